@@ -1,0 +1,284 @@
+"""The command line: parse, call one function of `commands.py`, print errors, exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. Nothing heavy is imported before
+a command runs, so that --help answers at once.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from deskull import __version__
+from deskull.errors import DeskullError
+
+COMMANDS = ("strip", "apply", "info", "weights", "demo", "train", "export")
+NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments
+        As after the program's name; ``IN [OUT]`` without a command means ``strip``.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    arguments = list(arguments)
+    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
+        arguments.insert(0, "strip")
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    if options.command == "strip":
+        _settle_strip(options, parser)
+    _talk(options)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _call(options)
+    except DeskullError as error:
+        return _fail(str(error), options)
+    except MemoryError:
+        return _fail("not enough memory. Close other programs, or use another machine.", options)
+    except KeyboardInterrupt:
+        print("deskull: interrupted; no half file was left", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return _fail(
+            f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it with "
+            "what --debug prints.",
+            options,
+        )
+    return 0
+
+
+def _call(options: argparse.Namespace) -> None:
+    from deskull import commands
+
+    getattr(commands, options.command)(options)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, options: argparse.Namespace) -> int:
+    if options.debug:
+        raise
+    print("deskull: error: " + " ".join(message.split()), file=sys.stderr)
+    return 1
+
+
+def _talk(options: argparse.Namespace) -> None:
+    """Send the library's log to stderr: warnings, or everything, or nothing."""
+    level = logging.INFO if options.verbose else logging.WARNING
+    logging.basicConfig(
+        level=logging.ERROR if options.quiet else level,
+        format="deskull: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser with all its commands."""
+    parser = argparse.ArgumentParser(
+        prog="deskull",
+        description="Raw head MRI in, brain out. `deskull IN [OUT]` is short for `deskull strip`.",
+        epilog="example: deskull sub-01_T1w.nii.gz\n" + NOT_MEDICAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"deskull {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_strip(commands)
+    _add_apply(commands)
+    _add_info(commands)
+    _add_weights(commands)
+    _add_demo(commands)
+    _add_train(commands)
+    _add_export(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
+    """Add a command with the options that all of them have."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=words,
+        description=words[0].upper() + words[1:] + ".",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-t", "--threads", type=int, metavar="N", help="cores to use (default: all there are)"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="WHERE",
+        help="auto, cpu, cuda[:N] or mps (default: auto, which falls back to the CPU)",
+    )
+    parser.add_argument(
+        "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
+    )
+
+
+def _add_strip(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "strip",
+        "isolate the brain in one scan",
+        "deskull sub-01_T1w.nii.gz brain.nii.gz -m mask.nii.gz\n"
+        "Without any output option, <stem>_brain.nii.gz and <stem>_mask.nii.gz are written "
+        "beside the scan.\n" + NOT_MEDICAL,
+    )
+    parser.add_argument("positional_image", nargs="?", metavar="IN", help="scan, DICOM folder")
+    parser.add_argument("positional_out", nargs="?", metavar="OUT", help="the brain")
+    parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the same as OUT")
+    parser.add_argument("-m", "--mask", metavar="FILE", help="write the mask, 0 and 1")
+    parser.add_argument("-p", "--probability", metavar="FILE", help="write its probability")
+    parser.add_argument(
+        "-d", "--distance", metavar="FILE", help="write mm to the mask's surface, minus inside"
+    )
+    parser.add_argument(
+        "-c", "--corrected", metavar="FILE", help="write the image corrected for bias (N4)"
+    )
+    parser.add_argument("--record", metavar="FILE", help="write what was done as JSON")
+    parser.add_argument("--picture", metavar="PNG", help="write slices with the mask's outline")
+    parser.add_argument("--steps", metavar="DIR", help="write what each step made")
+    _add_strip_settings(parser)
+    _add_engine(parser)
+
+
+def _add_strip_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-b",
+        "--border",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="move the mask's surface by so many mm, plus grows (default: 0)",
+    )
+    parser.add_argument(
+        "--no-csf", action="store_true", help="leave out the CSF around the brain's tissue"
+    )
+    parser.add_argument(
+        "-f",
+        "--fill",
+        type=float,
+        default=0.0,
+        metavar="VALUE",
+        help="intensity outside of the brain (default: 0); as in SynthStrip, not BET's -f",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability from which on a voxel is brain (default: 0.5)",
+    )
+    parser.add_argument(
+        "--n4",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="correct bias first (default: only if the weights ask for it)",
+    )
+    parser.add_argument(
+        "--frame", metavar="N|all", help="frame of a 4D scan, from 0; all gives 4D outputs"
+    )
+    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
+
+
+def _add_apply(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "apply",
+        "put one mask on co-registered images of the same person",
+        "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz",
+    )
+    parser.add_argument("mask", metavar="MASK")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="any grid, 3D or 4D")
+    parser.add_argument("-o", "--out", metavar="FILE", help="for one image")
+    parser.add_argument("-f", "--fill", type=float, default=0.0, metavar="VALUE")
+
+
+def _add_info(commands: Any) -> None:
+    parser = _add(commands, "info", "say what is installed", "deskull info --json")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_weights(commands: Any) -> None:
+    parser = _add(
+        commands, "weights", "list, show or verify weights", "deskull weights show default"
+    )
+    parser.add_argument("action", choices=("list", "show", "verify"))
+    parser.add_argument("name", nargs="?", default="default", help="bundled set, or a folder")
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _add(
+        commands, "demo", "strip a head that comes with deskull", "deskull demo && ls deskull_demo"
+    )
+    parser.add_argument("folder", nargs="?", default="deskull_demo", metavar="DIR")
+    _add_engine(parser)
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "train",
+        "train a network from label maps and pairs",
+        "deskull train label_maps/ pairs.tsv --recipe segment --out runs/mine --minutes 60",
+    )
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder or table")
+    parser.add_argument("--recipe", default="segment", metavar="NAME|TOML")
+    parser.add_argument("--out", required=True, metavar="DIR", help="of the run; goes on there")
+    parser.add_argument("--steps", type=int, metavar="N", help="from the very first")
+    parser.add_argument("--minutes", type=float, metavar="M", help="of this call")
+    parser.add_argument("-t", "--threads", type=int, metavar="N")
+    parser.add_argument("--device", default="auto", metavar="WHERE")
+
+
+def _add_export(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "export",
+        "make weights from training runs",
+        "deskull export runs/mine --locate runs/locate --about card.json --out my_weights",
+    )
+    parser.add_argument("segment", metavar="RUN", help="folder of the run")
+    parser.add_argument("--locate", metavar="RUN", help="run of the network that finds the brain")
+    parser.add_argument("--about", required=True, metavar="JSON", help="the words of the card")
+    parser.add_argument("--out", required=True, metavar="DIR")
+
+
+def _settle_strip(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Let IN and -i, OUT and -o be one; leave with code 2 where the use is wrong."""
+    for name, positional in (("image", "positional_image"), ("out", "positional_out")):
+        given = getattr(options, positional)
+        if given is not None and getattr(options, name) is not None:
+            if name == "image" and options.out is None and options.positional_out is None:
+                options.out, given = given, None  # deskull -i IN OUT
+            else:
+                parser.error(f"{name} given twice: {given} and {getattr(options, name)}")
+        setattr(options, name, given if given is not None else getattr(options, name))
+    if options.image is None:
+        parser.error("no scan given; try: deskull sub-01_T1w.nii.gz")
+    if options.frame not in (None, "all") and not options.frame.isdigit():
+        parser.error(f"--frame {options.frame}: expected a number from 0, or all")

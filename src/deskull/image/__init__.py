@@ -1,0 +1,1 @@
+"""Grids, volumes and the files that hold them."""

@@ -1,0 +1,140 @@
+"""Where voxels lie in space: the Grid, and how one grid is chosen from another.
+
+A grid is a shape and an affine, nothing else. Reorient, crop, pad and resize are all
+"choose another grid"; moving intensities from one to the other is `image/resample.py`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deskull.errors import GeometryError
+
+T = TypeVar("T", bound=np.generic)
+Shape = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
+
+_MOST_MM = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A 3D lattice of voxels in RAS+ millimetres.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along each array axis.
+    affine
+        Voxel index to RAS+ mm, (4, 4) float64. Shear and oblique axes are welcome.
+
+    Raises
+    ------
+    GeometryError
+        If the shape has no voxels, or the affine is not finite, singular or not affine.
+    """
+
+    shape: Shape
+    affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise GeometryError(f"shape {tuple(self.shape)}; expected three positive numbers.")
+        if affine.shape != (4, 4) or not (np.abs(affine) <= _MOST_MM).all():
+            raise GeometryError(f"affine {affine.tolist()}; expected a finite 4 x 4 matrix.")
+        if not np.allclose(affine[3], (0, 0, 0, 1), atol=1e-6):
+            raise GeometryError(f"last row of affine {affine[3].tolist()}; expected 0, 0, 0, 1.")
+        columns = np.linalg.norm(affine[:3, :3], axis=0)
+        if columns.min() < 1e-6 or abs(np.linalg.det(affine[:3, :3] / columns)) < 1e-3:
+            raise GeometryError(
+                f"singular affine {affine[:3].tolist()}; expected three independent axes with a "
+                "voxel size above zero. Repair the header first (its sform or qform)."
+            )
+        affine.flags.writeable = False
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    @cached_property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Millimetres along each array axis."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @cached_property
+    def voxel_volume(self) -> float:
+        """Cubic millimetres of one voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @cached_property
+    def orientation(self) -> str:
+        """Axis codes that each array axis points to most, such as ``"RAS"``."""
+        return "".join(nib.orientations.aff2axcodes(self.affine))
+
+    @cached_property
+    def centre(self) -> NDArray[np.float64]:
+        """Middle of the field in RAS+ mm, (3,)."""
+        return self.to_mm((np.array(self.shape) - 1) / 2)
+
+    def to_mm(self, index: ArrayLike) -> NDArray[np.float64]:
+        """Voxel indices (..., 3) to RAS+ mm (..., 3)."""
+        return np.asarray(np.asarray(index) @ self.affine[:3, :3].T + self.affine[:3, 3])
+
+    def to_index(self, mm: ArrayLike) -> NDArray[np.float64]:
+        """RAS+ mm (..., 3) to fractional voxel indices (..., 3)."""
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(np.asarray(mm) @ inverse[:3, :3].T + inverse[:3, 3])
+
+    def matches(self, other: "Grid", tolerance: float = 1e-3) -> bool:
+        """Whether both have one shape and every corner agrees within `tolerance` voxels."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1).T
+        return bool(np.abs(self.to_index(other.to_mm(corners)) - corners).max() <= tolerance)
+
+    def crop(self, box: Box) -> "Grid":
+        """Grid of ``array[box]``; `box` has plain starts and stops, which may lie outside."""
+        start = np.array([s.start for s in box])
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_mm(start)
+        x, y, z = (s.stop - s.start for s in box)
+        return Grid((x, y, z), affine)
+
+    def canonical_transform(self) -> NDArray[np.float64]:
+        """Orientation transform, nibabel's (3, 2), that brings the axes nearest to RAS+."""
+        return np.asarray(nib.orientations.io_orientation(self.affine))
+
+    def canonical(self) -> "Grid":
+        """Return this grid with its axes permuted and flipped nearest to RAS+."""
+        transform = self.canonical_transform()
+        affine = self.affine @ nib.orientations.inv_ornt_aff(transform, self.shape)
+        shape = [0, 0, 0]
+        for axis, (target, _) in enumerate(transform):
+            shape[int(target)] = self.shape[axis]
+        return Grid((shape[0], shape[1], shape[2]), affine)
+
+
+def make_ras_grid(centre: ArrayLike, shape: Shape, voxel_size: float) -> Grid:
+    """Make an isotropic RAS+ grid about a point.
+
+    Parameters
+    ----------
+    centre
+        RAS+ mm of the middle of the field, (3,).
+    shape
+        Voxels along x, y, z.
+    voxel_size
+        Millimetres, the same along all axes.
+    """
+    affine = np.diag([voxel_size, voxel_size, voxel_size, 1.0])
+    affine[:3, 3] = np.asarray(centre) - voxel_size * (np.array(shape) - 1) / 2
+    return Grid(shape, affine)
+
+
+def to_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:
+    """View of an array on `grid` with its axes permuted and flipped nearest to RAS+."""
+    return np.asarray(nib.orientations.apply_orientation(array, grid.canonical_transform()))

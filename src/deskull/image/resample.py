@@ -1,0 +1,128 @@
+"""The one resampler: intensities or maps on one grid, read off at the voxels of another.
+
+Both grids are first brought to the axes nearest to RAS+, so that the stored orientation of
+a scan decides nothing. Where the target is coarser, blocks of source voxels are averaged
+first, so that nothing aliases.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from deskull.image.geometry import Box, Grid, to_canonical_array
+
+
+def resample(
+    array: NDArray[np.float32],
+    source: Grid,
+    target: Grid,
+    *,
+    fill: float = 0.0,
+    order: int = 1,
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """Read an array off at the voxel centres of another grid.
+
+    Parameters
+    ----------
+    array
+        Values on `source`, (X, Y, Z), finite.
+    source, target
+        Where the values are, and where they are wanted. `target` must be in an RAS+
+        orientation only for speed; any grid works.
+    fill
+        Value outside of the source's field.
+    order
+        Of the interpolating spline: 1 linear, 0 nearest.
+    threads
+        Slabs worked on at a time.
+
+    Returns
+    -------
+    NDArray
+        ``target.shape``, float32.
+    """
+    values, grid = to_canonical_array(array, source), source.canonical()
+    box = _box_of_target(grid, target)
+    if any(s.stop <= s.start for s in box):
+        return np.full(target.shape, fill, np.float32)
+    values, grid = values[box], grid.crop(box)
+    if order > 0:
+        values, grid = _average_blocks(values, grid, _block_sizes(grid, target))
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    # Rounding takes away the 1e-14 by which a flipped and unflipped affine differ.
+    matrix = np.round(np.linalg.inv(grid.affine) @ target.affine, 9)
+    out = np.empty(target.shape, np.float32)
+
+    def fill_slab(slab: slice) -> None:
+        offset = matrix[:3, :3] @ (slab.start, 0, 0) + matrix[:3, 3]
+        # "constant" would drop an edge layer at a coordinate of -1e-16.
+        ndimage.affine_transform(
+            values,
+            matrix[:3, :3],
+            offset,
+            output=out[slab],
+            output_shape=out[slab].shape,
+            order=order,
+            mode="grid-constant",
+            cval=fill,
+            prefilter=False,
+        )
+
+    edges = np.linspace(0, target.shape[0], threads + 1).astype(int)
+    slabs = [slice(a, b) for a, b in pairwise(edges) if b > a]
+    if len(slabs) == 1:
+        fill_slab(slabs[0])
+    else:
+        with ThreadPoolExecutor(len(slabs)) as pool:
+            list(pool.map(fill_slab, slabs))
+    return out
+
+
+def _box_of_target(grid: Grid, target: Grid) -> Box:
+    """Part of `grid` that the target can reach, on whole blocks from the first voxel on."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in target.shape])).reshape(3, -1).T
+    index = np.round(grid.to_index(target.to_mm(corners)), 6)
+    blocks = np.array(_block_sizes(grid, target))
+    start = np.floor(index.min(0) / blocks - 2).astype(int) * blocks
+    stop = np.ceil(index.max(0) / blocks + 3).astype(int) * blocks
+    start, stop = np.maximum(start, 0), np.minimum(stop, grid.shape)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    return x, y, z
+
+
+def _block_sizes(grid: Grid, target: Grid) -> tuple[int, int, int]:
+    """Source voxels that fit into one of the target's, along each canonical axis."""
+    coarse = min(target.voxel_size)
+    x, y, z = (max(1, int(coarse / size + 0.01)) for size in grid.voxel_size)
+    return x, y, z
+
+
+def _average_blocks(
+    values: NDArray[np.float32], grid: Grid, blocks: tuple[int, int, int]
+) -> tuple[NDArray[np.float32], Grid]:
+    """Mean over blocks of voxels; the last block of an axis may be repeated at its edge."""
+    affine = grid.affine.copy()
+    for axis, size in enumerate(blocks):
+        if size == 1:
+            continue
+        parts = [_take(values, axis, k, size) for k in range(size)]
+        values = np.asarray(sum(parts[1:], parts[0]) / np.float32(size))
+        affine[:3, 3] += affine[:3, axis] * (size - 1) / 2
+        affine[:3, axis] *= size
+    x, y, z = values.shape
+    return values, Grid((x, y, z), affine)
+
+
+def _take(values: NDArray[np.float32], axis: int, first: int, step: int) -> NDArray[np.float32]:
+    """Every `step`-th layer from `first` on, the last layer standing in for missing ones."""
+    length = values.shape[axis]
+    index = np.minimum(np.arange(0, length, step) + first, length - 1)
+    if index[-1] == first + (len(index) - 1) * step:
+        cut = [slice(None)] * 3
+        cut[axis] = slice(first, None, step)
+        return values[tuple(cut)]
+    return np.asarray(np.take(values, index, axis=axis))

@@ -1,0 +1,315 @@
+"""The Volume, a head in memory, and how outputs are made on its grid.
+
+A source header travels with the data: outputs copy it and change only what their content
+must change. How files are read is `formats.py`; how they are written is `writing.py`.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from deskull.errors import GeometryError, ImageFileError, InputError
+from deskull.image.formats import open_image
+from deskull.image.geometry import Grid
+from deskull.image.stored import StoredArray, check_promise, make_image, make_nifti, to_stored
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One 3D image of a head on its own grid.
+
+    Parameters
+    ----------
+    data
+        Scaled intensities, (X, Y, Z) float32; NaN and Inf stay as the file has them.
+    grid
+        Where the voxels lie.
+    source
+        The image as read, 3D or 4D, header untouched; `to_stored` gives its raw voxels.
+    name
+        What messages call it: the file name.
+    frame
+        Which frame of a 4D source `data` is, from 0; None for a 3D source.
+    """
+
+    data: NDArray[np.float32]
+    grid: Grid
+    source: SpatialImage
+    name: str
+    frame: int | None = None
+
+
+def load_volume(
+    path: str | os.PathLike[str], frame: int | None = None, series: str | int | None = None
+) -> Volume:
+    """Read one 3D image.
+
+    Parameters
+    ----------
+    path
+        Image file, or folder of DICOM.
+    frame
+        Which frame of a 4D image, from 0.
+    series
+        Number of a DICOM series, where there are several.
+
+    Raises
+    ------
+    ImageFileError
+        If the file cannot be read as one head.
+    GeometryError
+        If its voxels have no size or no place.
+    """
+    return make_volume(open_image(path, series), Path(path).name or str(path), frame)
+
+
+def make_volume(image: SpatialImage, name: str = "image", frame: int | None = None) -> Volume:
+    """Make a Volume from a nibabel image, with the checks of `load_volume`.
+
+    Raises
+    ------
+    ImageFileError
+        If the image is not 3D (or 4D with a frame chosen), or its voxels are not real numbers,
+        have a single value or no finite value.
+    GeometryError
+        If the affine is missing or singular.
+    """
+    source = _check_source(image, name)
+    stored = _read_stored(source, name)
+    raw = stored.raw if stored.ndim == 3 else _pick_frame(stored.raw, frame, name)
+    if stored.ndim == 3 and frame not in (None, 0):
+        raise ImageFileError(f"{name}: no frame {frame}; it is a 3D image. Omit --frame.")
+    try:
+        grid = Grid((raw.shape[0], raw.shape[1], raw.shape[2]), source.affine)
+    except GeometryError as error:
+        raise GeometryError(f"{name}: {error}") from error
+    data = _to_float32(raw, *stored.scaling)
+    _check_values(data, name)
+    return Volume(data, grid, source, name, frame if stored.ndim == 4 else None)
+
+
+def count_frames(image: SpatialImage) -> int:
+    """Frames of an image: 1 unless an axis beyond the third is longer than 1."""
+    return math.prod(n for n in image.shape[3:] if n > 1)
+
+
+def _check_source(image: Any, name: str) -> SpatialImage:
+    """Refuse what is no image of space; bring formats without outputs of their own to NIfTI."""
+    if not isinstance(image, SpatialImage) or len(image.shape) < 3:
+        shape = getattr(image, "shape", type(image).__name__)
+        raise ImageFileError(f"{name}: {shape} is not a 3D image; expected (X, Y, Z).")
+    if image.affine is None:
+        raise GeometryError(f"{name}: no affine; expected one from voxel index to RAS+ mm.")
+    return _to_writable(image, name)
+
+
+def _to_writable(image: SpatialImage, name: str = "image") -> SpatialImage:
+    """Return NIfTI and MGH images as they are, others as NIfTI."""
+    if isinstance(image, nib.Nifti1Pair | nib.MGHImage):
+        return image
+    return make_nifti(to_stored(image), image.affine, name)
+
+
+def _read_stored(source: SpatialImage, name: str) -> StoredArray:
+    """Get the stored voxels, 3D or 4D, of a source that can be a head."""
+    shape = tuple(n for axis, n in enumerate(source.shape) if axis < 3 or n > 1)
+    if len(shape) > 4:
+        raise ImageFileError(
+            f"{name}: {len(source.shape)} dimensions {source.shape}; expected 3, or 4 with "
+            "frames. Save one 3D image of it."
+        )
+    if min(shape[:3]) < 2:
+        raise ImageFileError(f"{name}: a single slice {shape}; expected a 3D image of a head.")
+    try:
+        check_promise(shape, np.dtype(source.get_data_dtype()), name)
+        stored = to_stored(source).without_singletons()
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise ImageFileError(f"{name}: its voxels cannot be read ({error}).") from error
+    check_promise(shape, stored.dtype, name)
+    return stored
+
+
+def _pick_frame(raw: NDArray[Any], frame: int | None, name: str) -> NDArray[Any]:
+    last = raw.shape[3] - 1
+    if frame is None:
+        raise ImageFileError(
+            f"{name}: 4 dimensions {raw.shape}; expected 3. "
+            f"Choose one with --frame N (0 to {last})."
+        )
+    if not 0 <= frame <= last:
+        raise ImageFileError(f"{name}: no frame {frame}; expected 0 to {last}.")
+    return raw[..., frame]
+
+
+def _to_float32(raw: NDArray[Any], slope: float, inter: float) -> NDArray[np.float32]:
+    """Scaled values; what float32 cannot hold becomes Inf. Slice by slice, to save memory."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if (slope, inter) == (1.0, 0.0):
+            return raw.astype(np.float32)
+        data = np.empty_like(raw, dtype=np.float32)
+        for z in range(raw.shape[2]):
+            data[..., z] = raw[..., z] * np.float64(slope) + inter
+    return data
+
+
+def _check_values(data: NDArray[np.float32], name: str) -> None:
+    with np.errstate(invalid="ignore"):
+        low, high = float(data.min()), float(data.max())
+    if not np.isfinite([low, high]).all():
+        finite = data[np.isfinite(data)]
+        if finite.size == 0:
+            raise ImageFileError(f"{name}: every voxel is NaN or infinite; expected a head.")
+        low, high = float(finite.min()), float(finite.max())
+    if low == high:
+        raise ImageFileError(f"{name}: every voxel is {low:g}; expected a head.")
+
+
+def make_mask_image(mask: NDArray[Any], source: SpatialImage) -> SpatialImage:
+    """Make a mask on the grid of `source`.
+
+    Parameters
+    ----------
+    mask
+        {0, 1} or boolean, (X, Y, Z) or (X, Y, Z, T).
+
+    Returns
+    -------
+    SpatialImage
+        uint8 without scaling, the header of `source` otherwise.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes disagree.
+    """
+    mask = np.asarray(mask)
+    _check_shape(mask.shape[:3], source.shape[:3])
+    box = _find_box(mask)
+    values = np.zeros(mask.shape, np.uint8, order="F")
+    values[box] = mask[box] != 0
+    return _make_measure(values, source)
+
+
+def make_map_image(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
+    """Make a float32 image of a probability, a distance or corrected intensities.
+
+    Parameters
+    ----------
+    values
+        (X, Y, Z) or (X, Y, Z, T) on the grid of `source`.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes disagree.
+    """
+    return _make_measure(np.asarray(values).astype(np.float32), source)
+
+
+def make_brain_image(
+    mask: NDArray[Any], source: SpatialImage, fill: float = 0.0, frame: int | None = None
+) -> SpatialImage:
+    """Make the image of the brain: stored values inside the mask bit for bit, `fill` outside.
+
+    Parameters
+    ----------
+    mask
+        {0, 1} or boolean, (X, Y, Z) for every frame or (X, Y, Z, T).
+    source
+        3D or 4D; stored type, scaling and byte order are kept.
+    fill
+        Value outside the mask in scaled units; the nearest storable value is written.
+    frame
+        Take only this frame of a 4D source.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes disagree.
+    InputError
+        If `fill` is NaN and the stored type holds integers.
+    """
+    source = _to_writable(source)
+    stored = to_stored(source).without_singletons()
+    raw = stored.raw if frame is None or stored.ndim == 3 else stored.raw[..., frame]
+    mask = np.asarray(mask)
+    _check_shape(mask.shape, raw.shape[: mask.ndim])
+    box = _find_box(mask)
+    inside = mask[box] != 0
+    if mask.ndim < raw.ndim:
+        inside = inside[..., None]
+    brain = np.zeros(raw.shape, raw.dtype, order="F")
+    outside_value = _to_stored_value(fill, stored)
+    if outside_value != 0:
+        brain[...] = outside_value
+    np.copyto(brain[box], raw[box], where=inside)
+    return _make_output(stored.with_raw(brain), source)
+
+
+def _find_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
+    """Find the smallest box in X, Y, Z that holds the mask; outside it there is nothing to do."""
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0))
+    return box[0], box[1], box[2]
+
+
+def _to_stored_value(value: float, stored: StoredArray) -> Any:
+    """Return the storable value nearest to a scaled one."""
+    slope, inter = stored.scaling
+    wanted = (float(value) - inter) / slope
+    if stored.dtype.kind == "f":
+        limits = np.finfo(stored.dtype)
+        finite = np.isfinite(wanted)
+        return np.clip(wanted, limits.min, limits.max) if finite else wanted
+    if np.isnan(wanted):
+        raise InputError(
+            f"fill {value}: the image stores {stored.dtype.name}; expected a number. "
+            "Choose another --fill."
+        )
+    whole = np.iinfo(stored.dtype)
+    if np.isinf(wanted):
+        return whole.max if wanted > 0 else whole.min
+    return min(max(round(wanted), whole.min), whole.max)
+
+
+def _make_measure(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
+    """Make an image of something measured on a scan: display range and intent start afresh."""
+    source = _to_writable(source)
+    _check_shape(values.shape[:3], source.shape[:3])
+    image = _make_output(StoredArray(values, lead=to_stored(source).lead), source)
+    if isinstance(image, nib.Nifti1Pair):
+        header: Any = image.header
+        for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
+            header[field] = 0
+        header["intent_name"] = b""
+    return image
+
+
+def _check_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if len(shape) < 3 or shape != expected:
+        raise GeometryError(f"shape {shape}; expected that of the image, {expected}.")
+
+
+def _make_output(stored: StoredArray, source: SpatialImage) -> SpatialImage:
+    """Put voxels under a copy of the header of `source`, changing only type and length."""
+    header: Any = source.header.copy()
+    if header.get_data_dtype().newbyteorder("=") != stored.dtype.newbyteorder("="):
+        header.set_data_dtype(stored.dtype.newbyteorder("="))
+    if tuple(header.get_data_shape()) != stored.shape:
+        if isinstance(source, nib.MGHImage):
+            header.set_data_shape(stored.shape)
+        else:
+            header["dim"] = [stored.ndim, *stored.shape, *[1] * (7 - stored.ndim)]
+    return make_image(type(source), stored, source.affine, header)

@@ -1,0 +1,210 @@
+"""Writing files so that no half file is ever seen and no input is ever replaced.
+
+Everything goes to a temporary name in the same folder and is renamed when whole. Which
+bytes an image becomes is decided here by the output's extension; what is in the image was
+decided in `volume.py`.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from deskull.errors import OutputError
+from deskull.image.formats import WRITABLE, find_partner, find_suffix
+from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
+
+Parts = Sequence[bytes | memoryview]
+
+_GZIP_LEVEL = 1
+_MGH_TYPES = ("uint8", "int16", "uint16", "int32", "float32")
+
+
+def check_output_path(
+    path: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]],
+    suffixes: Sequence[str] = WRITABLE,
+) -> None:
+    """Check before any work that a file can be saved at `path` without harm.
+
+    Parameters
+    ----------
+    path
+        Where the file shall be written.
+    inputs
+        Files that must stay: also under another name, and both files of a .hdr/.img pair.
+    suffixes
+        What the name may end in; by default those of the writable image formats.
+
+    Raises
+    ------
+    OutputError
+        If the extension is unknown, the folder is missing or closed, or the file is an input.
+    """
+    path = Path(path)
+    _check_suffix(path, suffixes)
+    _check_folder(path)
+    kept = {p for given in inputs for p in _with_partner(Path(given)) if p.exists()}
+    for target in _with_partner(path):
+        if target.exists() and any(os.path.samefile(target, p) for p in kept):
+            raise OutputError(
+                f"{path}: it is an input, and an input is never replaced. Choose another name."
+            )
+
+
+def _check_suffix(path: Path, suffixes: Sequence[str] = WRITABLE) -> None:
+    name = path.name.lower()
+    if not name.endswith(tuple(suffixes)) or name in suffixes:
+        raise OutputError(
+            f"{path}: cannot write this kind of file; expected a name that ends in "
+            f"{', '.join(suffixes)}."
+        )
+
+
+def _check_folder(path: Path) -> None:
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise OutputError(f"{path}: a folder; expected a file name.")
+    if not folder.is_dir():
+        raise OutputError(f"{path}: no such folder: {folder}. Create it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: no permission to write in {folder}. Choose another folder.")
+
+
+def _with_partner(path: Path) -> list[Path]:
+    partner = find_partner(path)
+    return [path] if partner is None else [path, partner]
+
+
+def save_image(image: SpatialImage, path: str | os.PathLike[str]) -> None:
+    """Write an image, NIfTI or MGH by the extension of `path`, whole or not at all.
+
+    Equal images give equal bytes. The headers of NIfTI and MGH images are written as they
+    are; from one format to the other, and from others, a header is made from the affine.
+
+    Raises
+    ------
+    OutputError
+        If the extension is unknown or the file cannot be written; an older file then stays.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    suffix = find_suffix(path)
+    if suffix in (".mgh", ".mgz"):
+        _replace_files([(path, _encode_mgh(image))])
+        return
+    if not isinstance(image, nib.Nifti1Pair):
+        image = make_nifti(to_stored(image), image.affine)
+    is_pair = suffix in (".hdr", ".img")
+    head, voxels = _encode_nifti(image, is_pair)
+    partner = find_partner(path)
+    if partner is None:
+        _replace_files([(path, [head, voxels])])
+    elif suffix == ".img":
+        _replace_files([(path, [voxels]), (partner, [head])])
+    else:
+        _replace_files([(partner, [voxels]), (path, [head])])
+
+
+def save_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
+    """Write bytes, such as JSON or PNG, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; an older file then stays.
+    """
+    path = Path(path)
+    _check_folder(path)
+    _replace_files([(path, [data])], compress=False)
+
+
+def _encode_nifti(image: SpatialImage, is_pair: bool) -> tuple[bytes, memoryview]:
+    """Header with extensions, and voxels."""
+    stored = to_stored(image)
+    header: Any = image.header.copy()
+    if header.get_data_dtype().newbyteorder("=") != stored.dtype.newbyteorder("="):
+        header.set_data_dtype(stored.dtype.newbyteorder("="))
+    lead = stored.lead or NO_EXTENSIONS
+    header["magic"] = header.pair_magic if is_pair else header.single_magic
+    header["vox_offset"] = 0 if is_pair else len(header.binaryblock) + len(lead)
+    header["scl_slope"], header["scl_inter"] = stored.slope, stored.inter
+    voxels = stored.raw.astype(header.get_data_dtype(), copy=False)
+    return header.binaryblock + lead, _to_bytes(voxels)
+
+
+def _encode_mgh(image: SpatialImage) -> Parts:
+    """Header, voxels and footer."""
+    stored = to_stored(image)
+    raw = _to_mgh_type(stored)
+    kind: Any = nib.MGHImage
+    if isinstance(image, kind):
+        header = image.header.copy()
+        header.set_data_dtype(raw.dtype)
+    else:
+        header = kind(raw, image.affine).header
+    file = BytesIO()
+    header.writehdr_to(file)
+    head = file.getvalue().ljust(header.get_data_offset(), b"\0")
+    footer = header.binaryblock[-header._ftrdtype.itemsize :]
+    return [head, _to_bytes(raw.astype(raw.dtype.newbyteorder(">"), copy=False)), footer]
+
+
+def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
+    """Voxels in a type that MGH has, the nearest without loss if there is one."""
+    raw = stored.raw
+    if stored.scaling != (1.0, 0.0):
+        return np.asarray(stored).astype(np.float32)
+    if raw.dtype.name in _MGH_TYPES:
+        return raw
+    if raw.dtype == np.int8:
+        return raw.astype(np.int16)
+    limits = np.iinfo(np.int32)
+    if raw.dtype.kind in "iu" and raw.min() >= limits.min and raw.max() <= limits.max:
+        return raw.astype(np.int32)
+    return raw.astype(np.float32)
+
+
+def _to_bytes(voxels: NDArray[Any]) -> memoryview:
+    """Bytes in the order of the file: the first axis runs fastest."""
+    return voxels.reshape(-1, order="F").view(np.uint8).data
+
+
+def _replace_files(files: Sequence[tuple[Path, Parts]], compress: bool = True) -> None:
+    """Write all files under temporary names, then rename all."""
+    pending: list[tuple[Path, Path]] = []
+    try:
+        for path, parts in files:
+            part = path.with_name(f".deskull-{secrets.token_hex(8)}.part")
+            pending.append((part, path))
+            _write(part, parts, compress and path.name.lower().endswith((".gz", ".mgz")))
+        for part, path in pending:
+            part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{files[0][0]}: not written ({error.strerror or error}). "
+            "Check space and permissions of its folder."
+        ) from error
+    finally:
+        for part, _ in pending:
+            part.unlink(missing_ok=True)
+
+
+def _write(path: Path, parts: Parts, compress: bool) -> None:
+    """Write parts one after the other; gzip carries neither time nor name."""
+    with path.open("xb") as file:
+        if not compress:
+            file.writelines(parts)
+            return
+        from isal import igzip
+
+        with igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
+            for part in parts:
+                zipped.write(part)

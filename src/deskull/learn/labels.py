@@ -1,0 +1,181 @@
+"""From a whole-head label map to a head that the generator can paint: tissues and truth.
+
+The convention of the brain's mask is laid down here, once: brain tissue, ventricles and the
+CSF of the sulci inside the closed surface of the brain; outer CSF, dura, sinuses and optic
+nerves are out, and the brain stem ends where its label ends, at the foramen magnum.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from deskull.errors import InputError
+from deskull.image.geometry import to_canonical_array
+from deskull.image.volume import Volume
+
+CLOSING_MM = 6.0  # bridges the sulci and the Sylvian fissure, not the cisterns at the base
+TISSUE = (
+    "white_matter",
+    "cortex",
+    "deep_grey",
+    "cerebellum_white",
+    "cerebellum_grey",
+    "brain_stem",
+    "ventricle",
+    "lesion",
+    "brain_vessel",
+)
+MAY_CLOSE = (*TISSUE, "csf", "vein", "artery", "chiasm")  # what a closed sulcus may hold
+MADE = ("dura", "sinus", "fat", "flesh", "fluid")  # tissues without a label of their own
+
+
+@cache
+def load_tissues() -> dict[str, Any]:
+    """Read the table of labels and contrasts."""
+    text = (resources.files("deskull.learn") / "tissues.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+@cache
+def tissue_codes() -> dict[str, int]:
+    """Code of each tissue in a painted head; 0 is background."""
+    names = (*load_tissues()["labels"], *MADE)
+    return {name: code for code, name in enumerate(names, start=1)}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledHead:
+    """One person's head in the generator's terms, RAS+.
+
+    Parameters
+    ----------
+    name
+        Of the label map.
+    tissue
+        Codes of `tissue_codes`, (X, Y, Z) uint8, at `voxel_size`.
+    fractions
+        Share of brain, and of brain without outer CSF, in blocks of `block` voxels:
+        (2, X / block, Y / block, Z / block) float32.
+    centre
+        Middle of the brain's box in voxels of `tissue`, (3,).
+    voxel_size
+        Millimetres, isotropic.
+    block
+        Edge of a block in voxels.
+    """
+
+    name: str
+    tissue: NDArray[np.uint8]
+    fractions: NDArray[np.float32]
+    centre: NDArray[np.float64]
+    voxel_size: float
+    block: int
+
+
+def make_labelled_head(volume: Volume, block: int) -> LabelledHead:
+    """Translate a label map into tissues, add dura, and lay down the truth.
+
+    Parameters
+    ----------
+    volume
+        Label map with isotropic voxels of about 1 mm.
+    block
+        Edge in voxels of the blocks over which the truth is averaged.
+
+    Raises
+    ------
+    InputError
+        If no brain label of the table is in the map.
+    """
+    labels = to_canonical_array(volume.data, volume.grid).astype(np.int32)
+    codes = tissue_codes()
+    lookup = np.zeros(max(labels.max(), 1024) + 1, np.uint8)
+    for name, members in load_tissues()["labels"].items():
+        lookup[members] = codes[name]
+    tissue = lookup[labels]
+    if not np.isin(tissue, [codes[name] for name in TISSUE]).any():
+        raise InputError(
+            f"{volume.name}: no brain label among {np.unique(labels)[:20].tolist()}; expected "
+            "FreeSurfer's. Is this a label map of a whole head?"
+        )
+    tissue = tissue[_box(_largest_piece(tissue > 0), margin=2 * block, block=block)]
+    core = _largest_piece(np.isin(tissue, [codes[name] for name in TISSUE]))
+    voxel_size = float(np.mean(volume.grid.voxel_size))
+    brain = make_brain_mask(tissue, core, voxel_size)
+    _lay_dura(tissue, brain)
+    where = np.argwhere(brain[::2, ::2, ::2]) * 2
+    fractions = np.stack([_block_mean(brain, block), _block_mean(core, block)])
+    centre = (where.min(0) + where.max(0)) / 2
+    return LabelledHead(volume.name, tissue, fractions, centre, voxel_size, block)
+
+
+def make_brain_mask(
+    tissue: NDArray[np.uint8], core: NDArray[np.bool_], voxel_size: float
+) -> NDArray[np.bool_]:
+    """Close the surface of the brain's tissue over the sulci.
+
+    Parameters
+    ----------
+    tissue
+        Codes, (X, Y, Z).
+    core
+        Brain tissue and ventricles.
+    voxel_size
+        Millimetres.
+
+    Returns
+    -------
+    NDArray
+        The mask by the house's convention, bool.
+    """
+    codes = tissue_codes()
+    box = _box(core, margin=int(2 * CLOSING_MM / voxel_size) + 2, block=1)
+    inside = core[box]
+    radius = CLOSING_MM / voxel_size
+    grown = ndimage.distance_transform_edt(~inside) <= radius
+    closed = ndimage.distance_transform_edt(grown) > radius
+    allowed = np.isin(tissue[box], [codes[name] for name in MAY_CLOSE])
+    brain = np.zeros_like(core)
+    brain[box] = ndimage.binary_fill_holes(inside | (closed & allowed))
+    return brain
+
+
+def _lay_dura(tissue: NDArray[np.uint8], brain: NDArray[np.bool_]) -> None:
+    """Turn what lies between CSF or brain and the bone into dura, one voxel thick, in place."""
+    codes = tissue_codes()
+    inner = brain | (tissue == codes["csf"])
+    shell = ndimage.binary_dilation(inner, ndimage.generate_binary_structure(3, 2)) & ~inner
+    shell &= np.isin(tissue, [codes[name] for name in ("bone", "soft", "marrow")])
+    tissue[shell] = codes["dura"]
+
+
+def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    pieces, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray(pieces == sizes.argmax())
+
+
+def _box(mask: NDArray[np.bool_], margin: int, block: int) -> tuple[slice, ...]:
+    """Bounding box with a margin, its edges a whole number of blocks long."""
+    slices = []
+    for axis in range(3):
+        line = mask.any(axis=tuple({0, 1, 2} - {axis})).nonzero()[0]
+        start = max(int(line[0]) - margin, 0)
+        stop = min(int(line[-1]) + 1 + margin, mask.shape[axis])
+        slices.append(slice(start, start + (stop - start) // block * block))
+    return tuple(slices)
+
+
+def _block_mean(mask: NDArray[np.bool_], block: int) -> NDArray[np.float32]:
+    x, y, z = (n // block for n in mask.shape)
+    blocks = mask.reshape(x, block, y, block, z, block)
+    return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))

@@ -1,0 +1,1 @@
+"""Numbers about masks: agreement, distances, volumes, doubts."""

@@ -1,0 +1,184 @@
+"""How alike two masks are: overlap, volume, and the distance between their surfaces.
+
+Arrays and voxel sizes in, floats out; nonzero is inside. Where a ratio has nothing to divide
+by, the value is nan, never a flattering number. Tables over many scans are made elsewhere.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from deskull.errors import InputError
+
+VoxelSize = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SurfaceDistances:
+    """Distances in mm between two surfaces, the same in both directions.
+
+    Parameters
+    ----------
+    mean
+        Mean over the surface voxels of both masks of the distance to the other's surface
+        (average symmetric surface distance).
+    hd95
+        95th percentile Hausdorff distance: the larger of the two directed 95th percentiles,
+        as Metrics Reloaded (Maier-Hein et al., Nature Methods 21, 2024) has it.
+    largest
+        Hausdorff distance.
+    """
+
+    mean: float
+    hd95: float
+    largest: float
+
+
+def dice(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Twice the overlap over the sum of both volumes; 1.0 if both are empty, 0.0 if one is.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    both, first, second = _count(prediction, reference)
+    return 2 * both / (first + second) if first + second else 1.0
+
+
+def iou(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Overlap over union (Jaccard); 1.0 if both are empty, 0.0 if one is.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    both, first, second = _count(prediction, reference)
+    return both / (first + second - both) if first + second else 1.0
+
+
+def sensitivity(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Share of the reference that was found; nan if only the reference is empty, 1.0 if both are.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    both, first, second = _count(prediction, reference)
+    return _share(both, second, first)
+
+
+def precision(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Share of the prediction that is right; nan if only it is empty, 1.0 if both are.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    both, first, second = _count(prediction, reference)
+    return _share(both, first, second)
+
+
+def volume_ml(mask: NDArray[Any], voxel_size: VoxelSize) -> float:
+    """Volume of a mask in millilitres; on a sheared grid slightly too large.
+
+    Parameters
+    ----------
+    mask
+        (X, Y, Z), nonzero inside.
+    voxel_size
+        mm along each array axis.
+    """
+    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
+
+
+def surface_distances(
+    prediction: NDArray[Any], reference: NDArray[Any], voxel_size: VoxelSize
+) -> SurfaceDistances:
+    """Measure how far the surfaces of two masks lie apart.
+
+    A surface is the centres of the mask's voxels that have a voxel face in common with the
+    outside; what lies beyond the edge of the array is outside. All of them count alike.
+
+    Parameters
+    ----------
+    prediction, reference
+        (X, Y, Z), nonzero inside, on one grid.
+    voxel_size
+        mm along each array axis.
+
+    Returns
+    -------
+    SurfaceDistances
+        All nan if one of the masks is empty or both are: an empty mask has no surface.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    _check_shapes(prediction, reference)
+    first = _find_surface(prediction, voxel_size)
+    second = _find_surface(reference, voxel_size)
+    if not (len(first) and len(second)):
+        return SurfaceDistances(mean=np.nan, hd95=np.nan, largest=np.nan)
+    there = _find_nearest(first, second)
+    back = _find_nearest(second, first)
+    return SurfaceDistances(
+        mean=float((there.sum() + back.sum()) / (there.size + back.size)),
+        hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
+        largest=float(max(there.max(), back.max())),
+    )
+
+
+def _check_shapes(prediction: NDArray[Any], reference: NDArray[Any]) -> None:
+    """Raise InputError unless both masks have one shape."""
+    if prediction.shape != reference.shape:
+        raise InputError(
+            f"prediction of shape {prediction.shape}, reference of shape {reference.shape}; "
+            "expected masks on one grid. Bring one to the other's grid first."
+        )
+
+
+def _count(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[int, int, int]:
+    """Voxels in both, in the prediction, in the reference."""
+    _check_shapes(prediction, reference)
+    prediction = prediction.astype(bool, copy=False)
+    reference = reference.astype(bool, copy=False)
+    return (
+        int(np.count_nonzero(prediction & reference)),
+        int(np.count_nonzero(prediction)),
+        int(np.count_nonzero(reference)),
+    )
+
+
+def _share(part: int, whole: int, other: int) -> float:
+    """Part of a whole; for an empty whole 1.0 if the other mask is empty too, else nan."""
+    if whole:
+        return part / whole
+    return float("nan") if other else 1.0
+
+
+def _find_surface(mask: NDArray[Any], voxel_size: VoxelSize) -> NDArray[np.float64]:
+    """Centres in mm of the mask's surface voxels, (N, 3), N = 0 for an empty mask."""
+    mask = mask.astype(bool, copy=False)
+    boxes = ndimage.find_objects(mask.view(np.uint8), max_label=1)
+    if not boxes or boxes[0] is None:
+        return np.empty((0, 3))
+    inside = mask[boxes[0]]
+    surface = inside & ~ndimage.binary_erosion(inside)
+    start = [s.start for s in boxes[0]]
+    return np.asarray((np.argwhere(surface) + start) * np.array(voxel_size))
+
+
+def _find_nearest(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance in mm from each point to the nearest of the others, (N,)."""
+    from scipy.spatial import KDTree
+
+    return np.asarray(KDTree(others).query(points)[0])

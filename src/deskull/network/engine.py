@@ -1,0 +1,181 @@
+"""Running a network: OpenVINO on the CPU, or ONNX Runtime, or torch on a GPU.
+
+An engine takes a normalised window (X, Y, Z) and gives logits (outputs, X, Y, Z); it knows
+nothing of scans. It may be called from several threads at once.
+"""
+
+import importlib.util
+import logging
+import os
+import platform
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.errors import InputError
+from deskull.network.weights import Stage
+
+logger = logging.getLogger(__name__)
+Engine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+RUNTIMES = ("openvino", "onnxruntime", "torch")
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def count_threads() -> int:
+    """Cores that this process may use: OMP_NUM_THREADS if set, else what the system grants."""
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    if wished.isdigit() and int(wished) > 0:
+        return int(wished)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def find_device(wished: str) -> str:
+    """Settle on a device.
+
+    Parameters
+    ----------
+    wished
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+
+    Returns
+    -------
+    str
+        What will be used; "auto" falls back to ``"cpu"`` and says why in the log.
+
+    Raises
+    ------
+    InputError
+        If the word is unknown, or a device asked for by name is not there.
+    """
+    if not DEVICES.fullmatch(wished):
+        raise InputError(f"device {wished!r}; expected auto, cpu, cuda, cuda:N or mps.")
+    if wished == "cpu" or (wished == "auto" and not _may_have_gpu()):
+        return "cpu"
+    if importlib.util.find_spec("torch") is None:
+        problem = "torch is not installed (pip install torch)"
+    else:
+        import torch
+
+        if wished in ("auto", "mps") and torch.backends.mps.is_available():
+            return "mps"
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        number = int(wished.partition(":")[2] or 0)
+        if wished != "mps" and number < count:
+            return f"cuda:{number}"
+        problem = f"torch {torch.__version__} sees {count} CUDA devices" + (
+            " and no Apple GPU" if wished == "mps" else ""
+        )
+    if wished != "auto":
+        raise InputError(f"device {wished!r} is not available: {problem}. Use --device cpu.")
+    logger.warning("a GPU is here, but %s: working on the CPU", problem)
+    return "cpu"
+
+
+def _may_have_gpu() -> bool:
+    """Look without importing torch, which costs seconds."""
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return apple or Path("/proc/driver/nvidia/version").exists()
+
+
+def find_runtime(device: str, wished: str | None = None) -> str:
+    """Choose what runs the network: the first installed one that serves the device.
+
+    Raises
+    ------
+    InputError
+        If the runtime is unknown or not installed, or none is.
+    """
+    if wished is not None and wished not in RUNTIMES:
+        raise InputError(f"runtime {wished!r}; expected one of {', '.join(RUNTIMES)}.")
+    suited = RUNTIMES if device == "cpu" else ("torch",)
+    for name in suited if wished is None else (wished,):
+        if name in suited and importlib.util.find_spec(name) is not None:
+            return name
+    raise InputError(
+        f"no runtime for device {device!r}: {wished or ' nor '.join(suited)} is not installed. "
+        f"Try: pip install {wished or suited[0]}"
+    )
+
+
+def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine:
+    """Make a network ready to run.
+
+    Parameters
+    ----------
+    stage
+        Network and window.
+    device
+        As `find_device` gave it.
+    threads
+        Cores for the CPU runtimes.
+    runtime
+        As `find_runtime` gave it.
+    """
+    makers = {"openvino": _use_openvino, "onnxruntime": _use_onnxruntime, "torch": _use_torch}
+    return makers[runtime](stage, device, threads)
+
+
+def _use_openvino(stage: Stage, device: str, threads: int) -> Engine:
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if _has_fast_bfloat16() else "f32",
+    }
+    compiled = core.compile_model(core.read_model(stage.onnx, b""), "CPU", settings)
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        request = compiled.create_infer_request()
+        answer = request.infer([image[None, None]], share_inputs=True)
+        return np.array(answer[0][0], dtype=np.float32)
+
+    return run
+
+
+def _has_fast_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices (AMX); without, float32 is faster."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return False
+    return "amx_bf16" in flags
+
+
+def _use_onnxruntime(stage: Stage, device: str, threads: int) -> Engine:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(stage.onnx, options, providers=["CPUExecutionProvider"])
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {"image": image[None, None]})[0][0], np.float32)
+
+    return run
+
+
+def _use_torch(stage: Stage, device: str, threads: int) -> Engine:
+    import torch
+    from safetensors.torch import load_file
+
+    from deskull.network.unet import UNet, make_spec
+
+    network = UNet(make_spec(stage.spec))
+    network.load_state_dict({k: v.float() for k, v in load_file(stage.tensors).items()})
+    network = network.to(device).eval()
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            tensor: Any = torch.from_numpy(image[None, None]).to(device)
+            answer = network(tensor)[0].float().cpu().numpy()
+        return np.asarray(answer, np.float32)
+
+    return run

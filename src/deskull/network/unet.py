@@ -1,0 +1,164 @@
+"""The network: a 3D residual U-Net. It knows tensors only, (N, C, X, Y, Z)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What the network is made of.
+
+    Parameters
+    ----------
+    outputs
+        Name of each output channel, such as ``("brain", "tissue")``.
+    filters
+        Per level, from the finest on; their number is the depth.
+    patch
+        Edge in voxels of the blocks that the first layer takes together: the features live on
+        a grid coarser by this, and the last layer brings the answer back onto the full one.
+        1 for a plain U-Net.
+    norm
+        Of the features.
+    dropout
+        Share of features dropped after each pooling and concatenation.
+    residual
+        Whether a block's input is added to its output (He et al. 2016).
+    upsample
+        Repeat the nearest value, or learn a transposed convolution.
+    """
+
+    outputs: tuple[str, ...] = ("brain", "tissue")
+    filters: tuple[int, ...] = (16, 32, 64, 128)
+    patch: int = 1
+    norm: Literal["instance", "batch"] = "instance"
+    dropout: float = 0.0
+    residual: bool = True
+    upsample: Literal["nearest", "transposed"] = "nearest"
+
+    @property
+    def multiple(self) -> int:
+        """Shapes must be divisible by this."""
+        return self.patch << (len(self.filters) - 1)
+
+
+def make_spec(fields: Mapping[str, Any]) -> NetworkSpec:
+    """Build a spec from the plain lists and words of a card or a recipe."""
+    lists = {key: tuple(fields[key]) for key in ("outputs", "filters") if key in fields}
+    return NetworkSpec(**{**fields, **lists})
+
+
+class Block(nn.Module):
+    """Two convolutions of kernel 3, each normalised and rectified, with an optional shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(inputs, outputs, 3, padding=1, bias=False)
+        self.first_norm = _make_norm(outputs, spec)
+        self.second = nn.Conv3d(outputs, outputs, 3, padding=1, bias=False)
+        self.second_norm = _make_norm(outputs, spec)
+        self.shortcut = (
+            None
+            if not spec.residual
+            else nn.Identity()
+            if inputs == outputs
+            else nn.Conv3d(inputs, outputs, 1, bias=False)
+        )
+        self.activation = nn.LeakyReLU(0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, inputs, ...) to features (N, outputs, ...) of the same size."""
+        h = self.activation(self.first_norm(self.first(x)))
+        h = self.second_norm(self.second(h))
+        joined = h if self.shortcut is None else h + self.shortcut(x)
+        return cast(Tensor, self.activation(joined))
+
+
+class Down(nn.Module):
+    """Halve the grid, then a block."""
+
+    def __init__(self, inputs: int, outputs: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool3d(2)
+        self.dropout = nn.Dropout3d(spec.dropout)
+        self.block = Block(inputs, outputs, spec)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features to deeper features on a grid half as fine."""
+        return cast(Tensor, self.block(self.dropout(self.pool(x))))
+
+
+class Up(nn.Module):
+    """Double the grid, join the features of the way down, then a block."""
+
+    def __init__(self, deep: int, skip: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        transposed = spec.upsample == "transposed"
+        self.upsample: nn.Module = (
+            nn.ConvTranspose3d(deep, skip, 2, stride=2)
+            if transposed
+            else nn.Upsample(scale_factor=2, mode="nearest")
+        )
+        self.dropout = nn.Dropout3d(spec.dropout)
+        self.block = Block(skip + (skip if transposed else deep), skip, spec)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Deep features and those of the same level on the way down to one set."""
+        joined = torch.cat([self.upsample(x), skip], dim=1)
+        return cast(Tensor, self.block(self.dropout(joined)))
+
+
+class UNet(nn.Module):
+    """3D U-Net (Cicek et al. 2016) with optional residual blocks.
+
+    Parameters
+    ----------
+    spec
+        What it is made of.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        filters, patch = spec.filters, spec.patch
+        self.stem: nn.Module = (
+            nn.Identity()
+            if patch == 1
+            else nn.Conv3d(1, filters[0], 2 * patch, stride=patch, padding=patch // 2)
+        )
+        self.enter = Block(1 if patch == 1 else filters[0], filters[0], spec)
+        self.down = nn.ModuleList(Down(a, b, spec) for a, b in pairwise(filters))
+        self.up = nn.ModuleList(Up(deep, skip, spec) for skip, deep in pairwise(filters))
+        self.head: nn.Module = (
+            nn.Conv3d(filters[0], len(spec.outputs), 1)
+            if patch == 1
+            else nn.ConvTranspose3d(
+                filters[0], len(spec.outputs), 2 * patch, stride=patch, padding=patch // 2
+            )
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+                nn.init.kaiming_normal_(module.weight, a=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (N, 1, X, Y, Z) to logits (N, outputs, X, Y, Z)."""
+        features = [self.enter(self.stem(x))]
+        for down in self.down:
+            features.append(down(features[-1]))
+        deep = features.pop()
+        for up in reversed(self.up):
+            deep = up(deep, features.pop())
+        return cast(Tensor, self.head(deep))
+
+
+def _make_norm(channels: int, spec: NetworkSpec) -> nn.Module:
+    if spec.norm == "batch":
+        return nn.BatchNorm3d(channels)
+    return nn.InstanceNorm3d(channels, affine=True)

@@ -1,0 +1,144 @@
+"""The way in and the exact way back: any grid to the network's window, and home again."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deskull.image.geometry import Box, Grid, Shape, make_ras_grid, to_canonical_array
+from deskull.image.resample import resample
+
+
+def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float) -> Grid:
+    """Choose the network's grid about a point of the scan.
+
+    Where the scan's axes are parallel to RAS+ and its voxels fit a whole number of times
+    into the window's, the window is shifted by less than a voxel onto the scan's own lattice,
+    which spares half a voxel of blur.
+
+    Parameters
+    ----------
+    centre
+        RAS+ mm, (3,).
+    source
+        The scan's grid.
+    shape, voxel_size
+        Of the window; voxels in mm.
+    """
+    window = make_ras_grid(centre, shape, voxel_size)
+    lattice = source.canonical()
+    ratios = voxel_size / np.array(lattice.voxel_size)
+    blocks = np.maximum(np.floor(ratios + 0.01), 1)
+    diagonal = np.diag(np.diag(lattice.affine[:3, :3]))
+    parallel = np.allclose(lattice.affine[:3, :3], diagonal, atol=1e-4)
+    if not parallel or not np.allclose(ratios, blocks, atol=1e-3):
+        return window
+    index = (lattice.to_index(window.affine[:3, 3]) - (blocks - 1) / 2) / blocks
+    snapped = lattice.to_mm(np.round(index) * blocks + (blocks - 1) / 2)
+    affine = window.affine.copy()
+    affine[:3, 3] = snapped
+    return Grid(shape, affine)
+
+
+def find_head_centre(data: NDArray[np.float32], grid: Grid, reach: float) -> NDArray[np.float64]:
+    """Guess where a window of `reach` mm should lie to hold the head.
+
+    Along an axis whose field is no longer than `reach` that is the middle of the field;
+    along a longer one, the middle of what is brighter than air.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z), finite.
+    grid
+        Its grid.
+    reach
+        Length of the window's edges in mm.
+
+    Returns
+    -------
+    NDArray
+        RAS+ mm, (3,).
+    """
+    values, canonical = to_canonical_array(data, grid), grid.canonical()
+    steps = [max(1, int(4 / size)) for size in canonical.voxel_size]
+    coarse = values[:: steps[0], :: steps[1], :: steps[2]]
+    low, high = np.percentile(coarse, [0.5, 99.5])
+    head = coarse > low + 0.15 * (high - low)
+    index = (np.array(grid.canonical().shape) - 1) / 2
+    for axis in range(3):
+        if canonical.shape[axis] * canonical.voxel_size[axis] <= reach:
+            continue
+        share = head.any(axis=tuple({0, 1, 2} - {axis})).nonzero()[0]
+        if len(share):
+            profile = head.sum(axis=tuple({0, 1, 2} - {axis}))
+            index[axis] = steps[axis] * np.average(np.arange(len(profile)), weights=profile)
+    return canonical.to_mm(index)
+
+
+def conform(
+    data: NDArray[np.float32], grid: Grid, window: Grid, *, fill: float, threads: int = 1
+) -> NDArray[np.float32]:
+    """Bring a scan's intensities onto the network's window by linear interpolation.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z), finite.
+    grid, window
+        The scan's grid and the network's.
+    fill
+        Value of air, for what the window holds outside of the scan's field.
+    threads
+        At most so many cores.
+
+    Returns
+    -------
+    NDArray
+        ``window.shape``, float32.
+    """
+    return resample(data, grid, window, fill=fill, threads=threads)
+
+
+def to_native(
+    logits: NDArray[np.float32],
+    window: Grid,
+    grid: Grid,
+    *,
+    floor: float = -8.0,
+    threads: int = 1,
+) -> tuple[NDArray[np.float32], Box]:
+    """Bring a map from the network's window back onto the scan's own voxels.
+
+    Only the box of the scan that the brain can reach is worked on; elsewhere the map is at
+    its floor.
+
+    Parameters
+    ----------
+    logits
+        On `window`; clipped to ``[floor, -floor]`` first, so that a very sure voxel does not
+        outvote its neighbour in the interpolation.
+    window, grid
+        The network's grid and the scan's.
+    floor
+        Logit of "surely outside".
+    threads
+        At most so many cores.
+
+    Returns
+    -------
+    tuple
+        The interpolated logits in a box of the scan, float32, and that box.
+    """
+    clipped = np.clip(logits, floor, -floor)
+    inside = np.argwhere(clipped > floor / 2)
+    if len(inside) == 0:
+        return np.zeros((0, 0, 0), np.float32), (slice(0, 0), slice(0, 0), slice(0, 0))
+    low, high = inside.min(0) - 1, inside.max(0) + 1
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    index = grid.to_index(window.to_mm(corners))
+    start = np.clip(np.floor(index.min(0)), 0, grid.shape).astype(int)
+    stop = np.clip(np.ceil(index.max(0)) + 1, start, grid.shape).astype(int)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    box = (x, y, z)
+    if min(stop - start) == 0:
+        return np.zeros(tuple(stop - start), np.float32), box
+    return resample(clipped, window, grid.crop(box), fill=floor, threads=threads), box

@@ -1,0 +1,390 @@
+"""The main job, top to bottom: a scan in, its brain out.
+
+load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to native space
+-> clean -> border. What each step does is in `prepare/` and `network/`; what comes out is
+`result.py`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from deskull import __version__
+from deskull.errors import EmptyMaskError, InputError, WeightsError
+from deskull.image.geometry import Box, Grid, to_canonical_array
+from deskull.image.volume import Volume, load_volume, make_volume
+from deskull.measure.metrics import volume_ml
+from deskull.measure.quality import find_flags
+from deskull.network.engine import (
+    Engine,
+    count_threads,
+    find_device,
+    find_runtime,
+    make_engine,
+)
+from deskull.network.weights import Stage, Weights, load_weights
+from deskull.prepare.bias import correct_bias
+from deskull.prepare.conform import conform, find_head_centre, make_window, to_native
+from deskull.prepare.intensity import normalise
+from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.result import Result
+
+Observer = Callable[[str, NDArray[np.float32], Grid], None]
+STRAY = 1.0  # percent of a coarse mask that may be a neck or a nose
+AIR = 0.5  # percentile of the intensities that stands for air, outside of the field too
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose.
+
+    Parameters
+    ----------
+    threshold
+        Probability from which on a voxel is brain.
+    border
+        Millimetres by which the mask's surface is moved at the end; plus grows.
+    csf
+        False gives brain tissue and ventricles without the CSF around, if the weights can.
+    n4
+        Whether bias is corrected before the network sees the image; None leaves it to the
+        weights' recipe.
+    """
+
+    threshold: float = 0.5
+    border: float = 0.0
+    csf: bool = True
+    n4: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.001 <= self.threshold <= 0.999:
+            raise InputError(
+                f"threshold {self.threshold}; expected a probability from 0.001 to 0.999. (To "
+                "move the mask's surface by millimetres use the border.)"
+            )
+        if not -50 <= self.border <= 50:
+            raise InputError(f"border {self.border}; expected millimetres from -50 to 50.")
+
+
+class Stripper:
+    """Weights made ready once, to be called on many scans; safe to share between threads.
+
+    Parameters
+    ----------
+    weights
+        Verified weights.
+    device
+        ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+    threads
+        Cores to use, at most.
+    runtime
+        ``"openvino"``, ``"onnxruntime"`` or ``"torch"``.
+    """
+
+    def __init__(self, weights: Weights, device: str, threads: int, runtime: str) -> None:
+        self.weights, self.device, self.threads = weights, device, threads
+        self.runtime = runtime
+        self._segment = make_engine(weights.segment, device, threads, runtime)
+        self._locate = (
+            None
+            if weights.locate is None
+            else make_engine(weights.locate, device, threads, runtime)
+        )
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path = "default",
+        device: str = "auto",
+        threads: int | None = None,
+        runtime: str | None = None,
+    ) -> "Stripper":
+        """Load weights and compile their networks.
+
+        Parameters
+        ----------
+        weights
+            Name of a bundled set, or a folder.
+        device
+            ``"auto"``, ``"cpu"``, ``"cuda[:N]"`` or ``"mps"``.
+        threads
+            Cores to use; all that the process may have if not given.
+        runtime
+            ``"openvino"``, ``"onnxruntime"`` or ``"torch"``; the best installed if not given.
+
+        Raises
+        ------
+        WeightsError
+            If the weights are missing or damaged.
+        InputError
+            If a device or runtime is unknown or not there, or `threads` is below 1.
+        """
+        if threads is not None and threads < 1:
+            raise InputError(f"threads {threads}; expected 1 or more.")
+        found = find_device(device)
+        return cls(
+            load_weights(weights), found, threads or count_threads(), find_runtime(found, runtime)
+        )
+
+    def __call__(
+        self,
+        scan: Volume | SpatialImage,
+        settings: Settings | None = None,
+        observe: Observer | None = None,
+    ) -> Result:
+        """Strip one scan; touches no disk.
+
+        Parameters
+        ----------
+        scan
+            A loaded volume, or a nibabel image of one 3D frame.
+        settings
+            What to choose; the defaults if not given.
+        observe
+            Called with the name, array and grid of what each step made.
+
+        Returns
+        -------
+        Result
+            Mask, probability and all that is made from them.
+
+        Raises
+        ------
+        EmptyMaskError
+            If no brain was found.
+        WeightsError
+            If the weights cannot do what `settings` ask for.
+        """
+        volume = scan if isinstance(scan, Volume) else make_volume(scan)
+        work = _Work(self, volume, settings or Settings(), observe or (lambda *_: None))
+        return work.run()
+
+
+def strip(
+    scan: str | Path | Volume | SpatialImage,
+    *,
+    weights: str | Path = "default",
+    device: str = "auto",
+    threads: int | None = None,
+    frame: int | None = None,
+    settings: Settings | None = None,
+) -> Result:
+    """Strip one scan.
+
+    Parameters
+    ----------
+    scan
+        Path of an image file or DICOM folder, a loaded volume, or a nibabel image.
+    weights, device, threads
+        As for `Stripper.load`.
+    frame
+        Which frame of a 4D file, from 0.
+    settings
+        Threshold, border and the like.
+
+    Returns
+    -------
+    Result
+        Mask, probability and all that is made from them.
+
+    Examples
+    --------
+    >>> import deskull
+    >>> result = deskull.strip("sub-01_T1w.nii.gz")  # doctest: +SKIP
+    >>> result.save(mask="mask.nii.gz", brain="brain.nii.gz")  # doctest: +SKIP
+    """
+    stripper = Stripper.load(weights, device, threads)
+    if isinstance(scan, str | Path):
+        scan = load_volume(scan, frame=frame)
+    return stripper(scan, settings)
+
+
+@dataclass
+class _Work:
+    """One scan on its way through a stripper."""
+
+    stripper: Stripper
+    volume: Volume
+    settings: Settings
+    observe: Observer
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> Result:
+        """Go all the way."""
+        volume, weights = self.volume, self.stripper.weights
+        channel = _find_channel(weights, self.settings)
+        data, air = make_finite(volume)
+        corrected = None
+        if self._wants_n4():
+            with self._timed("n4"):
+                corrected = self._correct(data)
+                data, air = corrected, find_air(corrected, volume.grid)
+        with self._timed("locate"):
+            centre = self._find_centre(data, air)
+        window, logits = self._segment(data, air, centre)
+        with self._timed("to_native"):
+            probability, box = _to_probability(
+                logits[channel], window, volume.grid, self.stripper.threads
+            )
+        with self._timed("clean"):
+            mask = self._make_mask(probability, box)
+        whole = _whole(probability, box, volume.grid.shape)
+        self.observe("probability", whole, volume.grid)
+        with self._timed("flags"):
+            flags = find_flags(volume.data, mask, whole, volume.grid.voxel_size)
+        ml = volume_ml(mask, volume.grid.voxel_size)
+        record = self._make_record(ml, [asdict(flag) for flag in flags])
+        return Result(volume, mask, whole, corrected, flags, ml, record)
+
+    def _wants_n4(self) -> bool:
+        chosen = self.settings.n4
+        return self.stripper.weights.needs_n4 if chosen is None else chosen
+
+    def _correct(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        grid = self.volume.grid
+        corrected, _ = correct_bias(data, grid.voxel_size, threads=self.stripper.threads)
+        self.observe("n4", corrected, grid)
+        return corrected
+
+    def _find_centre(self, data: NDArray[np.float32], air: float) -> NDArray[np.float64]:
+        """Middle of the brain in RAS+ mm, by the coarse network; of the head without one."""
+        stripper, grid = self.stripper, self.volume.grid
+        stage = stripper.weights.locate or stripper.weights.segment
+        centre = find_head_centre(data, grid, stage.voxel_size * min(stage.shape))
+        if stripper._locate is None:
+            return centre
+        window, logits = self._ask(stage, stripper._locate, data, air, centre)
+        self.observe("locate", logits[0], window)
+        brain = clean_mask(logits[0] > 0)
+        return _middle(brain, window) if brain.any() else centre
+
+    def _segment(
+        self, data: NDArray[np.float32], air: float, centre: NDArray[np.float64]
+    ) -> tuple[Grid, NDArray[np.float32]]:
+        """Logits in the window about the brain, moved once if the brain runs out of it."""
+        stage, engine = self.stripper.weights.segment, self.stripper._segment
+        with self._timed("segment"):
+            window, logits = self._ask(stage, engine, data, air, centre, name="conformed")
+            brain = clean_mask(logits[0] > 0)
+            if brain.any():
+                better = _middle(brain, window)
+                if np.abs(better - centre).max() > 0.08 * stage.voxel_size * min(stage.shape):
+                    window, logits = self._ask(stage, engine, data, air, better, name="conformed")
+        for name, channel in zip(stage.outputs, logits, strict=True):
+            self.observe(f"logits_{name}", channel, window)
+        return window, logits
+
+    def _ask(
+        self,
+        stage: Stage,
+        engine: Engine,
+        data: NDArray[np.float32],
+        air: float,
+        centre: NDArray[np.float64],
+        name: str = "",
+    ) -> tuple[Grid, NDArray[np.float32]]:
+        """Conform, normalise, and run a network on the window about a point."""
+        grid = self.volume.grid
+        window = make_window(centre, grid, stage.shape, stage.voxel_size)
+        conformed = conform(data, grid, window, fill=air, threads=self.stripper.threads)
+        image = normalise(conformed)
+        if name:
+            self.observe(name, conformed, window)
+            self.observe("normalised", image, window)
+        return window, engine(image)
+
+    def _make_mask(self, probability: NDArray[np.float32], box: Box) -> NDArray[np.bool_]:
+        volume, settings = self.volume, self.settings
+        mask = np.zeros(volume.grid.shape, dtype=bool)
+        mask[box] = probability >= settings.threshold
+        self.observe("mask_raw", mask.astype(np.float32), volume.grid)
+        mask = clean_mask(mask)
+        if settings.border and mask.any():
+            mask = move_border(mask, volume.grid.voxel_size, settings.border)
+        if not mask.any():
+            raise EmptyMaskError(
+                f"{volume.name}: no brain found. Is it a head, and does its field hold the "
+                "brain? See what the network saw with --steps DIR."
+            )
+        return mask
+
+    def _make_record(self, ml: float, flags: list[dict[str, Any]]) -> dict[str, Any]:
+        stripper, grid = self.stripper, self.volume.grid
+        return {
+            "deskull": __version__,
+            "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
+            "runtime": stripper.runtime,
+            "device": stripper.device,
+            "threads": stripper.threads,
+            "settings": asdict(self.settings) | {"n4": self._wants_n4()},
+            "input": {
+                "shape": list(grid.shape),
+                "voxel_size": [round(size, 6) for size in grid.voxel_size],
+                "orientation": grid.orientation,
+                "frame": self.volume.frame,
+            },
+            "volume_ml": round(ml, 3),
+            "flags": flags,
+            "seconds": {name: round(value, 4) for name, value in self.timings.items()},
+        }
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.timings[name] = time.perf_counter() - began
+
+
+def make_finite(volume: Volume) -> tuple[NDArray[np.float32], float]:
+    """Intensities with NaN and Inf turned into air, and the intensity of air."""
+    data = volume.data
+    air = find_air(data, volume.grid)
+    if not np.isfinite(data).all():
+        data = np.where(np.isfinite(data), data, np.float32(air))
+    return data, air
+
+
+def find_air(data: NDArray[np.float32], grid: Grid) -> float:
+    """Intensity of what lies outside of the head, from every fourth voxel or so."""
+    values = to_canonical_array(data, grid)
+    steps = [max(1, int(4 / size)) for size in grid.canonical().voxel_size]
+    coarse = values[:: steps[0], :: steps[1], :: steps[2]]
+    return float(np.percentile(coarse[np.isfinite(coarse)], AIR))
+
+
+def _find_channel(weights: Weights, settings: Settings) -> int:
+    name = "brain" if settings.csf else "tissue"
+    if name not in weights.segment.outputs:
+        raise WeightsError(
+            f"weights {weights.name!r} give {', '.join(weights.segment.outputs)}, not {name}: "
+            "they cannot leave out the CSF. Choose others with --weights, or go without --no-csf."
+        )
+    return weights.segment.outputs.index(name)
+
+
+def _middle(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
+    """Middle of a mask in RAS+ mm: halfway between its ends, a stray hundredth cut off each."""
+    index = np.argwhere(mask)
+    return grid.to_mm(np.percentile(index, [STRAY, 100 - STRAY], axis=0).mean(axis=0))
+
+
+def _to_probability(
+    logits: NDArray[np.float32], window: Grid, grid: Grid, threads: int
+) -> tuple[NDArray[np.float32], Box]:
+    native, box = to_native(logits, window, grid, threads=threads)
+    return np.asarray(1 / (1 + np.exp(-native)), dtype=np.float32), box
+
+
+def _whole(
+    part: NDArray[np.float32], box: Box, shape: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    whole = np.zeros(shape, np.float32)
+    whole[box] = part
+    return whole

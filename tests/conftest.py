@@ -1,0 +1,42 @@
+"""Heads of geometry for tests: cheap, exact, and nobody's scan."""
+
+import itertools
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+ORIENTATIONS = [
+    "".join(codes)
+    for axes in itertools.permutations(["LR", "PA", "IS"])
+    for codes in itertools.product(*axes)
+]
+
+
+def make_head(shape=(40, 48, 44), voxel_size=(4.0, 4.0, 4.0), seed=0):
+    """A ball of brain in a shell of skull in a shell of scalp, RAS, float32, and its brain."""
+    rng = np.random.default_rng(seed)
+    axes = [(np.arange(n) - (n - 1) / 2) * size for n, size in zip(shape, voxel_size, strict=True)]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    radius = np.sqrt((x / 0.85) ** 2 + y**2 + (z / 0.9) ** 2)
+    head = np.zeros(shape, np.float32)
+    head[radius < 88] = 90
+    head[radius < 80] = 12
+    head[radius < 73] = 100
+    head[radius < 50] = 140
+    head += rng.normal(0, 2, shape).astype(np.float32)
+    affine = np.diag([*voxel_size, 1.0])
+    affine[:3, 3] = [axis[0] for axis in axes]
+    return nib.Nifti1Image(head, affine), radius < 73
+
+
+def reorient(image, codes):
+    """The same image stored in another orientation."""
+    wanted = nib.orientations.axcodes2ornt(codes)
+    now = nib.orientations.io_orientation(image.affine)
+    return image.as_reoriented(nib.orientations.ornt_transform(now, wanted))
+
+
+@pytest.fixture
+def head():
+    return make_head()[0]

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from conftest import make_head
+from deskull.image.geometry import Grid, make_ras_grid
+from deskull.measure.metrics import dice
+from deskull.prepare.conform import conform, find_head_centre, make_window, to_native
+
+
+def test_window_snaps_onto_the_scans_own_lattice():
+    source = Grid(
+        (60, 60, 60), np.array([[-1, 0, 0, 31.2], [0, 1, 0, -9], [0, 0, 1, 4.4], [0, 0, 0, 1]])
+    )
+    window = make_window((3.3, 4.4, 5.5), source, (8, 8, 8), 2.0)
+    index = source.to_index(window.to_mm([0, 0, 0]))
+    np.testing.assert_allclose(index % 1, 0.5, atol=1e-6)  # the middle of a pair of voxels
+    assert np.abs(window.centre - (3.3, 4.4, 5.5)).max() <= 1.0
+
+
+def test_on_the_lattice_conforming_only_averages():
+    data = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
+    source = Grid((16, 16, 16), np.eye(4))
+    window = make_window(source.centre, source, (4, 4, 4), 2.0)
+    start = np.round(source.to_index(window.to_mm([0, 0, 0])) - 0.5).astype(int)
+    part = data[tuple(slice(s, s + 8) for s in start)]
+    means = part.reshape(4, 2, 4, 2, 4, 2).mean((1, 3, 5))
+    np.testing.assert_allclose(conform(data, source, window, fill=0), means, atol=1e-6)
+
+
+def test_an_oblique_scan_gets_the_plain_window():
+    c, s = np.cos(0.3), np.sin(0.3)
+    affine = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    window = make_window((1.23, 0, 0), Grid((20, 20, 20), affine), (8, 8, 8), 2.0)
+    np.testing.assert_allclose(window.centre, (1.23, 0, 0), atol=1e-9)
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45])
+@pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (0.8, 0.8, 4.0)])
+def test_a_map_comes_home(degrees, voxel_size):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag(voxel_size)
+    shape = tuple(int(100 / size) for size in voxel_size)
+    native = Grid(shape, affine)
+    window = make_ras_grid(native.centre, (44, 44, 44), 2.0)
+    index = np.stack(np.meshgrid(*[np.arange(44)] * 3, indexing="ij"), -1)
+    logits = (30 - np.linalg.norm(window.to_mm(index) - window.centre, axis=-1)).astype(np.float32)
+    part, box = to_native(logits, window, native)
+    mask = np.zeros(shape, bool)
+    mask[box] = part > 0
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+    truth = np.linalg.norm(native.to_mm(index) - native.centre, axis=-1) < 30
+    assert dice(mask, truth) > 0.995
+
+
+def test_nothing_comes_home_from_an_empty_window():
+    window = make_ras_grid((0, 0, 0), (8, 8, 8), 2.0)
+    part, box = to_native(np.full((8, 8, 8), -9, np.float32), window, Grid((9, 9, 9), np.eye(4)))
+    assert part.size == 0
+    assert np.zeros((9, 9, 9))[box].size == 0
+
+
+def test_a_window_beside_the_field_gives_nothing():
+    window = make_ras_grid((500, 0, 0), (8, 8, 8), 2.0)
+    part, box = to_native(np.full((8, 8, 8), 9, np.float32), window, Grid((9, 9, 9), np.eye(4)))
+    assert part.shape == np.zeros((9, 9, 9))[box].shape
+
+
+def test_head_centre_is_the_fields_where_the_window_holds_it():
+    image, _ = make_head()
+    grid = Grid(image.shape, image.affine)
+    centre = find_head_centre(np.asarray(image.dataobj), grid, reach=400)
+    np.testing.assert_allclose(centre, grid.centre)
+
+
+def test_head_centre_is_the_heads_in_a_long_field():
+    image, _ = make_head()
+    data = np.pad(np.asarray(image.dataobj), ((0, 0), (0, 0), (80, 0)))
+    affine = image.affine.copy()
+    affine[2, 3] -= 80 * affine[2, 2]
+    centre = find_head_centre(data, Grid(data.shape, affine), reach=288)
+    np.testing.assert_allclose(centre, Grid(image.shape, image.affine).centre, atol=6)

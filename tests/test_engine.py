@@ -1,0 +1,88 @@
+import sys
+
+import numpy as np
+import pytest
+
+from deskull.errors import InputError
+from deskull.network import engine
+from deskull.network.engine import count_threads, find_device, find_runtime, make_engine
+from deskull.network.weights import load_weights
+
+
+@pytest.fixture(scope="module")
+def stage():
+    return load_weights().locate
+
+
+@pytest.fixture(scope="module")
+def image(stage):
+    rng = np.random.default_rng(0)
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in stage.shape], indexing="ij")
+    ball = (x**2 + y**2 + z**2 < 0.2) * 1.0
+    return (ball + rng.normal(0, 0.1, stage.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_runtimes_agree(stage, image, runtime):
+    pytest.importorskip(runtime)
+    first = make_engine(stage, "cpu", 2, "openvino")(image)
+    other = make_engine(stage, "cpu", 2, runtime)(image)
+    assert first.shape == (len(stage.outputs), *stage.shape)
+    # bfloat16 keeps 8 bits; where float32 is used the two are far nearer.
+    assert np.mean((first > 0) == (other > 0)) > 0.998
+
+
+def test_the_same_engine_gives_the_same_bytes(stage, image):
+    run = make_engine(stage, "cpu", 2, "openvino")
+    assert run(image).tobytes() == run(image).tobytes()
+
+
+def test_auto_is_the_cpu_where_no_gpu_is(monkeypatch):
+    monkeypatch.setattr(engine, "_may_have_gpu", lambda: False)
+    assert find_device("auto") == "cpu"
+
+
+def test_auto_falls_back_with_a_note(monkeypatch, caplog):
+    monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert find_device("auto") == "cpu"
+    assert "working on the CPU" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("gpu", "expected auto, cpu"),
+        ("cuda:x", "expected auto, cpu"),
+        ("cuda:97", "not available"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(device, words):
+    with pytest.raises(InputError, match=words):
+        find_device(device)
+
+
+def test_a_runtime_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="expected one of openvino"):
+        find_runtime("cpu", "tensorflow")
+    with pytest.raises(InputError, match="not installed"):
+        find_runtime("cuda:0", "openvino")
+
+
+def test_without_openvino_the_next_runtime_serves(monkeypatch):
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "openvino" else object()
+    )
+    assert find_runtime("cpu") == "onnxruntime"
+
+
+def test_threads_follow_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert count_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert count_threads() >= 1
+
+
+def test_the_cpu_engine_needs_no_torch(stage, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    make_engine(stage, "cpu", 1, "openvino")(image)

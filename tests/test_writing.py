@@ -1,0 +1,251 @@
+"""Writing: whole or not at all, never over an input, equal bytes, and between formats."""
+
+import gzip
+import os
+import resource
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from deskull.errors import OutputError
+from deskull.image import writing
+from deskull.image.volume import load_volume, make_brain_image, make_map_image, make_mask_image
+from deskull.image.writing import check_output_path, save_bytes, save_image
+
+SHAPE = (4, 5, 6)
+HEAD = np.arange(120).reshape(SHAPE).astype("i2")
+MASK = np.zeros(SHAPE, bool)
+MASK[1:3, 1:4, 2:5] = True
+AFFINE = np.array([[-2.0, 0.1, 0, 40], [0.1, 1.5, 0.2, -30], [0, -0.2, 3, 10], [0, 0, 0, 1]])
+NAMES = ["out.nii", "out.nii.gz", "out.hdr", "out.img", "out.mgh", "out.mgz"]
+
+
+def read(path):
+    """Image by nibabel, which leaves an .mgh open if it is given the path."""
+    return nib.MGHImage.from_bytes(path.read_bytes()) if path.suffix == ".mgh" else nib.load(path)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(HEAD, AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def mgz(tmp_path):
+    image = nib.MGHImage(HEAD, AFFINE)
+    image.header["tr"], image.header["flip_angle"], image.header["ti"] = 2300, 0.2, 900
+    nib.save(image, tmp_path / "scan.mgz")
+    return tmp_path / "scan.mgz"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("source", ["scan", "mgz"])
+def test_round_trip_through_every_format(tmp_path, name, source, request):
+    volume = load_volume(request.getfixturevalue(source))
+    save_image(make_brain_image(MASK, volume.source), tmp_path / name)
+    again = read(tmp_path / name)
+    assert np.array_equal(again.get_fdata(), HEAD * MASK)
+    assert again.get_data_dtype().newbyteorder("=") == np.int16
+    assert again.affine == pytest.approx(AFFINE, abs=1e-4)
+    assert load_volume(tmp_path / name).data[2, 2, 3] == HEAD[2, 2, 3]
+
+
+@pytest.mark.parametrize("make", [make_mask_image, make_brain_image, make_map_image])
+def test_mgz_in_mgz_out_keeps_every_header_byte_but_the_type(tmp_path, mgz, make):
+    save_image(make(MASK, load_volume(mgz).source), tmp_path / "out.mgz")
+    before, after = (gzip.decompress(p.read_bytes()) for p in (mgz, tmp_path / "out.mgz"))
+    assert before[:20] == after[:20]
+    assert before[24:284] == after[24:284]
+    assert before[-20:] == after[-20:]
+    expected = {make_mask_image: 0, make_brain_image: 4, make_map_image: 3}[make]
+    assert int.from_bytes(after[20:24]) == expected
+
+
+def test_mgz_to_nifti_says_scanner(tmp_path, mgz):
+    save_image(make_mask_image(MASK, load_volume(mgz).source), tmp_path / "out.nii")
+    header = read(tmp_path / "out.nii").header
+    assert int(header["sform_code"]) == 1
+    assert header.get_data_dtype() == np.uint8
+
+
+def test_mgh_of_one_frame(tmp_path):
+    nib.save(nib.MGHImage(np.stack([HEAD, HEAD + 1], -1), AFFINE), tmp_path / "bold.mgz")
+    volume = load_volume(tmp_path / "bold.mgz", frame=1)
+    save_image(make_brain_image(MASK, volume.source, frame=1), tmp_path / "out.mgz")
+    assert np.array_equal(read(tmp_path / "out.mgz").get_fdata(), (HEAD + 1) * MASK)
+
+
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [
+        ("int8", "int16"),
+        ("uint16", "uint16"),
+        ("uint32", "int32"),
+        ("int64", "int32"),
+        ("float64", "float32"),
+    ],
+)
+def test_mgh_takes_the_nearest_type(tmp_path, stored, written):
+    image = nib.Nifti1Image((HEAD % 100).astype(stored), AFFINE, dtype=stored)
+    save_image(image, tmp_path / "out.mgh")
+    again = read(tmp_path / "out.mgh")
+    assert again.get_data_dtype().newbyteorder("=") == np.dtype(written)
+    assert np.array_equal(again.get_fdata(), HEAD % 100)
+
+
+def test_mgh_of_integers_beyond_int32_is_float(tmp_path):
+    save_image(nib.Nifti1Image(HEAD.astype("u4") + 2**31, AFFINE), tmp_path / "out.mgh")
+    assert read(tmp_path / "out.mgh").get_data_dtype() == np.dtype(">f4")
+
+
+def test_mgh_of_scaled_integers_is_float(tmp_path):
+    image = nib.Nifti1Image(HEAD, AFFINE)
+    image.header.set_slope_inter(0.5, 2)
+    nib.save(image, tmp_path / "scaled.nii")
+    save_image(load_volume(tmp_path / "scaled.nii").source, tmp_path / "out.mgh")
+    assert np.array_equal(read(tmp_path / "out.mgh").get_fdata(), HEAD * 0.5 + 2)
+
+
+def test_image_in_memory_is_written_in_its_own_type(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype("i2")
+    save_image(nib.Nifti1Image(HEAD + 0.25, AFFINE, header), tmp_path / "out.nii")
+    assert np.array_equal(read(tmp_path / "out.nii").get_fdata(), HEAD + 0.25)
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.mgz"])
+def test_equal_images_give_equal_bytes_under_any_name(tmp_path, scan, name):
+    image = make_mask_image(MASK, load_volume(scan).source)
+    save_image(image, tmp_path / name)
+    save_image(image, tmp_path / f"other_{name}")
+    written = (tmp_path / name).read_bytes()
+    assert written == (tmp_path / f"other_{name}").read_bytes()
+    assert written[3:8] == b"\0" * 5  # no name, no time
+
+
+def test_existing_output_is_replaced(tmp_path, scan):
+    (tmp_path / "out.nii").write_text("old")
+    save_image(make_mask_image(MASK, load_volume(scan).source), tmp_path / "out.nii")
+    assert load_volume(tmp_path / "out.nii").data.sum() == MASK.sum()
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        save_bytes(b"{}", tmp_path / "record.json")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 100 bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", ["out.nii", "out.nii.gz", "out.hdr", "out.mgz"])
+def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, name, scan, full_disk):
+    (tmp_path / name).write_text("old")
+    before = sorted(tmp_path.iterdir())
+    noise = np.random.default_rng(0).normal(size=SHAPE)
+    with pytest.raises(OutputError, match=r"out.*not written \(File too large\)"):
+        save_image(make_map_image(noise, load_volume(scan).source), tmp_path / name)
+    assert (tmp_path / name).read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, scan, monkeypatch, error):
+    (tmp_path / "out.nii.gz").write_text("old")
+    before = sorted(tmp_path.iterdir())
+    write = writing._write
+
+    def interrupt(path, parts, compress):
+        write(path, parts[:1], compress)
+        raise error
+
+    monkeypatch.setattr(writing, "_write", interrupt)
+    with pytest.raises(error):
+        save_image(make_mask_image(MASK, load_volume(scan).source), tmp_path / "out.nii.gz")
+    assert (tmp_path / "out.nii.gz").read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_save_bytes(tmp_path):
+    save_bytes(b"{}", tmp_path / "record.json")
+    save_bytes(b"{1}", tmp_path / "record.json")
+    assert (tmp_path / "record.json").read_bytes() == b"{1}"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_good_output_paths_pass(tmp_path, scan):
+    for name in NAMES:
+        check_output_path(tmp_path / name, [scan, tmp_path / "missing.nii", tmp_path])
+
+
+@pytest.fixture
+def places(tmp_path, scan):
+    """A folder with links to a scan, a pair, and a folder with an image's name."""
+    (tmp_path / "link.nii.gz").symlink_to(scan)
+    (tmp_path / "hard.nii.gz").hardlink_to(scan)
+    (tmp_path / "folder.nii").mkdir()
+    nib.save(nib.Nifti1Pair(HEAD, AFFINE), tmp_path / "pair.hdr")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("scan.nii.gz", "it is an input, and an input is never replaced"),
+        ("link.nii.gz", "it is an input"),
+        ("hard.nii.gz", "it is an input"),
+        ("folder.nii/../scan.nii.gz", "it is an input"),
+        ("pair.hdr", "it is an input"),
+        ("pair.img", "it is an input"),
+        ("out.nrrd", r"expected a name that ends in .nii.gz, .nii, .hdr, .img, .mgz, .mgh"),
+        ("out.txt", "cannot write this kind of file"),
+        ("out", "cannot write this kind of file"),
+        (".nii.gz", "cannot write this kind of file"),
+        ("nowhere/out.nii", "no such folder: .*nowhere. Create it first"),
+        ("folder.nii", "a folder; expected a file name"),
+    ],
+)
+def test_refuses_output_paths(places, name, message):
+    with pytest.raises(OutputError, match=message):
+        check_output_path(places / name, [places / "scan.nii.gz", places / "pair.img"])
+
+
+def test_refuses_closed_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match="no permission to write in"):
+        check_output_path(tmp_path / "out.nii", [])
+
+
+def test_relative_output_path(tmp_path, scan, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_output_path("out.nii", ["scan.nii.gz"])
+    with pytest.raises(OutputError, match="it is an input"):
+        check_output_path("scan.nii.gz", [scan])
+
+
+def test_save_image_refuses_unknown_extension(tmp_path):
+    with pytest.raises(OutputError, match="cannot write this kind"):
+        save_image(nib.Nifti1Image(HEAD, AFFINE), tmp_path / "out.mnc")
+
+
+def test_save_bytes_refuses_missing_folder(tmp_path):
+    with pytest.raises(OutputError, match="no such folder"):
+        save_bytes(b"", tmp_path / "nowhere" / "record.json")
+
+
+def test_other_kinds_of_output_are_checked_alike(tmp_path):
+    check_output_path(tmp_path / "record.json", [], (".json",))
+    with pytest.raises(OutputError, match=r"ends in \.json"):
+        check_output_path(tmp_path / "record.txt", [], (".json",))
