@@ -84,8 +84,8 @@ def test_shapes_that_differ_are_refused(measure):
 
 
 def test_volume_in_ml():
-    assert volume_ml(CUBE, (1.0, 2.0, 3.5)) == pytest.approx(7.0)
-    assert volume_ml(EMPTY, ISOTROPIC) == 0.0
+    assert volume_ml(CUBE, 7.0) == pytest.approx(7.0)
+    assert volume_ml(EMPTY, 1.0) == 0.0
 
 
 def test_distances_of_equal_masks_are_zero():

@@ -34,7 +34,8 @@ def apply_mask(mask: Volume, image: SpatialImage, name: str, fill: float = 0.0) 
     EmptyMaskError
         If no voxel of the image is brain.
     """
-    brain = find_brain(mask, Grid(image.shape[:3], image.affine), name)
+    x, y, z = image.shape[:3]
+    brain = find_brain(mask, Grid((x, y, z), image.affine), name)
     frame = None if count_frames(image) > 1 else 0
     return make_brain_image(brain, image, fill, frame)
 

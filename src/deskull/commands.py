@@ -8,6 +8,7 @@ import logging
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,11 @@ def strip(options: Namespace) -> None:
     if options.steps:
         _make_folder(Path(options.steps))
     settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
-    with _progress(options.quiet) as show:
+    with _progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
+        coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
         volumes = list(_load_frames(scan, options.frame, options.series))
-        show("loading weights")
-        stripper = Stripper.load(options.weights, options.device, options.threads)
+        stripper = coming.result()
         results: list[Result] = []
         for number, volume in enumerate(volumes):
             show("stripping" + (f" {number + 1}/{len(volumes)}" if len(volumes) > 1 else ""))
@@ -205,11 +206,13 @@ def demo(options: Namespace) -> None:
     _make_folder(folder)
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = run_demo(stripper)
-    names = {"brain": "demo_brain.nii.gz", "mask": "demo_mask.nii.gz", "picture": "demo.png"}
-    result.save(**{kind: folder / name for kind, name in names.items()})
+    picture = folder / "demo.png"
+    result.save(
+        brain=folder / "demo_brain.nii.gz", mask=folder / "demo_mask.nii.gz", picture=picture
+    )
     save_image(result.volume.source, folder / "demo_T1w.nii.gz")
     print(f"Dice {agreement:.4f} against the exact truth; brain of {result.volume_ml:.0f} ml")
-    print(f"Look at {folder / names['picture']}")
+    print(f"Look at {picture}")
 
 
 def train(options: Namespace) -> None:

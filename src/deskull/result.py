@@ -184,5 +184,5 @@ class StepSaver:
     def __call__(self, name: str, array: NDArray[np.float32], grid: Grid) -> None:
         """Save one step's array on its grid."""
         self.count += 1
-        image = nib.Nifti1Image(array, grid.affine)  # type: ignore[no-untyped-call]
+        image = nib.Nifti1Image(array, grid.affine)
         save_image(image, self.folder / f"{self.count:02d}_{name}.nii.gz")

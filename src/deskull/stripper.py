@@ -239,7 +239,7 @@ class _Work:
         self.observe("probability", whole, volume.grid)
         with self._timed("flags"):
             flags = find_flags(volume.data, mask, whole, volume.grid.voxel_size)
-        ml = volume_ml(mask, volume.grid.voxel_size)
+        ml = volume_ml(mask, volume.grid.voxel_volume)
         record = self._make_record(ml, [asdict(flag) for flag in flags])
         return Result(volume, mask, whole, corrected, flags, ml, record)
 
@@ -379,7 +379,9 @@ def _to_probability(
     logits: NDArray[np.float32], window: Grid, grid: Grid, threads: int
 ) -> tuple[NDArray[np.float32], Box]:
     native, box = to_native(logits, window, grid, threads=threads)
-    return np.asarray(1 / (1 + np.exp(-native)), dtype=np.float32), box
+    np.exp(np.negative(native, out=native), out=native)
+    native += 1
+    return np.reciprocal(native, out=native), box
 
 
 def _whole(

@@ -16,6 +16,7 @@ from deskull.errors import GeometryError
 
 T = TypeVar("T", bound=np.generic)
 Shape = tuple[int, int, int]
+VoxelSize = tuple[float, float, float]  # mm along each array axis
 Box = tuple[slice, slice, slice]
 
 _MOST_MM = 1e9
@@ -138,3 +139,10 @@ def make_ras_grid(centre: ArrayLike, shape: Shape, voxel_size: float) -> Grid:
 def to_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:
     """View of an array on `grid` with its axes permuted and flipped nearest to RAS+."""
     return np.asarray(nib.orientations.apply_orientation(array, grid.canonical_transform()))
+
+
+def from_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:
+    """View of an array on ``grid.canonical()`` with its axes as those of `grid`."""
+    transform = grid.canonical_transform()
+    view = np.transpose(array, transform[:, 0].astype(int))
+    return view[tuple(slice(None, None, int(flip)) for flip in transform[:, 1])]

@@ -67,7 +67,8 @@ def smooth_field(
         (channels, X, Y, Z), float32, about unit variance at the nodes.
     """
     coarse = torch.randn((1, channels, nodes, nodes, nodes), generator=generator)
-    return F.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0]
+    fine: Tensor = F.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)
+    return fine[0]
 
 
 def make_points(

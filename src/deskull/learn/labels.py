@@ -168,7 +168,7 @@ def _box(mask: NDArray[np.bool_], margin: int, block: int) -> tuple[slice, ...]:
     """Bounding box with a margin, its edges a whole number of blocks long."""
     slices = []
     for axis in range(3):
-        line = mask.any(axis=tuple({0, 1, 2} - {axis})).nonzero()[0]
+        line = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
         start = max(int(line[0]) - margin, 0)
         stop = min(int(line[-1]) + 1 + margin, mask.shape[axis])
         slices.append(slice(start, start + (stop - start) // block * block))

@@ -175,7 +175,8 @@ def _move_mean(state: State, decay: float) -> None:
 
 def _make_state(recipe: Recipe, seed: int, device: str) -> State:
     torch.manual_seed(seed)
-    network = UNet(recipe.network).to(device, memory_format=torch.channels_last_3d)
+    network = UNet(recipe.network).to(device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     mean = UNet(recipe.network).to(device)
     mean.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.training.weight_decay)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-
-VoxelSize = tuple[float, float, float]
+from deskull.image.geometry import VoxelSize
 
 
 @dataclass(frozen=True)
@@ -85,17 +84,17 @@ def precision(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     return _share(both, first, second)
 
 
-def volume_ml(mask: NDArray[Any], voxel_size: VoxelSize) -> float:
-    """Volume of a mask in millilitres; on a sheared grid slightly too large.
+def volume_ml(mask: NDArray[Any], voxel_volume: float) -> float:
+    """Volume of a mask in millilitres.
 
     Parameters
     ----------
     mask
         (X, Y, Z), nonzero inside.
-    voxel_size
-        mm along each array axis.
+    voxel_volume
+        Cubic millimetres of one voxel, `Grid.voxel_volume`.
     """
-    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
+    return float(np.count_nonzero(mask) * voxel_volume / 1000)
 
 
 def surface_distances(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-VoxelSize = tuple[float, float, float]
+from deskull.image.geometry import VoxelSize
 
 SAMPLE_MM = 3.0
 """Distance of the voxels that are read; a brain still has some 50,000 of them."""

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import Box
-
-VoxelSize = tuple[float, float, float]
+from deskull.image.geometry import Box, VoxelSize
 
 
 def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
