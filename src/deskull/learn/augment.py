@@ -118,7 +118,9 @@ def _make_affine(settings: AugmentSettings, generator: Generator) -> Tensor:
     shear = (2 * torch.rand((3, 3), generator=generator) - 1) * settings.shear
     shear.fill_diagonal_(0)
     # Dividing: points of a larger head lie nearer to each other in the head at hand.
-    return (torch.eye(3) + shear) @ torch.diag(1 / (size * torch.tensor(per_axis))) @ rotation
+    stretch = torch.diag(1 / (size * torch.tensor(per_axis)))
+    affine: Tensor = (torch.eye(3) + shear) @ stretch @ rotation
+    return affine
 
 
 def sample(values: Tensor, index: Tensor) -> Tensor:
@@ -138,7 +140,8 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
     """
     size = torch.tensor(values.shape[1:], dtype=torch.float32)
     normalised = (2 * index / (size - 1) - 1).flip(-1)
-    return F.grid_sample(values[None], normalised[None], align_corners=True)[0]
+    read: Tensor = F.grid_sample(values[None], normalised[None], align_corners=True)
+    return read[0]
 
 
 def corrupt(

@@ -1,0 +1,78 @@
+"""Running commands as whole processes and measuring them as the operating system saw them."""
+
+import os
+import platform
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Command:
+    """A tool to run: its name, and its words with {in}, {out} and {mask} to be filled in."""
+
+    name: str
+    words: str
+
+    def fill(self, scan: Path, out: Path, mask: Path) -> list[str]:
+        """Words for one scan."""
+        paths = {"in": str(scan), "out": str(out), "mask": str(mask)}
+        return [word.format(**paths) for word in shlex.split(self.words)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished process: seconds on the clock and of the cores, peak memory, exit code."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+    code: int
+
+
+def parse_peer(text: str) -> Command:
+    """``'NAME: CMD {in} {mask}'`` as given on the command line."""
+    name, colon, words = text.partition(":")
+    if not colon or "{in}" not in words:
+        raise SystemExit(f"--peer {text!r}: expected 'NAME: CMD {{in}} {{mask}}'")
+    return Command(name.strip(), words.strip())
+
+
+def measure(words: list[str], log: Path) -> Run:
+    """Run one process to its end; what it prints goes to `log`."""
+    with log.open("ab") as file:
+        began = time.perf_counter()
+        process = subprocess.Popen(words, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode)
+
+
+def summarise(runs: list[Run]) -> Run:
+    """Medians, the largest peak, and the worst exit code."""
+    return Run(
+        median(run.wall for run in runs),
+        median(run.cpu for run in runs),
+        max(run.peak_mb for run in runs),
+        max((run.code for run in runs), key=abs),
+    )
+
+
+def describe_machine() -> str:
+    """Processor, cores granted, system."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    amx = any("amx_bf16" in line for line in lines)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{found[0] if found else model}, {cores} cores, {'with' if amx else 'no'} AMX, "
+        f"{platform.system()}, Python {platform.python_version()}"
+    )
