@@ -153,5 +153,5 @@ def _pose_real(head: RealHead, recipe: Recipe, generator: Generator) -> Example:
     image = remove_face(image, points, recipe.augment, generator)
     image = corrupt(image, window.voxel_size, generator, uniform(0, 0.6, generator))
     field = draw_field(window.shape, recipe.augment, generator)
-    target = torch.stack([brain * field, torch.zeros_like(brain)])
+    target = torch.stack([brain.clamp(0, 1) * field, torch.zeros_like(brain)])
     return Example(image * field, target, torch.tensor([1.0, 0.0]))

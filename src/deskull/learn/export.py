@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from deskull.learn.recipe import Recipe, make_recipe
 from deskull.network.unet import UNet
 from deskull.network.weights import CARD, FORMAT
 
-logger = logging.getLogger(__name__)
 OPSET = 18
 
 
@@ -94,15 +94,18 @@ def make_onnx(network: UNet, recipe: Recipe) -> bytes:
     same numbers.
     """
     image = torch.zeros(1, 1, *recipe.window.shape)
-    program = torch.onnx.export(
-        network.eval(),
-        (image,),
-        input_names=["image"],
-        output_names=["logits"],
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():  # of torch about itself
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            (image,),
+            input_names=["image"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise WeightsError("the network could not be written as ONNX.")
     model = program.model_proto

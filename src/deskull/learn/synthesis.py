@@ -70,7 +70,7 @@ def synthesise(
     index = points / head.voxel_size + torch.from_numpy(head.centre).float()
     tissue = _split_tissues(_nearest(torch.from_numpy(head.tissue), index), generator)
     blocks = (index - (head.block - 1) / 2) / head.block
-    target = sample(torch.from_numpy(head.fractions), blocks)
+    target = sample(torch.from_numpy(head.fractions), blocks).clamp(0, 1)
     image = remove_face(paint(tissue, generator, contrast), points, settings, generator)
     image = corrupt(image, voxel_size, generator, uniform(0.2, 1.0, generator))
     field = draw_field(shape, settings, generator)

@@ -1,0 +1,18 @@
+"""Label maps of geometry: nested balls with FreeSurfer's codes."""
+
+import nibabel as nib
+import numpy as np
+
+
+def make_label_map(size=64, voxel_size=3.0):
+    """A head of balls: white matter, cortex with a sulcus, CSF, skull, soft tissue."""
+    axis = (np.arange(size) - (size - 1) / 2) * voxel_size
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    labels = np.zeros((size,) * 3, np.int16)
+    for limit, label in [(88, 258), (80, 165), (74, 24), (68, 3), (50, 2), (15, 4)]:
+        labels[radius < limit] = label
+    labels[(np.abs(x) < voxel_size) & (radius > 55) & (radius < 68)] = 24  # a sulcus
+    affine = np.diag([voxel_size] * 3 + [1.0])
+    affine[:3, 3] = axis[0]
+    return nib.Nifti1Image(labels, affine)

@@ -1,0 +1,250 @@
+"""Label maps to tissues, synthesis, and the training loop, at toy size."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conftest import make_head
+from learn_heads import make_label_map
+
+torch = pytest.importorskip("torch")
+
+from deskull.errors import InputError, WeightsError  # noqa: E402
+from deskull.image.volume import make_volume  # noqa: E402
+from deskull.learn.augment import AugmentSettings, blur, thicken  # noqa: E402
+from deskull.learn.dataset import Sources, load_sources, make_example  # noqa: E402
+from deskull.learn.export import export  # noqa: E402
+from deskull.learn.labels import make_labelled_head, tissue_codes  # noqa: E402
+from deskull.learn.losses import dice_and_cross_entropy, hard_dice, soft_dice  # noqa: E402
+from deskull.learn.recipe import load_recipe, make_recipe  # noqa: E402
+from deskull.learn.synthesis import synthesise  # noqa: E402
+from deskull.learn.training import learning_rate, train  # noqa: E402
+from deskull.network.engine import make_engine  # noqa: E402
+from deskull.network.weights import load_weights  # noqa: E402
+
+STILL = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0)
+ABOUT = {"licence": "Apache-2.0", "population": "balls", "convention": "closed", "data": "none"}
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    return make_labelled_head(make_volume(make_label_map()), block=2)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return make_recipe(
+        {
+            "window": {"shape": [16, 16, 16], "voxel_size": 12.0},
+            "network": {"outputs": ["brain", "tissue"], "filters": [4, 8], "patch": 2},
+            "training": {"horizon": 100, "warmup": 2, "learning_rate": 5e-3, "ema": 0.9},
+            "augment": {"shift": 5, "rotation": 5},
+        },
+        name="toy",
+    )
+
+
+def draw(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_brain_closes_over_sulci_and_leaves_outer_csf_out(labelled):
+    codes = tissue_codes()
+    brain = np.repeat(np.repeat(np.repeat(labelled.fractions[0], 2, 0), 2, 1), 2, 2) > 0.5
+    tissue = labelled.tissue
+    voxels = np.argwhere(tissue > 0) * 3.0
+    radius = np.linalg.norm(voxels - labelled.centre * 3.0, axis=1)
+    inside = brain[tissue > 0]
+    assert inside[radius < 60].all()
+    assert not inside[radius > 74].any()
+    sulcus = (tissue[tissue > 0] == codes["csf"]) & (radius < 62)
+    assert sulcus.any()
+    assert inside[sulcus].all()
+
+
+def test_tissue_leaves_the_sulcus_out_and_keeps_the_ventricle(labelled):
+    brain, tissue = labelled.fractions.sum((1, 2, 3))
+    assert tissue < brain
+    middle = tuple(int(c) // 2 for c in labelled.centre)
+    assert labelled.fractions[1][middle] == 1
+
+
+def test_dura_lies_between_csf_and_skull(labelled):
+    codes = tissue_codes()
+    dura = labelled.tissue == codes["dura"]
+    radius = np.linalg.norm((np.argwhere(dura) - labelled.centre) * 3.0, axis=1)
+    assert 70 < radius.mean() < 80
+
+
+def test_a_map_without_a_brain_is_refused():
+    image = make_label_map()
+    labels = np.where(np.asarray(image.dataobj) == 258, 258, 0).astype(np.int16)
+    with pytest.raises(InputError, match="no brain label"):
+        make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)), block=2)
+
+
+def test_the_truth_stays_on_the_image(labelled):
+    example = synthesise(labelled, (32, 32, 32), 6.0, STILL, draw(), contrast="T1w")
+    grid = np.stack(np.meshgrid(*[(np.arange(32) - 15.5) * 6.0] * 3, indexing="ij"), -1)
+    radius = np.linalg.norm(grid, axis=-1)
+    target = example.target[0].numpy()
+    assert target[radius < 60].min() > 0.9
+    assert target[radius > 76].max() < 0.1
+
+
+def test_the_same_seed_gives_the_same_head_and_another_another(labelled):
+    settings = AugmentSettings()
+    first = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(1))
+    again = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(1))
+    other = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(2))
+    assert torch.equal(first.image, again.image)
+    assert torch.equal(first.target, again.target)
+    assert not torch.equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_head_is_finite_not_negative_and_has_a_brain(labelled, seed):
+    example = synthesise(labelled, (16, 16, 16), 12.0, AugmentSettings(), draw(seed))
+    assert torch.isfinite(example.image).all()
+    assert example.image.min() >= 0
+    assert example.image.std() > 0
+    assert ((example.target >= 0) & (example.target <= 1)).all()
+    assert example.target[0].sum() > 20
+
+
+def test_blur_keeps_the_sum_and_spreads_by_its_sigma():
+    point = torch.zeros(31, 31, 31)
+    point[15, 15, 15] = 1
+    soft = blur(point, 2.0)
+    line = torch.arange(31) - 15
+    assert soft.sum() == pytest.approx(1, abs=1e-4)
+    variance = (soft.sum((1, 2)) * line**2).sum()
+    assert variance == pytest.approx(4, rel=0.2)
+
+
+def test_thick_slices_keep_the_mean():
+    image = torch.rand(24, 24, 24)
+    assert thicken(image, 1.0, draw()).mean() == pytest.approx(float(image.mean()), abs=0.02)
+
+
+def test_losses_have_their_known_values():
+    target = torch.zeros(1, 2, 4, 4, 4)
+    target[:, :, :2] = 1
+    sure = 40 * (target - 0.5)
+    known = torch.tensor([[1.0, 0.0]])
+    assert dice_and_cross_entropy(sure, target, known) == pytest.approx(0, abs=1e-4)
+    wrong = sure.clone()
+    wrong[:, 1] *= -1  # an output that is not known does not count
+    assert dice_and_cross_entropy(wrong, target, known) == pytest.approx(0, abs=1e-4)
+    half = torch.full_like(target, 0.5)
+    assert soft_dice(half, target)[0, 0] == pytest.approx((2 * 16 + 1) / (16 + 32 + 1))
+    assert hard_dice(torch.ones_like(target), target)[0, 0] == pytest.approx(65 / 97)
+
+
+def test_learning_rate_warms_up_and_falls_to_a_hundredth(recipe):
+    highest = recipe.training.learning_rate
+    assert learning_rate(0, recipe) == pytest.approx(highest / 2, rel=1e-3)
+    assert learning_rate(100, recipe) == pytest.approx(highest / 100)
+    assert learning_rate(50, recipe) == pytest.approx(highest * (0.01 + 0.99 / 2))
+
+
+def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    whole = train(sources, recipe, tmp_path / "whole", steps=6)
+    train(sources, recipe, tmp_path / "parts", steps=2)
+    parts = train(sources, recipe, tmp_path / "parts", steps=6)
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_another_recipe_does_not_go_on_in_the_same_folder(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, steps=1)
+    with pytest.raises(InputError, match="another recipe"):
+        train(sources, load_recipe("locate"), tmp_path, steps=1)
+
+
+def test_one_head_can_be_learnt_by_heart_and_released(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path / "run", steps=60)
+    card = export({"segment": tmp_path / "run"}, tmp_path / "mine", ABOUT)
+    assert json.loads(card.read_text("utf-8"))["stages"]["segment"]["training"]["steps"] == 60
+    stage = load_weights(tmp_path / "mine").segment
+    example = make_example(sources, recipe, draw(5))
+    answers = [
+        make_engine(stage, "cpu", 1, runtime)(example.image.numpy())
+        for runtime in ("openvino", "onnxruntime", "torch")
+    ]
+    dice = hard_dice(torch.from_numpy(answers[0])[None, :1], example.target[None, :1])
+    assert dice > 0.8
+    for answer in answers[1:]:
+        np.testing.assert_allclose(answer, answers[0], atol=0.2)
+
+
+def test_pairs_come_from_a_table_beside_label_maps(recipe, tmp_path):
+    image, brain = make_head()
+    nib.save(image, tmp_path / "a.nii.gz")
+    nib.save(nib.Nifti1Image(brain.astype(np.uint8), image.affine), tmp_path / "a_mask.nii.gz")
+    (tmp_path / "pairs.tsv").write_text("image\tmask\na.nii.gz\ta_mask.nii.gz\n", "utf-8")
+    (tmp_path / "maps").mkdir()
+    nib.save(make_label_map(), tmp_path / "maps" / "b.nii.gz")
+    sources = load_sources([tmp_path / "pairs.tsv", tmp_path / "maps"], recipe)
+    assert (len(sources.real), len(sources.labelled)) == (1, 1)
+    example = make_example(Sources([], sources.real), recipe, draw())
+    assert example.known.tolist() == [1, 0]
+    inside = example.target[0] > 0.9
+    assert inside.any()
+    assert example.image[inside].mean() > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("image\nx.nii\n", "no column"), (None, "no label map and no pair")],
+)
+def test_sources_that_hold_nothing_are_refused(recipe, tmp_path, content, words):
+    path = tmp_path
+    if content:
+        path = tmp_path / "pairs.tsv"
+        path.write_text(content, "utf-8")
+    with pytest.raises(InputError, match=words):
+        load_sources([path], recipe)
+
+
+def test_a_source_of_another_kind_is_refused(recipe, tmp_path):
+    with pytest.raises(InputError, match="neither a folder"):
+        load_sources([tmp_path / "x.json"], recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no such recipe"),
+        ("x = ", "not a recipe"),
+        (
+            "[window]\nshape = [9, 9, 9]\nvoxel_size = 2.0\n[network]\n[training]\nhorizon = 1",
+            "not divisible by 8",
+        ),
+        (
+            "[window]\nshape = [8, 8, 8]\nvoxel_size = 2.0\n[network]\nlayers = 3\n[training]\n"
+            "horizon = 1",
+            "layers",
+        ),
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path, text, words):
+    path = tmp_path / "mine.toml"
+    if text:
+        path.write_text(text, "utf-8")
+    with pytest.raises(InputError, match=words):
+        load_recipe(str(path))
+
+
+def test_bundled_recipes_load():
+    assert load_recipe("segment").network.outputs == ("brain", "tissue")
+    assert load_recipe("locate").window.voxel_size == 4.0
+
+
+def test_a_folder_without_a_run_cannot_be_released(tmp_path):
+    with pytest.raises(WeightsError, match=r"no last\.safetensors"):
+        export({"segment": tmp_path}, tmp_path / "out", ABOUT)
