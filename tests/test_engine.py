@@ -3,10 +3,14 @@ import sys
 import numpy as np
 import pytest
 
+from deskull.demo import load_demo
 from deskull.errors import InputError
+from deskull.measure.metrics import dice
 from deskull.network import engine
 from deskull.network.engine import count_threads, find_device, find_runtime, make_engine
 from deskull.network.weights import load_weights
+from deskull.prepare.conform import conform, make_window
+from deskull.prepare.intensity import normalise
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,15 @@ def test_runtimes_agree(stage, image, runtime):
     assert first.shape == (len(stage.outputs), *stage.shape)
     # bfloat16 keeps 8 bits; where float32 is used the two are far nearer.
     assert np.mean((first > 0) == (other > 0)) > 0.998
+
+
+def test_bfloat16_agrees_with_float32():
+    stage, head = load_weights().segment, load_demo()[0]
+    window = make_window((0, 0, 0), head.grid, stage.shape, stage.voxel_size)
+    image = normalise(conform(head.data, head.grid, window, fill=0.0))
+    exact = engine._use_openvino(stage, "cpu", 2, "f32")(image)[0] > 0
+    coarse = engine._use_openvino(stage, "cpu", 2, "bf16")(image)[0] > 0
+    assert dice(coarse, exact) >= 0.998
 
 
 def test_the_same_engine_gives_the_same_bytes(stage, image):

@@ -183,7 +183,7 @@ def _describe(weights: Weights) -> dict[str, Any]:
 
 def _show_weights(weights: Weights) -> None:
     for key, value in _describe(weights).items():
-        print(f"{'weights' if key == 'name' else '  ' + key:<12}{value}")
+        print(f"{'weights' if key == 'name' else '  ' + key:<14}{value}")
 
 
 def weights(options: Namespace) -> None:

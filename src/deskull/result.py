@@ -61,6 +61,11 @@ class Result:
     record: Mapping[str, Any]
 
     @cached_property
+    def brain(self) -> NDArray[np.float32]:
+        """Intensities with all but the brain set to 0, (X, Y, Z) float32."""
+        return np.where(self.mask, self.volume.data, np.float32(0))
+
+    @cached_property
     def signed_distance(self) -> NDArray[np.float32]:
         """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
         return make_signed_distance(self.mask, self.volume.grid.voxel_size)

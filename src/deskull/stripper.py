@@ -30,7 +30,7 @@ from deskull.network.engine import (
     make_engine,
 )
 from deskull.network.weights import Stage, Weights, load_weights
-from deskull.prepare.bias import correct_bias
+from deskull.prepare.bias import BiasSettings, correct_bias
 from deskull.prepare.conform import conform, find_head_centre, make_window, to_native
 from deskull.prepare.intensity import normalise
 from deskull.prepare.postprocess import clean_mask, move_border
@@ -54,14 +54,14 @@ class Settings:
     csf
         False gives brain tissue and ventricles without the CSF around, if the weights can.
     n4
-        Whether bias is corrected before the network sees the image; None leaves it to the
-        weights' recipe.
+        Whether bias is corrected before the network sees the image, or how; None leaves it to
+        the weights' recipe.
     """
 
     threshold: float = 0.5
     border: float = 0.0
     csf: bool = True
-    n4: bool | None = None
+    n4: bool | BiasSettings | None = None
 
     def __post_init__(self) -> None:
         if not 0.001 <= self.threshold <= 0.999:
@@ -222,9 +222,10 @@ class _Work:
         channel = _find_channel(weights, self.settings)
         data, air = make_finite(volume)
         corrected = None
-        if self._wants_n4():
+        bias = self._choose_n4()
+        if bias is not None:
             with self._timed("n4"):
-                corrected = self._correct(data)
+                corrected = self._correct(data, bias)
                 data, air = corrected, find_air(corrected, volume.grid)
         with self._timed("locate"):
             centre = self._find_centre(data, air)
@@ -240,16 +241,23 @@ class _Work:
         with self._timed("flags"):
             flags = find_flags(volume.data, mask, whole, volume.grid.voxel_size)
         ml = volume_ml(mask, volume.grid.voxel_volume)
-        record = self._make_record(ml, [asdict(flag) for flag in flags])
+        record = self._make_record(ml, [asdict(flag) for flag in flags], bias)
         return Result(volume, mask, whole, corrected, flags, ml, record)
 
-    def _wants_n4(self) -> bool:
-        chosen = self.settings.n4
-        return self.stripper.weights.needs_n4 if chosen is None else chosen
+    def _choose_n4(self) -> BiasSettings | None:
+        """Choose how bias is corrected: the user's way, else the recipe's, else not."""
+        chosen, recipe = self.settings.n4, self.stripper.weights.n4
+        if isinstance(chosen, BiasSettings):
+            return chosen
+        if chosen is False or (chosen is None and recipe is None):
+            return None
+        if recipe is None:
+            return BiasSettings()
+        return BiasSettings(recipe["shrink"], tuple(recipe["iterations"]))
 
-    def _correct(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _correct(self, data: NDArray[np.float32], bias: BiasSettings) -> NDArray[np.float32]:
         grid = self.volume.grid
-        corrected, _ = correct_bias(data, grid.voxel_size, threads=self.stripper.threads)
+        corrected, _ = correct_bias(data, grid.voxel_size, bias, self.stripper.threads)
         self.observe("n4", corrected, grid)
         return corrected
 
@@ -315,7 +323,9 @@ class _Work:
             )
         return mask
 
-    def _make_record(self, ml: float, flags: list[dict[str, Any]]) -> dict[str, Any]:
+    def _make_record(
+        self, ml: float, flags: list[dict[str, Any]], bias: BiasSettings | None
+    ) -> dict[str, Any]:
         stripper, grid = self.stripper, self.volume.grid
         return {
             "deskull": __version__,
@@ -323,7 +333,7 @@ class _Work:
             "runtime": stripper.runtime,
             "device": stripper.device,
             "threads": stripper.threads,
-            "settings": asdict(self.settings) | {"n4": self._wants_n4()},
+            "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},
             "input": {
                 "shape": list(grid.shape),
                 "voxel_size": [round(size, 6) for size in grid.voxel_size],

@@ -8,9 +8,10 @@ decided in `volume.py`.
 import os
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import nibabel as nib
 import numpy as np
@@ -49,14 +50,17 @@ def check_output_path(
         If the extension is unknown, the folder is missing or closed, or the file is an input.
     """
     path = Path(path)
-    _check_suffix(path, suffixes)
-    _check_folder(path)
-    kept = {p for given in inputs for p in _with_partner(Path(given)) if p.exists()}
-    for target in _with_partner(path):
-        if target.exists() and any(os.path.samefile(target, p) for p in kept):
-            raise OutputError(
-                f"{path}: it is an input, and an input is never replaced. Choose another name."
-            )
+    try:
+        _check_folder(path)
+        _check_suffix(path, suffixes)
+        kept = {p for given in inputs for p in find_files(given) if p.exists()}
+        for target in find_files(path):
+            if target.exists() and any(os.path.samefile(target, p) for p in kept):
+                raise OutputError(
+                    f"{path}: it is an input, and an input is never replaced. Choose another name."
+                )
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 def _check_suffix(path: Path, suffixes: Sequence[str] = WRITABLE) -> None:
@@ -78,16 +82,76 @@ def _check_folder(path: Path) -> None:
         raise OutputError(f"{path}: no permission to write in {folder}. Choose another folder.")
 
 
-def _with_partner(path: Path) -> list[Path]:
+def find_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Files that an image of this name is made of: two for a .hdr/.img pair, else one."""
+    path = Path(path)
     partner = find_partner(path)
     return [path] if partner is None else [path, partner]
 
 
-def save_image(image: SpatialImage, path: str | os.PathLike[str]) -> None:
+class Batch:
+    """Files that appear under their names together, at the end of a ``with``, or not at all.
+
+    They are written under temporary names in the same folders and renamed when all are whole.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[Path, Path]] = []
+
+    def write(self, path: Path, parts: Parts, compress: bool) -> None:
+        """Write a file under its temporary name.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        part = path.with_name(f".deskull-{secrets.token_hex(8)}.part")
+        self._pending.append((part, path))
+        try:
+            _write(part, parts, compress)
+        except OSError as error:
+            raise _explain(error, path) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            for part, path in self._pending if kind is None else ():
+                try:
+                    part.replace(path)
+                except OSError as error:
+                    raise _explain(error, path) from error
+        finally:
+            for part, _ in self._pending:
+                with suppress(OSError):
+                    part.unlink()
+
+
+def _explain(error: OSError, path: Path) -> OutputError:
+    return OutputError(
+        f"{path}: not written ({error.strerror or error}). "
+        "Check space and permissions of its folder."
+    )
+
+
+def save_image(
+    image: SpatialImage, path: str | os.PathLike[str], batch: Batch | None = None
+) -> None:
     """Write an image, NIfTI or MGH by the extension of `path`, whole or not at all.
 
     Equal images give equal bytes. The headers of NIfTI and MGH images are written as they
     are; from one format to the other, and from others, a header is made from the affine.
+
+    Parameters
+    ----------
+    image
+        What to write.
+    path
+        Where to.
+    batch
+        Files that shall appear together with this one, in an open ``with``.
 
     Raises
     ------
@@ -96,25 +160,22 @@ def save_image(image: SpatialImage, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     _check_suffix(path)
-    suffix = find_suffix(path)
-    if suffix in (".mgh", ".mgz"):
-        _replace_files([(path, _encode_mgh(image))])
-        return
-    if not isinstance(image, nib.Nifti1Pair):
-        image = make_nifti(to_stored(image), image.affine)
-    is_pair = suffix in (".hdr", ".img")
-    head, voxels = _encode_nifti(image, is_pair)
-    partner = find_partner(path)
-    if partner is None:
-        _replace_files([(path, [head, voxels])])
-    elif suffix == ".img":
-        _replace_files([(path, [voxels]), (partner, [head])])
-    else:
-        _replace_files([(partner, [voxels]), (path, [head])])
+    with nullcontext(batch) if batch else Batch() as together:
+        for file, parts in _encode(image, path):
+            together.write(file, parts, file.name.lower().endswith((".gz", ".mgz")))
 
 
-def save_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
+def save_bytes(data: bytes, path: str | os.PathLike[str], batch: Batch | None = None) -> None:
     """Write bytes, such as JSON or PNG, whole or not at all.
+
+    Parameters
+    ----------
+    data
+        What to write.
+    path
+        Where to.
+    batch
+        Files that shall appear together with this one, in an open ``with``.
 
     Raises
     ------
@@ -123,7 +184,23 @@ def save_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     _check_folder(path)
-    _replace_files([(path, [data])], compress=False)
+    with nullcontext(batch) if batch else Batch() as together:
+        together.write(path, [data], compress=False)
+
+
+def _encode(image: SpatialImage, path: Path) -> list[tuple[Path, Parts]]:
+    """Files that an image becomes, and their bytes; of a pair the header comes last."""
+    suffix = find_suffix(path)
+    if suffix in (".mgh", ".mgz"):
+        return [(path, _encode_mgh(image))]
+    if not isinstance(image, nib.Nifti1Pair):
+        image = make_nifti(to_stored(image), image.affine)
+    partner = find_partner(path)
+    head, voxels = _encode_nifti(image, is_pair=partner is not None)
+    if partner is None:
+        return [(path, [head, voxels])]
+    files = [path, partner] if suffix == ".img" else [partner, path]
+    return list(zip(files, ([voxels], [head]), strict=True))
 
 
 def _encode_nifti(image: SpatialImage, is_pair: bool) -> tuple[bytes, memoryview]:
@@ -175,26 +252,6 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
 def _to_bytes(voxels: NDArray[Any]) -> memoryview:
     """Bytes in the order of the file: the first axis runs fastest."""
     return voxels.reshape(-1, order="F").view(np.uint8).data
-
-
-def _replace_files(files: Sequence[tuple[Path, Parts]], compress: bool = True) -> None:
-    """Write all files under temporary names, then rename all."""
-    pending: list[tuple[Path, Path]] = []
-    try:
-        for path, parts in files:
-            part = path.with_name(f".deskull-{secrets.token_hex(8)}.part")
-            pending.append((part, path))
-            _write(part, parts, compress and path.name.lower().endswith((".gz", ".mgz")))
-        for part, path in pending:
-            part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{files[0][0]}: not written ({error.strerror or error}). "
-            "Check space and permissions of its folder."
-        ) from error
-    finally:
-        for part, _ in pending:
-            part.unlink(missing_ok=True)
 
 
 def _write(path: Path, parts: Parts, compress: bool) -> None:

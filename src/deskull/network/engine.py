@@ -121,14 +121,15 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
     return makers[runtime](stage, device, threads)
 
 
-def _use_openvino(stage: Stage, device: str, threads: int) -> Engine:
+def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None = None) -> Engine:
     import openvino
 
     core = openvino.Core()
+    precision = precision or ("bf16" if _has_fast_bfloat16() else "f32")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if _has_fast_bfloat16() else "f32",
+        "INFERENCE_PRECISION_HINT": precision,
     }
     compiled = core.compile_model(core.read_model(stage.onnx, b""), "CPU", settings)
 

@@ -71,9 +71,10 @@ class Weights:
     locate: Stage | None
 
     @property
-    def needs_n4(self) -> bool:
-        """Whether the recipe was trained on bias-corrected images."""
-        return bool(self.card["preparation"]["n4"])
+    def n4(self) -> Mapping[str, Any] | None:
+        """Settings of the bias correction that the networks were trained behind, if any."""
+        settings: Mapping[str, Any] | None = self.card["preparation"]["n4"]
+        return settings
 
 
 def bundled_folder() -> Path:
