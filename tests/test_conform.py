@@ -4,7 +4,7 @@ import pytest
 from conftest import make_head
 from deskull.image.geometry import Grid, make_ras_grid
 from deskull.measure.metrics import dice
-from deskull.prepare.conform import conform, find_head_centre, make_window, to_native
+from deskull.prepare.conform import conform, find_head_centres, make_window, to_native
 
 
 def test_window_snaps_onto_the_scans_own_lattice():
@@ -67,17 +67,28 @@ def test_a_window_beside_the_field_gives_nothing():
     assert part.shape == np.zeros((9, 9, 9))[box].shape
 
 
-def test_head_centre_is_the_fields_where_the_window_holds_it():
-    image, _ = make_head()
-    grid = Grid(image.shape, image.affine)
-    centre = find_head_centre(np.asarray(image.dataobj), grid, reach=400)
-    np.testing.assert_allclose(centre, grid.centre)
-
-
-def test_head_centre_is_the_heads_in_a_long_field():
-    image, _ = make_head()
-    data = np.pad(np.asarray(image.dataobj), ((0, 0), (0, 0), (80, 0)))
+def shifted(image, before, after):
+    """The same head in a field that is longer along z."""
+    data = np.pad(np.asarray(image.dataobj), ((0, 0), (0, 0), (before, after)))
     affine = image.affine.copy()
-    affine[2, 3] -= 80 * affine[2, 2]
-    centre = find_head_centre(data, Grid(data.shape, affine), reach=288)
-    np.testing.assert_allclose(centre, Grid(image.shape, image.affine).centre, atol=6)
+    affine[2, 3] -= before * affine[2, 2]
+    return data, Grid(data.shape, affine)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (30, 0), (5, 80)])
+def test_one_window_lies_in_the_middle_of_the_head(before, after):
+    data, grid = shifted(make_head()[0], before, after)
+    centres = find_head_centres(data, grid, reach=288)
+    assert len(centres) == 1
+    np.testing.assert_allclose(centres[0], 0, atol=5)
+
+
+def test_windows_cover_a_body_longer_than_one():
+    body = np.zeros((60, 60, 150), np.float32)
+    body[10:50, 10:50, 10:140] = 100
+    grid = make_ras_grid((0, 0, 0), body.shape, 4.0)
+    centres = find_head_centres(body, grid, reach=288)
+    assert len(centres) == 3  # 520 mm: two would not overlap by half
+    z = [centre[2] for centre in centres]
+    assert min(z) - 144 <= -255
+    assert max(z) + 144 >= 255

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from conftest import make_head
-from deskull.prepare.intensity import normalise
+from deskull.image.geometry import Grid
+from deskull.prepare.intensity import find_air, make_finite, normalise
 
 
 @pytest.fixture
@@ -45,3 +46,24 @@ def test_a_nearly_empty_image_stays_finite():
     image = np.zeros((20, 20, 20), np.float32)
     image[3, 3, 3] = 5
     assert np.isfinite(normalise(image)).all()
+
+
+def test_nan_and_inf_become_air():
+    data = np.full((8, 8, 8), 100, np.float32)
+    data[:4] = -7
+    data[5, 5, 5], data[6, 6, 6] = np.nan, np.inf
+    finite, air = make_finite(data, Grid((8, 8, 8), np.eye(4)))
+    assert air == -7
+    assert finite[5, 5, 5] == finite[6, 6, 6] == -7
+    assert np.isnan(data[5, 5, 5])  # the input is not touched
+
+
+def test_finite_data_are_not_copied():
+    data = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
+    assert make_finite(data, Grid((8, 8, 8), np.eye(4)))[0] is data
+
+
+def test_air_is_found_where_the_few_sampled_voxels_are_nan():
+    data = np.ones((8, 8, 8), np.float32)
+    data[::4, ::4, ::4] = np.nan
+    assert find_air(data, Grid((8, 8, 8), np.eye(4))) == 1

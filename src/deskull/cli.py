@@ -6,9 +6,12 @@ a command runs, so that --help answers at once.
 
 import argparse
 import logging
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from deskull import __version__
@@ -35,16 +38,15 @@ def run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
         arguments.insert(0, "strip")
     parser = make_parser()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
-    if options.command == "strip":
-        _settle_strip(options, parser)
-    _talk(options)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _settle(options, rest)
     try:
-        _call(options)
+        with _interruptible(), _talking(options):
+            _call(options)
+            sys.stdout.flush()
     except DeskullError as error:
         return _fail(str(error), options)
     except MemoryError:
@@ -52,6 +54,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("deskull: interrupted; no half file was left", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         return _fail(
             f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it with "
@@ -67,8 +72,25 @@ def _call(options: argparse.Namespace) -> None:
     getattr(commands, options.command)(options)
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let a kind kill, and a terminal that closes, clean up as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(message: str, options: argparse.Namespace) -> int:
@@ -78,14 +100,23 @@ def _fail(message: str, options: argparse.Namespace) -> int:
     return 1
 
 
-def _talk(options: argparse.Namespace) -> None:
-    """Send the library's log to stderr: warnings, or everything, or nothing."""
+@contextmanager
+def _talking(options: argparse.Namespace) -> Iterator[None]:
+    """Send the library's log to stderr: warnings, or more, or only errors."""
+    logger = logging.getLogger("deskull")
+    handler = logging.StreamHandler(sys.stderr)
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""  # what shows progress
+    handler.setFormatter(logging.Formatter(wipe + "deskull: %(message)s"))
     level = logging.INFO if options.verbose else logging.WARNING
-    logging.basicConfig(
-        level=logging.ERROR if options.quiet else level,
-        format="deskull: %(message)s",
-        stream=sys.stderr,
-    )
+    level = logging.ERROR if options.quiet else level
+    before = logger.level
+    logger.setLevel(logging.DEBUG if options.debug else level)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -120,6 +151,7 @@ def _add(commands: Any, name: str, words: str, example: str) -> argparse.Argumen
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(parser=parser)
     return parser
 
 
@@ -200,7 +232,10 @@ def _add_strip_settings(parser: argparse.ArgumentParser) -> None:
         help="correct bias first (default: only if the weights ask for it)",
     )
     parser.add_argument(
-        "--frame", metavar="N|all", help="frame of a 4D scan, from 0; all gives 4D outputs"
+        "--frame",
+        type=_to_frame,
+        metavar="N|all",
+        help="frame of a 4D scan, from 0; all gives 4D outputs (picture and steps: the first)",
     )
     parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
 
@@ -268,17 +303,30 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--out", required=True, metavar="DIR")
 
 
-def _settle_strip(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def _to_frame(word: str) -> str:
+    if word != "all" and not (word.isascii() and word.isdigit() and len(word) < 10):
+        raise argparse.ArgumentTypeError(f"{word!r}: expected a number from 0, or all")
+    return word
+
+
+def _settle(options: argparse.Namespace, rest: list[str]) -> None:
     """Let IN and -i, OUT and -o be one; leave with code 2 where the use is wrong."""
-    for name, positional in (("image", "positional_image"), ("out", "positional_out")):
-        given = getattr(options, positional)
-        if given is not None and getattr(options, name) is not None:
-            if name == "image" and options.out is None and options.positional_out is None:
-                options.out, given = given, None  # deskull -i IN OUT
-            else:
-                parser.error(f"{name} given twice: {given} and {getattr(options, name)}")
-        setattr(options, name, given if given is not None else getattr(options, name))
+    refuse = options.parser.error
+    unknown = [word for word in rest if word.startswith("-") or options.command != "strip"]
+    if unknown:
+        refuse(f"unrecognized arguments: {' '.join(unknown)}")
+    if "" in (*vars(options).values(), *rest):
+        refuse("an empty argument. Is a variable of your shell not set?")
+    if options.command != "strip":
+        return
+    # argparse takes OUT for unknown if an option stands between IN and OUT: it is in the rest
+    places = [options.positional_image, options.positional_out, *rest]
+    places = [place for place in places if place is not None]
+    if options.image is None and places:
+        options.image = places.pop(0)
+    if options.out is None and places:
+        options.out = places.pop(0)
+    if places:
+        refuse(f"one name too many: {places[0]}; expected IN [OUT], one scan at a time")
     if options.image is None:
-        parser.error("no scan given; try: deskull sub-01_T1w.nii.gz")
-    if options.frame not in (None, "all") and not options.frame.isdigit():
-        parser.error(f"--frame {options.frame}: expected a number from 0, or all")
+        refuse("no scan given; try: deskull sub-01_T1w.nii.gz")

@@ -5,9 +5,10 @@ What is wrong is raised as an error; `cli.py` turns it into one line and exit co
 
 import json
 import logging
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from deskull import __version__
 from deskull.errors import InputError, OutputError
 from deskull.image.formats import WRITABLE, find_suffix, open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
-from deskull.image.writing import check_output_path, save_image
+from deskull.image.writing import Batch, check_output_path, find_files, save_image
+from deskull.measure.quality import Flag
 from deskull.network.engine import RUNTIMES, count_threads, find_device
 from deskull.network.weights import Weights, list_weights, load_weights
 from deskull.result import Result, StepSaver, save_results
@@ -30,35 +32,56 @@ SUFFIXES = {"record": (".json",), "picture": (".png",)}
 def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
     scan = Path(options.image)
+    _check_there(scan, options.series)
     outputs = _find_outputs(options, scan)
     _check_outputs(outputs, scan)
-    if options.steps:
-        _make_folder(Path(options.steps))
     settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
     with _progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
-        volumes = list(_load_frames(scan, options.frame, options.series))
+        frames, count = _load_frames(scan, options.frame, options.series)
         stripper = coming.result()
-        results: list[Result] = []
-        for number, volume in enumerate(volumes):
-            show("stripping" + (f" {number + 1}/{len(volumes)}" if len(volumes) > 1 else ""))
-            steps = StepSaver(Path(options.steps)) if options.steps and number == 0 else None
-            results.append(stripper(volume, settings, steps))
-        show("writing")
-        save_results(results, outputs, options.fill)
-    for result in results:
-        _tell(result)
+        steps = _make_steps(options.steps, scan)
+        said: list[tuple[list[Flag], str]] = []
+
+        def strip_frames() -> Iterator[Result]:
+            for number, volume in enumerate(frames):
+                show("stripping" + (f" {number + 1}/{count}" if count > 1 else ""))
+                result = stripper(volume, settings, None if number else steps)
+                said.append((result.flags, _sum_up(result)))
+                yield result
+            show("writing")
+
+        save_results(strip_frames(), outputs, options.fill, count)
+    _tell(scan.name or str(scan), said)
 
 
-def _load_frames(scan: Path, frame: str | None, series: str | None) -> Iterator[Volume]:
+def _check_there(path: Path, series: str | None = None) -> None:
+    """Let the reader say what is wrong with a missing input before outputs are looked at."""
+    if not os.path.exists(path):
+        open_image(path, series)
+
+
+def _load_frames(
+    scan: Path, frame: str | None, series: str | None
+) -> tuple[Iterable[Volume], int]:
+    """Volumes to strip, and how many; the frames of a series are made one by one."""
     if frame != "all":
-        yield load_volume(scan, None if frame is None else int(frame), series)
-        return
+        return [load_volume(scan, None if frame is None else int(frame), series)], 1
     image = open_image(scan, series)
     count = count_frames(image)
-    for number in range(count):
-        yield make_volume(image, scan.name, number if count > 1 else None)
+    if count == 1:
+        return [make_volume(image, scan.name)], 1
+    numbers = range(count)
+    return (make_volume(image, f"{scan.name}, frame {n}", n) for n in numbers), count
+
+
+def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
+    """Make the folder of the steps, once there is something to put into it."""
+    if folder is None:
+        return None
+    _make_folder(Path(folder))
+    return StepSaver(Path(folder), scan)
 
 
 def _find_outputs(options: Namespace, scan: Path) -> dict[str, Path]:
@@ -72,8 +95,8 @@ def _find_outputs(options: Namespace, scan: Path) -> dict[str, Path]:
         "record": options.record,
         "picture": options.picture,
     }
-    chosen = {name: Path(path) for name, path in wanted.items() if path}
-    if chosen or options.steps:
+    chosen = {name: Path(path) for name, path in wanted.items() if path is not None}
+    if chosen or options.steps is not None:
         return chosen
     stem = find_stem(scan)
     return {name: stem.with_name(f"{stem.name}_{name}.nii.gz") for name in ("brain", "mask")}
@@ -83,7 +106,10 @@ def find_stem(scan: Path) -> Path:
     """Path of a scan without the suffix of its format; of a folder, the folder itself."""
     scan = scan.absolute() if scan.name in ("", ".", "..") else scan
     if scan.is_dir():
-        return scan.resolve() if scan.name == ".." else scan
+        scan = scan.resolve() if scan.name == ".." else scan
+        if not scan.name:
+            raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
+        return scan
     return scan.with_name(scan.name[: len(scan.name) - len(find_suffix(scan))])
 
 
@@ -91,10 +117,11 @@ def _check_outputs(outputs: Mapping[str, Path], scan: Path) -> None:
     """Refuse what would harm an input or another output, before any work."""
     seen: dict[Path, str] = {}
     for name, path in outputs.items():
-        same = seen.setdefault(path.absolute(), name)
-        if same != name:
-            raise OutputError(f"{path}: asked for as {same} and as {name}. Choose two names.")
         check_output_path(path, [scan], SUFFIXES.get(name, WRITABLE))
+        for file in find_files(path):
+            same = seen.setdefault(file.parent.resolve() / file.name, name)
+            if same != name:
+                raise OutputError(f"{path}: asked for as {same} and as {name}. Choose two names.")
 
 
 def _make_folder(folder: Path) -> None:
@@ -120,35 +147,53 @@ def _progress(quiet: bool) -> Iterator[Any]:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _tell(result: Result) -> None:
-    """Say doubts and, when asked, what was done."""
-    name = result.volume.name
-    for flag in result.flags:
-        logger.warning("%s: %s: %s", name, flag.name, flag.sentence)
+def _sum_up(result: Result) -> str:
     seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record["seconds"].items())
-    logger.info("%s: brain of %.0f ml; seconds: %s", name, result.volume_ml, seconds)
+    return f"{result.volume.name}: brain of {result.volume_ml:.0f} ml; seconds: {seconds}"
+
+
+def _tell(name: str, said: Sequence[tuple[list[Flag], str]]) -> None:
+    """Say doubts, each once with the frames that have it, and, when asked, what was done."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for number, (flags, _) in enumerate(said):
+        for flag in flags:
+            found.setdefault(flag.name, []).append((number, flag.sentence))
+    for doubt, cases in found.items():
+        number, sentence = cases[0]
+        where = f" (Frame {number}; {len(cases)} of {len(said)} frames.)" if len(said) > 1 else ""
+        logger.warning("%s: %s: %s%s", name, doubt, sentence, where)
+    for _, words in said:
+        logger.info("%s", words)
 
 
 def apply(options: Namespace) -> None:
     """Put one mask on co-registered images."""
-    from deskull.apply import apply_mask
+    from deskull.apply import apply_mask, load_mask
 
-    if options.out and len(options.images) > 1:
+    if options.out is not None and len(options.images) > 1:
         raise InputError(f"--out names one file, but {len(options.images)} images were given.")
-    inputs = [Path(options.mask), *map(Path, options.images)]
-    outputs = []
-    for path in map(Path, options.images):
-        stem = find_stem(path)
-        outputs.append(Path(options.out or stem.with_name(f"{stem.name}_brain.nii.gz")))
-        check_output_path(outputs[-1], inputs)
-    if len(set(outputs)) < len(outputs):
+    images = [Path(image) for image in options.images]
+    inputs = [Path(options.mask), *images]
+    for path in inputs:
+        _check_there(path)
+    outputs = [_find_brain_name(path, options.out) for path in images]
+    for output in outputs:
+        check_output_path(output, inputs)
+    if len({output.absolute() for output in outputs}) < len(outputs):
         raise OutputError("two images would write one output; give them one at a time with --out.")
-    mask = load_volume(options.mask)
-    for path, output in zip(map(Path, options.images), outputs, strict=True):
-        image = open_image(path)
-        frames = count_frames(image)
-        checked = make_volume(image, path.name, 0 if frames > 1 else None)
-        save_image(apply_mask(mask, checked.source, path.name, options.fill), output)
+    mask = load_mask(options.mask)
+    with Batch() as batch:
+        for path, output in zip(images, outputs, strict=True):
+            image = open_image(path)
+            frames = count_frames(image)
+            checked = make_volume(image, path.name, 0 if frames > 1 else None)
+            brain = apply_mask(mask, checked.source, path.name, options.fill)
+            save_image(brain, output, batch)
+
+
+def _find_brain_name(scan: Path, out: str | None) -> Path:
+    stem = find_stem(scan)
+    return Path(out) if out is not None else stem.with_name(f"{stem.name}_brain.nii.gz")
 
 
 def info(options: Namespace) -> None:
@@ -156,7 +201,13 @@ def info(options: Namespace) -> None:
     from importlib import metadata
     from importlib.util import find_spec
 
-    runtimes = {name: metadata.version(name) for name in RUNTIMES if find_spec(name)}
+    def find_version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:  # a module of a package with another name
+            return "of unknown version"
+
+    runtimes = {name: find_version(name) for name in RUNTIMES if find_spec(name)}
     facts = {
         "deskull": __version__,
         "python": sys.version.split()[0],
@@ -203,9 +254,9 @@ def demo(options: Namespace) -> None:
     from deskull.demo import run_demo
 
     folder = Path(options.folder)
-    _make_folder(folder)
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = run_demo(stripper)
+    _make_folder(folder)
     picture = folder / "demo.png"
     result.save(
         brain=folder / "demo_brain.nii.gz", mask=folder / "demo_mask.nii.gz", picture=picture

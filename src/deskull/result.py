@@ -1,7 +1,8 @@
 """What comes out of a strip: the mask and all that is made from it, in native space."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from deskull.assess.picture import draw_mosaic, encode_png
 from deskull.errors import InputError
 from deskull.image.geometry import Grid
 from deskull.image.volume import Volume, make_brain_image, make_map_image, make_mask_image
-from deskull.image.writing import save_bytes, save_image
+from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.quality import Flag
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.postprocess import make_signed_distance
@@ -68,7 +69,8 @@ class Result:
     @cached_property
     def signed_distance(self) -> NDArray[np.float32]:
         """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
-        return make_signed_distance(self.mask, self.volume.grid.voxel_size)
+        size = self.volume.grid.voxel_size
+        return make_signed_distance(self.mask, size, self.record["threads"])
 
     @cached_property
     def corrected(self) -> NDArray[np.float32]:
@@ -76,7 +78,7 @@ class Result:
         if self.bias_corrected is not None:
             return self.bias_corrected
         data = np.nan_to_num(self.volume.data, nan=0.0, posinf=0.0, neginf=0.0)
-        return correct_bias(data, self.volume.grid.voxel_size)[0]
+        return correct_bias(data, self.volume.grid.voxel_size, threads=self.record["threads"])[0]
 
     def to_image(self, output: str, fill: float = 0.0) -> SpatialImage:
         """Make an output as a nibabel image with the scan's own header.
@@ -93,7 +95,8 @@ class Result:
         InputError
             If the output's name is unknown.
         """
-        return _make_image(output, [self], fill)
+        array = getattr(self, _check_output(output))
+        return _make_image(output, array, self.volume, fill)
 
     def save(
         self,
@@ -103,7 +106,7 @@ class Result:
         fill: float = 0.0,
         **images: str | Path | None,
     ) -> None:
-        """Write outputs, each whole or not at all.
+        """Write outputs, all of them or none.
 
         Parameters
         ----------
@@ -127,42 +130,75 @@ class Result:
         save_results([self], {k: Path(v) for k, v in paths.items() if v is not None}, fill)
 
 
-def save_results(results: Sequence[Result], paths: Mapping[str, Path], fill: float = 0.0) -> None:
+def save_results(
+    results: Iterable[Result], paths: Mapping[str, Path], fill: float = 0.0, count: int = 1
+) -> None:
     """Write the outputs of one scan, or of all frames of a 4D one as 4D images.
+
+    All files appear together when all are whole, or none does.
 
     Parameters
     ----------
     results
-        Of each frame, in order; one for a 3D scan.
+        Of each frame, in order. They are taken one by one, and of each only what will be
+        written is kept, so that a long series fits into memory.
     paths
         Where each output goes: names of `IMAGES`, ``"record"`` (a list of records where there
         are several results) and ``"picture"`` (of the first).
     fill
         Intensity outside of the brain.
+    count
+        How many results there are.
     """
-    for output in paths.keys() - {"record", "picture"}:
-        _check_output(output)
-    for output, path in paths.items():
-        if output == "record":
-            records = [result.record for result in results]
-            content = records[0] if len(records) == 1 else records
-            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-            save_bytes(text.encode(), path)
-        elif output == "picture":
-            first = results[0]
-            mosaic = draw_mosaic(first.volume.data, first.mask, first.volume.grid)
-            save_bytes(encode_png(mosaic), path)
-        else:
-            save_image(_make_image(output, results, fill), path)
+    wanted = {_check_output(output) for output in paths.keys() - {"record", "picture"}}
+    first, arrays, records = _gather(results, wanted, count)
+    volume = first.volume
+    with Batch() as batch:
+        for output, path in paths.items():
+            if output == "record":
+                save_bytes(_encode_records(records, fill), path, batch)
+            elif output == "picture":
+                mosaic = draw_mosaic(volume.data, first.mask, volume.grid)
+                save_bytes(encode_png(mosaic), path, batch)
+            else:
+                array = arrays[IMAGES[output]]
+                save_image(_make_image(output, array, volume, fill), path, batch)
 
 
-def _make_image(output: str, results: Sequence[Result], fill: float) -> SpatialImage:
-    attribute = _check_output(output)
-    source = results[0].volume.source
-    arrays = [getattr(result, attribute) for result in results]
-    array = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+def _gather(
+    results: Iterable[Result], wanted: Collection[str], count: int
+) -> tuple[Result, dict[str, NDArray[Any]], list[Mapping[str, Any]]]:
+    """First result; arrays asked for, (X, Y, Z), or (X, Y, Z, T) of several; all records."""
+    arrays: dict[str, NDArray[Any]] = {}
+    records: list[Mapping[str, Any]] = []
+    for number, result in enumerate(results):
+        if number == 0:
+            first = result
+        records.append(result.record)
+        for name in wanted:
+            array = getattr(result, name)
+            if count == 1:
+                arrays[name] = array
+                continue
+            if number == 0:
+                arrays[name] = np.empty((*array.shape, count), array.dtype, order="F")
+            arrays[name][..., number] = array
+    return first, arrays, records
+
+
+def _encode_records(records: Sequence[Mapping[str, Any]], fill: float) -> bytes:
+    """JSON of one record, or of a list of several; JSON has no number for NaN and infinity."""
+    shown = fill if math.isfinite(fill) else str(fill)
+    filled = [dict(one) | {"settings": one["settings"] | {"fill": shown}} for one in records]
+    content = filled[0] if len(filled) == 1 else filled
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _make_image(output: str, array: NDArray[Any], volume: Volume, fill: float) -> SpatialImage:
+    """Image of an output, 3D or 4D as its array is."""
+    source = volume.source
     if output == "brain":
-        frame = results[0].volume.frame if len(results) == 1 else None
+        frame = volume.frame if array.ndim == 3 else None
         return make_brain_image(array, source, fill, frame)
     return make_mask_image(array, source) if output == "mask" else make_map_image(array, source)
 
@@ -181,13 +217,17 @@ class StepSaver:
     ----------
     folder
         Where to; must exist.
+    scan
+        Input that must stay, should it lie there under the name of a step.
     """
 
     folder: Path
+    scan: Path
     count: int = field(default=0, init=False)
 
     def __call__(self, name: str, array: NDArray[np.float32], grid: Grid) -> None:
         """Save one step's array on its grid."""
         self.count += 1
-        image = nib.Nifti1Image(array, grid.affine)
-        save_image(image, self.folder / f"{self.count:02d}_{name}.nii.gz")
+        path = self.folder / f"{self.count:02d}_{name}.nii.gz"
+        check_output_path(path, [self.scan])
+        save_image(nib.Nifti1Image(array, grid.affine), path)

@@ -5,6 +5,7 @@ load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to n
 `result.py`.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from deskull import __version__
 from deskull.errors import EmptyMaskError, InputError, WeightsError
-from deskull.image.geometry import Box, Grid, to_canonical_array
+from deskull.image.geometry import Box, Grid
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import find_flags
@@ -31,14 +32,14 @@ from deskull.network.engine import (
 )
 from deskull.network.weights import Stage, Weights, load_weights
 from deskull.prepare.bias import BiasSettings, correct_bias
-from deskull.prepare.conform import conform, find_head_centre, make_window, to_native
-from deskull.prepare.intensity import normalise
+from deskull.prepare.conform import conform, find_head_centres, make_window, to_native
+from deskull.prepare.intensity import find_air, make_finite, normalise
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.result import Result
 
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
+SURE = 3.0  # logit, a probability of 0.95
 STRAY = 1.0  # percent of a coarse mask that may be a neck or a nose
-AIR = 0.5  # percentile of the intensities that stands for air, outside of the field too
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,10 @@ class Stripper:
         WeightsError
             If the weights are missing or damaged.
         InputError
-            If a device or runtime is unknown or not there, or `threads` is below 1.
+            If a device or runtime is unknown or not there, or `threads` is out of range.
         """
-        if threads is not None and threads < 1:
-            raise InputError(f"threads {threads}; expected 1 or more.")
+        if threads is not None and not 1 <= threads <= 1024:
+            raise InputError(f"threads {threads}; expected 1 to 1024.")
         found = find_device(device)
         return cls(
             load_weights(weights), found, threads or count_threads(), find_runtime(found, runtime)
@@ -220,7 +221,7 @@ class _Work:
         """Go all the way."""
         volume, weights = self.volume, self.stripper.weights
         channel = _find_channel(weights, self.settings)
-        data, air = make_finite(volume)
+        data, air = make_finite(volume.data, volume.grid)
         corrected = None
         bias = self._choose_n4()
         if bias is not None:
@@ -265,13 +266,17 @@ class _Work:
         """Middle of the brain in RAS+ mm, by the coarse network; of the head without one."""
         stripper, grid = self.stripper, self.volume.grid
         stage = stripper.weights.locate or stripper.weights.segment
-        centre = find_head_centre(data, grid, stage.voxel_size * min(stage.shape))
+        centres = find_head_centres(data, grid, stage.voxel_size * min(stage.shape))
         if stripper._locate is None:
-            return centre
-        window, logits = self._ask(stage, stripper._locate, data, air, centre)
-        self.observe("locate", logits[0], window)
-        brain = clean_mask(logits[0] > 0)
-        return _middle(brain, window) if brain.any() else centre
+            return np.mean(centres, axis=0)
+        found, most = np.mean(centres, axis=0), 0
+        for centre in centres:
+            window, logits = self._ask(stage, stripper._locate, data, air, centre)
+            self.observe("locate", logits[0], window)
+            brain = _find_core(logits[0])
+            if brain.sum() > most:
+                found, most = _middle(brain, window), int(brain.sum())
+        return found
 
     def _segment(
         self, data: NDArray[np.float32], air: float, centre: NDArray[np.float64]
@@ -280,7 +285,7 @@ class _Work:
         stage, engine = self.stripper.weights.segment, self.stripper._segment
         with self._timed("segment"):
             window, logits = self._ask(stage, engine, data, air, centre, name="conformed")
-            brain = clean_mask(logits[0] > 0)
+            brain = _find_core(logits[0])
             if brain.any():
                 better = _middle(brain, window)
                 if np.abs(better - centre).max() > 0.08 * stage.voxel_size * min(stage.shape):
@@ -314,13 +319,15 @@ class _Work:
         mask[box] = probability >= settings.threshold
         self.observe("mask_raw", mask.astype(np.float32), volume.grid)
         mask = clean_mask(mask)
-        if settings.border and mask.any():
-            mask = move_border(mask, volume.grid.voxel_size, settings.border)
         if not mask.any():
             raise EmptyMaskError(
                 f"{volume.name}: no brain found. Is it a head, and does its field hold the "
                 "brain? See what the network saw with --steps DIR."
             )
+        border = settings.border
+        mask = move_border(mask, volume.grid.voxel_size, border, self.stripper.threads)
+        if not mask.any():
+            raise EmptyMaskError(f"{volume.name}: a border of {border:g} mm leaves no brain.")
         return mask
 
     def _make_record(
@@ -330,7 +337,7 @@ class _Work:
         return {
             "deskull": __version__,
             "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
-            "runtime": stripper.runtime,
+            "runtime": f"{stripper.runtime} {sys.modules[stripper.runtime].__version__}",
             "device": stripper.device,
             "threads": stripper.threads,
             "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},
@@ -352,23 +359,6 @@ class _Work:
         self.timings[name] = time.perf_counter() - began
 
 
-def make_finite(volume: Volume) -> tuple[NDArray[np.float32], float]:
-    """Intensities with NaN and Inf turned into air, and the intensity of air."""
-    data = volume.data
-    air = find_air(data, volume.grid)
-    if not np.isfinite(data).all():
-        data = np.where(np.isfinite(data), data, np.float32(air))
-    return data, air
-
-
-def find_air(data: NDArray[np.float32], grid: Grid) -> float:
-    """Intensity of what lies outside of the head, from every fourth voxel or so."""
-    values = to_canonical_array(data, grid)
-    steps = [max(1, int(4 / size)) for size in grid.canonical().voxel_size]
-    coarse = values[:: steps[0], :: steps[1], :: steps[2]]
-    return float(np.percentile(coarse[np.isfinite(coarse)], AIR))
-
-
 def _find_channel(weights: Weights, settings: Settings) -> int:
     name = "brain" if settings.csf else "tissue"
     if name not in weights.segment.outputs:
@@ -377,6 +367,11 @@ def _find_channel(weights: Weights, settings: Settings) -> int:
             "they cannot leave out the CSF. Choose others with --weights, or go without --no-csf."
         )
     return weights.segment.outputs.index(name)
+
+
+def _find_core(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Largest piece of what a network is sure of; no neck that it only takes to be likely."""
+    return clean_mask(logits > max(0.0, min(SURE, float(logits.max()) / 2)))
 
 
 def _middle(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:

@@ -116,7 +116,7 @@ class Batch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         try:
             for part, path in self._pending if kind is None else ():
                 try:

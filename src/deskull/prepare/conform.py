@@ -1,10 +1,16 @@
 """The way in and the exact way back: any grid to the network's window, and home again."""
 
+import itertools
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deskull.image.geometry import Box, Grid, Shape, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
+
+COARSE_MM = 4.0  # fine enough to find a head
+HEAD_LEVEL = 0.15  # of the way from air to bright: above noise and ghosts
+HEAD_SHARE = 0.05  # of the fullest slice: what a slice of the head holds at least
 
 
 def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float) -> Grid:
@@ -38,11 +44,14 @@ def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float
     return Grid(shape, affine)
 
 
-def find_head_centre(data: NDArray[np.float32], grid: Grid, reach: float) -> NDArray[np.float64]:
-    """Guess where a window of `reach` mm should lie to hold the head.
+def find_head_centres(
+    data: NDArray[np.float32], grid: Grid, reach: float
+) -> list[NDArray[np.float64]]:
+    """Say where windows of `reach` mm should lie to hold the head, wherever it is.
 
-    Along an axis whose field is no longer than `reach` that is the middle of the field;
-    along a longer one, the middle of what is brighter than air.
+    The box of what is brighter than air is found; one window in its middle holds it if no edge
+    is longer than `reach`. Along a longer one (a scan down to the shoulders) windows are laid
+    from end to end, overlapping by half.
 
     Parameters
     ----------
@@ -51,27 +60,28 @@ def find_head_centre(data: NDArray[np.float32], grid: Grid, reach: float) -> NDA
     grid
         Its grid.
     reach
-        Length of the window's edges in mm.
+        Length of the window's shortest edge in mm.
 
     Returns
     -------
-    NDArray
-        RAS+ mm, (3,).
+    list
+        Middles of the windows in RAS+ mm, (3,) each.
     """
     values, canonical = to_canonical_array(data, grid), grid.canonical()
-    steps = [max(1, int(4 / size)) for size in canonical.voxel_size]
+    steps = [max(1, int(COARSE_MM / size)) for size in canonical.voxel_size]
     coarse = values[:: steps[0], :: steps[1], :: steps[2]]
     low, high = np.percentile(coarse, [0.5, 99.5])
-    head = coarse > low + 0.15 * (high - low)
-    index = (np.array(grid.canonical().shape) - 1) / 2
-    for axis in range(3):
-        if canonical.shape[axis] * canonical.voxel_size[axis] <= reach:
-            continue
-        share = head.any(axis=tuple({0, 1, 2} - {axis})).nonzero()[0]
-        if len(share):
-            profile = head.sum(axis=tuple({0, 1, 2} - {axis}))
-            index[axis] = steps[axis] * np.average(np.arange(len(profile)), weights=profile)
-    return canonical.to_mm(index)
+    head = coarse > low + HEAD_LEVEL * (high - low)
+    places = []
+    for axis, (step, size) in enumerate(zip(steps, canonical.voxel_size, strict=True)):
+        share = head.mean(axis=tuple({0, 1, 2} - {axis}))
+        line = np.flatnonzero(share > HEAD_SHARE * share.max())
+        start, stop = step * line[0], min(step * line[-1], canonical.shape[axis] - 1)
+        spare = max(0.0, (stop - start) * size - reach)
+        count = 1 + int(np.ceil(spare / (reach / 2)))
+        ends = (start + stop - spare / size) / 2, (start + stop + spare / size) / 2
+        places.append(np.linspace(*ends, count) if count > 1 else [(start + stop) / 2])
+    return [canonical.to_mm(index) for index in itertools.product(*places)]
 
 
 def conform(

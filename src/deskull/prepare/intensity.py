@@ -3,6 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from deskull.image.geometry import Grid, to_canonical_array
+
+AIR = 0.5  # percentile that stands for air, within the field and outside of it
+SAMPLE_MM = 4.0  # a voxel every so often tells enough
 LOW, HIGH = 0.5, 99.5  # percentiles that an outlier, a hot voxel or a wrap-round cannot move
 FOREGROUND = 0.1  # of the way from low to high: above air and noise, below any tissue
 
@@ -34,3 +38,33 @@ def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
     mean = foreground.mean(dtype=np.float64)
     deviation = max(foreground.std(dtype=np.float64), 1e-3)
     return np.asarray((scaled - mean) / deviation, dtype=np.float32)
+
+
+def make_finite(data: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float32], float]:
+    """Turn NaN and Inf into air.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z), at least one voxel finite.
+    grid
+        Its grid.
+
+    Returns
+    -------
+    tuple
+        The intensities, all finite (the same array if they were), and the intensity of air.
+    """
+    air = find_air(data, grid)
+    if np.isfinite(data).all():
+        return data, air
+    return np.where(np.isfinite(data), data, np.float32(air)), air
+
+
+def find_air(data: NDArray[np.float32], grid: Grid) -> float:
+    """Find the intensity of what lies outside of the head, whatever the orientation."""
+    values = to_canonical_array(data, grid)
+    x, y, z = (max(1, int(SAMPLE_MM / size)) for size in grid.canonical().voxel_size)
+    coarse = values[::x, ::y, ::z]
+    finite = coarse[np.isfinite(coarse)]
+    return float(np.percentile(finite if finite.size else data[np.isfinite(data)], AIR))
