@@ -42,18 +42,19 @@ def strip(options: Namespace) -> None:
         frames, count = _load_frames(scan, options.frame, options.series)
         stripper = coming.result()
         steps = _make_steps(options.steps, scan)
-        said: list[tuple[list[Flag], str]] = []
+        doubts: list[list[Flag]] = []
 
         def strip_frames() -> Iterator[Result]:
             for number, volume in enumerate(frames):
                 show("stripping" + (f" {number + 1}/{count}" if count > 1 else ""))
                 result = stripper(volume, settings, None if number else steps)
-                said.append((result.flags, _sum_up(result)))
+                doubts.append(result.flags)
+                _sum_up(result)
                 yield result
             show("writing")
 
         save_results(strip_frames(), outputs, options.fill, count)
-    _tell(scan.name or str(scan), said)
+    _tell(scan.name or str(scan), doubts)
 
 
 def _check_there(path: Path, series: str | None = None) -> None:
@@ -68,12 +69,11 @@ def _load_frames(
     """Volumes to strip, and how many; the frames of a series are made one by one."""
     if frame != "all":
         return [load_volume(scan, None if frame is None else int(frame), series)], 1
-    image = open_image(scan, series)
+    image, name = open_image(scan, series), scan.name or str(scan)
     count = count_frames(image)
     if count == 1:
-        return [make_volume(image, scan.name)], 1
-    numbers = range(count)
-    return (make_volume(image, f"{scan.name}, frame {n}", n) for n in numbers), count
+        return [make_volume(image, name)], 1
+    return (make_volume(image, f"{name}, frame {n}", n) for n in range(count)), count
 
 
 def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
@@ -147,23 +147,22 @@ def _progress(quiet: bool) -> Iterator[Any]:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _sum_up(result: Result) -> str:
+def _sum_up(result: Result) -> None:
+    """Say, when asked, what was found and how long it took."""
     seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record["seconds"].items())
-    return f"{result.volume.name}: brain of {result.volume_ml:.0f} ml; seconds: {seconds}"
+    logger.info("%s: brain of %.0f ml; seconds: %s", result.volume.name, result.volume_ml, seconds)
 
 
-def _tell(name: str, said: Sequence[tuple[list[Flag], str]]) -> None:
-    """Say doubts, each once with the frames that have it, and, when asked, what was done."""
+def _tell(name: str, doubts: Sequence[list[Flag]]) -> None:
+    """Say each doubt once, and of several frames which have it."""
     found: dict[str, list[tuple[int, str]]] = {}
-    for number, (flags, _) in enumerate(said):
+    for number, flags in enumerate(doubts):
         for flag in flags:
             found.setdefault(flag.name, []).append((number, flag.sentence))
     for doubt, cases in found.items():
-        number, sentence = cases[0]
-        where = f" (Frame {number}; {len(cases)} of {len(said)} frames.)" if len(said) > 1 else ""
-        logger.warning("%s: %s: %s%s", name, doubt, sentence, where)
-    for _, words in said:
-        logger.info("%s", words)
+        frame, sentence = cases[0]
+        where = f" (frame {frame}; {len(cases)} of {len(doubts)} frames)"
+        logger.warning("%s: %s: %s%s", name, doubt, sentence, where if len(doubts) > 1 else "")
 
 
 def apply(options: Namespace) -> None:

@@ -268,8 +268,8 @@ class _Work:
         stage = stripper.weights.locate or stripper.weights.segment
         centres = find_head_centres(data, grid, stage.voxel_size * min(stage.shape))
         if stripper._locate is None:
-            return np.mean(centres, axis=0)
-        found, most = np.mean(centres, axis=0), 0
+            return np.asarray(np.mean(centres, axis=0))
+        found, most = np.asarray(np.mean(centres, axis=0)), 0
         for centre in centres:
             window, logits = self._ask(stage, stripper._locate, data, air, centre)
             self.observe("locate", logits[0], window)
