@@ -1,6 +1,11 @@
 """Label maps to tissues, synthesis, and the training loop, at toy size."""
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -10,21 +15,30 @@ from conftest import make_head
 from learn_heads import make_label_map
 
 torch = pytest.importorskip("torch")
+pd = pytest.importorskip("pandas")
 
-from deskull.errors import InputError, WeightsError  # noqa: E402
-from deskull.image.volume import make_volume  # noqa: E402
-from deskull.learn.augment import AugmentSettings, blur, thicken  # noqa: E402
-from deskull.learn.dataset import Sources, load_sources, make_example  # noqa: E402
-from deskull.learn.export import export  # noqa: E402
-from deskull.learn.labels import make_labelled_head, tissue_codes  # noqa: E402
-from deskull.learn.losses import dice_and_cross_entropy, hard_dice, soft_dice  # noqa: E402
-from deskull.learn.recipe import load_recipe, make_recipe  # noqa: E402
-from deskull.learn.synthesis import synthesise  # noqa: E402
-from deskull.learn.training import learning_rate, train  # noqa: E402
-from deskull.network.engine import make_engine  # noqa: E402
-from deskull.network.weights import load_weights  # noqa: E402
+from deskull.errors import InputError, WeightsError
+from deskull.image.volume import make_volume
+from deskull.learn.augment import AugmentSettings, blur, thicken
+from deskull.learn.dataset import (
+    STILL,
+    Sources,
+    load_sources,
+    make_example,
+    make_plain_examples,
+    split_sources,
+)
+from deskull.learn.export import export
+from deskull.learn.labels import make_labelled_head, tissue_codes
+from deskull.learn.losses import dice_and_cross_entropy, hard_dice, soft_dice
+from deskull.learn.pairs import make_channels
+from deskull.learn.recipe import load_recipe, make_recipe
+from deskull.learn.runs import load_released
+from deskull.learn.synthesis import synthesise
+from deskull.learn.training import Limits, learning_rate, train
+from deskull.network.engine import make_engine
+from deskull.network.weights import load_weights
 
-STILL = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0)
 ABOUT = {"licence": "Apache-2.0", "population": "balls", "convention": "closed", "data": "none"}
 
 
@@ -39,7 +53,13 @@ def recipe():
         {
             "window": {"shape": [16, 16, 16], "voxel_size": 12.0},
             "network": {"outputs": ["brain", "tissue"], "filters": [4, 8], "patch": 2},
-            "training": {"horizon": 100, "warmup": 2, "learning_rate": 5e-3, "ema": 0.9},
+            "training": {
+                "horizon": 100,
+                "warmup": 2,
+                "learning_rate": 5e-3,
+                "ema": 0.9,
+                "validate_every": 2,
+            },
             "augment": {"shift": 5, "rotation": 5},
         },
         name="toy",
@@ -152,24 +172,26 @@ def test_learning_rate_warms_up_and_falls_to_a_hundredth(recipe):
 
 def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
-    whole = train(sources, recipe, tmp_path / "whole", steps=6)
-    train(sources, recipe, tmp_path / "parts", steps=2)
-    parts = train(sources, recipe, tmp_path / "parts", steps=6)
-    assert whole.read_bytes() == parts.read_bytes()
+    for folder, stops in (("whole", [6]), ("parts", [2, 3, 6])):
+        for steps in stops:
+            train(sources, recipe, tmp_path / folder, limits=Limits(steps), validation=sources)
+    for name in ("last.safetensors", "best.safetensors"):
+        whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
+        assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
-    train(sources, recipe, tmp_path, steps=1)
+    train(sources, recipe, tmp_path, limits=Limits(1))
     with pytest.raises(InputError, match="another recipe"):
-        train(sources, load_recipe("locate"), tmp_path, steps=1)
+        train(sources, load_recipe("locate"), tmp_path, limits=Limits(1))
 
 
 def test_one_head_can_be_learnt_by_heart_and_released(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
-    train(sources, recipe, tmp_path / "run", steps=60)
+    train(sources, recipe, tmp_path / "run", limits=Limits(60))
     card = export({"segment": tmp_path / "run"}, tmp_path / "mine", ABOUT)
-    assert json.loads(card.read_text("utf-8"))["stages"]["segment"]["training"]["steps"] == 60
+    assert json.loads(card.read_text("utf-8"))["stages"]["segment"]["steps"] == 60
     stage = load_weights(tmp_path / "mine").segment
     example = make_example(sources, recipe, draw(5))
     answers = [
@@ -248,3 +270,112 @@ def test_bundled_recipes_load():
 def test_a_folder_without_a_run_cannot_be_released(tmp_path):
     with pytest.raises(WeightsError, match=r"no last\.safetensors"):
         export({"segment": tmp_path}, tmp_path / "out", ABOUT)
+
+
+def test_the_best_weights_on_the_persons_kept_apart_are_released(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(8), validation=sources)
+    table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
+    assert table["step"].tolist() == [2, 4, 6, 8]
+    best = table.loc[table["loss"].idxmin(), "step"]
+    assert load_released(tmp_path)[2] == best
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+
+
+def test_rows_written_after_the_last_checkpoint_are_forgotten(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(4), validation=sources)
+    with (tmp_path / "validation.tsv").open("a", encoding="utf-8") as file:
+        file.write("900\t0\t1\t1\n")
+    train(sources, recipe, tmp_path, limits=Limits(6), validation=sources)
+    table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
+    assert table["step"].tolist() == [2, 4, 6]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(2))
+    before = (tmp_path / "last.safetensors").read_bytes()
+    broken = replace(labelled, fractions=labelled.fractions * np.float32(np.nan))
+    with pytest.raises(WeightsError, match="the loss became nan at step 2"):
+        train(Sources([broken], []), recipe, tmp_path, limits=Limits(4))
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_no_person_is_on_both_sides_of_a_split(labelled):
+    heads = [replace(labelled, person=f"p{number // 2}") for number in range(10)]
+    train_part, validation = split_sources(Sources(heads, []), 0.2, seed=1)
+    assert (len(train_part.persons), len(validation.persons)) == (4, 1)
+    assert not set(train_part.persons) & set(validation.persons)
+    assert len(train_part.labelled) + len(validation.labelled) == 10
+
+
+def test_examples_for_validation_are_always_the_same(labelled, recipe):
+    first, again = (make_plain_examples(Sources([labelled], []), recipe)[0] for _ in range(2))
+    assert torch.equal(first.image, again.image)
+
+
+def test_prepared_heads_are_kept_and_found_again(recipe, tmp_path):
+    (tmp_path / "maps").mkdir()
+    nib.save(make_label_map(), tmp_path / "maps" / "b.nii.gz")
+    first = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
+    kept = list((tmp_path / "cache").iterdir())
+    assert len(kept) == 1
+    made = kept[0].stat().st_mtime_ns
+    again = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
+    assert kept[0].stat().st_mtime_ns == made
+    np.testing.assert_array_equal(first.labelled[0].tissue, again.labelled[0].tissue)
+
+
+def test_a_damaged_cache_is_made_again(recipe, tmp_path):
+    (tmp_path / "maps").mkdir()
+    nib.save(make_label_map(), tmp_path / "maps" / "b.nii.gz")
+    first = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
+    next((tmp_path / "cache").iterdir()).write_bytes(b"half")
+    again = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
+    np.testing.assert_array_equal(first.labelled[0].tissue, again.labelled[0].tissue)
+
+
+def test_a_broken_head_is_left_out_by_name(recipe, tmp_path, caplog):
+    (tmp_path / "maps").mkdir()
+    nib.save(make_label_map(), tmp_path / "maps" / "good.nii.gz")
+    (tmp_path / "maps" / "bad.nii.gz").write_bytes(b"no image")
+    sources = load_sources([tmp_path / "maps"], recipe)
+    assert sources.persons == ["good"]
+    assert "bad.nii.gz" in caplog.text
+
+
+def test_the_published_recipe_prepares_a_pair_as_published(tmp_path):
+    image, brain = make_head()
+    recipe = load_recipe("article")
+    small = replace(recipe, window=replace(recipe.window, shape=(48, 64, 80), voxel_size=4.0))
+    channels = make_channels(
+        make_volume(image),
+        make_volume(nib.Nifti1Image(brain.astype(np.uint8), image.affine)),
+        replace(small, preparation=replace(small.preparation, n4=None)),
+    )
+    assert channels.shape == (2, 48, 64, 80)
+    assert set(np.unique(channels[1])) == {0, 1}
+    volume = brain.sum()  # 4 mm voxels on both sides
+    assert channels[1].sum() == pytest.approx(volume, rel=0.01)
+
+
+def test_two_processes_share_a_batch_and_give_the_weights_of_one(tmp_path):
+    program = Path(__file__).with_name("two_processes.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, program, tmp_path / "one"], check=True, env=environment)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+    ]
+    subprocess.run(
+        [*torchrun, program, tmp_path / "two"], check=True, env=environment, capture_output=True
+    )
+    one = load_released(tmp_path / "one")[1].state_dict()
+    two = load_released(tmp_path / "two")[1].state_dict()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)

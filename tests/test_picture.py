@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deskull.assess.picture import OUTLINE, OUTLINE_COLOUR, WIDTH, draw_mosaic, encode_png
+from deskull.assess.picture import (
+    CAPTION,
+    OUTLINE,
+    OUTLINE_COLOUR,
+    ROWS_OF_SHEET,
+    WIDTH,
+    Shown,
+    draw_mosaic,
+    draw_sheets,
+    encode_png,
+)
 from deskull.errors import GeometryError
 from deskull.image.geometry import Grid, make_ras_grid
 
@@ -159,3 +169,35 @@ def test_few_slices_are_drawn(shape):
 def test_grids_that_differ_are_refused():
     with pytest.raises(GeometryError, match=r"mask of shape \(44, 52, 41\).*expected one grid"):
         draw_mosaic(DATA, MASK[:, :, 1:], GRID)
+
+
+def test_sheets_take_scans_one_by_one_and_begin_anew_when_full():
+    taken = []
+
+    def scans():
+        for number in range(2 * ROWS_OF_SHEET):
+            taken.append(number)
+            yield Shown(f"scan {number}", DATA, MASK, GRID)
+
+    sheets = draw_sheets(scans())
+    first = next(sheets)
+    assert taken[-1] == ROWS_OF_SHEET - 1
+    assert first.size == next(sheets).size
+    assert first.mode == "P"
+    assert list(sheets) == []
+
+
+def test_each_row_of_a_sheet_bears_a_name_and_shows_scan_and_brain():
+    (sheet,) = draw_sheets([Shown("one", DATA, MASK, GRID), Shown("", DATA, MASK, GRID)])
+    first, second = np.split(np.asarray(sheet), 2)
+    assert (second[: CAPTION - 2] == second[0, 0]).all()
+    assert not (first[: CAPTION - 2] == first[0, 0]).all()
+    assert np.array_equal(first[CAPTION:], second[CAPTION:])
+    left, right = np.split(first, 2, axis=1)
+    assert (left == OUTLINE).sum() > 1000
+    assert not (right == OUTLINE).any()
+
+
+def test_a_sheet_refuses_grids_that_differ():
+    with pytest.raises(GeometryError, match="expected one grid"):
+        list(draw_sheets([Shown("one", DATA, MASK[1:], GRID)]))

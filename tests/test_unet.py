@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deskull.network.unet import NetworkSpec, UNet, make_spec  # noqa: E402
+from deskull.network.unet import NetworkSpec, UNet, make_spec
 
 SPECS = {
     "plain": NetworkSpec(filters=(4, 8, 16)),

@@ -178,6 +178,42 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, scan, monke
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_batch_appears_at_its_end(tmp_path, scan):
+    image = load_volume(scan).source
+    with writing.Batch() as batch:
+        save_image(image, tmp_path / "a.nii", batch)
+        save_image(image, tmp_path / "b.hdr", batch)
+        save_bytes(b"{}", tmp_path / "c.json", batch)
+        assert not {"a.nii", "b.hdr", "b.img", "c.json"} & {p.name for p in tmp_path.iterdir()}
+    names = ["a.nii", "b.hdr", "b.img", "c.json", "scan.nii.gz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def save_then(folder, spoil):
+    """Save c.json in a batch that then meets with something."""
+    with writing.Batch() as batch:
+        save_bytes(b"{}", folder / "c.json", batch)
+        spoil()
+
+
+def test_a_batch_that_fails_leaves_nothing(tmp_path, scan):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ZeroDivisionError):
+        save_then(tmp_path, lambda: 1 / 0)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_name_taken_by_a_folder_meanwhile_is_an_error_that_leaves_nothing(tmp_path):
+    with pytest.raises(OutputError, match=r"c.json: not written \("):
+        save_then(tmp_path, (tmp_path / "c.json").mkdir)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+def test_a_file_for_a_folder_is_an_error(tmp_path, scan):
+    with pytest.raises(OutputError, match="not written"):
+        save_image(load_volume(scan).source, scan / "out.nii")
+
+
 def test_save_bytes(tmp_path):
     save_bytes(b"{}", tmp_path / "record.json")
     save_bytes(b"{1}", tmp_path / "record.json")
@@ -220,6 +256,11 @@ def places(tmp_path, scan):
 def test_refuses_output_paths(places, name, message):
     with pytest.raises(OutputError, match=message):
         check_output_path(places / name, [places / "scan.nii.gz", places / "pair.img"])
+
+
+def test_refuses_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(OutputError, match="cannot be written \\(File name too long"):
+        check_output_path(tmp_path / ("a" * 300 + ".nii"), [])
 
 
 def test_refuses_closed_folder(tmp_path, monkeypatch):

@@ -7,8 +7,6 @@ from deskull.cli import run
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # OpenVINO's converter would bring a telemetry client along; running networks needs neither.
-    sys.modules["openvino.tools"] = None  # type: ignore[assignment]
     sys.exit(run(sys.argv[1:]))
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from deskull import __version__
 from deskull.errors import DeskullError
 
-COMMANDS = ("strip", "apply", "info", "weights", "demo", "train", "export")
+COMMANDS = ("strip", "apply", "info", "weights", "demo", "index", "train", "finetune", "export")
+LEARNING = ("index", "train", "finetune", "export")
 NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
 
 
@@ -67,9 +68,20 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _call(options: argparse.Namespace) -> None:
-    from deskull import commands
+    if options.command not in LEARNING:
+        from deskull import commands
 
-    getattr(commands, options.command)(options)
+        getattr(commands, options.command)(options)
+        return
+    try:
+        from deskull import learn_commands
+
+        getattr(learn_commands, options.command)(options)
+    except ModuleNotFoundError as error:
+        raise DeskullError(
+            f"`deskull {options.command}` needs {error.name}, which is not installed. "
+            "Try: pip install 'deskull[train]'"
+        ) from error
 
 
 @contextmanager
@@ -134,7 +146,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_weights(commands)
     _add_demo(commands)
+    _add_index(commands)
     _add_train(commands)
+    _add_finetune(commands)
     _add_export(commands)
     return parser
 
@@ -179,7 +193,9 @@ def _add_strip(commands: Any) -> None:
         "Without any output option, <stem>_brain.nii.gz and <stem>_mask.nii.gz are written "
         "beside the scan.\n" + NOT_MEDICAL,
     )
-    parser.add_argument("positional_image", nargs="?", metavar="IN", help="scan, DICOM folder")
+    parser.add_argument(
+        "positional_image", nargs="?", metavar="IN", help="scan; of DICOM a folder, file or zip"
+    )
     parser.add_argument("positional_out", nargs="?", metavar="OUT", help="the brain")
     parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
     parser.add_argument("-o", "--out", metavar="FILE", help="the same as OUT")
@@ -245,12 +261,20 @@ def _add_apply(commands: Any) -> None:
         commands,
         "apply",
         "put one mask on co-registered images of the same person",
-        "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz",
+        "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz\n"
+        "Each output lies beside its image: <stem>_brain.nii.gz.",
     )
-    parser.add_argument("mask", metavar="MASK")
+    parser.add_argument("mask", metavar="MASK", help="0 and 1, or a probability")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="any grid, 3D or 4D")
-    parser.add_argument("-o", "--out", metavar="FILE", help="for one image")
-    parser.add_argument("-f", "--fill", type=float, default=0.0, metavar="VALUE")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the brain, of one image")
+    parser.add_argument(
+        "-f",
+        "--fill",
+        type=float,
+        default=0.0,
+        metavar="VALUE",
+        help="intensity outside of the brain (default: 0)",
+    )
 
 
 def _add_info(commands: Any) -> None:
@@ -274,20 +298,67 @@ def _add_demo(commands: Any) -> None:
     _add_engine(parser)
 
 
+def _add_index(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "index",
+        "list the heads with masks to learn from",
+        "deskull index NFBS/ -o nfbs.tsv --pictures look.png\n"
+        "Knows NFBS, BIDS with derivatives, FreeSurfer, masks beside images (X_mask.nii.gz), "
+        "label maps,\ntables of paths; other names by pattern:\n"
+        "  --pattern '{person}_{contrast}.nii.gz' --mask-pattern '{person}_{contrast}_seg.nii.gz'",
+    )
+    parser.add_argument("folder", metavar="DIR", help="folder, or a TSV or CSV of paths")
+    parser.add_argument("-o", "--out", required=True, metavar="TSV", help="the table")
+    parser.add_argument(
+        "--pattern", metavar="NAME", help="of images: {person}, {session}, {contrast}, *"
+    )
+    parser.add_argument(
+        "--mask-pattern", metavar="NAME", help="of masks (default: common names beside images)"
+    )
+    parser.add_argument(
+        "--pictures", metavar="PNG", help="draw every pair; pages go on in NAME-2.png"
+    )
+
+
 def _add_train(commands: Any) -> None:
     parser = _add(
         commands,
         "train",
         "train a network from label maps and pairs",
-        "deskull train label_maps/ pairs.tsv --recipe segment --out runs/mine --minutes 60",
+        "deskull train label_maps/ index.tsv --recipe segment --out runs/mine --minutes 60",
     )
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder or table")
     parser.add_argument("--recipe", default="segment", metavar="NAME|TOML")
+    _add_run(parser)
+    parser.add_argument("--device", default="auto", metavar="WHERE")
+
+
+def _add_finetune(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "finetune",
+        "make released weights better for your scans by a few corrected masks",
+        "deskull finetune index.tsv --out runs/ours",
+    )
+    parser.add_argument("--weights", default="default", metavar="NAME|PATH")
+    _add_run(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="index or table of pairs, folder of label maps",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="of the run; goes on there")
     parser.add_argument("--steps", type=int, metavar="N", help="from the very first")
     parser.add_argument("--minutes", type=float, metavar="M", help="of this call")
+    parser.add_argument(
+        "--validation", type=float, default=0.2, metavar="SHARE", help="of the persons, kept apart"
+    )
+    parser.add_argument("--cache", metavar="DIR", help="of prepared heads (default: in --out)")
     parser.add_argument("-t", "--threads", type=int, metavar="N")
-    parser.add_argument("--device", default="auto", metavar="WHERE")
 
 
 def _add_export(commands: Any) -> None:

@@ -1,6 +1,7 @@
-"""One function per command: what was parsed goes in, the library does it, the exit code is 0.
+"""One function per command that strips: what was parsed goes in, the library does the work.
 
-What is wrong is raised as an error; `cli.py` turns it into one line and exit code 1.
+What is wrong is raised as an error; `cli.py` turns it into one line and exit code 1. The
+commands that learn are in `learn_commands.py`.
 """
 
 import json
@@ -20,7 +21,7 @@ from deskull.image.formats import WRITABLE, find_suffix, open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
 from deskull.image.writing import Batch, check_output_path, find_files, save_image
 from deskull.measure.quality import Flag
-from deskull.network.engine import RUNTIMES, count_threads, find_device
+from deskull.network.engine import count_threads, find_device, find_runtimes
 from deskull.network.weights import Weights, list_weights, load_weights
 from deskull.result import Result, StepSaver, save_results
 from deskull.stripper import Settings, Stripper
@@ -36,7 +37,7 @@ def strip(options: Namespace) -> None:
     outputs = _find_outputs(options, scan)
     _check_outputs(outputs, scan)
     settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
-    with _progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
+    with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
         frames, count = _load_frames(scan, options.frame, options.series)
@@ -132,7 +133,7 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
+def progress(quiet: bool) -> Iterator[Any]:
     """Give a function that shows one word on a terminal's last line, and wipe it at the end."""
     shown = sys.stderr.isatty() and not quiet
 
@@ -197,16 +198,7 @@ def _find_brain_name(scan: Path, out: str | None) -> Path:
 
 def info(options: Namespace) -> None:
     """Say what is installed and what would be used."""
-    from importlib import metadata
-    from importlib.util import find_spec
-
-    def find_version(name: str) -> str:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:  # a module of a package with another name
-            return "of unknown version"
-
-    runtimes = {name: find_version(name) for name in RUNTIMES if find_spec(name)}
+    runtimes = find_runtimes()
     facts = {
         "deskull": __version__,
         "python": sys.version.split()[0],
@@ -263,39 +255,3 @@ def demo(options: Namespace) -> None:
     save_image(result.volume.source, folder / "demo_T1w.nii.gz")
     print(f"Dice {agreement:.4f} against the exact truth; brain of {result.volume_ml:.0f} ml")
     print(f"Look at {picture}")
-
-
-def train(options: Namespace) -> None:
-    """Train a network from labelled heads."""
-    import torch
-
-    from deskull.learn.dataset import load_sources
-    from deskull.learn.recipe import load_recipe
-    from deskull.learn.training import train as run
-
-    recipe = load_recipe(options.recipe)
-    torch.set_num_threads(options.threads or count_threads())
-    sources = load_sources([Path(source) for source in options.sources], recipe)
-    logger.warning("%d label maps, %d pairs", len(sources.labelled), len(sources.real))
-    run(
-        sources,
-        recipe,
-        Path(options.out),
-        steps=options.steps,
-        minutes=options.minutes,
-        device="cpu" if options.device == "auto" else options.device,
-    )
-
-
-def export(options: Namespace) -> None:
-    """Make weights that can be released from training runs."""
-    from deskull.learn.export import export as run
-
-    try:
-        about = json.loads(Path(options.about).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{options.about}: not a readable JSON file ({error}).") from error
-    runs = {"segment": Path(options.segment)}
-    if options.locate:
-        runs["locate"] = Path(options.locate)
-    print(run(runs, Path(options.out), about))

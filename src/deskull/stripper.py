@@ -5,7 +5,6 @@ load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to n
 `result.py`.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from deskull.network.engine import (
     count_threads,
     find_device,
     find_runtime,
+    find_runtimes,
     make_engine,
 )
 from deskull.network.weights import Stage, Weights, load_weights
@@ -93,11 +93,9 @@ class Stripper:
         self.weights, self.device, self.threads = weights, device, threads
         self.runtime = runtime
         self._segment = make_engine(weights.segment, device, threads, runtime)
-        self._locate = (
-            None
-            if weights.locate is None
-            else make_engine(weights.locate, device, threads, runtime)
-        )
+        self._locate: Engine | None = None
+        if weights.locate is not None:
+            self._locate = make_engine(weights.locate, device, threads, runtime)
 
     @classmethod
     def load(
@@ -194,12 +192,6 @@ def strip(
     -------
     Result
         Mask, probability and all that is made from them.
-
-    Examples
-    --------
-    >>> import deskull
-    >>> result = deskull.strip("sub-01_T1w.nii.gz")  # doctest: +SKIP
-    >>> result.save(mask="mask.nii.gz", brain="brain.nii.gz")  # doctest: +SKIP
     """
     stripper = Stripper.load(weights, device, threads)
     if isinstance(scan, str | Path):
@@ -337,7 +329,7 @@ class _Work:
         return {
             "deskull": __version__,
             "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
-            "runtime": f"{stripper.runtime} {sys.modules[stripper.runtime].__version__}",
+            "runtime": f"{stripper.runtime} {find_runtimes()[stripper.runtime]}",
             "device": stripper.device,
             "threads": stripper.threads,
             "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},

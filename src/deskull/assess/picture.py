@@ -1,9 +1,10 @@
-"""One picture of one scan: slices in three planes, the mask's outline, and the stripped brain.
+"""Pictures of scans: slices in three planes, the mask's outline, and the stripped brain.
 
-Pillow draws it, from arrays into memory: no plotting library, no file. Reports and the
-interactive viewer are made elsewhere.
+`draw_mosaic` shows one scan, `draw_sheets` many. Pillow draws, from arrays into memory: no
+plotting library, no file. Reports and the interactive viewer are made elsewhere.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from deskull.prepare.postprocess import find_box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
 
 WIDTH = 1600
 """Pixels of the picture."""
@@ -27,6 +29,12 @@ GUTTER = 6
 
 HEADER = 58
 """Pixels above the slices for the title and the headings of both halves."""
+
+CAPTION = 26
+"""Pixels above each row of a sheet for the name of its scan."""
+
+LARGE, SMALL = 22, 15
+"""Sizes of letters: of a title, and of all else."""
 
 LARGEST_SCALE = 3.0
 """Pixels per mm at most, so that a small field is not blown up."""
@@ -53,30 +61,81 @@ WINDOW_PERCENTILES = (2.0, 99.5)
 
 
 @dataclass(frozen=True)
-class _Plane:
-    """A row of the picture: the RAS+ axis that is cut, and where, as shares of the mask's box."""
+class _Cut:
+    """A slice: the RAS+ axis that is cut, and where, as share of the mask's box."""
 
     axis: int
-    shares: tuple[float, ...]
+    share: float
 
     @property
     def across(self) -> tuple[int, int]:
         """Axes that run to the right and up."""
         return ((1, 2), (0, 2), (0, 1))[self.axis]
 
-    def label(self, share: float) -> tuple[str, str]:
-        """Words at the left and right corner of a slice."""
+    @property
+    def label(self) -> tuple[str, str]:
+        """Words at the left and right corner of the slice."""
         if self.axis:
             return "L", "R"
-        if share == 0.5:
+        if self.share == 0.5:
             return "middle", ""
-        return ("left half" if share < 0.5 else "right half"), ""
+        return ("left half" if self.share < 0.5 else "right half"), ""
 
 
-AXIAL = _Plane(2, (0.14, 0.38, 0.62, 0.84))
-CORONAL = _Plane(1, (0.16, 0.38, 0.62, 0.84))
-SAGITTAL = _Plane(0, (0.2, 0.5, 0.72))
-ROWS = (AXIAL, CORONAL, SAGITTAL)
+_Row = tuple[_Cut, ...]
+
+AXIAL: _Row = tuple(_Cut(2, share) for share in (0.14, 0.38, 0.62, 0.84))
+CORONAL: _Row = tuple(_Cut(1, share) for share in (0.16, 0.38, 0.62, 0.84))
+SAGITTAL: _Row = tuple(_Cut(0, share) for share in (0.2, 0.5, 0.72))
+MOSAIC = (AXIAL, CORONAL, SAGITTAL)
+SHEET_ROW: _Row = (_Cut(2, 0.5), _Cut(1, 0.5), _Cut(0, 0.5))
+
+ROWS_OF_SHEET = 12
+"""Scans on one sheet; more go to the next."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A scan of a sheet.
+
+    Parameters
+    ----------
+    name
+        Written above it.
+    data
+        (X, Y, Z) intensities.
+    mask
+        (X, Y, Z), nonzero inside.
+    grid
+        Of both.
+    """
+
+    name: str
+    data: NDArray[Any]
+    mask: NDArray[Any]
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class _Word:
+    """Text on a strip, from its left or right end, cut short where there is no room."""
+
+    text: str
+    left: int
+    top: int
+    size: int = SMALL
+    grey: int = TEXT_GREY
+    anchor: str = "la"
+    room: int = 0
+    outlined: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Strip:
+    """What is stacked to a picture: pixels as wide as it, and words on them."""
+
+    pixels: NDArray[np.uint8]
+    words: Sequence[_Word]
 
 
 @dataclass(frozen=True)
@@ -95,9 +154,9 @@ class _View:
     scale: float
     """Pixels per mm."""
 
-    def pixels(self, plane: _Plane) -> tuple[int, int]:
+    def pixels(self, cut: _Cut) -> tuple[int, int]:
         """Width and height of a slice."""
-        right, up = plane.across
+        right, up = cut.across
         return round(self.extent[right] * self.scale), round(self.extent[up] * self.scale)
 
 
@@ -132,26 +191,39 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
     GeometryError
         If the shapes of `data`, `mask` and `grid` differ.
     """
-    from PIL import Image
+    view = _make_view(Shown(title, data, mask, grid), MOSAIC)
+    return _stack([_make_header(title), *(_draw_row(view, row) for row in MOSAIC)])
 
-    view = _make_view(data, mask, grid)
-    heights = [view.pixels(plane)[1] for plane in ROWS]
-    canvas = np.full((HEADER + sum(heights) + 3 * GUTTER, WIDTH), CANVAS_GREY, np.uint8)
-    labels = []
-    top = HEADER
-    for plane, height in zip(ROWS, heights, strict=True):
-        width = view.pixels(plane)[0]
-        for number, share in enumerate(plane.shares):
-            slices = _draw_slice(view, plane, share)
-            for half, pixels in enumerate(slices):
-                left = _find_left(half, number, len(plane.shares), width)
-                canvas[top : top + height, left : left + width] = pixels
-                labels.append((left, top, width, plane.label(share)))
-        top += height + GUTTER
-    image = Image.fromarray(canvas)
-    _write_words(image, title, labels)
-    image.putpalette([*np.repeat(np.arange(255), 3).tolist(), *OUTLINE_COLOUR])
-    return image
+
+def draw_sheets(scans: Iterable[Shown]) -> Iterator["Image"]:
+    """Draw many scans below each other, `ROWS_OF_SHEET` to a sheet.
+
+    Each has one axial, one coronal and one sagittal slice through the middle of its mask's
+    box, drawn as by `draw_mosaic`.
+
+    Parameters
+    ----------
+    scans
+        Taken one by one, so that a generator may load them.
+
+    Yields
+    ------
+    PIL.Image.Image
+        As `draw_mosaic` makes them.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes of a scan's arrays and grid differ.
+    """
+    strips: list[_Strip] = []
+    for scan in scans:
+        strips += [_make_caption(scan.name), _draw_row(_make_view(scan, (SHEET_ROW,)), SHEET_ROW)]
+        if len(strips) == 2 * ROWS_OF_SHEET:
+            yield _stack(strips)
+            strips = []
+    if strips:
+        yield _stack(strips)
 
 
 def encode_png(image: "Image") -> bytes:
@@ -161,8 +233,9 @@ def encode_png(image: "Image") -> bytes:
     return stream.getvalue()
 
 
-def _make_view(data: NDArray[Any], mask: NDArray[Any], grid: Grid) -> _View:
+def _make_view(scan: Shown, rows: Sequence[_Row]) -> _View:
     """Bring arrays to RAS+ and decide what is shown, how large and how bright."""
+    data, mask, grid = scan.data, scan.mask, scan.grid
     if not data.shape == mask.shape == grid.shape:
         raise GeometryError(
             f"image of shape {data.shape}, mask of shape {mask.shape}, grid of shape "
@@ -180,10 +253,9 @@ def _make_view(data: NDArray[Any], mask: NDArray[Any], grid: Grid) -> _View:
         bounds = np.clip(bounds, field[:, :1], field[:, 1:])
     extent = (bounds[:, 1] - bounds[:, 0]) * size
     scale = min(
-        (_half_width() - (len(plane.shares) - 1) * GUTTER)
-        / len(plane.shares)
-        / extent[plane.across[0]]
-        for plane in ROWS
+        (_half_width() - (len(row) - 1) * GUTTER) / len(row) / extent[cut.across[0]]
+        for row in rows
+        for cut in row
     )
     window = _find_window(data, mask, bounds)
     return _View(data, mask, box, bounds, extent, window, min(scale, LARGEST_SCALE))
@@ -219,58 +291,91 @@ def _find_window(
     return black, white if white > black else black + 1.0
 
 
-def _draw_slice(
-    view: _View, plane: _Plane, share: float
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _draw_row(view: _View, row: _Row) -> _Strip:
+    """Draw slices side by side: the scan with the outline, then the brain."""
+    height = max(view.pixels(cut)[1] for cut in row)
+    pixels = np.full((height + GUTTER, WIDTH), CANVAS_GREY, np.uint8)
+    words = []
+    for number, cut in enumerate(row):
+        width, rows = view.pixels(cut)
+        top = (height - rows) // 2
+        for half, drawn in enumerate(_draw_slice(view, cut)):
+            left = _find_left(half, number, len(row), width)
+            pixels[top : top + rows, left : left + width] = drawn
+            for text, column, anchor in zip(cut.label, (4, width - 4), ("la", "ra"), strict=True):
+                words.append(_Word(text, left + column, top + 3, anchor=anchor, outlined=True))
+    return _Strip(pixels, words)
+
+
+def _draw_slice(view: _View, cut: _Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels of one slice: the scan with the outline, and the brain."""
     from PIL.Image import Resampling
 
-    low, high = view.box[plane.axis]
-    index = min(int(low + share * (high - low)), view.mask.shape[plane.axis] - 1)
+    low, high = view.box[cut.axis]
+    index = min(int(low + cut.share * (high - low)), view.mask.shape[cut.axis] - 1)
     black, white = view.window
-    values = np.moveaxis(view.data, plane.axis, 0)[index].astype(np.float64)
+    values = np.moveaxis(view.data, cut.axis, 0)[index].astype(np.float64)
     values = np.nan_to_num((values - black) / (white - black), nan=0, posinf=0, neginf=0)
-    values = _resize(np.clip(values, 0, 1), view, plane, Resampling.BICUBIC)
+    values = _resize(np.clip(values, 0, 1), view, cut, Resampling.BICUBIC)
     grey = np.clip(np.round(values * (GREY_LEVELS - 1)), 0, GREY_LEVELS - 1)
     grey = np.round(grey * (OUTLINE - 1) / (GREY_LEVELS - 1)).astype(np.uint8)
-    inside = np.moveaxis(view.mask, plane.axis, 0)[index].astype(np.float64)
-    inside = _resize(inside, view, plane, Resampling.BILINEAR) >= 0.5
+    inside = np.moveaxis(view.mask, cut.axis, 0)[index].astype(np.float64)
+    inside = _resize(inside, view, cut, Resampling.BILINEAR) >= 0.5
     rim = inside & ~ndimage.binary_erosion(inside, border_value=1)
     return np.where(rim, np.uint8(OUTLINE), grey), np.where(inside, grey, np.uint8(0))
 
 
 def _resize(
-    values: NDArray[np.float64], view: _View, plane: _Plane, method: int
+    values: NDArray[np.float64], view: _View, cut: _Cut, method: int
 ) -> NDArray[np.float32]:
     """Part shown of a slice (right, up) as square pixels, (rows from the top, columns)."""
     from PIL import Image
 
-    right, up = plane.across
+    right, up = cut.across
     rows = values.shape[1]
     (left, stop), (bottom, top) = view.bounds[right], view.bounds[up]
     image = Image.fromarray(values.T[::-1].astype(np.float32))
     box = (left, rows - top, stop, rows - bottom)
-    return np.asarray(image.resize(view.pixels(plane), method, box=box))
+    return np.asarray(image.resize(view.pixels(cut), method, box=box))
 
 
-def _write_words(
-    image: "Image", title: str, labels: list[tuple[int, int, int, tuple[str, str]]]
-) -> None:
-    """Write the title, the headings of both halves and the letters of each slice."""
-    from PIL import ImageDraw, ImageFont
-
-    draw = ImageDraw.Draw(image)
-    large, small = ImageFont.load_default(22), ImageFont.load_default(15)
-    room = WIDTH - 2 * GUTTER
-    if draw.textlength(title, font=large) > room:
-        while title and draw.textlength(title + "...", font=large) > room:
-            title = title[:-1]
-        title += "..."
-    draw.text((GUTTER + 2, 4), title, fill=TEXT_GREY, font=large)
+def _make_header(title: str) -> _Strip:
+    """Title, and headings of both halves."""
+    words = [_Word(title, GUTTER + 2, 4, LARGE, room=WIDTH - 2 * GUTTER)]
     for half, heading in enumerate(("scan with the mask's outline", "brain")):
         left = _find_left(half, 0, 1, _half_width()) + 2
-        draw.text((left, HEADER - 24), heading, fill=HEADING_GREY, font=small)
-    for left, top, width, words in labels:
-        for word, column, anchor in zip(words, (4, width - 4), ("la", "ra"), strict=True):
-            place = (left + column, top + 3)
-            draw.text(place, word, TEXT_GREY, small, anchor, stroke_width=1, stroke_fill=0)
+        words.append(_Word(heading, left, HEADER - 24, grey=HEADING_GREY))
+    return _Strip(np.full((HEADER, WIDTH), CANVAS_GREY, np.uint8), words)
+
+
+def _make_caption(name: str) -> _Strip:
+    """Name of a scan on a sheet."""
+    words = [_Word(name, GUTTER + 2, 5, room=WIDTH - 2 * GUTTER)]
+    return _Strip(np.full((CAPTION, WIDTH), CANVAS_GREY, np.uint8), words)
+
+
+def _stack(strips: Sequence[_Strip]) -> "Image":
+    """Put strips below each other, with their words, in greys and the outline's colour."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(np.concatenate([strip.pixels for strip in strips]))
+    draw = ImageDraw.Draw(image)
+    top = 0
+    for strip in strips:
+        for word in strip.words:
+            _write(draw, word, top)
+        top += len(strip.pixels)
+    image.putpalette([*np.repeat(np.arange(255), 3).tolist(), *OUTLINE_COLOUR])
+    return image
+
+
+def _write(draw: "ImageDraw", word: _Word, top: int) -> None:
+    from PIL import ImageFont
+
+    font, text = ImageFont.load_default(word.size), word.text
+    if word.room and draw.textlength(text, font=font) > word.room:
+        while text and draw.textlength(text + "...", font=font) > word.room:
+            text = text[:-1]
+        text += "..."
+    place, edge = (word.left, top + word.top), int(word.outlined)
+    draw.text(place, text, word.grey, font, word.anchor, stroke_width=edge, stroke_fill=0)

@@ -34,6 +34,10 @@ class AugmentSettings:
         Share of heads with the field of view cut by one to three planes.
     deface
         Share of heads whose face is taken away.
+    flip
+        Share of heads mirrored left to right.
+    corruption
+        How far scanners may go wrong: 1 for a bad day at worst, 0 for nothing at all.
     """
 
     rotation: float = 20.0
@@ -44,6 +48,23 @@ class AugmentSettings:
     shift: float = 14.0
     field_cut: float = 0.3
     deface: float = 0.25
+    flip: float = 0.5
+    corruption: float = 1.0
+
+    @property
+    def moves_nothing(self) -> bool:
+        """Whether every head stays where it is."""
+        return not any(
+            (
+                self.rotation,
+                self.any_pose,
+                self.scale,
+                self.shear,
+                self.warp,
+                self.shift,
+                self.flip,
+            )
+        )
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:
@@ -99,7 +120,7 @@ def make_points(
     points = (points + shift) @ _make_affine(settings, generator).T
     warp = smooth_field(shape, int(uniform(3, 9, generator)), generator, channels=3)
     points += warp.permute(1, 2, 3, 0) * (uniform(0, settings.warp, generator) / 2)
-    if chance(0.5, generator):
+    if chance(settings.flip, generator):
         points[..., 0] *= -1
     return points
 

@@ -1,72 +1,68 @@
 """What there is to learn from: label maps and (image, mask) pairs, loaded and kept in memory."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Generator
 
-from deskull.errors import ImageFileError, InputError
-from deskull.image.geometry import make_ras_grid
-from deskull.image.resample import resample
-from deskull.image.volume import Volume, load_volume
-from deskull.learn.augment import (
-    corrupt,
-    draw_field,
-    make_points,
-    remove_face,
-    sample,
-    uniform,
-)
+from deskull.errors import DeskullError, InputError
+from deskull.image.volume import load_volume
+from deskull.learn.augment import AugmentSettings, uniform
+from deskull.learn.cache import Arrays, cached, describe_file
+from deskull.learn.index import load_index
 from deskull.learn.labels import LabelledHead, make_labelled_head
+from deskull.learn.pairs import FINE, RealHead, make_channels, pose_real
 from deskull.learn.recipe import Recipe
+from deskull.learn.split import split_persons
 from deskull.learn.synthesis import Example, synthesise
 from deskull.prepare.intensity import normalise
 
+logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
-REAL_FIELD_MM = 300.0  # of a real head kept about its brain, enough for any pose of a window
-
-
-@dataclass(frozen=True, eq=False)
-class RealHead:
-    """A scan with its reference mask, brought to an isotropic RAS+ grid about the brain.
-
-    Parameters
-    ----------
-    name
-        File name of the scan.
-    channels
-        Image and share of brain, (2, X, Y, Z) float32, the brain's middle in its middle.
-    voxel_size
-        Millimetres.
-    """
-
-    name: str
-    channels: NDArray[np.float32]
-    voxel_size: float
+BLOCK = 2  # voxels of a label map over which its truth is averaged
+STILL = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+Show = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All heads of a run."""
+    """Heads to learn from, or to be kept apart."""
 
     labelled: list[LabelledHead]
     real: list[RealHead]
 
+    @property
+    def persons(self) -> list[str]:
+        """Whose heads they are, each once, sorted."""
+        labelled = {head.person for head in self.labelled}
+        return sorted(labelled | {head.person for head in self.real})
 
-def load_sources(paths: list[Path], recipe: Recipe) -> Sources:
+
+def load_sources(
+    paths: Sequence[Path],
+    recipe: Recipe,
+    cache: Path | None = None,
+    show: Show = lambda line: None,
+) -> Sources:
     """Load folders of label maps and tables of pairs.
+
+    A head that cannot be read is named in the log and left out.
 
     Parameters
     ----------
     paths
-        Folders of label maps, or TSV/CSV tables with columns ``image`` and ``mask`` (paths,
-        relative ones from the table's folder).
+        Folders of label maps, or tables as `index.load_index` reads them.
     recipe
         Whose window the heads are prepared for.
+    cache
+        Folder that keeps prepared heads for the next run.
+    show
+        Called with a line about each head.
 
     Raises
     ------
@@ -75,83 +71,134 @@ def load_sources(paths: list[Path], recipe: Recipe) -> Sources:
     """
     labelled: list[LabelledHead] = []
     real: list[RealHead] = []
-    for path in paths:
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.name.endswith(IMAGE_SUFFIXES))
-            labelled += [load_label_map(file) for file in files]
-        elif path.suffix in (".tsv", ".csv"):
-            real += load_pairs(path, recipe.window.voxel_size)
-        else:
-            raise InputError(
-                f"{path}: neither a folder of label maps nor a .tsv or .csv table of pairs."
-            )
+    table = pd.concat([_list_heads(path) for path in paths], ignore_index=True)
+    for number, row in enumerate(table.to_dict("records"), start=1):
+        show(f"preparing head {number} of {len(table)}")
+        try:
+            if row["label_map"]:
+                labelled.append(_load_label_map(row["person"], Path(row["label_map"]), cache))
+            if row["mask"]:
+                real.append(_load_pair(row["person"], row["image"], row["mask"], recipe, cache))
+        except DeskullError as error:
+            logger.warning("left out: %s", error)
     if not labelled and not real:
         raise InputError(f"{', '.join(map(str, paths))}: no label map and no pair found.")
     return Sources(labelled, real)
 
 
-def load_label_map(path: Path) -> LabelledHead:
-    """Load one whole-head label map of about 1 mm."""
-    return make_labelled_head(load_volume(path), block=2)
+def _list_heads(path: Path) -> pd.DataFrame:
+    """List heads by person, image, mask and label_map, each "" where there is none."""
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.name.endswith(IMAGE_SUFFIXES))
+        rows = [(p.name.split(".")[0], "", "", str(p)) for p in files]
+        return pd.DataFrame(rows, columns=["person", "image", "mask", "label_map"])
+    if path.suffix not in (".tsv", ".csv"):
+        raise InputError(
+            f"{path}: neither a folder of label maps nor a .tsv or .csv table of pairs."
+        )
+    return load_index(path)
 
 
-def load_pairs(table: Path, voxel_size: float) -> list[RealHead]:
-    """Load the pairs that a table names."""
-    frame = pd.read_csv(table, sep="\t" if table.suffix == ".tsv" else ",")
-    missing = {"image", "mask"} - set(frame.columns)
-    if missing:
-        raise InputError(f"{table}: no column {sorted(missing)}; found {list(frame.columns)}.")
-    folder = table.parent
-    return [
-        make_real_head(load_volume(folder / image), load_volume(folder / mask), voxel_size)
-        for image, mask in zip(frame["image"], frame["mask"], strict=True)
-    ]
+def _load_label_map(person: str, path: Path, cache: Path | None) -> LabelledHead:
+    def make() -> Arrays:
+        head = make_labelled_head(load_volume(path), BLOCK)
+        size = np.array([head.voxel_size])
+        return {
+            "tissue": head.tissue,
+            "fractions": head.fractions,
+            "centre": head.centre,
+            "voxel_size": size,
+        }
+
+    arrays = cached(cache, {"label_map": describe_file(path), "block": BLOCK}, make)
+    return LabelledHead(
+        person,
+        arrays["tissue"],
+        arrays["fractions"],
+        arrays["centre"],
+        float(arrays["voxel_size"][0]),
+        BLOCK,
+    )
 
 
-def make_real_head(image: Volume, mask: Volume, voxel_size: float) -> RealHead:
-    """Bring a pair to a grid a quarter finer than the network's, centred on the brain."""
-    inside = np.argwhere(mask.data > 0.5)
-    if len(inside) == 0:
-        raise ImageFileError(f"{mask.name}: an empty mask; expected the brain.")
-    fine = 0.75 * voxel_size
-    middle = mask.grid.to_mm((inside.min(0) + inside.max(0)) / 2)
-    n = int(REAL_FIELD_MM / fine)
-    grid = make_ras_grid(middle, (n, n, n), fine)
-    data = np.nan_to_num(image.data, nan=0.0, posinf=0.0, neginf=0.0)
-    low = float(np.percentile(data, 0.5))
-    channels = [
-        resample(data - low, image.grid, grid),
-        resample((mask.data > 0.5).astype(np.float32), mask.grid, grid),
-    ]
-    top = float(np.percentile(channels[0][channels[1] > 0.5], 95)) or 1.0
-    channels[0] = np.clip(channels[0] / top, 0, 10)
-    return RealHead(image.name, np.stack(channels), fine)
+def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path | None) -> RealHead:
+    def make() -> Arrays:
+        return {"channels": make_channels(load_volume(image), load_volume(mask), recipe)}
+
+    key = {
+        "image": describe_file(Path(image)),
+        "mask": describe_file(Path(mask)),
+        "window": asdict(recipe.window),
+        "preparation": asdict(recipe.preparation),
+        "still": recipe.augment.moves_nothing,
+    }
+    channels = cached(cache, key, make)["channels"]
+    still = recipe.augment.moves_nothing
+    size = recipe.window.voxel_size * (1.0 if still else FINE)
+    return RealHead(person, Path(image).name, channels, size)
+
+
+def split_sources(sources: Sources, share: float, seed: int) -> tuple[Sources, Sources]:
+    """Keep persons apart for validation: never one head of a person here, another there.
+
+    Parameters
+    ----------
+    sources
+        All heads.
+    share
+        Of the persons, to be kept apart.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    tuple
+        Heads to learn from, and heads kept apart.
+    """
+    parts = split_persons(sources.persons, {"train": 1 - share, "validation": share}, seed)
+
+    def take(part: str) -> Sources:
+        return Sources(
+            [head for head in sources.labelled if parts[head.person] == part],
+            [head for head in sources.real if parts[head.person] == part],
+        )
+
+    return take("train"), take("validation")
 
 
 def make_example(sources: Sources, recipe: Recipe, generator: Generator) -> Example:
     """Draw a head, pose it, damage it, and normalise it as the network will see it."""
-    window, training = recipe.window, recipe.training
-    real_share = training.real_share if sources.labelled else 1.0
+    real_share = recipe.training.real_share if sources.labelled else 1.0
     if sources.real and uniform(0, 1, generator) < real_share:
-        head = sources.real[int(torch.randint(len(sources.real), (), generator=generator))]
-        example = _pose_real(head, recipe, generator)
+        number = int(torch.randint(len(sources.real), (), generator=generator))
+        example = pose_real(sources.real[number], recipe, recipe.augment, generator)
     else:
-        person = int(torch.randint(len(sources.labelled), (), generator=generator))
-        example = synthesise(
-            sources.labelled[person], window.shape, window.voxel_size, recipe.augment, generator
-        )
+        number = int(torch.randint(len(sources.labelled), (), generator=generator))
+        example = _paint(sources.labelled[number], recipe, generator)
+    return _finish(example, recipe)
+
+
+def make_plain_examples(sources: Sources, recipe: Recipe) -> list[Example]:
+    """Make one example of each head, always the same: scans as they are, painted heads seeded."""
+    examples = [
+        pose_real(head, recipe, STILL, Generator().manual_seed(number))
+        for number, head in enumerate(sources.real)
+    ]
+    examples += [
+        _paint(head, recipe, Generator().manual_seed(number))
+        for number, head in enumerate(sources.labelled)
+    ]
+    return [_finish(example, recipe) for example in examples]
+
+
+def _paint(head: LabelledHead, recipe: Recipe, generator: Generator) -> Example:
+    window = recipe.window
+    return synthesise(head, window.shape, window.voxel_size, recipe.augment, generator)
+
+
+def _finish(example: Example, recipe: Recipe) -> Example:
     image = torch.from_numpy(normalise(example.image.numpy()))
     outputs = len(recipe.network.outputs)
-    return Example(image, example.target[:outputs], example.known[:outputs])
-
-
-def _pose_real(head: RealHead, recipe: Recipe, generator: Generator) -> Example:
-    window = recipe.window
-    points = make_points(window.shape, window.voxel_size, recipe.augment, generator)
-    index = points / head.voxel_size + (torch.tensor(head.channels.shape[1:]) - 1) / 2
-    image, brain = sample(torch.from_numpy(head.channels), index)
-    image = remove_face(image, points, recipe.augment, generator)
-    image = corrupt(image, window.voxel_size, generator, uniform(0, 0.6, generator))
-    field = draw_field(window.shape, recipe.augment, generator)
-    target = torch.stack([brain.clamp(0, 1) * field, torch.zeros_like(brain)])
-    return Example(image * field, target, torch.tensor([1.0, 0.0]))
+    return replace(
+        example, image=image, target=example.target[:outputs], known=example.known[:outputs]
+    )

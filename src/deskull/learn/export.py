@@ -12,18 +12,22 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from deskull.errors import WeightsError
-from deskull.learn.recipe import Recipe, make_recipe
+from deskull.image.writing import save_bytes
+from deskull.learn.recipe import Recipe
+from deskull.learn.runs import load_released
 from deskull.network.unet import UNet
-from deskull.network.weights import CARD, FORMAT
+from deskull.network.weights import CARD, FORMAT, Weights
 
 OPSET = 18
 
 
-def export(runs: Mapping[str, Path], folder: Path, about: Mapping[str, Any]) -> Path:
-    """Release the running mean of one or two training runs as a set of weights.
+def export(
+    runs: Mapping[str, Path], folder: Path, about: Mapping[str, Any], base: Weights | None = None
+) -> Path:
+    """Release the best weights of one or two training runs.
 
     Parameters
     ----------
@@ -33,6 +37,8 @@ def export(runs: Mapping[str, Path], folder: Path, about: Mapping[str, Any]) -> 
         Where to write; made if missing.
     about
         The words of the card: `licence`, `population`, `convention`, `data`.
+    base
+        Released weights that give the stages which no run does.
 
     Returns
     -------
@@ -47,44 +53,28 @@ def export(runs: Mapping[str, Path], folder: Path, about: Mapping[str, Any]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     stages: dict[str, Any] = {}
     for name, run in runs.items():
-        recipe, network, step = _load_mean(run)
-        tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-        (folder / f"{name}.safetensors").write_bytes(save(tensors))
-        network.load_state_dict({k: v.float() for k, v in tensors.items()})
-        (folder / f"{name}.onnx").write_bytes(make_onnx(network, recipe))
-        fields = recipe.to_dict()
-        stages[name] = {
-            "window": fields["window"],
-            "network": fields["network"],
-            "training": fields["training"] | {"steps": step},
-            "augment": fields["augment"],
+        recipe, network, step = load_released(run)
+        halves = {
+            k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()
         }
-    files = [f"{name}.{kind}" for name in runs for kind in ("onnx", "safetensors")]
+        save_bytes(save(halves), folder / f"{name}.safetensors")
+        network.load_state_dict(halves)
+        save_bytes(make_onnx(network, recipe), folder / f"{name}.onnx")
+        stages[name] = recipe.to_dict() | {"steps": step}
+    if base is not None and base.locate is not None and "locate" not in runs:
+        stages["locate"] = base.card["stages"]["locate"]
+        save_bytes(base.locate.onnx, folder / "locate.onnx")
+        save_bytes(base.locate.tensors.read_bytes(), folder / "locate.safetensors")
+    files = [f"{name}.{kind}" for name in stages for kind in ("onnx", "safetensors")]
     card = {
         "format": FORMAT,
         **about,
-        "preparation": {"n4": None},
         "stages": stages,
         "files": {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files},
     }
     path = folder / CARD
-    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    save_bytes((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode(), path)
     return path
-
-
-def _load_mean(run: Path) -> tuple[Recipe, UNet, int]:
-    """Load the running mean of the weights from a run's last checkpoint."""
-    checkpoint = run / "last.safetensors"
-    if not checkpoint.is_file():
-        raise WeightsError(f"{run}: no {checkpoint.name}; expected the folder of a training run.")
-    recipe = make_recipe(json.loads((run / "recipe.json").read_text("utf-8")), run.name)
-    tensors = load_file(checkpoint)
-    network = UNet(recipe.network).eval()
-    network.load_state_dict(
-        {k.removeprefix("mean."): v for k, v in tensors.items() if k.startswith("mean.")}
-    )
-    steps = [int(v) for k, v in tensors.items() if k == "optimiser.0.step"]
-    return recipe, network, steps[0] if steps else 0
 
 
 def make_onnx(network: UNet, recipe: Recipe) -> bytes:

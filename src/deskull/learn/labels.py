@@ -55,8 +55,8 @@ class LabelledHead:
 
     Parameters
     ----------
-    name
-        Of the label map.
+    person
+        Whose head.
     tissue
         Codes of `tissue_codes`, (X, Y, Z) uint8, at `voxel_size`.
     fractions
@@ -70,7 +70,7 @@ class LabelledHead:
         Edge of a block in voxels.
     """
 
-    name: str
+    person: str
     tissue: NDArray[np.uint8]
     fractions: NDArray[np.float32]
     centre: NDArray[np.float64]

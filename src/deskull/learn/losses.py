@@ -5,6 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def dice(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Soft Dice loss over the known outputs; parameters as for `dice_and_cross_entropy`."""
+    return _mean_of_known(1 - soft_dice(logits.float().sigmoid(), target), known)
+
+
 def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Soft Dice loss plus voxelwise cross-entropy, over the known outputs.
 
@@ -21,10 +26,13 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Ten
         Scalar; 0 is perfect.
     """
     logits = logits.float()
-    axes = (2, 3, 4)
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(axes)
-    loss = (1 - soft_dice(logits.sigmoid(), target)) + entropy
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return _mean_of_known(1 - soft_dice(logits.sigmoid(), target) + entropy.mean((2, 3, 4)), known)
+
+
+def _mean_of_known(loss: Tensor, known: Tensor) -> Tensor:
+    """Mean over each example's known outputs, then over examples, so that batches can split."""
+    return ((loss * known).sum(1) / known.sum(1).clamp(min=1)).mean()
 
 
 def soft_dice(probability: Tensor, target: Tensor) -> Tensor:
@@ -47,3 +55,9 @@ def hard_dice(logits: Tensor, target: Tensor) -> Tensor:
     overlap = 2 * torch.logical_and(a, b).sum((2, 3, 4))
     total = a.sum((2, 3, 4)) + b.sum((2, 3, 4))
     return (overlap + 1) / (total + 1)
+
+
+def hard_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Intersection over union after thresholding both at one half, (N, C)."""
+    dice = hard_dice(logits, target)
+    return dice / (2 - dice)

@@ -1,10 +1,11 @@
 """A recipe: frozen settings of window, network and training, stored with the weights."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from deskull.errors import InputError
 from deskull.image.geometry import Shape
@@ -21,6 +22,27 @@ class WindowSettings:
 
 
 @dataclass(frozen=True)
+class PreparationSettings:
+    """What is done to a scan before the network sees its window.
+
+    Parameters
+    ----------
+    n4
+        Settings of the bias correction, ``shrink`` and ``iterations``; None for none.
+    centre
+        Where the window lies: about the ``"brain"`` (found by a `locate` network at the time
+        of use, taken from the mask in training) or about the middle of the ``"head"``.
+    soft_masks
+        Whether masks of pairs become shares of a voxel (True), or are read off at the nearest
+        voxel (False).
+    """
+
+    n4: Mapping[str, Any] | None = None
+    centre: Literal["brain", "head"] = "brain"
+    soft_masks: bool = True
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How the weights are found.
 
@@ -30,26 +52,40 @@ class TrainingSettings:
         Steps after which the learning rate has reached its end; a run may stop before.
     batch
         Examples per step.
+    loss
+        Soft Dice alone, or with cross-entropy.
+    optimiser
+        Adam, or AdamW with `weight_decay`.
     learning_rate
-        Of AdamW at its highest, after `warmup` steps; falls as a cosine to a hundredth.
-    weight_decay
-        Of AdamW.
+        At its highest, after `warmup` steps.
+    schedule
+        Falling as a cosine to a hundredth at the horizon, or constant.
     ema
-        Decay of the running mean of the weights, which is what is released.
+        Decay of the running mean of the weights, which is what is released; 0 for none.
     real_share
         Share of examples from real pairs where there are any; the rest from label maps.
     clip
         Largest norm of the gradient.
+    validate_every
+        Steps between looks at the persons kept apart; the best weights are kept.
+    frozen
+        Parts of the network that stay as they are, by the first word of their names: such as
+        ``("stem", "enter", "down")``, the way down.
     """
 
     horizon: int
     batch: int = 1
+    loss: Literal["dice", "dice_and_cross_entropy"] = "dice_and_cross_entropy"
+    optimiser: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 100
     weight_decay: float = 1e-4
     ema: float = 0.999
     real_share: float = 0.3
     clip: float = 5.0
+    validate_every: int = 250
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +96,9 @@ class Recipe:
     window: WindowSettings
     network: NetworkSpec
     training: TrainingSettings
+    preparation: PreparationSettings = field(default_factory=PreparationSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
+    seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and words, fit for JSON."""
@@ -94,13 +132,15 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 def make_recipe(fields: dict[str, Any], name: str) -> Recipe:
     """Build a recipe from the tables of its file or of a checkpoint."""
-    window = fields["window"]
+    window, training = fields["window"], fields["training"]
     x, y, z = window["shape"]
     recipe = Recipe(
         name=fields.get("name", name),
         window=WindowSettings((x, y, z), float(window["voxel_size"])),
         network=make_spec(fields["network"]),
-        training=TrainingSettings(**fields["training"]),
+        training=TrainingSettings(**{**training, "frozen": tuple(training.get("frozen", ()))}),
+        seed=int(fields.get("seed", 0)),
+        preparation=PreparationSettings(**fields.get("preparation", {})),
         augment=AugmentSettings(**fields.get("augment", {})),
     )
     if any(n % recipe.network.multiple for n in recipe.window.shape):

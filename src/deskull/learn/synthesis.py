@@ -72,7 +72,9 @@ def synthesise(
     blocks = (index - (head.block - 1) / 2) / head.block
     target = sample(torch.from_numpy(head.fractions), blocks).clamp(0, 1)
     image = remove_face(paint(tissue, generator, contrast), points, settings, generator)
-    image = corrupt(image, voxel_size, generator, uniform(0.2, 1.0, generator))
+    strength = settings.corruption * uniform(0.2, 1.0, generator)
+    if settings.corruption:
+        image = corrupt(image, voxel_size, generator, strength)
     field = draw_field(shape, settings, generator)
     return Example(image * field, target * field, torch.ones(2))
 

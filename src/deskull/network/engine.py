@@ -4,12 +4,15 @@ An engine takes a normalised window (X, Y, Z) and gives logits (outputs, X, Y, Z
 nothing of scans. It may be called from several threads at once.
 """
 
+import importlib
 import importlib.util
 import logging
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,18 @@ def find_runtime(device: str, wished: str | None = None) -> str:
     )
 
 
+def find_runtimes() -> dict[str, str]:
+    """Find the installed runtimes and their versions."""
+    found = {}
+    for name in RUNTIMES:
+        if importlib.util.find_spec(name) is not None:
+            try:
+                found[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:  # a module of a package with another name
+                found[name] = "of unknown version"
+    return found
+
+
 def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine:
     """Make a network ready to run.
 
@@ -122,9 +137,7 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
 
 
 def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None = None) -> Engine:
-    import openvino
-
-    core = openvino.Core()
+    core = _import_openvino().Core()
     precision = precision or ("bf16" if _has_fast_bfloat16() else "f32")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
@@ -139,6 +152,15 @@ def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None
         return np.array(answer[0][0], dtype=np.float32)
 
     return run
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its converter, which calls home as soon as it is imported."""
+    if "openvino" not in sys.modules:
+        sys.modules["openvino.tools"] = None  # type: ignore[assignment]
+        importlib.import_module("openvino")
+        del sys.modules["openvino.tools"]
+    return sys.modules["openvino"]
 
 
 def _has_fast_bfloat16() -> bool:

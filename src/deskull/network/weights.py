@@ -73,7 +73,8 @@ class Weights:
     @property
     def n4(self) -> Mapping[str, Any] | None:
         """Settings of the bias correction that the networks were trained behind, if any."""
-        settings: Mapping[str, Any] | None = self.card["preparation"]["n4"]
+        preparation = self.card["stages"]["segment"]["preparation"]
+        settings: Mapping[str, Any] | None = preparation["n4"]
         return settings
 
 
@@ -125,7 +126,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text("utf-8"))
         version, stages = card["format"], card["stages"]
-        complete = {"files", "preparation", "licence", "population", "convention"} <= set(card)
+        complete = {"files", "licence", "population", "convention"} <= set(card)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path}: not a readable card of weights ({error}).") from error
     if version != FORMAT:

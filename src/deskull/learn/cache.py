@@ -1,0 +1,53 @@
+"""Arrays that took long to make, kept on disk under the hash of all that made them."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+Arrays = dict[str, NDArray[Any]]
+VERSION = 1  # raised when the same settings begin to give other arrays
+
+
+def describe_file(path: Path) -> list[Any]:
+    """Say what tells a file from any other without reading it: path, size, time of change."""
+    facts = path.stat()
+    return [str(path.resolve()), facts.st_size, facts.st_mtime_ns]
+
+
+def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+    """Load arrays made before under the same key, or make and keep them.
+
+    Parameters
+    ----------
+    folder
+        Of the cache, made if missing; None keeps nothing. Safe against a killed run and
+        against two runs at once.
+    key
+        All that the arrays depend on, fit for JSON.
+    make
+        Makes them.
+    """
+    if folder is None:
+        return make()
+    text = json.dumps({"version": VERSION, **key}, sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+    if path.exists():
+        try:
+            return dict(load_file(path))
+        except SafetensorError:
+            path.unlink(missing_ok=True)
+    arrays = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{secrets.token_hex(4)}.partial")
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+    os.replace(temporary, path)
+    return arrays

@@ -1,0 +1,331 @@
+"""Which files of a folder belong together, by their names.
+
+Each finder takes a folder and the files in it and gives candidates and the files it leaves to
+the next one. No voxel is read here: what holds is decided in `index.py`. BIDS is `bids.py`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deskull.errors import InputError
+from deskull.image.formats import find_suffix
+
+MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
+"""What follows an image's name in that of its mask, the most trusted first."""
+
+BRAIN_WORDS = ("brain", "stripped")
+"""What follows an image's name in that of its stripped brain."""
+
+DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
+
+CONTRASTS = {
+    "T1w": ("t1w", "t1", "mprage"),
+    "T2w": ("t2w", "t2"),
+    "FLAIR": ("flair",),
+    "PDw": ("pdw", "pd"),
+    "T1ce": ("t1ce", "t1c", "t1gd"),
+}
+"""Name of each contrast, and the words that tell it in a file's name."""
+
+FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
+FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")
+
+_NO_HEADS = ("", ".dcm", ".ima", ".zip", ".img", ".img.gz")
+_FIELDS = ("person", "session", "contrast")
+
+Stems = Mapping[tuple[Path, str], Path]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What names say of a pair, before any file is opened.
+
+    Parameters
+    ----------
+    person, session, contrast
+        Empty where the names do not tell.
+    images, masks
+        In order of preference: the first two that fit each other are the pair.
+    brain
+        The stripped brain, if there is one.
+    label_map
+        A whole-head label map, or what may be one.
+    dataset
+        Folder within which `person` is one person; None if the whole folder is one data set.
+    """
+
+    person: str
+    session: str = ""
+    contrast: str = ""
+    images: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    brain: Path | None = None
+    label_map: Path | None = None
+    dataset: Path | None = None
+
+
+Found = tuple[list[Candidate], list[Path]]
+Finder = Callable[[Path, list[Path]], Found]
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Image files below a folder, sorted; hidden folders are passed by, links are followed."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    for where, folders, names in os.walk(os.path.abspath(folder), followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [
+            Path(where, name)
+            for name in names
+            if not name.startswith(".") and find_suffix(name) not in _NO_HEADS
+        ]
+    return sorted(files)
+
+
+def find_bare_name(path: Path) -> str:
+    """File name without the suffix of its format."""
+    return path.name[: len(path.name) - len(find_suffix(path))]
+
+
+def make_stems(files: Iterable[Path]) -> Stems:
+    """Files by their folder and stem; of two formats of one image the first stays."""
+    stems: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        stems.setdefault((file.parent, find_bare_name(file)), file)
+    return stems
+
+
+def is_manual(mask: Path) -> bool:
+    """Whether a person corrected a mask: its name says so, or ``Manual: true`` beside it."""
+    stem = find_bare_name(mask)
+    if stem.endswith("_mask_manual") or "_desc-brainManual_" in stem:
+        return True
+    return read_json(mask.with_name(f"{stem}.json")).get("Manual") is True
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Read a sidecar; what is missing or no JSON object is empty."""
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
+    """Put masks that a person corrected first, and leave the order as it is otherwise."""
+    return tuple(sorted(dict.fromkeys(masks), key=lambda mask: not is_manual(mask)))
+
+
+def find_masks_beside(image: Path, stems: Stems) -> list[Path]:
+    """Masks in an image's folder that bear its name, or only say that they are a mask."""
+    names = [f"{find_bare_name(image)}_{word}" for word in MASK_WORDS] + list(MASK_WORDS)
+    return [stems[image.parent, name] for name in names if (image.parent, name) in stems]
+
+
+def find_brain_beside(image: Path, stems: Stems) -> Path | None:
+    """Find the stripped brain in an image's folder that bears its name."""
+    names = [f"{find_bare_name(image)}_{word}" for word in BRAIN_WORDS]
+    return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)
+
+
+def find_base(file: Path) -> str | None:
+    """Stem of the image that a mask, brain or map by its name was made from; None of an image.
+
+    Empty where the name is a word alone, such as ``mask.nii.gz``.
+    """
+    stem = find_bare_name(file)
+    if stem in MASK_WORDS:
+        return ""
+    ends = [word for word in DERIVED_WORDS if stem.endswith(f"_{word}")]
+    return stem[: -len(max(ends, key=len)) - 1] if ends else None
+
+
+def name_head(path: Path) -> Candidate:
+    """Guess person, session and contrast from the name of a file.
+
+    ``sub-`` and ``ses-`` are taken as BIDS means them; else the person is the name without the
+    contrast's word, or the folder's name where nothing is left.
+    """
+    rest = find_bare_name(path)
+    known = {word: name for name, words in CONTRASTS.items() for word in words}
+    hits = [m for m in re.finditer(r"[^_\-. ]+", rest) if m[0].lower() in known]
+    contrast = known[hits[-1][0].lower()] if hits else ""
+    if hits:
+        rest = rest[: hits[-1].start()].rstrip("_-. ") + rest[hits[-1].end() :]
+    entities = dict(re.findall(r"(?:^|_)(sub|ses)-([A-Za-z0-9]+)", rest))
+    person = f"sub-{entities['sub']}" if "sub" in entities else rest.strip("_-. ")
+    return Candidate(
+        person or path.parent.name,
+        f"ses-{entities['ses']}" if "ses" in entities else "",
+        contrast,
+    )
+
+
+def find_beside(folder: Path, files: list[Path]) -> Found:
+    """Find masks beside their images: NFBS and every folder with names like ``X`` and ``X_mask``.
+
+    NFBS is ``A000*/sub-*_T1w.nii.gz`` with ``_T1w_brainmask`` and ``_T1w_brain``. An image
+    without a mask may be a label map.
+    """
+    stems = make_stems(files)
+    candidates, used = [], set()
+    for file in files:
+        if find_base(file) is not None:
+            continue
+        masks = find_masks_beside(file, stems)
+        used.update(masks)
+        candidates.append(make_candidate(name_head(file), file, masks, stems))
+    orphans = [f for f in files if f not in used and _is_mask(f) and not _has_base(f, stems)]
+    return candidates + [Candidate("", masks=(mask,)) for mask in orphans], []
+
+
+def make_candidate(head: Candidate, image: Path, masks: list[Path], stems: Stems) -> Candidate:
+    """Make a pair, or what may be a label map where there is no mask."""
+    names = (head.person, head.session, head.contrast)
+    if not masks:
+        return Candidate(*names, label_map=image)
+    return Candidate(*names, (image,), rank_masks(masks), find_brain_beside(image, stems))
+
+
+def _is_mask(file: Path) -> bool:
+    return find_bare_name(file).endswith(MASK_WORDS) and find_base(file) is not None
+
+
+def _has_base(file: Path, stems: Stems) -> bool:
+    return (file.parent, find_base(file)) in stems
+
+
+def find_freesurfer(folder: Path, files: list[Path]) -> Found:
+    """Find FreeSurfer's and FastSurfer's subjects: ``SUBJECT/mri`` with an image or a mask.
+
+    Time points of a longitudinal study (``A.long.BASE``) are one person, that of the base.
+    """
+    known = {*FREESURFER_IMAGES, *FREESURFER_MASKS}
+    wanted = {file for file in files if file.parent.name == "mri" and file.name in known}
+    subjects = {file.parent.parent for file in wanted}
+    bases = dict(s.name.split(".long.", 1) for s in subjects if ".long." in s.name)
+    candidates = []
+    for subject in sorted(s for s in subjects if not s.name.startswith("fsaverage")):
+        time = subject.name.split(".long.")[0]
+        head = name_head(subject.with_name(bases.get(time, subject.name)))
+        images = [subject / "mri" / name for name in FREESURFER_IMAGES]
+        masks = [subject / "mri" / name for name in FREESURFER_MASKS]
+        candidates.append(
+            Candidate(
+                head.person,
+                head.session or (time if time in bases else ""),
+                "T1w",
+                tuple(image for image in images if image in wanted),
+                rank_masks(mask for mask in masks if mask in wanted),
+                dataset=find_dataset_above(subject),
+            )
+        )
+    return candidates, [file for file in files if subjects.isdisjoint(file.parents)]
+
+
+def find_dataset_above(path: Path) -> Path | None:
+    """Folder that holds the ``derivatives`` in which a path lies."""
+    return next((p.parent for p in path.parents if p.name == "derivatives"), None)
+
+
+def make_pattern_finder(pattern: str, mask_pattern: str | None = None) -> Finder:
+    """Make a finder for flat folders with names of their own.
+
+    Parameters
+    ----------
+    pattern
+        Name of an image with ``{person}`` and, if need be, ``{session}``, ``{contrast}`` and
+        ``*``; matched against the end of the path below the folder, or against all of it
+        if it holds a ``/``.
+    mask_pattern
+        The same for masks; without ``/`` a mask lies beside its image. By default the names
+        that `find_beside` knows.
+
+    Raises
+    ------
+    InputError
+        If a pattern has no ``{person}``, or a field that is unknown.
+    """
+    image_rule = _make_rule(pattern)
+    mask_rule = None if mask_pattern is None else _make_rule(mask_pattern)
+
+    def find_pattern(folder: Path, files: list[Path]) -> Found:
+        masks = {} if mask_rule is None else _match(mask_rule, folder, files)
+        images = _match(image_rule, folder, [file for file in files if file not in masks])
+        stems = make_stems(files)
+        if mask_rule is None:
+            images = {file: fields for file, fields in images.items() if find_base(file) is None}
+            partners = {image: find_masks_beside(image, stems) for image in images}
+        else:
+            partners = _match_partners(images, masks)
+        candidates = []
+        for image, fields in images.items():
+            head = name_head(image)
+            named = Candidate(
+                fields["person"],
+                fields.get("session", head.session),
+                fields.get("contrast", head.contrast),
+            )
+            candidates.append(make_candidate(named, image, partners[image], stems))
+        used = {mask for partner in partners.values() for mask in partner}
+        orphans = [Candidate("", masks=(mask,)) for mask in masks if mask not in used]
+        return candidates + orphans, []
+
+    return find_pattern
+
+
+def _make_rule(pattern: str) -> re.Pattern[str]:
+    """Regular expression of a pattern; groups are its fields, and the folder if it names none."""
+    rule = "" if "/" in pattern else "(?P<folder>(?:.*/)?)"
+    seen: set[str] = set()
+    for part in re.split(r"(\{\w*\}|\*)", pattern):
+        name = part.strip("{}")
+        if part == "*":
+            rule += "[^/]*"
+        elif part == name:
+            rule += re.escape(part)
+        elif name not in _FIELDS:
+            raise InputError(
+                f"pattern {pattern}: unknown field {part}; expected {{person}}, {{session}} or "
+                "{contrast}."
+            )
+        else:
+            rule += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+            seen.add(name)
+    if "person" not in seen:
+        raise InputError(
+            f"pattern {pattern}: no {{person}} in it; expected one, as in "
+            "'{person}_{contrast}.nii.gz'."
+        )
+    return re.compile(rule)
+
+
+def _match(rule: re.Pattern[str], folder: Path, files: list[Path]) -> dict[Path, dict[str, str]]:
+    hits = {f: rule.fullmatch(f.relative_to(folder).as_posix()) for f in files}
+    return {file: hit.groupdict() for file, hit in hits.items() if hit}
+
+
+def _match_partners(
+    images: Mapping[Path, Mapping[str, str]], masks: Mapping[Path, Mapping[str, str]]
+) -> dict[Path, list[Path]]:
+    """Masks of each image: those that agree with it in every field that both patterns have."""
+    names = sorted(
+        {n for f in images.values() for n in f} & {n for f in masks.values() for n in f}
+    )
+    by_fields: dict[tuple[str, ...], list[Path]] = {}
+    for mask, fields in masks.items():
+        by_fields.setdefault(tuple(fields[name] for name in names), []).append(mask)
+    return {
+        image: by_fields.get(tuple(fields[name] for name in names), [])
+        for image, fields in images.items()
+    }

@@ -1,0 +1,235 @@
+"""The folder of a training run: recipe, checkpoints, logs, curves and pictures.
+
+`recipe.json`, `last.safetensors` (all that resuming needs), `best.safetensors` (the weights
+that did best on the persons kept apart), `steps.tsv`, `validation.tsv`, `curves.png`,
+`pictures/`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from deskull.assess.picture import draw_mosaic, encode_png
+from deskull.errors import InputError, WeightsError
+from deskull.image.geometry import make_ras_grid
+from deskull.image.writing import save_bytes
+from deskull.learn.recipe import Recipe, make_recipe
+from deskull.learn.synthesis import Example
+from deskull.network.unet import UNet
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+LOG_EVERY = 20
+STEP_COLUMNS = ("step", "loss", "dice", "seconds_per_step")
+VALIDATION_COLUMNS = ("step", "loss", "dice", "iou")
+
+
+@dataclass
+class State:
+    """What a checkpoint holds."""
+
+    network: UNet
+    mean: UNet
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+
+class Run:
+    """One run's folder.
+
+    Parameters
+    ----------
+    folder
+        Made if missing.
+    recipe
+        Of the run; must be the one that the folder was begun with.
+    writes
+        False for a process beside the one that writes.
+
+    Raises
+    ------
+    InputError
+        If the folder was begun with another recipe.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, writes: bool = True) -> None:
+        self.folder, self.recipe, self.writes = folder, recipe, writes
+        self.pending: list[tuple[float, float, float]] = []
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._keep_recipe()
+
+    def _keep_recipe(self) -> None:
+        path = self.folder / "recipe.json"
+        wanted = json.loads(json.dumps(self.recipe.to_dict()))
+        if not path.exists():
+            save_bytes((json.dumps(wanted, indent=1) + "\n").encode(), path)
+        elif json.loads(path.read_text("utf-8")) != wanted:
+            raise InputError(
+                f"{self.folder}: begun with another recipe (see {path.name}). Choose another "
+                "--out."
+            )
+
+    def begin(self, start: UNet | None, device: str) -> State:
+        """Make the state of a new run, or load that of the last checkpoint."""
+        settings = self.recipe.training
+        torch.manual_seed(self.recipe.seed)
+        network = start or UNet(self.recipe.network)
+        network = network.to(device)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        mean = UNet(self.recipe.network).to(device)
+        mean.load_state_dict(network.state_dict())
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad = name.split(".")[0] not in settings.frozen
+        moving = [p for p in network.parameters() if p.requires_grad]
+        optimiser: torch.optim.Optimizer = (
+            torch.optim.Adam(moving)
+            if settings.optimiser == "adam"
+            else torch.optim.AdamW(moving, weight_decay=settings.weight_decay)
+        )
+        state = State(network, mean, optimiser)
+        if (self.folder / LAST).exists():
+            _load_state(state, self.folder / LAST)
+        if self.writes:
+            self._forget_after(state.step)
+        return state
+
+    def save(self, state: State) -> None:
+        """Write the last checkpoint, whole or not at all."""
+        if not self.writes:
+            return
+        tensors = {f"network.{k}": v for k, v in state.network.state_dict().items()}
+        tensors |= {f"mean.{k}": v for k, v in state.mean.state_dict().items()}
+        for index, entry in state.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in entry.items()}
+        _save_tensors(tensors, self.folder / LAST, state.step)
+
+    def log_step(self, step: int, loss: float, dice: float, seconds: float) -> None:
+        """Note a step; means of `LOG_EVERY` steps make a row."""
+        self.pending.append((loss, dice, seconds))
+        if step % LOG_EVERY == 0:
+            means = [sum(column) / len(self.pending) for column in zip(*self.pending, strict=True)]
+            self._append("steps.tsv", STEP_COLUMNS, (step, *means))
+            self.pending = []
+
+    def log_validation(self, state: State, loss: float, dice: float, iou: float) -> None:
+        """Note a look at the persons kept apart; keep the weights if the loss is the lowest."""
+        path = self.folder / "validation.tsv"
+        losses = pd.read_csv(path, sep="\t")["loss"] if path.exists() else pd.Series(dtype=float)
+        if not (losses <= loss).any():
+            _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
+        self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
+        self._draw_curves()
+
+    def _append(self, name: str, columns: tuple[str, ...], row: tuple[float, ...]) -> None:
+        if not self.writes:
+            return
+        path = self.folder / name
+        head = "" if path.exists() else "\t".join(columns) + "\n"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(head + f"{row[0]}\t" + "\t".join(f"{x:.5f}" for x in row[1:]) + "\n")
+
+    def _forget_after(self, step: int) -> None:
+        """Drop rows that a killed run wrote after its last checkpoint."""
+        for name in ("steps.tsv", "validation.tsv"):
+            path = self.folder / name
+            if path.exists():
+                table = pd.read_csv(path, sep="\t")
+                kept = table[table["step"] <= step].to_csv(sep="\t", index=False)
+                save_bytes(kept.encode(), path)
+
+    def _draw_curves(self) -> None:
+        """Draw loss, Dice and IoU over steps."""
+        import matplotlib
+
+        matplotlib.use("agg")
+        from matplotlib import pyplot
+
+        figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+        for name, label in (("steps.tsv", "training"), ("validation.tsv", "validation")):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            table = pd.read_csv(path, sep="\t")
+            for column in set(table.columns) & {"loss", "dice", "iou"}:
+                axis = axes[0 if column == "loss" else 1]
+                axis.plot(table["step"], table[column], label=f"{label} {column}")
+        for axis, title in zip(axes, ("loss", "overlap"), strict=True):
+            axis.set(xlabel="step", title=title)
+            axis.legend()
+        pyplot.savefig(self.folder / "curves.partial.png")
+        pyplot.close(figure)
+        os.replace(self.folder / "curves.partial.png", self.folder / "curves.png")
+
+    def draw(self, step: int, example: Example, logits: Tensor, dice: float) -> None:
+        """Draw a head kept apart with what the network makes of it."""
+        (self.folder / "pictures").mkdir(exist_ok=True)
+        image = example.image.numpy()
+        mask = np.asarray(logits.numpy() > 0)
+        grid = make_ras_grid((0, 0, 0), self.recipe.window.shape, self.recipe.window.voxel_size)
+        title = f"step {step}, the worst of the persons kept apart, Dice {dice:.3f}"
+        picture = encode_png(draw_mosaic(image, mask, grid, title))
+        save_bytes(picture, self.folder / "pictures" / f"step_{step:06d}.png")
+
+
+def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
+    """Load the network that a run would release: the best, or the last running mean.
+
+    Returns
+    -------
+    tuple
+        Recipe, network in evaluation mode, and the step that it comes from.
+
+    Raises
+    ------
+    WeightsError
+        If the folder holds no run.
+    """
+    if not (folder / LAST).is_file() or not (folder / "recipe.json").is_file():
+        raise WeightsError(f"{folder}: no {LAST}; expected the folder of a training run.")
+    recipe = make_recipe(json.loads((folder / "recipe.json").read_text("utf-8")), folder.name)
+    path = folder / BEST if (folder / BEST).is_file() else folder / LAST
+    tensors = load_file(path)
+    if path.name == LAST:
+        tensors = _take_part(tensors, "mean")
+    network = UNet(recipe.network).eval()
+    network.load_state_dict(tensors)
+    return recipe, network, _read_step(path)
+
+
+def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
+    temporary = path.with_suffix(".partial")
+    contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    save_file(contiguous, temporary, metadata={"step": str(step)})
+    os.replace(temporary, path)
+
+
+def _read_step(path: Path) -> int:
+    with safe_open(path, "pt") as file:
+        return int((file.metadata() or {}).get("step", 0))
+
+
+def _load_state(state: State, path: Path) -> None:
+    tensors = load_file(path)
+    state.network.load_state_dict(_take_part(tensors, "network"))
+    state.mean.load_state_dict(_take_part(tensors, "mean"))
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in _take_part(tensors, "optimiser").items():
+        index, key = name.split(".", 1)
+        entries.setdefault(int(index), {})[key] = value
+    param_groups = state.optimiser.state_dict()["param_groups"]
+    state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
+    state.step = _read_step(path)

@@ -1,0 +1,170 @@
+"""One mask put on other images: any grid, any number of frames, headers kept."""
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from ball import HEAD, list_files, run
+from deskull.image.writing import save_image
+from deskull.measure.metrics import dice
+
+DATA = np.asarray(HEAD.dataobj).astype(np.int16)
+RADIUS = 60.0
+
+
+def make_ball(shape, affine):
+    """Voxels within 60 mm of the origin."""
+    index = np.indices(shape).reshape(3, -1)
+    mm = affine[:3, :3] @ index + affine[:3, 3:]
+    return (np.sqrt((mm**2).sum(axis=0)) <= RADIUS).reshape(shape)
+
+
+BALL = make_ball(DATA.shape, HEAD.affine)
+TURN = np.eye(4)
+TURN[:2, :2] = [[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]]
+FINE = np.diag([2.0, 2.0, 2.5, 1.0])
+FINE[:3, 3] = [-70, -80, -75]
+GRIDS = {
+    "finer": ((70, 80, 60), FINE),
+    "flipped": ((70, 80, 60), np.diag([-1.0, -1.0, 1.0, 1.0]) @ FINE),
+    "turned": ((70, 80, 60), TURN @ FINE),
+    "thick slices": ((50, 60, 20), np.array([[3, 0, 0, -73], [0, 3, 0, -88], [0, 0, 8, -76.0]])),
+    "half a field": ((35, 80, 60), FINE),
+}
+
+
+def load(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Work in a folder with a scan and its mask."""
+    monkeypatch.chdir(tmp_path)
+    image = nib.Nifti1Image(DATA, HEAD.affine)
+    image.header["descrip"] = b"kept"
+    save_image(image, tmp_path / "t1.nii.gz")
+    save_image(nib.Nifti1Image(BALL.astype(np.uint8), HEAD.affine), tmp_path / "mask.nii.gz")
+    return tmp_path
+
+
+def test_on_the_same_grid_the_image_stays_within_the_mask(place):
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
+
+
+def test_header_is_kept_byte_for_byte(place):
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    before, after = (
+        gzip.decompress((place / name).read_bytes())[:352]
+        for name in ("t1.nii.gz", "t1_brain.nii.gz")
+    )
+    assert before == after
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_on_another_grid_the_mask_is_the_same_ball(place, name):
+    shape, affine = GRIDS[name]
+    affine = np.vstack([affine[:3], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(np.ones(shape, np.float32), affine)
+    image.dataobj[0, 0, 0] = 2
+    save_image(image, place / "t2.nii.gz")
+    assert run("apply", "mask.nii.gz", "t2.nii.gz") == 0
+    found = load(place / "t2_brain.nii.gz") > 0
+    assert dice(found, make_ball(shape, affine)) > 0.975
+
+
+def test_all_frames_get_the_mask(place):
+    frames = np.stack([DATA, DATA + 1, DATA + 2], -1)
+    save_image(nib.Nifti1Image(frames, HEAD.affine), place / "bold.nii.gz")
+    assert run("apply", "mask.nii.gz", "bold.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "bold_brain.nii.gz"), frames * BALL[..., None])
+
+
+def test_several_images_are_done_at_once(place):
+    save_image(HEAD, place / "t2.nii")
+    before = list_files(place)
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "t2.nii") == 0
+    assert list_files(place).keys() - before.keys() == {"t1_brain.nii.gz", "t2_brain.nii.gz"}
+
+
+def test_out_names_the_output(place):
+    before = list_files(place)
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "-o", "out.mgz") == 0
+    assert list_files(place).keys() - before.keys() == {"out.mgz"}
+
+
+def test_fill_is_the_value_outside(place):
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "-f", "-3") == 0
+    assert set(load(place / "t1_brain.nii.gz")[~BALL]) == {-3}
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        BALL * np.uint8(255),
+        np.where(BALL, 0.51, 0.49),
+        np.where(BALL, 1.04, -0.04),
+        np.where(BALL, 1, np.nan),
+    ],
+    ids=["255", "probability", "spline", "nan"],
+)
+def test_a_mask_may_be_stored_in_many_ways(place, mask):
+    mask[0, 0, 0] = 0
+    save_image(nib.Nifti1Image(mask, HEAD.affine), place / "mask.nii.gz")
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
+
+
+@pytest.fixture
+def crowd(place):
+    """More files to trip over."""
+    mask = BALL.astype(np.uint8)
+    far = HEAD.affine.copy()
+    far[0, 3] += 1000
+    save_image(nib.Nifti1Image(DATA, far), place / "far.nii.gz")
+    save_image(nib.Nifti1Image(np.stack([mask, mask], -1), HEAD.affine), place / "frames.nii.gz")
+    save_image(nib.Nifti1Image(mask * 0, HEAD.affine), place / "empty.nii.gz")
+    save_image(nib.Nifti1Image(np.where(BALL, -9.0, 9.0), HEAD.affine), place / "distance.nii.gz")
+    save_image(nib.Nifti1Image(DATA, HEAD.affine), place / "t1.nii")
+    (place / "text.nii.gz").write_text("hello")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("mask.nii.gz nope.nii.gz", "nope.nii.gz: no such file."),
+        ("nope.nii.gz t1.nii.gz", "nope.nii.gz: no such file."),
+        ("nope/mask.nii.gz t1.nii.gz", "nope/mask.nii.gz: no such file."),
+        ("mask.nii.gz nope/t1.nii.gz", "nope/t1.nii.gz: no such file."),
+        ("mask.nii.gz text.nii.gz", "text.nii.gz: not an image"),
+        ("mask.nii.gz t1.nii.gz text.nii.gz", "text.nii.gz: not an image"),
+        ("mask.nii.gz t1.nii.gz -o t1.nii.gz", "it is an input"),
+        ("mask.nii.gz t1.nii.gz -o mask.nii.gz", "it is an input"),
+        ("mask.nii.gz t1.nii.gz -o nope/t1.nii.gz", "no such folder"),
+        ("mask.nii.gz t1.nii.gz -o out.txt", "cannot write this kind of file"),
+        ("mask.nii.gz t1.nii.gz far.nii.gz -o out.nii", "--out names one file, but 2 images"),
+        ("mask.nii.gz t1.nii.gz t1.nii.gz", "two images would write one output"),
+        ("mask.nii.gz t1.nii.gz ./t1.nii", "two images would write one output"),
+        ("mask.nii.gz far.nii.gz", "no brain within the field of far.nii.gz. Are the two co-reg"),
+        ("mask.nii.gz t1.nii.gz far.nii.gz", "Their middles lie 1000 mm apart."),
+        ("t1.nii.gz mask.nii.gz", "t1.nii.gz: no mask, its values go from"),
+        ("distance.nii.gz t1.nii.gz", "no mask, its values go from -9 to 9; expected 0 and 1"),
+        ("frames.nii.gz t1.nii.gz", "frames.nii.gz: a mask of 2 frames; expected a 3D mask."),
+        ("empty.nii.gz t1.nii.gz", "empty.nii.gz: every voxel is 0"),
+        ("mask.nii.gz t1.nii.gz -f nan", "fill nan: the image stores int16"),
+    ],
+)
+def test_refuses(crowd, capsys, words, message):
+    before = list_files(crowd)
+    assert run("apply", *words.split()) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("deskull: error: ")
+    assert err.count("\n") == 1
+    assert "fault of deskull's own" not in err
+    assert message in err
+    assert list_files(crowd) == before
