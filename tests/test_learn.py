@@ -29,7 +29,7 @@ from deskull.learn.dataset import (
     split_sources,
 )
 from deskull.learn.export import export
-from deskull.learn.labels import make_labelled_head, tissue_codes
+from deskull.learn.labels import load_label_table, make_labelled_head, tissue_codes
 from deskull.learn.losses import dice_and_cross_entropy, hard_dice, soft_dice
 from deskull.learn.pairs import make_channels
 from deskull.learn.recipe import load_recipe, make_recipe
@@ -379,3 +379,43 @@ def test_two_processes_share_a_batch_and_give_the_weights_of_one(tmp_path):
     two = load_released(tmp_path / "two")[1].state_dict()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
+    image = make_label_map()
+    own = {258: 9, 165: 8, 24: 7, 3: 6, 2: 5, 4: 4}
+    labels = np.asarray(image.dataobj)
+    renamed = np.zeros_like(labels)
+    for theirs, ours in own.items():
+        renamed[labels == theirs] = ours
+    (tmp_path / "own.toml").write_text(
+        "[labels]\nsoft = [9]\nbone = [8]\ncsf = [7]\ncortex = [6]\nwhite_matter = [5]\n"
+        "ventricle = [4]\n",
+        "utf-8",
+    )
+    volume = make_volume(nib.Nifti1Image(renamed, image.affine))
+    head = make_labelled_head(volume, 2, load_label_table(tmp_path / "own.toml"))
+    np.testing.assert_array_equal(head.tissue, labelled.tissue)
+    np.testing.assert_array_equal(head.fractions, labelled.fractions)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "not a table of labels"),
+        ("[labels]\ncortex = 3", "not a table of labels"),
+        ("[labels]\nspleen = [3]", "unknown tissues"),
+        ("[labels]", "unknown tissues"),
+    ],
+)
+def test_bad_label_tables_are_refused(tmp_path, text, words):
+    (tmp_path / "own.toml").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=words):
+        load_label_table(tmp_path / "own.toml")
+
+
+def test_a_label_map_of_flat_voxels_is_refused():
+    image = make_label_map(size=32, voxel_size=6.0)
+    flat = nib.Nifti1Image(np.asarray(image.dataobj), np.diag([6.0, 6.0, 3.0, 1.0]))
+    with pytest.raises(InputError, match="the same along all axes"):
+        make_labelled_head(make_volume(flat), block=2)

@@ -235,6 +235,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation", type=float, default=0.2, metavar="SHARE", help="of the persons, kept apart"
     )
+    parser.add_argument(
+        "--label-table", metavar="TOML", help="[labels] of your maps, such as cortex = [3, 42]"
+    )
     parser.add_argument("--cache", metavar="DIR", help="of prepared heads (default: in --out)")
     parser.add_argument("-t", "--threads", type=int, metavar="N")
 

@@ -4,14 +4,19 @@ import json
 import logging
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deskull.commands import SUFFIXES, progress
 from deskull.errors import InputError
 from deskull.image.writing import check_output_path
 from deskull.network.engine import count_threads, find_device
 from deskull.network.weights import load_weights
+
+if TYPE_CHECKING:
+    from deskull.learn.dataset import Sources
+    from deskull.learn.recipe import Recipe
 
 logger = logging.getLogger("deskull")
 
@@ -49,23 +54,16 @@ def index(options: Namespace) -> None:
 
 def train(options: Namespace) -> None:
     """Train a network from labelled heads."""
-    import torch
-
-    from deskull.learn.dataset import load_sources, split_sources
     from deskull.learn.recipe import load_recipe
     from deskull.learn.training import Limits, check_batch
     from deskull.learn.training import train as run
 
     recipe, out = load_recipe(options.recipe), Path(options.out)
     check_batch(recipe, int(os.environ.get("WORLD_SIZE", "1")))
-    torch.set_num_threads(options.threads or count_threads())
     with progress(options.quiet) as show:
-        paths = [Path(source) for source in options.sources]
-        sources = load_sources(paths, recipe, Path(options.cache or out / "cache"), show)
-        train_part, kept_apart = split_sources(sources, options.validation, recipe.seed)
-        _note_split(out, train_part.persons, kept_apart.persons)
+        learnt, kept_apart = _load_parts(options, recipe, show)
         run(
-            train_part,
+            learnt,
             recipe,
             out,
             limits=Limits(options.steps, options.minutes),
@@ -78,28 +76,36 @@ def train(options: Namespace) -> None:
 
 def finetune(options: Namespace) -> None:
     """Make released weights better for one population."""
-    import torch
-
-    from deskull.learn.dataset import load_sources, split_sources
     from deskull.learn.finetune import finetune as run
     from deskull.learn.finetune import make_finetune_recipe
     from deskull.learn.training import Limits
 
     weights, out = load_weights(options.weights), Path(options.out)
-    recipe = make_finetune_recipe(weights)
-    torch.set_num_threads(options.threads or count_threads())
     with progress(options.quiet) as show:
-        paths = [Path(source) for source in options.sources]
-        sources = load_sources(paths, recipe, Path(options.cache or out / "cache"), show)
-        train_part, kept_apart = split_sources(sources, options.validation, recipe.seed)
-        _note_split(out, train_part.persons, kept_apart.persons)
+        learnt, kept_apart = _load_parts(options, make_finetune_recipe(weights), show)
         limits = Limits(options.steps, options.minutes)
-        before, after = run(weights, train_part, kept_apart, out, limits=limits, show=show)
-    print(
-        f"Dice on {len(kept_apart.persons)} persons kept apart: {before:.4f} before, "
-        f"{after:.4f} after"
-    )
+        before, after = run(weights, learnt, kept_apart, out, limits=limits, show=show)
+    count = len(kept_apart.persons)
+    print(f"Dice on {count} persons kept apart: {before:.4f} before, {after:.4f} after")
     print(f"Strip with it: deskull SCAN --weights {out / 'weights'}")
+
+
+def _load_parts(
+    options: Namespace, recipe: "Recipe", show: Callable[[str], None]
+) -> tuple["Sources", "Sources"]:
+    """Load the heads to learn from and those kept apart, and note who is who."""
+    import torch
+
+    from deskull.learn.dataset import load_sources, split_sources
+    from deskull.learn.labels import load_label_table
+
+    torch.set_num_threads(options.threads or count_threads())
+    out, paths = Path(options.out), [Path(source) for source in options.sources]
+    table = load_label_table(options.label_table) if options.label_table else None
+    sources = load_sources(paths, recipe, Path(options.cache or out / "cache"), table, show)
+    learnt, kept_apart = split_sources(sources, options.validation, recipe.seed)
+    _note_split(out, learnt.persons, kept_apart.persons)
+    return learnt, kept_apart
 
 
 def _note_split(out: Path, train: list[str], validation: list[str]) -> None:

@@ -158,7 +158,8 @@ def save_results(
             if output == "record":
                 save_bytes(_encode_records(records, fill), path, batch)
             elif output == "picture":
-                mosaic = draw_mosaic(volume.data, first.mask, volume.grid)
+                words = [f"{first.volume_ml:.0f} ml", *(flag.name for flag in first.flags)]
+                mosaic = draw_mosaic(volume.data, first.mask, volume.grid, ", ".join(words))
                 save_bytes(encode_png(mosaic), path, batch)
             else:
                 array = arrays[IMAGES[output]]

@@ -1,7 +1,7 @@
 """What there is to learn from: label maps and (image, mask) pairs, loaded and kept in memory."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ def load_sources(
     paths: Sequence[Path],
     recipe: Recipe,
     cache: Path | None = None,
+    table: Mapping[str, list[int]] | None = None,
     show: Show = lambda line: None,
 ) -> Sources:
     """Load folders of label maps and tables of pairs.
@@ -61,6 +62,8 @@ def load_sources(
         Whose window the heads are prepared for.
     cache
         Folder that keeps prepared heads for the next run.
+    table
+        Labels of each tissue in the label maps, see `labels.load_label_table`.
     show
         Called with a line about each head.
 
@@ -71,12 +74,14 @@ def load_sources(
     """
     labelled: list[LabelledHead] = []
     real: list[RealHead] = []
-    table = pd.concat([_list_heads(path) for path in paths], ignore_index=True)
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        show(f"preparing head {number} of {len(table)}")
+    heads = pd.concat([_list_heads(path) for path in paths], ignore_index=True)
+    for number, row in enumerate(heads.to_dict("records"), start=1):
+        show(f"preparing head {number} of {len(heads)}")
         try:
             if row["label_map"]:
-                labelled.append(_load_label_map(row["person"], Path(row["label_map"]), cache))
+                labelled.append(
+                    _load_label_map(row["person"], Path(row["label_map"]), table, cache)
+                )
             if row["mask"]:
                 real.append(_load_pair(row["person"], row["image"], row["mask"], recipe, cache))
         except DeskullError as error:
@@ -99,9 +104,11 @@ def _list_heads(path: Path) -> pd.DataFrame:
     return load_index(path)
 
 
-def _load_label_map(person: str, path: Path, cache: Path | None) -> LabelledHead:
+def _load_label_map(
+    person: str, path: Path, table: Mapping[str, list[int]] | None, cache: Path | None
+) -> LabelledHead:
     def make() -> Arrays:
-        head = make_labelled_head(load_volume(path), BLOCK)
+        head = make_labelled_head(load_volume(path), BLOCK, table)
         size = np.array([head.voxel_size])
         return {
             "tissue": head.tissue,
@@ -110,7 +117,8 @@ def _load_label_map(person: str, path: Path, cache: Path | None) -> LabelledHead
             "voxel_size": size,
         }
 
-    arrays = cached(cache, {"label_map": describe_file(path), "block": BLOCK}, make)
+    key = {"label_map": describe_file(path), "block": BLOCK, "table": table}
+    arrays = cached(cache, key, make)
     return LabelledHead(
         person,
         arrays["tissue"],

@@ -6,9 +6,11 @@ nerves are out, and the brain stem ends where its label ends, at the foramen mag
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,31 @@ def load_tissues() -> dict[str, Any]:
     """Read the table of labels and contrasts."""
     text = (resources.files("deskull.learn") / "tissues.toml").read_text("utf-8")
     return tomllib.loads(text)
+
+
+def load_label_table(path: str | Path) -> dict[str, list[int]]:
+    """Read a table of one's own labels: TOML with ``[labels]``, a list of codes per tissue.
+
+    Raises
+    ------
+    InputError
+        If the file is no such table, or names a tissue that the generator does not know.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text("utf-8"))["labels"]
+        found = {name: [int(code) for code in codes] for name, codes in table.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a table of labels ({error}); expected TOML with [labels] and lines "
+            "such as cortex = [3, 42]."
+        ) from error
+    known = load_tissues()["labels"]
+    unknown = sorted(set(found) - set(known))
+    if unknown or not found:
+        raise InputError(
+            f"{path}: unknown tissues {unknown}; expected some of {', '.join(sorted(known))}."
+        )
+    return found
 
 
 @cache
@@ -78,7 +105,9 @@ class LabelledHead:
     block: int
 
 
-def make_labelled_head(volume: Volume, block: int) -> LabelledHead:
+def make_labelled_head(
+    volume: Volume, block: int, table: Mapping[str, list[int]] | None = None
+) -> LabelledHead:
     """Translate a label map into tissues, add dura, and lay down the truth.
 
     Parameters
@@ -87,22 +116,30 @@ def make_labelled_head(volume: Volume, block: int) -> LabelledHead:
         Label map with isotropic voxels of about 1 mm.
     block
         Edge in voxels of the blocks over which the truth is averaged.
+    table
+        Labels of each tissue; FreeSurfer's and SynthSeg's if not given.
 
     Raises
     ------
     InputError
-        If no brain label of the table is in the map.
+        If no brain label of the table is in the map, or its voxels are not cubes.
     """
-    labels = to_canonical_array(volume.data, volume.grid).astype(np.int32)
+    if np.ptp(volume.grid.voxel_size) > 0.02 * min(volume.grid.voxel_size):
+        raise InputError(
+            f"{volume.name}: voxels of {volume.grid.voxel_size} mm; expected the same along all "
+            "axes. Resample the label map to 1 mm, by nearest neighbours."
+        )
+    labels = np.maximum(to_canonical_array(volume.data, volume.grid), 0).astype(np.int32)
     codes = tissue_codes()
-    lookup = np.zeros(max(labels.max(), 1024) + 1, np.uint8)
-    for name, members in load_tissues()["labels"].items():
+    table = load_tissues()["labels"] if table is None else table
+    lookup = np.zeros(max(labels.max(), *(max(m) for m in table.values())) + 1, np.uint8)
+    for name, members in table.items():
         lookup[members] = codes[name]
     tissue = lookup[labels]
     if not np.isin(tissue, [codes[name] for name in TISSUE]).any():
         raise InputError(
             f"{volume.name}: no brain label among {np.unique(labels)[:20].tolist()}; expected "
-            "FreeSurfer's. Is this a label map of a whole head?"
+            "FreeSurfer's. Is this a label map of a whole head? Other labels: --label-table."
         )
     tissue = tissue[_box(_largest_piece(tissue > 0), margin=2 * block, block=block)]
     core = _largest_piece(np.isin(tissue, [codes[name] for name in TISSUE]))
