@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from deskull.image.geometry import make_ras_grid
+from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.learn.augment import AugmentSettings
-from deskull.learn.dataset import load_label_map
+from deskull.learn.labels import make_labelled_head
 from deskull.learn.synthesis import synthesise
 
 SHAPE, VOXEL_SIZE = (112, 152, 184), 1.5
@@ -29,7 +30,7 @@ MILD = AugmentSettings(
 def main(label_map: str, folder: str, seed: int = 11) -> None:
     """Write `demo_T1w.nii.gz` and `demo_T1w_truth.nii.gz` into a folder."""
     generator = torch.Generator().manual_seed(seed)
-    head = load_label_map(Path(label_map))
+    head = make_labelled_head(load_volume(label_map), block=2)
     example = synthesise(head, SHAPE, VOXEL_SIZE, MILD, generator, contrast="T1w")
     image = example.image.numpy()
     image = np.clip(image / np.percentile(image, 99.9), 0, 1) * 255

@@ -4,6 +4,7 @@ With it the whole way of a scan is walked in a tenth of a second, and every answ
 """
 
 import json
+from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
@@ -27,11 +28,18 @@ ALONE = {  # each output option, and a file for it
 
 def make_ball_engine(stage, device, threads, runtime):
     """What `deskull.network.engine.make_engine` does, with a logit that falls by 1 per mm."""
-    middle = (np.array(stage.shape) - 1) / 2
-    index = np.indices(stage.shape) - middle[:, None, None, None]
-    radius = np.sqrt((index**2).sum(axis=0)) * stage.voxel_size
-    logits = np.stack([BRAIN_MM - radius, TISSUE_MM - radius]).astype(np.float32)
+    logits = make_ball_logits(tuple(stage.shape), stage.voxel_size)
     return lambda image: logits
+
+
+@lru_cache
+def make_ball_logits(shape, voxel_size):
+    middle = (np.array(shape) - 1) / 2
+    index = np.indices(shape) - middle[:, None, None, None]
+    radius = np.sqrt((index**2).sum(axis=0)) * voxel_size
+    logits = np.stack([BRAIN_MM - radius, TISSUE_MM - radius]).astype(np.float32)
+    logits.flags.writeable = False
+    return logits
 
 
 def ball_ml(radius):

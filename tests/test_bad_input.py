@@ -61,7 +61,6 @@ INPUTS = [
     ("missing.nii.gz", None, "missing.nii.gz: no such file."),
     ("no/folder/scan.nii.gz", None, "no/folder/scan.nii.gz: no such file."),
     ("-", None, "-: no such file."),
-    ("batch", None, "batch: no such file."),
     ("a" * 300, None, "File name too long"),
     ("empty.nii.gz", lambda path: path.touch(), "empty.nii.gz: empty file (0 bytes)"),
     ("cut.nii.gz", write_cut, "cut.nii.gz: truncated"),

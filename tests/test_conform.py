@@ -92,3 +92,10 @@ def test_windows_cover_a_body_longer_than_one():
     z = [centre[2] for centre in centres]
     assert min(z) - 144 <= -255
     assert max(z) + 144 >= 255
+
+
+def test_a_head_that_a_sparse_look_misses_gets_the_middle_of_the_field():
+    data = np.zeros((40, 40, 40), np.float32)
+    data[21, 21, 21] = 1
+    centres = find_head_centres(data, make_ras_grid((1, 2, 3), data.shape, 1.0), reach=288)
+    np.testing.assert_allclose(centres, [(1, 2, 3)], atol=3)

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import numpy as np
@@ -99,3 +100,13 @@ def test_threads_follow_the_environment(monkeypatch):
 def test_the_cpu_engine_needs_no_torch(stage, image, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     make_engine(stage, "cpu", 1, "openvino")(image)
+
+
+def test_threads_that_are_the_first_to_load_do_not_trip_over_each_other():
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from deskull import Stripper\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    list(pool.map(lambda _: Stripper.load(device='cpu', threads=1), range(4)))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

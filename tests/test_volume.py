@@ -439,3 +439,12 @@ def test_import_is_light():
     code = f"import sys, deskull.image.volume; print({{*'{heavy}'.split()}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("size", [0.001, 90.0])
+def test_voxels_in_metres_or_micrometres_are_refused(size):
+    image = nib.Nifti1Image(
+        np.arange(64, dtype=np.int16).reshape(4, 4, 4), np.diag([size] * 3 + [1])
+    )
+    with pytest.raises(GeometryError, match="units metres or micrometres"):
+        make_volume(image)

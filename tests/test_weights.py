@@ -73,9 +73,26 @@ def no_licence(folder):
     (folder / "card.json").write_text(json.dumps(card), "utf-8")
 
 
+def no_window(folder):
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    del card["stages"]["segment"]["window"]
+    edit(folder, stages=card["stages"])
+
+
+def list_of_files(folder):
+    edit(folder, files=["segment.onnx"])
+
+
+def unlisted_file(folder):
+    edit(folder, files={})
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (no_window, "lacks or garbles 'window'"),
+        (list_of_files, "not a readable card"),
+        (unlisted_file, "incomplete card"),
         (no_file, "cannot be read"),
         (no_card, "no such weights; expected one of default"),
         (text_card, "not a readable card"),

@@ -5,7 +5,19 @@ from typing import Any
 
 from deskull import __version__
 
-COMMANDS = ("strip", "apply", "info", "weights", "demo", "index", "train", "finetune", "export")
+COMMANDS = (
+    "strip",
+    "batch",
+    "apply",
+    "info",
+    "weights",
+    "demo",
+    "index",
+    "train",
+    "finetune",
+    "export",
+)
+OUTPUTS = ("brain", "mask", "record", "probability", "distance", "picture")  # of batch
 NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
 
 
@@ -20,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"deskull {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_strip(commands)
+    _add_batch(commands)
     _add_apply(commands)
     _add_info(commands)
     _add_weights(commands)
@@ -89,6 +102,13 @@ def _add_strip(commands: Any) -> None:
     parser.add_argument("--picture", metavar="PNG", help="write slices with the mask's outline")
     parser.add_argument("--steps", metavar="DIR", help="write what each step made")
     _add_strip_settings(parser)
+    parser.add_argument(
+        "--frame",
+        type=_to_frame,
+        metavar="N|all",
+        help="frame of a 4D scan, from 0; all gives 4D outputs (picture and steps: the first)",
+    )
+    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
     _add_engine(parser)
 
 
@@ -125,13 +145,53 @@ def _add_strip_settings(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="correct bias first (default: only if the weights ask for it)",
     )
-    parser.add_argument(
-        "--frame",
-        type=_to_frame,
-        metavar="N|all",
-        help="frame of a 4D scan, from 0; all gives 4D outputs (picture and steps: the first)",
+
+
+def _add_batch(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "batch",
+        "isolate the brain in many scans",
+        "deskull batch study/ --out-dir brains\n"
+        "Outputs mirror the tree of the inputs: brains/sub-01/T1w_brain.nii.gz, T1w_mask.nii.gz, "
+        "T1w_record.json;\nthe table of all is brains/deskull_batch.tsv. Run the same again to go "
+        "on after an end of any kind:\nwhat is done is skipped, what failed is tried again. Of "
+        "folders and globs, names such as X_mask and\nX_brain are no scans; in a list or a table "
+        "every line counts, and paths begin at its folder.\n\n"
+        "As a job array of SLURM, with the same command once more at the end for the whole "
+        "table:\n  #SBATCH --array=1-50 --cpus-per-task=2\n"
+        "  deskull batch study/ --out-dir brains --shard $SLURM_ARRAY_TASK_ID/50 "
+        "-t $SLURM_CPUS_PER_TASK\n" + NOT_MEDICAL,
     )
-    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="scan, folder, glob, text file with one path a line, or CSV or TSV with the column "
+        "in and perhaps out and mask",
+    )
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="where outputs go")
+    parser.add_argument(
+        "--outputs",
+        type=_to_outputs,
+        default=("brain", "mask"),
+        metavar="A,B,...",
+        help=f"some of {', '.join(OUTPUTS)} (default: brain,mask; a record always)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, which share the cores; one that runs out of memory costs only its scan "
+        "(default: 1, which reads and writes while the network runs)",
+    )
+    parser.add_argument(
+        "--shard", type=_to_shard, metavar="I/N", help="every N-th scan from the I-th on, from 1"
+    )
+    parser.add_argument("--force", action="store_true", help="strip again what is done")
+    _add_strip_settings(parser)
+    _add_engine(parser)
 
 
 def _add_apply(commands: Any) -> None:
@@ -261,13 +321,33 @@ def _to_frame(word: str) -> str:
     return word
 
 
+def _to_outputs(words: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(word.strip() for word in words.split(",")))
+    unknown = [name for name in names if name not in OUTPUTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r}: expected some of {', '.join(OUTPUTS)}")
+    return names
+
+
+def _to_shard(word: str) -> tuple[int, int]:
+    parts = word.split("/")
+    if len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts):
+        number, count = int(parts[0]), int(parts[1])
+        if 1 <= number <= count:
+            return number, count
+    raise argparse.ArgumentTypeError(f"{word!r}: expected I/N, such as 3/50, from 1/50 to 50/50")
+
+
 def settle(options: argparse.Namespace, rest: list[str]) -> None:
     """Let IN and -i, OUT and -o be one; leave with code 2 where the use is wrong."""
     refuse = options.parser.error
-    unknown = [word for word in rest if word.startswith("-") or options.command != "strip"]
+    loose = options.command in ("strip", "batch")
+    unknown = [word for word in rest if word.startswith("-") or not loose]
     if unknown:
         refuse(f"unrecognized arguments: {' '.join(unknown)}")
-    if "" in (*vars(options).values(), *rest):
+    inputs = getattr(options, "inputs", [])
+    inputs += rest if options.command == "batch" else []
+    if "" in (*vars(options).values(), *rest, *inputs):
         refuse("an empty argument. Is a variable of your shell not set?")
     if options.command != "strip":
         return

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deskull import __version__
-from deskull.errors import InputError, OutputError
+from deskull.errors import DeskullError, InputError, OutputError
 from deskull.image.formats import WRITABLE, find_suffix, open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
 from deskull.image.writing import Batch, check_output_path, find_files, save_image
@@ -164,6 +164,39 @@ def _tell(name: str, doubts: Sequence[list[Flag]]) -> None:
         frame, sentence = cases[0]
         where = f" (frame {frame}; {len(cases)} of {len(doubts)} frames)"
         logger.warning("%s: %s: %s%s", name, doubt, sentence, where if len(doubts) > 1 else "")
+
+
+def batch(options: Namespace) -> None:
+    """Strip many scans, and say at the end what failed."""
+    from deskull.cohort import Job, make_plan, strip_cohort, take_shard
+
+    settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
+    job = Job(settings, options.fill, options.weights, options.device, options.threads)
+    share = ""
+    with progress(options.quiet) as show:
+        show("looking for scans")
+        tasks = make_plan(options.inputs, options.out_dir, options.outputs)
+        if options.shard is not None:
+            tasks, share = take_shard(tasks, *options.shard), "_{}-of-{}".format(*options.shard)
+        outcomes = strip_cohort(
+            tasks,
+            options.out_dir,
+            job,
+            workers=options.workers,
+            force=options.force,
+            share=share,
+            observe=lambda now: show(str(now)),
+        )
+    failed = [outcome.name for outcome in outcomes if outcome.status != "done"]
+    table = Path(options.out_dir) / f"deskull_batch{share}.tsv"
+    if failed:
+        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+        raise DeskullError(
+            f"{len(failed)} of {len(outcomes)} scans failed: {', '.join(failed[:5])}{more}. "
+            f"Why is in {table}; run the same again to try them again."
+        )
+    if not options.quiet:
+        print(f"deskull: {len(outcomes)} scans done; table: {table}", file=sys.stderr)
 
 
 def apply(options: Namespace) -> None:

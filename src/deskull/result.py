@@ -20,6 +20,7 @@ from deskull.image.volume import Volume, make_brain_image, make_map_image, make_
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.quality import Flag
 from deskull.prepare.bias import correct_bias
+from deskull.prepare.intensity import make_finite
 from deskull.prepare.postprocess import make_signed_distance
 
 IMAGES = {  # name of each image output, and what of a Result it shows
@@ -77,7 +78,7 @@ class Result:
         """The image after N4, (X, Y, Z) float32; made now if it was no step of the way."""
         if self.bias_corrected is not None:
             return self.bias_corrected
-        data = np.nan_to_num(self.volume.data, nan=0.0, posinf=0.0, neginf=0.0)
+        data = make_finite(self.volume.data, self.volume.grid)[0]
         return correct_bias(data, self.volume.grid.voxel_size, threads=self.record["threads"])[0]
 
     def to_image(self, output: str, fill: float = 0.0) -> SpatialImage:

@@ -91,7 +91,7 @@ class Stripper:
 
     def __init__(self, weights: Weights, device: str, threads: int, runtime: str) -> None:
         self.weights, self.device, self.threads = weights, device, threads
-        self.runtime = runtime
+        self.runtime = f"{runtime} {find_runtimes()[runtime]}"
         self._segment = make_engine(weights.segment, device, threads, runtime)
         self._locate: Engine | None = None
         if weights.locate is not None:
@@ -212,7 +212,7 @@ class _Work:
     def run(self) -> Result:
         """Go all the way."""
         volume, weights = self.volume, self.stripper.weights
-        channel = _find_channel(weights, self.settings)
+        channel = find_channel(weights, self.settings)
         data, air = make_finite(volume.data, volume.grid)
         corrected = None
         bias = self._choose_n4()
@@ -278,7 +278,7 @@ class _Work:
         with self._timed("segment"):
             window, logits = self._ask(stage, engine, data, air, centre, name="conformed")
             brain = _find_core(logits[0])
-            if brain.any():
+            if brain.any() and stage.centre == "brain":
                 better = _middle(brain, window)
                 if np.abs(better - centre).max() > 0.08 * stage.voxel_size * min(stage.shape):
                     window, logits = self._ask(stage, engine, data, air, better, name="conformed")
@@ -329,7 +329,7 @@ class _Work:
         return {
             "deskull": __version__,
             "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
-            "runtime": f"{stripper.runtime} {find_runtimes()[stripper.runtime]}",
+            "runtime": stripper.runtime,
             "device": stripper.device,
             "threads": stripper.threads,
             "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},
@@ -351,7 +351,14 @@ class _Work:
         self.timings[name] = time.perf_counter() - began
 
 
-def _find_channel(weights: Weights, settings: Settings) -> int:
+def find_channel(weights: Weights, settings: Settings) -> int:
+    """Find which of the network's answers is asked for.
+
+    Raises
+    ------
+    WeightsError
+        If the weights give no such answer.
+    """
     name = "brain" if settings.csf else "tissue"
     if name not in weights.segment.outputs:
         raise WeightsError(

@@ -20,6 +20,9 @@ from deskull.image.formats import open_image
 from deskull.image.geometry import Grid
 from deskull.image.stored import StoredArray, check_promise, make_image, make_nifti, to_stored
 
+VOXEL_MM = (0.02, 50.0)  # from microscopy of specimens to a localiser's slabs
+FIELD_MM = 3000.0  # a body from head to foot, and more
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -90,9 +93,23 @@ def make_volume(image: SpatialImage, name: str = "image", frame: int | None = No
         grid = Grid((raw.shape[0], raw.shape[1], raw.shape[2]), source.affine)
     except GeometryError as error:
         raise GeometryError(f"{name}: {error}") from error
+    _check_size(grid, name)
     data = _to_float32(raw, *stored.scaling)
     _check_values(data, name)
     return Volume(data, grid, source, name, frame if stored.ndim == 4 else None)
+
+
+def _check_size(grid: Grid, name: str) -> None:
+    """Refuse voxels and fields that no head was ever scanned with."""
+    low, high = VOXEL_MM
+    field = max(n * size for n, size in zip(grid.shape, grid.voxel_size, strict=True))
+    if low <= min(grid.voxel_size) <= max(grid.voxel_size) <= high and field <= FIELD_MM:
+        return
+    sizes = " x ".join(f"{size:g}" for size in grid.voxel_size)
+    raise GeometryError(
+        f"{name}: voxels of {sizes} mm in a field of {field:g} mm; expected {low:g} to {high:g} mm "
+        f"and at most {FIELD_MM:g} mm. Are the header's units metres or micrometres?"
+    )
 
 
 def count_frames(image: SpatialImage) -> int:

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import sys
+import threading
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +26,7 @@ from deskull.network.weights import Stage
 logger = logging.getLogger(__name__)
 Engine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 RUNTIMES = ("openvino", "onnxruntime", "torch")
+_importing = threading.Lock()
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -156,11 +158,14 @@ def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None
 
 def _import_openvino() -> Any:
     """Import OpenVINO without its converter, which calls home as soon as it is imported."""
-    if "openvino" not in sys.modules:
-        sys.modules["openvino.tools"] = None  # type: ignore[assignment]
-        importlib.import_module("openvino")
-        del sys.modules["openvino.tools"]
-    return sys.modules["openvino"]
+    with _importing:
+        if "openvino" not in sys.modules:
+            sys.modules["openvino.tools"] = None  # type: ignore[assignment]
+            try:
+                importlib.import_module("openvino")
+            finally:
+                sys.modules.pop("openvino.tools", None)
+        return sys.modules["openvino"]
 
 
 def _has_fast_bfloat16() -> bool:

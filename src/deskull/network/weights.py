@@ -31,6 +31,8 @@ class Stage:
         The window: voxels along x, y, z in RAS+, and their edge in mm.
     outputs
         Names of the channels of its answer.
+    centre
+        What its window lies about: the ``"brain"``, or the middle of the ``"head"``.
     onnx
         The network as ONNX, bytes.
     spec
@@ -43,6 +45,7 @@ class Stage:
     shape: Shape
     voxel_size: float
     outputs: tuple[str, ...]
+    centre: str
     onnx: bytes
     spec: Mapping[str, Any]
     tensors: Path
@@ -115,10 +118,15 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
         for name, wanted in sorted(card["files"].items())
     }
     digest = hashlib.sha256("".join(sorted(card["files"].values())).encode()).hexdigest()
-    stages = {
-        name: _make_stage(name, fields, folder, contents)
-        for name, fields in card["stages"].items()
-    }
+    try:
+        stages = {
+            name: _make_stage(name, fields, folder, contents)
+            for name, fields in card["stages"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / CARD}: a stage lacks or garbles {error}; export the weights again."
+        ) from error
     return Weights(folder.name, digest, card, stages["segment"], stages.get("locate"))
 
 
@@ -126,7 +134,8 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text("utf-8"))
         version, stages = card["format"], card["stages"]
-        complete = {"files", "licence", "population", "convention"} <= set(card)
+        complete = {"licence", "population", "convention"} <= set(card)
+        complete = complete and bool(dict(card["files"])) and "segment" in dict(stages)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path}: not a readable card of weights ({error}).") from error
     if version != FORMAT:
@@ -134,7 +143,7 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{path}: card of format {version}; this deskull reads format {FORMAT}. "
             "Take the deskull that made these weights, or export them again."
         )
-    if "segment" not in stages or not complete:
+    if not complete:
         raise WeightsError(f"{path}: an incomplete card; export the weights again.")
     return dict(card)
 
@@ -165,6 +174,7 @@ def _make_stage(
         shape=(x, y, z),
         voxel_size=float(fields["window"]["voxel_size"]),
         outputs=tuple(fields["network"]["outputs"]),
+        centre=fields["preparation"]["centre"],
         onnx=contents[f"{name}.onnx"],
         spec=fields["network"],
         tensors=folder / f"{name}.safetensors",

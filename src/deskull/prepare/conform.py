@@ -75,7 +75,8 @@ def find_head_centres(
     places = []
     for axis, (step, size) in enumerate(zip(steps, canonical.voxel_size, strict=True)):
         share = head.mean(axis=tuple({0, 1, 2} - {axis}))
-        line = np.flatnonzero(share > HEAD_SHARE * share.max())
+        line = np.flatnonzero(share >= HEAD_SHARE * max(share.max(), 1e-9))
+        line = line if line.size else np.array([0, len(share) - 1])
         start, stop = step * line[0], min(step * line[-1], canonical.shape[axis] - 1)
         spare = max(0.0, (stop - start) * size - reach)
         count = 1 + int(np.ceil(spare / (reach / 2)))

@@ -1,0 +1,206 @@
+"""Many scans: each stripped once, with a record, whatever happens to the others.
+
+What is to be done is `cohort_plan.py`, how it is done `cohort_runners.py`, what is left of it
+`cohort_records.py`.
+
+>>> from deskull.cohort import Job, make_plan, strip_cohort
+>>> tasks = make_plan(["study"], "brains")  # doctest: +SKIP
+>>> outcomes = strip_cohort(tasks, "brains", Job())  # doctest: +SKIP
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deskull.cohort_plan import OUTPUTS, Task, make_plan, take_shard
+from deskull.cohort_records import (
+    FAILED,
+    TABLE,
+    Outcome,
+    is_done,
+    lock,
+    make_folder,
+    make_outcome,
+    make_request,
+    read_record,
+    save_table,
+    sweep,
+)
+from deskull.cohort_runners import Job, run_task, strip_here, strip_in_workers
+from deskull.errors import InputError
+from deskull.network.engine import count_threads, find_device, find_runtime
+from deskull.network.weights import load_weights
+from deskull.stripper import find_channel
+
+__all__ = [
+    "OUTPUTS",
+    "Job",
+    "Outcome",
+    "Progress",
+    "Task",
+    "is_done",
+    "make_plan",
+    "run_task",
+    "strip_cohort",
+    "take_shard",
+]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    total
+        Scans of this run, those done before included.
+    skipped
+        Done before.
+    finished
+        Stripped or failed in this run.
+    failed
+        Of them, how many failed.
+    seconds
+        Since the first scan of this run began.
+    """
+
+    total: int
+    skipped: int = 0
+    finished: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """Count, rate, time left and failures, in one line."""
+        words = [f"{self.skipped + self.finished}/{self.total} scans"]
+        if self.finished and self.seconds:
+            rate = self.finished / self.seconds
+            left = (self.total - self.skipped - self.finished) / rate
+            words += [f"{60 * rate:.1f} a minute", f"{_to_clock(left)} left"]
+        return ", ".join([*words, f"{self.failed} failed"])
+
+
+def strip_cohort(
+    tasks: Sequence[Task],
+    out_dir: str | Path,
+    job: Job | None = None,
+    *,
+    workers: int = 1,
+    force: bool = False,
+    share: str = "",
+    observe: Callable[[Progress], None] | None = None,
+) -> list[Outcome]:
+    """Strip the scans that are not yet done, and write the table of all.
+
+    A scan that fails is recorded, and the run goes on. With several workers call this from a
+    program's ``if __name__ == "__main__":``, as for all of Python's multiprocessing.
+
+    Parameters
+    ----------
+    tasks
+        As `make_plan` or `take_shard` give them.
+    out_dir
+        Where the table goes.
+    job
+        How to strip; the defaults if not given.
+    workers
+        Processes; 1 is this one, which then reads, strips and writes in three threads. Of
+        several, one that dies costs only its scan.
+    force
+        Strip also what is done.
+    share
+        Word in the table's name, for shards that run at the same time.
+    observe
+        Called at first and after each scan.
+
+    Returns
+    -------
+    list
+        What became of each task, in their order.
+
+    Raises
+    ------
+    InputError, WeightsError
+        If the job can be done on no scan.
+    OutputError
+        If even a record cannot be written.
+    """
+    job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
+    job, request = _check_job(job, workers)
+    make_folder(out)
+    with lock(out, share) as other:
+        if other:
+            logger.warning(
+                "%s: another run (%s) works there, or was killed there; no file will be harmed, "
+                "but work may be done twice",
+                out,
+                other,
+            )
+        sweep(tasks, time.time())
+        waiting = [task for task in tasks if force or not is_done(task, request)]
+        found = _strip_waiting(waiting, len(tasks), job, request, workers, tell)
+        outcomes = [
+            found.get(task.record) or make_outcome(task, read_record(task)) for task in tasks
+        ]
+        name = Path(TABLE)
+        save_table(outcomes, out / f"{name.stem}{share}{name.suffix}")
+    return outcomes
+
+
+def _check_job(job: Job, workers: int) -> tuple[Job, dict[str, Any]]:
+    """Let what would fail on every scan fail now; settle the device, and what is asked of each."""
+    if not 1 <= workers <= 1024:
+        raise InputError(f"workers {workers}; expected 1 to 1024.")
+    if job.threads is not None and not 1 <= job.threads <= 1024:
+        raise InputError(f"threads {job.threads}; expected 1 to 1024.")
+    device = find_device(job.device)
+    find_runtime(device)
+    weights = load_weights(job.weights)
+    find_channel(weights, job.settings)
+    request = make_request(job.settings, job.fill, weights.digest)
+    return replace(job, device=device), request
+
+
+def _strip_waiting(
+    waiting: Sequence[Task],
+    total: int,
+    job: Job,
+    request: dict[str, Any],
+    workers: int,
+    tell: Callable[[Progress], None],
+) -> dict[Path, Outcome]:
+    """Outcome by record of what is stripped now."""
+    progress, began = Progress(total, total - len(waiting)), time.perf_counter()
+    found: dict[Path, Outcome] = {}
+    tell(progress)
+    if not waiting:
+        return found
+    if workers == 1:
+        stream = strip_here(waiting, job, request)
+    else:
+        workers = min(workers, len(waiting))
+        threads = max(1, (job.threads or count_threads()) // workers)
+        stream = strip_in_workers(waiting, replace(job, threads=threads), request, workers)
+    with closing(stream):
+        for task, outcome in stream:
+            found[task.record] = outcome
+            progress = replace(
+                progress,
+                finished=progress.finished + 1,
+                failed=progress.failed + (outcome.status == FAILED),
+                seconds=time.perf_counter() - began,
+            )
+            if outcome.error:
+                logger.warning("%s: failed: %s", outcome.name, outcome.error)
+            tell(progress)
+    return found
+
+
+def _to_clock(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else "< 1 min"

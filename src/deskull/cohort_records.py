@@ -1,0 +1,331 @@
+"""What is left of each scan of a cohort run: its record, its row in the table, and the lock.
+
+A record is written last and whole, so that one that says ``done`` means it: the outputs of
+that very input, of those settings and weights, are there.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deskull.cohort_plan import Task
+from deskull.errors import DeskullError, ImageFileError, OutputError
+from deskull.image.writing import find_files, save_bytes
+from deskull.stripper import Settings
+
+TABLE = "deskull_batch.tsv"
+COLUMNS = ("input", "status", "volume_ml", "flags", "seconds", "error")
+LOCK = ".deskull_batch.lock"
+DONE, FAILED, WAITING = "done", "failed", "waiting"
+STALE_SECONDS = 3600.0
+"""Age at which a temporary file was left by a run that was killed: writing takes seconds."""
+
+_CHUNK = 1024**2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan: its row in the table.
+
+    Parameters
+    ----------
+    name
+        Of the task.
+    status
+        ``"done"``, ``"failed"`` or ``"waiting"``.
+    volume_ml
+        Of the mask, in millilitres; None if there is none.
+    flags
+        Names of the doubts.
+    seconds
+        From reading to writing.
+    error
+        Why it failed, else empty.
+    """
+
+    name: str
+    status: str
+    volume_ml: float | None = None
+    flags: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+
+
+def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
+    """Sum up a record; None gives a scan that waits."""
+    if record is None:
+        return Outcome(task.name, WAITING)
+    return Outcome(
+        task.name,
+        record["status"],
+        record.get("volume_ml"),
+        tuple(flag["name"] for flag in record.get("flags", ())),
+        round(math.fsum(record.get("seconds", {}).values()), 3),
+        record.get("error", ""),
+    )
+
+
+def make_request(settings: Settings, fill: float, digest: str) -> dict[str, Any]:
+    """Make what decides, beside the scan, what its outputs are; fit for JSON."""
+    shown = fill if math.isfinite(fill) else str(fill)
+    request = {"settings": asdict(settings) | {"fill": shown}, "weights": digest}
+    same: dict[str, Any] = json.loads(json.dumps(request))
+    return same
+
+
+def make_fingerprint(path: Path) -> dict[str, Any]:
+    """Size in bytes, time of change in ns and SHA-256 of a scan: of all its files together.
+
+    Raises
+    ------
+    ImageFileError
+        If it cannot be read.
+    """
+    try:
+        return _measure(path) | {"sha256": _hash(path)}
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _list_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    first, *others = find_files(path)
+    return [first, *(file for file in others if file.exists())]
+
+
+def _measure(path: Path) -> dict[str, int]:
+    stats = [file.stat() for file in _list_files(path)]
+    size = sum(stat.st_size for stat in stats)
+    return {"bytes": size, "modified": max((stat.st_mtime_ns for stat in stats), default=0)}
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _list_files(path):
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def is_unchanged(path: Path, fingerprint: Mapping[str, Any]) -> bool:
+    """Whether a file is as it was: by size and time of change, or else by its hash."""
+    try:
+        now = _measure(path)
+        if now["bytes"] != fingerprint["bytes"]:
+            return False
+        same: bool = now["modified"] == fingerprint["modified"]
+        return same or _hash(path) == fingerprint["sha256"]
+    except (OSError, KeyError, TypeError):
+        return False
+
+
+def is_done(task: Task, request: Mapping[str, Any]) -> bool:
+    """Whether a scan, what was asked of it, and its outputs are as its record says."""
+    record = read_record(task)
+    if record is None or record["status"] != DONE or record.get("request") != request:
+        return False
+    if not is_unchanged(task.scan, record["input"]):
+        return False
+    written = record["outputs"]
+    return all(
+        name in written
+        and written[name]["path"] == _place(path, task)
+        and is_unchanged(path, written[name])
+        for name, path in task.outputs.items()
+    )
+
+
+def read_record(task: Task) -> dict[str, Any] | None:
+    """Read a task's record; None if there is none, or none of ours."""
+    try:
+        record = json.loads(task.record.read_text("utf-8"))
+        known = record["status"] in (DONE, FAILED) and {"input", "outputs"} <= set(record)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if known else None
+
+
+def make_record(
+    task: Task,
+    request: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
+    stripped: Mapping[str, Any],
+    error: str | None,
+) -> dict[str, Any]:
+    """Make a task's record, after its outputs were written.
+
+    Parameters
+    ----------
+    task, request
+        What was to be done, and how.
+    fingerprint
+        Of the scan; empty if it could not be read.
+    stripped
+        The record of the result, with all timings.
+    error
+        Why it failed, or None.
+    """
+    scan = {"path": task.name, **fingerprint, **stripped.get("input", {})}
+    outputs = {
+        name: {"path": _place(path, task), **make_fingerprint(path)}
+        for name, path in task.outputs.items()
+        if error is None
+    }
+    head = {"status": DONE if error is None else FAILED}
+    tail = {} if error is None else {"error": " ".join(error.split())}
+    finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {
+        **head,
+        **stripped,
+        "input": scan,
+        "outputs": outputs,
+        "request": request,
+        "finished": finished,
+        **tail,
+    }
+
+
+def save_record(task: Task, record: Mapping[str, Any]) -> None:
+    """Write a record, whole.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    save_bytes((json.dumps(record, indent=1) + "\n").encode(), task.record)
+
+
+def _place(path: Path, task: Task) -> str:
+    """Path of an output as seen from its record, so that both can be moved together."""
+    return Path(os.path.relpath(path, task.record.parent)).as_posix()
+
+
+def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
+    """Write one row a scan as TSV.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in outcomes:
+        volume = "" if row.volume_ml is None else f"{row.volume_ml:.3f}"
+        flags = ",".join(row.flags)
+        writer.writerow([row.name, row.status, volume, flags, f"{row.seconds:.2f}", row.error])
+    save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
+
+
+def sweep(tasks: Sequence[Task], now: float) -> None:
+    """Remove temporary files that killed runs left in the folders of outputs.
+
+    Parameters
+    ----------
+    tasks
+        Whose folders.
+    now
+        Seconds since 1970; only files older than `STALE_SECONDS` are removed.
+    """
+    for folder in {
+        path.parent for task in tasks for path in (*task.outputs.values(), task.record)
+    }:
+        for file in folder.glob(".deskull-*.part"):
+            with suppress(OSError):  # another run was faster, or may do what we may not
+                if now - file.stat().st_mtime > STALE_SECONDS:
+                    file.unlink()
+
+
+@contextmanager
+def lock(folder: Path, share: str = "") -> Iterator[str]:
+    """Say to other runs that this one works in a folder, and give the words on the other's.
+
+    Two runs do no harm to one another, so nothing is refused.
+
+    Parameters
+    ----------
+    folder
+        Of the outputs.
+    share
+        Word of the shard, so that the shards of one run do not see one another.
+
+    Yields
+    ------
+    str
+        Where another run works there, or may: its process and machine; else empty.
+    """
+    path = folder / (LOCK + share)
+    mine = {"pid": os.getpid(), "machine": platform.node()}
+    other = _read_lock(path)
+    save_bytes(json.dumps(mine).encode(), path)
+    try:
+        yield _describe(other)
+    finally:
+        if _read_lock(path) == mine:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _read_lock(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return {"pid": int(found["pid"]), "machine": str(found["machine"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _describe(other: Mapping[str, Any]) -> str:
+    """Words on a run that holds the lock; none if its process is known to be gone."""
+    here = other.get("machine") == platform.node()
+    if not other or (here and not _is_running(other["pid"])):
+        return ""
+    return f"process {other['pid']}" + ("" if here else f" on {other['machine']}")
+
+
+def _is_running(pid: int) -> bool:
+    if os.name != "posix" or pid == os.getpid():  # elsewhere signal 0 would end it
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def explain(error: BaseException) -> str:
+    """Words of the record on why a scan failed."""
+    if isinstance(error, DeskullError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory. Use fewer --workers, or a machine with more."
+    return f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it."
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error

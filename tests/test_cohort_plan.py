@@ -1,0 +1,267 @@
+"""What a cohort run finds in inputs of all kinds, and what it calls the outputs."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deskull.arguments import OUTPUTS as WORDS
+from deskull.cohort_plan import ENDINGS, is_scan_name, make_plan, take_shard
+from deskull.errors import InputError, OutputError
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Work in a folder with a study of empty files: a plan looks at names only."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/T1.nii.gz", "a/T2.mgz", "b/c/T1.nii", "b/T1.nrrd", "b/notes.txt"):
+        touch(tmp_path / "study" / name)
+    return tmp_path
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def names(*inputs, out="out"):
+    return [task.name for task in make_plan(inputs, out)]
+
+
+ALL = ["a/T1.nii.gz", "a/T2.mgz", "b/T1.nrrd", "b/c/T1.nii"]
+
+# --- what is a scan
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("sub-01_T1w.nii.gz", True),
+        ("scan.MGZ", True),
+        ("scan.mnc", True),
+        ("brainstem.nii", True),
+        ("unmask.nii", True),
+        ("sub-01_brain_T1w.nii", True),
+        ("scan_mask.nii.gz", False),
+        ("scan_brain.nii", False),
+        ("brain.mgz", False),
+        ("brainmask.mgz", False),
+        ("aparc+aseg.mgz", False),
+        ("sub-01_desc-brain_T1w.nii.gz", False),
+        ("sub-01_desc-brain_mask.nii.gz", False),
+        ("sub-01_label-brain_probseg.nii.gz", False),
+        ("scan_Distance.nii.gz", False),
+        ("._scan.nii.gz", False),
+        ("scan.json", False),
+        ("scan.dcm", False),
+        ("scan", False),
+    ],
+)
+def test_names_say_what_is_a_scan(name, wanted):
+    assert is_scan_name(Path(name)) is wanted
+
+
+@pytest.mark.parametrize("output", ["brain", "mask", "probability", "distance"])
+def test_what_is_written_is_no_scan(output):
+    assert not is_scan_name(Path("scan" + ENDINGS[output]))
+
+
+def test_the_command_line_knows_all_outputs():
+    assert set(WORDS) == set(ENDINGS)
+
+
+# --- inputs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["study"],
+        ["study/"],
+        ["study/a", "study/b"],
+        ["study", "study/a/T1.nii.gz"],
+        ["study/*"],
+        ["study/**/*"],
+        ["study/a/*", "study/b/*1*", "study/b/c"],
+    ],
+)
+def test_the_same_scans_are_found_in_many_ways_and_once(study, words):
+    assert names(*words) == ALL
+
+
+def test_one_scan_is_named_below_its_folder(study):
+    (task,) = make_plan(["study/b/c/T1.nii"], "out")
+    assert task.name == "T1.nii"
+    assert task.outputs == {
+        "brain": study / "out/T1_brain.nii.gz",
+        "mask": study / "out/T1_mask.nii.gz",
+    }
+    assert task.record == study / "out/T1_record.json"
+
+
+def test_outputs_mirror_the_tree(study):
+    tasks = make_plan(["study"], "out", ["mask", "picture", "record"])
+    assert [task.outputs["picture"].relative_to(study).as_posix() for task in tasks] == [
+        "out/a/T1_picture.png",
+        "out/a/T2_picture.png",
+        "out/b/T1_picture.png",
+        "out/b/c/T1_picture.png",
+    ]
+    assert all(set(task.outputs) == {"mask", "picture"} for task in tasks)
+
+
+def test_masks_hidden_files_and_the_outputs_folder_are_passed_over(study):
+    for name in ("a/T1_mask.nii.gz", ".git/annex/x.nii.gz", "b/.hidden.nii", "out/odd.nii"):
+        touch(study / "study" / name)
+    assert names("study", out="study/out") == ALL
+    assert names("study/**/*", out="study/out") == ALL
+
+
+def test_outputs_may_lie_beside_their_inputs(study):
+    before = make_plan(["study"], "study")
+    for task in before:
+        for path in (*task.outputs.values(), task.record):
+            touch(path)
+    assert make_plan(["study"], "study") == before
+
+
+def test_a_pair_is_one_scan(study):
+    touch(study / "pair/x.hdr")
+    touch(study / "pair/x.img")
+    assert names("pair") == ["x.hdr"]
+    assert names("pair/x.hdr", "pair/x.img") == ["x.hdr"]
+
+
+def test_links_to_folders_are_followed_and_circles_end(study):
+    (study / "study/a/up").symlink_to(study / "study")
+    (study / "linked").mkdir()
+    (study / "linked/b").symlink_to(study / "study/b")
+    assert names("study") == ALL
+    assert names("linked") == ["b/T1.nrrd", "b/c/T1.nii"]
+
+
+def test_a_link_without_content_is_a_scan(study):
+    (study / "study/a/gone.nii.gz").symlink_to("../.git/annex/nothing")
+    assert "a/gone.nii.gz" in names("study")
+
+
+def test_a_list_names_scans_from_its_folder_and_every_line_counts(study):
+    text = "# scans\na/T1.nii.gz\n\nmissing.nii\nodd_mask.nii\nb\n"
+    (study / "study/list.txt").write_text(text)
+    wanted = ["a/T1.nii.gz", "b/T1.nrrd", "b/c/T1.nii", "missing.nii", "odd_mask.nii"]
+    assert names("study/list.txt") == wanted
+
+
+@pytest.mark.parametrize(("name", "mark"), [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])
+def test_a_table_names_scans_and_outputs(study, name, mark):
+    rows = [
+        ["person", "in", "out", "mask"],
+        ["1", "study/a/T1.nii.gz", "one/x.nii.gz", str(study / "elsewhere.mgz")],
+        ["2", "study/a/T2.mgz", "two_brain.nii", ""],
+        ["3", "study/b/T1.nrrd", "", ""],
+    ]
+    (study / name).write_text("\ufeff" + "\n".join(mark.join(row) for row in rows) + "\n\n")
+    one, two, three = make_plan([name], "out", ["mask"])
+    out = study / "out"
+    assert one.outputs == {"mask": study / "elsewhere.mgz", "brain": out / "one/x.nii.gz"}
+    assert one.record == out / "one/x_record.json"
+    assert two.outputs == {"mask": out / "two_mask.nii.gz", "brain": out / "two_brain.nii"}
+    assert three.outputs == {"mask": out / "b/T1_mask.nii.gz"}
+
+
+def test_a_dicom_folder_can_be_named_in_a_table(study):
+    (study / "t.csv").write_text("in\nstudy/a\n")
+    (task,) = make_plan(["t.csv"], "out")
+    assert (task.name, task.record) == ("a", study / "out/a_record.json")
+
+
+# --- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "outputs", "message"),
+    [
+        (["nope"], ["mask"], r"^nope: no such file or folder\.$"),
+        (["nope*.nii"], ["mask"], r"^nope\*.nii: no scan found; looked for .*\.nii\.gz.* 0 files"),
+        (["empty"], ["mask"], r"^empty: no scan found; .* 1 files were passed over"),
+        (["study"], ["brains"], r"^output 'brains'; expected some of brain, mask, "),
+        (["bare.csv"], ["mask"], r"^bare.csv: columns a, b; expected `in`"),
+        (["void.csv"], ["mask"], r"^void.csv: columns none; expected `in`"),
+        (["long.csv"], ["mask"], r"^long.csv: not a table \(field larger than field limit"),
+        (["hole.csv"], ["mask"], r"^hole.csv, line 3: no path in column `in`\.$"),
+        (["gone.txt"], ["mask"], r"gone.txt: cannot be read \(No such file or directory\)\.$"),
+    ],
+)
+def test_wrong_inputs_are_told_before_the_start(study, words, outputs, message):
+    touch(study / "empty/x_mask.nii")
+    touch(study / "void.csv")
+    (study / "long.csv").write_text("in\n" + "x" * 200_000)
+    (study / "gone.txt").symlink_to("nothing")
+    (study / "bare.csv").write_text("a,b\n1,2\n")
+    (study / "hole.csv").write_text("in,out\nx.nii,\n,y.nii\n")
+    with pytest.raises(InputError, match=message):
+        make_plan(words, "out", outputs)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("x.nii,o.png,", r"t.csv, line 2: out 'o.png'; expected a name that ends in .nii.gz"),
+        ("x.nii,o.nii,\ny.nii,o.nii.gz,", r"o_record.json: .*x.nii and .*y.nii would both"),
+        ("x.nii,o.nii,o.nii", r"o.nii: .*x.nii and .*x.nii would both write it"),
+        ("x.nii,{here}/x.nii,", r"x.nii: it is an input, and an input is never replaced"),
+        ("x.nii,{here}/y.nii,\ny.nii,,", r"y.nii: it is an input, and an input is never"),
+        ("x.img,{here}/x.hdr,", r"x.hdr: it is an input, and an input is never replaced"),
+    ],
+)
+def test_outputs_that_would_harm_are_told_before_the_start(study, rows, message):
+    (study / "t.csv").write_text("in,out,mask\n" + rows.format(here=study) + "\n")
+    with pytest.raises(OutputError, match=message):
+        make_plan(["t.csv"], "out")
+
+
+def test_two_scans_of_one_output_are_both_named(study):
+    touch(study / "study/a/T1.nii")
+    with pytest.raises(OutputError, match=r"a/T1.nii and .*a/T1.nii.gz would both write it"):
+        make_plan(["study"], "out")
+
+
+def test_inputs_on_several_drives_are_refused(study, monkeypatch):
+    def fail(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", fail)
+    with pytest.raises(InputError, match=r"the inputs lie on several drives; strip each drive"):
+        make_plan(["study"], "out")
+
+
+def test_a_closed_folder_is_told(study, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path):  # root may read every folder
+        if os.fspath(path).endswith("a"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"a: a folder that cannot be read \(Permission denied"):
+        make_plan(["study"], "out")
+
+
+# --- shards
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
+def test_shards_are_disjoint_and_make_up_the_whole(tasks, count):
+    shards = [take_shard(tasks, number, count) for number in range(1, count + 1)]
+    assert sorted(task for shard in shards for task in shard) == sorted(tasks)
+    assert sum(len(shard) for shard in shards) == len(tasks)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_shard_that_is_none_is_refused(number):
+    with pytest.raises(InputError, match=rf"shard {number}/3; expected 1/3 to 3/3"):
+        take_shard([], number, 3)
