@@ -107,8 +107,8 @@ def _check_size(grid: Grid, name: str) -> None:
         return
     sizes = " x ".join(f"{size:g}" for size in grid.voxel_size)
     raise GeometryError(
-        f"{name}: voxels of {sizes} mm in a field of {field:g} mm; expected {low:g} to {high:g} mm "
-        f"and at most {FIELD_MM:g} mm. Are the header's units metres or micrometres?"
+        f"{name}: voxels of {sizes} mm in a field of {field:g} mm; expected {low:g} to {high:g} "
+        f"mm and at most {FIELD_MM:g} mm. Are the header's units metres or micrometres?"
     )
 
 
