@@ -94,6 +94,9 @@ def test_threads_follow_the_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert count_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
+    assert count_threads() == 5
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK")
     assert count_threads() >= 1
 
 

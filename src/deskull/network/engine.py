@@ -31,10 +31,11 @@ DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def count_threads() -> int:
-    """Cores that this process may use: OMP_NUM_THREADS if set, else what the system grants."""
-    wished = os.environ.get("OMP_NUM_THREADS", "")
-    if wished.isdigit() and int(wished) > 0:
-        return int(wished)
+    """Cores that this process may use: as the environment wishes, else what the system grants."""
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        wished = os.environ.get(name, "")
+        if wished.isdigit() and int(wished) > 0:
+            return int(wished)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
