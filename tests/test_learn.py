@@ -1,11 +1,7 @@
 """Label maps to tissues, synthesis, and the training loop, at toy size."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -15,27 +11,27 @@ from conftest import make_head
 from learn_heads import make_label_map
 
 torch = pytest.importorskip("torch")
-pd = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
 
-from deskull.errors import InputError, WeightsError
+from deskull.errors import InputError, OutputError, WeightsError
 from deskull.image.volume import make_volume
 from deskull.learn.augment import AugmentSettings, blur, thicken
+from deskull.learn.cache import describe_file
 from deskull.learn.dataset import (
     STILL,
     Sources,
+    draw_parts,
     load_sources,
     make_example,
     make_plain_examples,
-    split_sources,
 )
 from deskull.learn.export import export
-from deskull.learn.labels import load_label_table, make_labelled_head, tissue_codes
-from deskull.learn.losses import dice_and_cross_entropy, hard_dice, soft_dice
+from deskull.learn.labels import load_label_table, load_tissues, make_labelled_head, tissue_codes
+from deskull.learn.losses import dice, dice_and_cross_entropy, hard_dice, soft_dice
 from deskull.learn.pairs import make_channels
 from deskull.learn.recipe import load_recipe, make_recipe
-from deskull.learn.runs import load_released
 from deskull.learn.synthesis import synthesise
-from deskull.learn.training import Limits, learning_rate, train
+from deskull.learn.training import Limits, train
 from deskull.network.engine import make_engine
 from deskull.network.weights import load_weights
 
@@ -158,33 +154,12 @@ def test_losses_have_their_known_values():
     wrong = sure.clone()
     wrong[:, 1] *= -1  # an output that is not known does not count
     assert dice_and_cross_entropy(wrong, target, known) == pytest.approx(0, abs=1e-4)
+    assert dice(wrong, target, known) == pytest.approx(0, abs=1e-4)
     half = torch.full_like(target, 0.5)
+    nothing = dice(torch.zeros_like(target), target, known)
+    assert nothing == pytest.approx(1 - (2 * 16 + 1) / (16 + 32 + 1))
     assert soft_dice(half, target)[0, 0] == pytest.approx((2 * 16 + 1) / (16 + 32 + 1))
     assert hard_dice(torch.ones_like(target), target)[0, 0] == pytest.approx(65 / 97)
-
-
-def test_learning_rate_warms_up_and_falls_to_a_hundredth(recipe):
-    highest = recipe.training.learning_rate
-    assert learning_rate(0, recipe) == pytest.approx(highest / 2, rel=1e-3)
-    assert learning_rate(100, recipe) == pytest.approx(highest / 100)
-    assert learning_rate(50, recipe) == pytest.approx(highest * (0.01 + 0.99 / 2))
-
-
-def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
-    sources = Sources([labelled], [])
-    for folder, stops in (("whole", [6]), ("parts", [2, 3, 6])):
-        for steps in stops:
-            train(sources, recipe, tmp_path / folder, limits=Limits(steps), validation=sources)
-    for name in ("last.safetensors", "best.safetensors"):
-        whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
-        assert whole.read_bytes() == parts.read_bytes()
-
-
-def test_another_recipe_does_not_go_on_in_the_same_folder(labelled, recipe, tmp_path):
-    sources = Sources([labelled], [])
-    train(sources, recipe, tmp_path, limits=Limits(1))
-    with pytest.raises(InputError, match="another recipe"):
-        train(sources, load_recipe("locate"), tmp_path, limits=Limits(1))
 
 
 def test_one_head_can_be_learnt_by_heart_and_released(labelled, recipe, tmp_path):
@@ -198,8 +173,8 @@ def test_one_head_can_be_learnt_by_heart_and_released(labelled, recipe, tmp_path
         make_engine(stage, "cpu", 1, runtime)(example.image.numpy())
         for runtime in ("openvino", "onnxruntime", "torch")
     ]
-    dice = hard_dice(torch.from_numpy(answers[0])[None, :1], example.target[None, :1])
-    assert dice > 0.8
+    overlap = hard_dice(torch.from_numpy(answers[0])[None, :1], example.target[None, :1])
+    assert overlap > 0.8
     for answer in answers[1:]:
         np.testing.assert_allclose(answer, answers[0], atol=0.2)
 
@@ -265,6 +240,90 @@ def test_bad_recipes_are_refused(tmp_path, text, words):
 def test_bundled_recipes_load():
     assert load_recipe("segment").network.outputs == ("brain", "tissue")
     assert load_recipe("locate").window.voxel_size == 4.0
+    article = load_recipe("article")
+    assert (article.network.norm, article.training.schedule) == ("batch", "constant")
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("training", "horizon", 0),
+        ("training", "batch", 0),
+        ("training", "batch", 1.5),
+        ("training", "warmup", 0),
+        ("training", "validate_every", 0),
+        ("training", "learning_rate", float("nan")),
+        ("training", "loss", "hinge"),
+        ("training", "optimiser", "sgd"),
+        ("training", "frozen", ["legs"]),
+        ("network", "norm", "group"),
+        ("network", "outputs", ["tissue"]),
+        ("network", "outputs", ["brain", "skull"]),
+        ("network", "filters", []),
+        ("network", "patch", 3),
+        ("network", "residual", "yes"),
+        ("window", "voxel_size", -2.0),
+        ("preparation", "centre", "nose"),
+        ("preparation", "n4", {"shrink": 0, "iterations": [1]}),
+        ("augment", "flip", 2),
+    ],
+)
+def test_recipe_values_that_no_run_could_use_are_refused(recipe, part, name, value):
+    fields = json.loads(json.dumps(recipe.to_dict()))
+    fields[part][name] = value
+    with pytest.raises(InputError, match=name):
+        make_recipe(fields, "bad")
+
+
+def test_outputs_are_chosen_by_name(labelled, recipe):
+    spec = replace(recipe.network, outputs=("tissue", "brain"))
+    sources = Sources([labelled], [])
+    turned = make_plain_examples(sources, replace(recipe, network=spec))[0]
+    straight = make_plain_examples(sources, recipe)[0]
+    assert torch.equal(turned.target.flip(0), straight.target)
+
+
+def test_a_scan_among_label_maps_is_left_out_by_name(recipe, tmp_path, caplog):
+    nib.save(make_label_map(), tmp_path / "sub-01_labels.nii.gz")
+    nib.save(make_head()[0], tmp_path / "sub-02_T1w.nii.gz")
+    assert load_sources([tmp_path], recipe).persons == ["sub-01"]
+    assert "sub-02_T1w.nii.gz: a scan, not a label map" in caplog.text
+
+
+def test_a_file_that_is_gone_is_left_out_by_name(recipe, tmp_path, caplog):
+    nib.save(make_label_map(), tmp_path / "here.nii.gz")
+    (tmp_path / "table.tsv").write_text("label_map\nhere.nii.gz\ngone.nii.gz\n", "utf-8")
+    sources = load_sources([tmp_path / "table.tsv"], recipe, tmp_path / "cache")
+    assert sources.persons == ["here"]
+    assert "gone.nii.gz: cannot be read" in caplog.text
+
+
+def test_a_label_map_with_nan_is_refused():
+    image = make_label_map()
+    labels = np.asarray(image.dataobj).astype(np.float32)
+    labels[0, 0, :7] = np.nan
+    with pytest.raises(InputError, match="7 voxels are NaN"):
+        make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)), block=2)
+
+
+def test_another_label_table_makes_another_cached_head(recipe, tmp_path):
+    nib.save(make_label_map(), tmp_path / "b.nii.gz")
+    table = load_tissues()["labels"]
+    other = {name: codes for name, codes in table.items() if name != "ventricle"}
+    for labels in (None, table, other):
+        load_sources([tmp_path], recipe, tmp_path / "cache", labels)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_both_files_of_a_pair_tell_it_from_others(tmp_path):
+    nib.save(nib.Nifti1Pair(np.zeros((2, 2, 2)), np.eye(4)), tmp_path / "a.img")
+    assert len(describe_file(tmp_path / "a.hdr")) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(recipe, tmp_path):
+    nib.save(make_label_map(), tmp_path / "b.nii.gz")
+    with pytest.raises(OutputError, match="cannot be written"):
+        load_sources([tmp_path], recipe, tmp_path / "b.nii.gz" / "cache")
 
 
 def test_a_folder_without_a_run_cannot_be_released(tmp_path):
@@ -272,43 +331,13 @@ def test_a_folder_without_a_run_cannot_be_released(tmp_path):
         export({"segment": tmp_path}, tmp_path / "out", ABOUT)
 
 
-def test_the_best_weights_on_the_persons_kept_apart_are_released(labelled, recipe, tmp_path):
-    sources = Sources([labelled], [])
-    train(sources, recipe, tmp_path, limits=Limits(8), validation=sources)
-    table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
-    assert table["step"].tolist() == [2, 4, 6, 8]
-    best = table.loc[table["loss"].idxmin(), "step"]
-    assert load_released(tmp_path)[2] == best
-    assert (tmp_path / "curves.png").stat().st_size > 1000
-    assert len(list((tmp_path / "pictures").iterdir())) == 4
-
-
-def test_rows_written_after_the_last_checkpoint_are_forgotten(labelled, recipe, tmp_path):
-    sources = Sources([labelled], [])
-    train(sources, recipe, tmp_path, limits=Limits(4), validation=sources)
-    with (tmp_path / "validation.tsv").open("a", encoding="utf-8") as file:
-        file.write("900\t0\t1\t1\n")
-    train(sources, recipe, tmp_path, limits=Limits(6), validation=sources)
-    table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
-    assert table["step"].tolist() == [2, 4, 6]
-
-
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(labelled, recipe, tmp_path):
-    sources = Sources([labelled], [])
-    train(sources, recipe, tmp_path, limits=Limits(2))
-    before = (tmp_path / "last.safetensors").read_bytes()
-    broken = replace(labelled, fractions=labelled.fractions * np.float32(np.nan))
-    with pytest.raises(WeightsError, match="the loss became nan at step 2"):
-        train(Sources([broken], []), recipe, tmp_path, limits=Limits(4))
-    assert (tmp_path / "last.safetensors").read_bytes() == before
-
-
 def test_no_person_is_on_both_sides_of_a_split(labelled):
     heads = [replace(labelled, person=f"p{number // 2}") for number in range(10)]
-    train_part, validation = split_sources(Sources(heads, []), 0.2, seed=1)
-    assert (len(train_part.persons), len(validation.persons)) == (4, 1)
-    assert not set(train_part.persons) & set(validation.persons)
-    assert len(train_part.labelled) + len(validation.labelled) == 10
+    sources = Sources(heads, [])
+    parts = draw_parts(sources, 0.2, seed=1)
+    kept_apart = sources.take({p for p in parts if parts[p] == "validation"})
+    assert sorted(parts.values()) == ["train"] * 4 + ["validation"]
+    assert (len(kept_apart.persons), len(kept_apart.labelled)) == (1, 2)
 
 
 def test_examples_for_validation_are_always_the_same(labelled, recipe):
@@ -361,26 +390,6 @@ def test_the_published_recipe_prepares_a_pair_as_published(tmp_path):
     assert channels[1].sum() == pytest.approx(volume, rel=0.01)
 
 
-def test_two_processes_share_a_batch_and_give_the_weights_of_one(tmp_path):
-    program = Path(__file__).with_name("two_processes.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, program, tmp_path / "one"], check=True, env=environment)
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-    ]
-    subprocess.run(
-        [*torchrun, program, tmp_path / "two"], check=True, env=environment, capture_output=True
-    )
-    one = load_released(tmp_path / "one")[1].state_dict()
-    two = load_released(tmp_path / "two")[1].state_dict()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
-
-
 def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
     image = make_label_map()
     own = {258: 9, 165: 8, 24: 7, 3: 6, 2: 5, 4: 4}
@@ -406,6 +415,8 @@ def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
         ("[labels]\ncortex = 3", "not a table of labels"),
         ("[labels]\nspleen = [3]", "unknown tissues"),
         ("[labels]", "unknown tissues"),
+        ("[labels]\ncortex = []", "cortex"),
+        ("[labels]\ncortex = [-3]", "cortex"),
     ],
 )
 def test_bad_label_tables_are_refused(tmp_path, text, words):

@@ -1,6 +1,9 @@
 """The commands that learn, as a user types them, at toy size."""
 
 import json
+import re
+import shutil
+import signal
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +15,8 @@ from learn_heads import make_label_map
 
 pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
+
+from deskull.network.weights import load_weights
 
 TOY = """
 [window]
@@ -106,6 +111,117 @@ def test_the_frozen_way_down_stays_as_it_was(folder):
     after = load_file(folder / "finer" / "weights" / "segment.safetensors")
     moved = {name.split(".")[0] for name in before if (before[name] != after[name]).any()}
     assert moved == {"up", "head"}
+
+
+def test_a_finetuned_card_counts_persons_and_names_none(folder):
+    text = (folder / "finer" / "weights" / "card.json").read_text("utf-8")
+    card = json.loads(text)
+    assert (card["data"]["persons"], card["data"]["persons_kept_apart"]) == (3, 1)
+    split = {"share": 0.2, "seed": 0, "train": 3, "validation": 1}
+    assert card["stages"]["segment"]["split"] == split
+    assert not any(f"q{number}" in text for number in range(4))
+
+
+def test_what_was_exported_finds_the_brain_by_the_bundled_network(folder):
+    ours, bundled = load_weights(folder / "weights"), load_weights("default")
+    assert ours.locate.onnx == bundled.locate.onnx
+    assert ours.segment.onnx != bundled.segment.onnx
+
+
+def test_a_locate_run_of_ones_own_is_taken(folder):
+    words = ("--about", folder / "about.json", "--out", folder / "both")
+    assert run("export", folder / "run", "--locate", folder / "run", *words) == 0
+    weights = load_weights(folder / "both")
+    assert weights.locate.onnx == weights.segment.onnx
+
+
+def test_an_interrupted_command_says_so_and_releases_nothing(folder, monkeypatch):
+    from deskull.learn import training
+
+    def take_step(*words):
+        signal.raise_signal(signal.SIGINT)
+        return real(*words)
+
+    real = training._Loop.take_step
+    monkeypatch.setattr(training._Loop, "take_step", take_step)
+    words = ("--weights", folder / "weights", "--out", folder / "cut")
+    assert run("finetune", folder / "index.tsv", *words) == 130
+    assert (folder / "cut" / "last.safetensors").exists()
+    assert not (folder / "cut" / "weights").exists()
+    assert train(folder, "cut_too") == 130
+
+
+def test_a_card_without_data_can_be_finetuned(folder, tmp_path):
+    shutil.copytree(folder / "weights", tmp_path / "old")
+    card = json.loads((tmp_path / "old" / "card.json").read_text("utf-8"))
+    del card["data"]
+    (tmp_path / "old" / "card.json").write_text(json.dumps(card), "utf-8")
+    words = ("--weights", tmp_path / "old", "--out", tmp_path / "new", "--steps", 0)
+    assert run("finetune", folder / "index.tsv", *words) == 0
+    card = json.loads((tmp_path / "new" / "weights" / "card.json").read_text("utf-8"))
+    assert card["data"]["began_with"]["data"] is None
+
+
+def test_the_bundled_weights_are_finetuned_and_never_get_worse(folder, tmp_path, capsys):
+    pairs = folder / "pairs"
+    rows = [f"{pairs}/q{n}_T1w.nii.gz\t{pairs}/q{n}_T1w_mask.nii.gz" for n in range(2)]
+    (tmp_path / "two.tsv").write_text("\n".join(["image\tmask", *rows]) + "\n", "utf-8")
+    assert run("finetune", tmp_path / "two.tsv", "--out", tmp_path / "run", "--steps", 2) == 0
+    before, after = re.findall(r"(\d\.\d{4}) (?:before|after)", capsys.readouterr().out)
+    assert float(after) >= float(before)
+    weights, bundled = load_weights(tmp_path / "run" / "weights"), load_weights("default")
+    assert weights.locate.onnx == bundled.locate.onnx
+    assert weights.card["data"]["began_with"]["sha256"] == bundled.digest
+
+
+def test_pairs_of_one_person_cannot_finetune(folder, tmp_path, capsys):
+    pairs = folder / "pairs"
+    row = f"{pairs}/q0_T1w.nii.gz\t{pairs}/q0_T1w_mask.nii.gz"
+    (tmp_path / "one.tsv").write_text(f"image\tmask\n{row}\n", "utf-8")
+    words = ("--weights", folder / "weights", "--out", tmp_path / "run")
+    assert run("finetune", tmp_path / "one.tsv", folder / "maps", *words) == 1
+    assert "pairs of 1 person" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ([], "expected a JSON object"),
+        ({**ABOUT, "licence": ""}, "licence missing or empty"),
+        ({key: ABOUT[key] for key in ("licence", "population")}, "convention, data missing"),
+        ({**ABOUT, "stages": {}}, "export itself writes"),
+    ],
+)
+def test_words_that_make_no_card_are_refused(folder, tmp_path, capsys, about, message):
+    (tmp_path / "bad.json").write_text(json.dumps(about), "utf-8")
+    words = ("--about", tmp_path / "bad.json", "--out", tmp_path / "weights")
+    assert run("export", folder / "run", *words) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "export"])
+def test_a_folder_below_a_file_cannot_be_written(folder, capsys, command):
+    words = {
+        "train": ("train", folder / "maps", "--recipe", folder / "toy.toml"),
+        "finetune": ("finetune", folder / "index.tsv", "--weights", folder / "weights"),
+        "export": ("export", folder / "run", "--about", folder / "about.json"),
+    }[command]
+    assert run(*words, "--out", folder / "toy.toml" / "x") == 1
+    assert "toy.toml/x: cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["0", "1", "2", "nan"])
+def test_finetune_needs_a_share_kept_apart(folder, capsys, share):
+    words = ("--weights", folder / "weights", "--out", folder / "r", "--validation", share)
+    assert run("finetune", folder / "index.tsv", *words) == 1
+    assert "expected a share above 0 and below 1" in capsys.readouterr().err
+
+
+def test_a_run_may_keep_nobody_apart(folder):
+    assert train(folder, "all", "--steps", 1, "--validation", 0) == 0
+    split = json.loads((folder / "all" / "split.json").read_text("utf-8"))
+    assert (len(split["train"]), split["validation"]) == (7, [])
 
 
 @pytest.mark.parametrize(

@@ -310,8 +310,17 @@ def _add_export(commands: Any) -> None:
         "deskull export runs/mine --locate runs/locate --about card.json --out my_weights",
     )
     parser.add_argument("segment", metavar="RUN", help="folder of the run")
-    parser.add_argument("--locate", metavar="RUN", help="run of the network that finds the brain")
-    parser.add_argument("--about", required=True, metavar="JSON", help="the words of the card")
+    parser.add_argument(
+        "--locate",
+        metavar="RUN",
+        help="run of the network that finds the brain (default: the bundled one, if needed)",
+    )
+    parser.add_argument(
+        "--about",
+        required=True,
+        metavar="JSON",
+        help="the words of the card: licence, population, convention, data",
+    )
     parser.add_argument("--out", required=True, metavar="DIR")
 
 

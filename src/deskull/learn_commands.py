@@ -4,9 +4,10 @@ import json
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deskull.commands import SUFFIXES, progress
 from deskull.errors import InputError
@@ -15,7 +16,8 @@ from deskull.network.engine import count_threads, find_device
 from deskull.network.weights import load_weights
 
 if TYPE_CHECKING:
-    from deskull.learn.dataset import Sources
+    from deskull.learn.parts import Parts
+    from deskull.learn.processes import Group
     from deskull.learn.recipe import Recipe
 
 logger = logging.getLogger("deskull")
@@ -54,76 +56,99 @@ def index(options: Namespace) -> None:
 
 def train(options: Namespace) -> None:
     """Train a network from labelled heads."""
+    from deskull.learn.processes import join_processes
     from deskull.learn.recipe import load_recipe
     from deskull.learn.training import Limits, check_batch
     from deskull.learn.training import train as run
 
     recipe, out = load_recipe(options.recipe), Path(options.out)
-    check_batch(recipe, int(os.environ.get("WORLD_SIZE", "1")))
-    with progress(options.quiet) as show:
-        learnt, kept_apart = _load_parts(options, recipe, show)
+    limits, device = Limits(options.steps, options.minutes), find_device(options.device)
+    with join_processes(device) as group, _progress(options, group) as show:
+        check_batch(recipe, group.count)
+        parts = _load_parts(options, recipe, group, show)
         run(
-            learnt,
+            parts.train,
             recipe,
             out,
-            limits=Limits(options.steps, options.minutes),
-            validation=kept_apart,
-            device=find_device(options.device),
+            limits=limits,
+            validation=parts.validation,
+            device=group.device,
             show=show,
         )
-    _tell_where(out)
+        if group.is_first:
+            _tell_where(out, recipe)
 
 
 def finetune(options: Namespace) -> None:
     """Make released weights better for one population."""
     from deskull.learn.finetune import finetune as run
     from deskull.learn.finetune import make_finetune_recipe
+    from deskull.learn.processes import join_processes
     from deskull.learn.training import Limits
 
     weights, out = load_weights(options.weights), Path(options.out)
-    with progress(options.quiet) as show:
-        learnt, kept_apart = _load_parts(options, make_finetune_recipe(weights), show)
-        limits = Limits(options.steps, options.minutes)
-        before, after = run(weights, learnt, kept_apart, out, limits=limits, show=show)
-    count = len(kept_apart.persons)
+    if not 0 < options.validation < 1:
+        raise InputError(
+            f"--validation {options.validation:g}; expected a share above 0 and below 1, such as "
+            "0.2: the persons by whom the weights are chosen."
+        )
+    limits = Limits(options.steps, options.minutes)
+    with join_processes("cpu") as group, _progress(options, group) as show:
+        parts = _load_parts(options, make_finetune_recipe(weights), group, show)
+        before, after = run(weights, parts.train, parts.validation, out, limits=limits, show=show)
+    if not group.is_first:
+        return
+    count = len(parts.validation.judges.persons)
     print(f"Dice on {count} persons kept apart: {before:.4f} before, {after:.4f} after")
+    print("The weights were chosen by these persons: on others expect a little less.")
     print(f"Strip with it: deskull SCAN --weights {out / 'weights'}")
 
 
+@contextmanager
+def _progress(options: Namespace, group: "Group") -> Iterator[Callable[[str], None]]:
+    """Let the first process alone say how it goes on."""
+    if not group.is_first:
+        logger.setLevel(logging.ERROR)
+    with progress(options.quiet or not group.is_first) as show:
+        yield show
+
+
 def _load_parts(
-    options: Namespace, recipe: "Recipe", show: Callable[[str], None]
-) -> tuple["Sources", "Sources"]:
+    options: Namespace, recipe: "Recipe", group: "Group", show: Callable[[str], None]
+) -> "Parts":
     """Load the heads to learn from and those kept apart, and note who is who."""
     import torch
 
-    from deskull.learn.dataset import load_sources, split_sources
+    from deskull.learn.dataset import load_sources
+    from deskull.learn.folders import make_folder
     from deskull.learn.labels import load_label_table
+    from deskull.learn.parts import settle_parts
+    from deskull.learn.runs import check_begun
 
     torch.set_num_threads(options.threads or count_threads())
     out, paths = Path(options.out), [Path(source) for source in options.sources]
+    if not 0 <= options.validation < 1:
+        raise InputError(
+            f"--validation {options.validation:g}; expected a share below 1, such as 0.2."
+        )
+    check_begun(out, recipe)
     table = load_label_table(options.label_table) if options.label_table else None
-    sources = load_sources(paths, recipe, Path(options.cache or out / "cache"), table, show)
-    learnt, kept_apart = split_sources(sources, options.validation, recipe.seed)
-    _note_split(out, learnt.persons, kept_apart.persons)
-    return learnt, kept_apart
+    cache = Path(options.cache or out / "cache")
+    make_folder(out)
+    with group.first():
+        sources = load_sources(paths, recipe, cache, table, show)
+    return settle_parts(out, sources, options.validation, recipe.seed, group.is_first)
 
 
-def _note_split(out: Path, train: list[str], validation: list[str]) -> None:
-    """Write who learnt and who was kept apart; say how many."""
-    out.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Any] = {"train": train, "validation": validation}
-    (out / "split.json").write_text(json.dumps(parts, indent=1) + "\n", "utf-8")
-    logger.warning("%d persons to learn from, %d kept apart", len(train), len(validation))
-
-
-def _tell_where(out: Path) -> None:
+def _tell_where(out: Path, recipe: "Recipe") -> None:
     """Say how well the best weights did on the persons kept apart, and where they are."""
     import pandas as pd
 
+    from deskull.learn.runs import find_best
+
     path = out / "validation.tsv"
-    if path.exists():
-        table = pd.read_csv(path, sep="\t")
-        best = table.iloc[int(table["loss"].argmin())]
+    best = find_best(pd.read_csv(path, sep="\t"), recipe) if path.exists() else None
+    if best is not None:
         logger.warning(
             "best at step %d: validation Dice %.4f, IoU %.4f; see %s",
             best["step"],
@@ -135,10 +160,14 @@ def _tell_where(out: Path) -> None:
 
 def export(options: Namespace) -> None:
     """Make weights that can be released from training runs."""
+    from deskull.learn.export import check_about
     from deskull.learn.export import export as run
 
     try:
         about = json.loads(Path(options.about).read_text("utf-8"))
+        check_about(about)
+    except InputError as error:
+        raise InputError(f"{options.about}: {error}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{options.about}: not a readable JSON file ({error}).") from error
     runs = {"segment": Path(options.segment)}

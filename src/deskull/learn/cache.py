@@ -13,14 +13,28 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from deskull import __version__
+from deskull.errors import ImageFileError
+from deskull.image.writing import find_files
+from deskull.learn.folders import explain_writing, make_folder
+
 Arrays = dict[str, NDArray[Any]]
-VERSION = 1  # raised when the same settings begin to give other arrays
+VERSION = 2  # raised when the same settings begin to give other arrays
 
 
 def describe_file(path: Path) -> list[Any]:
-    """Say what tells a file from any other without reading it: path, size, time of change."""
-    facts = path.stat()
-    return [str(path.resolve()), facts.st_size, facts.st_mtime_ns]
+    """Say what tells an image from any other without reading it: paths, sizes, times of change.
+
+    Raises
+    ------
+    ImageFileError
+        If a file of the image is gone.
+    """
+    try:
+        facts = [(file.resolve(), file.stat()) for file in find_files(path)]
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
+    return [[str(where), fact.st_size, fact.st_mtime_ns] for where, fact in facts]
 
 
 def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
@@ -38,7 +52,7 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Array
     """
     if folder is None:
         return make()
-    text = json.dumps({"version": VERSION, **key}, sort_keys=True)
+    text = json.dumps({"version": VERSION, "deskull": __version__, **key}, sort_keys=True)
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
     if path.exists():
         try:
@@ -46,8 +60,9 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Array
         except SafetensorError:
             path.unlink(missing_ok=True)
     arrays = make()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     temporary = path.with_suffix(f".{secrets.token_hex(4)}.partial")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-    os.replace(temporary, path)
+    with explain_writing(path):
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        os.replace(temporary, path)
     return arrays

@@ -1,8 +1,8 @@
 """What there is to learn from: label maps and (image, mask) pairs, loaded and kept in memory."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +10,31 @@ import pandas as pd
 import torch
 from torch import Generator
 
-from deskull.errors import DeskullError, InputError
-from deskull.image.volume import load_volume
+from deskull.errors import InputError
+from deskull.image.formats import find_suffix
+from deskull.image.volume import Volume, load_volume
 from deskull.learn.augment import AugmentSettings, uniform
 from deskull.learn.cache import Arrays, cached, describe_file
+from deskull.learn.checking import is_label_map
 from deskull.learn.index import load_index
-from deskull.learn.labels import LabelledHead, make_labelled_head
-from deskull.learn.pairs import FINE, RealHead, make_channels, pose_real
-from deskull.learn.recipe import Recipe
+from deskull.learn.labels import (
+    CLOSING_MM,
+    MAY_CLOSE,
+    TISSUE,
+    LabelledHead,
+    load_tissues,
+    make_labelled_head,
+)
+from deskull.learn.layouts import NO_HEADS, name_head
+from deskull.learn.pairs import FIELD_MM, FINE, RealHead, make_channels, pose_real
+from deskull.learn.recipe import CHANNELS, Recipe
 from deskull.learn.split import split_persons
 from deskull.learn.synthesis import Example, synthesise
 from deskull.prepare.intensity import normalise
 
 logger = logging.getLogger(__name__)
-IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
 BLOCK = 2  # voxels of a label map over which its truth is averaged
-STILL = AugmentSettings(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+STILL = AugmentSettings(**{setting.name: 0.0 for setting in fields(AugmentSettings)})
 Show = Callable[[str], None]
 
 
@@ -41,6 +50,18 @@ class Sources:
         """Whose heads they are, each once, sorted."""
         labelled = {head.person for head in self.labelled}
         return sorted(labelled | {head.person for head in self.real})
+
+    @property
+    def judges(self) -> "Sources":
+        """Those that tell how good weights are: scans where there are any, else painted heads."""
+        return Sources([], self.real) if self.real else self
+
+    def take(self, persons: Collection[str]) -> "Sources":
+        """Heads of some persons."""
+        return Sources(
+            [head for head in self.labelled if head.person in persons],
+            [head for head in self.real if head.person in persons],
+        )
 
 
 def load_sources(
@@ -84,7 +105,7 @@ def load_sources(
                 )
             if row["mask"]:
                 real.append(_load_pair(row["person"], row["image"], row["mask"], recipe, cache))
-        except DeskullError as error:
+        except InputError as error:
             logger.warning("left out: %s", error)
     if not labelled and not real:
         raise InputError(f"{', '.join(map(str, paths))}: no label map and no pair found.")
@@ -94,8 +115,9 @@ def load_sources(
 def _list_heads(path: Path) -> pd.DataFrame:
     """List heads by person, image, mask and label_map, each "" where there is none."""
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.name.endswith(IMAGE_SUFFIXES))
-        rows = [(p.name.split(".")[0], "", "", str(p)) for p in files]
+        names = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        files = [p for p in names if p.is_file() and find_suffix(p) not in NO_HEADS]
+        rows = [(name_head(p).person, "", "", str(p)) for p in files]
         return pd.DataFrame(rows, columns=["person", "image", "mask", "label_map"])
     if path.suffix not in (".tsv", ".csv"):
         raise InputError(
@@ -108,7 +130,7 @@ def _load_label_map(
     person: str, path: Path, table: Mapping[str, list[int]] | None, cache: Path | None
 ) -> LabelledHead:
     def make() -> Arrays:
-        head = make_labelled_head(load_volume(path), BLOCK, table)
+        head = make_labelled_head(_check_label_map(load_volume(path), path), BLOCK, table)
         size = np.array([head.voxel_size])
         return {
             "tissue": head.tissue,
@@ -117,7 +139,14 @@ def _load_label_map(
             "voxel_size": size,
         }
 
-    key = {"label_map": describe_file(path), "block": BLOCK, "table": table}
+    key = {
+        "label_map": describe_file(path),
+        "block": BLOCK,
+        "table": load_tissues()["labels"] if table is None else table,
+        "closing_mm": CLOSING_MM,
+        "may_close": MAY_CLOSE,
+        "tissue": TISSUE,
+    }
     arrays = cached(cache, key, make)
     return LabelledHead(
         person,
@@ -127,6 +156,16 @@ def _load_label_map(
         float(arrays["voxel_size"][0]),
         BLOCK,
     )
+
+
+def _check_label_map(volume: Volume, path: Path) -> Volume:
+    """Refuse scans, which a folder of label maps may hold as well."""
+    if np.isfinite(volume.data).all() and not is_label_map(volume.data):
+        raise InputError(
+            f"{path}: a scan, not a label map; expected few whole numbers in large pieces. Give "
+            "scans with their masks as a table: see deskull index."
+        )
+    return volume
 
 
 def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path | None) -> RealHead:
@@ -139,6 +178,8 @@ def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path |
         "window": asdict(recipe.window),
         "preparation": asdict(recipe.preparation),
         "still": recipe.augment.moves_nothing,
+        "fine": FINE,
+        "field_mm": FIELD_MM,
     }
     channels = cached(cache, key, make)["channels"]
     still = recipe.augment.moves_nothing
@@ -146,8 +187,8 @@ def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path |
     return RealHead(person, Path(image).name, channels, size)
 
 
-def split_sources(sources: Sources, share: float, seed: int) -> tuple[Sources, Sources]:
-    """Keep persons apart for validation: never one head of a person here, another there.
+def draw_parts(sources: Sources, share: float, seed: int) -> dict[str, str]:
+    """Draw who is kept apart: of the persons with scans, and of those with label maps alone.
 
     Parameters
     ----------
@@ -160,18 +201,27 @@ def split_sources(sources: Sources, share: float, seed: int) -> tuple[Sources, S
 
     Returns
     -------
-    tuple
-        Heads to learn from, and heads kept apart.
+    dict
+        ``"train"`` or ``"validation"`` by person. A person who is the only one of a kind
+        learns, unless nobody would be kept apart.
+
+    Raises
+    ------
+    InputError
+        If the share is not from 0 to below 1, or one person should be on both sides.
     """
-    parts = split_persons(sources.persons, {"train": 1 - share, "validation": share}, seed)
-
-    def take(part: str) -> Sources:
-        return Sources(
-            [head for head in sources.labelled if parts[head.person] == part],
-            [head for head in sources.real if parts[head.person] == part],
-        )
-
-    return take("train"), take("validation")
+    if not 0 <= share < 1:
+        raise InputError(f"validation {share:g}; expected a share below 1, such as 0.2.")
+    shares = {"train": 1 - share, "validation": share}
+    scanned = {head.person for head in sources.real}
+    kinds = [scanned, set(sources.persons) - scanned]
+    enough = [kind for kind in kinds if len(kind) > 1]
+    if not enough:
+        return split_persons(sources.persons, shares, seed)
+    parts = dict.fromkeys(sources.persons, "train")
+    for kind in enough:
+        parts |= split_persons(kind, shares, seed)
+    return parts
 
 
 def make_example(sources: Sources, recipe: Recipe, generator: Generator) -> Example:
@@ -206,7 +256,7 @@ def _paint(head: LabelledHead, recipe: Recipe, generator: Generator) -> Example:
 
 def _finish(example: Example, recipe: Recipe) -> Example:
     image = torch.from_numpy(normalise(example.image.numpy()))
-    outputs = len(recipe.network.outputs)
+    channels = [CHANNELS.index(name) for name in recipe.network.outputs]
     return replace(
-        example, image=image, target=example.target[:outputs], known=example.known[:outputs]
+        example, image=image, target=example.target[channels], known=example.known[channels]
     )

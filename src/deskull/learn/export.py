@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
-from deskull.errors import WeightsError
+from deskull.errors import InputError, WeightsError
 from deskull.image.writing import save_bytes
+from deskull.learn.folders import make_folder
+from deskull.learn.parts import count_parts
 from deskull.learn.recipe import Recipe
 from deskull.learn.runs import load_released
 from deskull.network.unet import UNet
-from deskull.network.weights import CARD, FORMAT, Weights
+from deskull.network.weights import CARD, FORMAT, Weights, load_weights
 
 OPSET = 18
+WORDS = ("licence", "population", "convention", "data")
+OWN = ("format", "stages", "files")  # of the card, which no words may replace
 
 
 def export(
@@ -38,7 +43,8 @@ def export(
     about
         The words of the card: `licence`, `population`, `convention`, `data`.
     base
-        Released weights that give the stages which no run does.
+        Released weights that give the stage `locate` where no run does; the bundled ones if
+        not given and the segment run's window lies about the brain, which has to be found.
 
     Returns
     -------
@@ -49,18 +55,26 @@ def export(
     ------
     WeightsError
         If a run holds no checkpoint.
+    InputError
+        If the words of the card are incomplete.
+    OutputError
+        If something cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_about(about)
+    released = {name: load_released(run) for name, run in runs.items()}
+    around = released["segment"][0].preparation.centre
+    if base is None and "locate" not in runs and around == "brain":
+        base = load_weights("default")
+    make_folder(folder)
     stages: dict[str, Any] = {}
-    for name, run in runs.items():
-        recipe, network, step = load_released(run)
+    for name, (recipe, network, step) in released.items():
         halves = {
             k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()
         }
         save_bytes(save(halves), folder / f"{name}.safetensors")
         network.load_state_dict(halves)
         save_bytes(make_onnx(network, recipe), folder / f"{name}.onnx")
-        stages[name] = recipe.to_dict() | {"steps": step}
+        stages[name] = recipe.to_dict() | {"steps": step, "split": count_parts(runs[name])}
     if base is not None and base.locate is not None and "locate" not in runs:
         stages["locate"] = base.card["stages"]["locate"]
         save_bytes(base.locate.onnx, folder / "locate.onnx")
@@ -74,7 +88,29 @@ def export(
     }
     path = folder / CARD
     save_bytes((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode(), path)
+    load_weights(folder)
     return path
+
+
+def check_about(about: object) -> None:
+    """Check the words of a card.
+
+    Raises
+    ------
+    InputError
+        If they are no JSON object, some are missing or empty, or they name what export writes.
+    """
+    if not isinstance(about, Mapping):
+        raise InputError(f"words of the card: {about!r:.60}; expected a JSON object.")
+    missing = [word for word in WORDS if not about.get(word)]
+    if missing:
+        raise InputError(
+            f"words of the card: {', '.join(missing)} missing or empty; expected "
+            f"{', '.join(WORDS)}. Say of whom the heads are and who may use the weights."
+        )
+    taken = [word for word in OWN if word in about]
+    if taken:
+        raise InputError(f"words of the card: {', '.join(taken)}; export itself writes these.")
 
 
 def make_onnx(network: UNet, recipe: Recipe) -> bytes:
@@ -84,9 +120,7 @@ def make_onnx(network: UNet, recipe: Recipe) -> bytes:
     same numbers.
     """
     image = torch.zeros(1, 1, *recipe.window.shape)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():  # of torch about itself
-        warnings.simplefilter("ignore")
+    with _silent_torch():
         program = torch.onnx.export(
             network.eval(),
             (image,),
@@ -109,6 +143,20 @@ def make_onnx(network: UNet, recipe: Recipe) -> bytes:
     del model.graph.metadata_props[:], model.metadata_props[:], model.graph.value_info[:]
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _silent_torch() -> Iterator[None]:
+    """Keep torch from talking about itself while it writes ONNX."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _store_half(

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
+from deskull.errors import InputError
 from deskull.learn.dataset import Sources, make_plain_examples
 from deskull.learn.export import export
 from deskull.learn.losses import hard_dice
+from deskull.learn.processes import join_processes
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.runs import load_released
 from deskull.learn.training import Limits, train
@@ -33,6 +36,7 @@ def make_finetune_recipe(weights: Weights) -> Recipe:
         ema=0.99 if recipe.training.ema else 0.0,
         real_share=0.7,
         validate_every=25,
+        best="dice",
         frozen=FROZEN,
     )
     return replace(recipe, name=f"{recipe.name}, finetuned", training=training)
@@ -68,39 +72,69 @@ def finetune(
     Returns
     -------
     tuple
-        Mean Dice on the persons kept apart, before and after.
+        Mean Dice before and after on the persons kept apart, by whom the weights were chosen:
+        on scans where there are any. It never falls.
+
+    Raises
+    ------
+    InputError
+        If there are pairs of one person only, or nobody is kept apart.
+    KeyboardInterrupt
+        If interrupted; nothing is released then.
     """
     recipe = make_finetune_recipe(weights)
+    judges = validation.judges
+    _check_persons(sources, judges)
     start = UNet(recipe.network)
-    tensors = load_file(weights.segment.tensors)
-    start.load_state_dict(tensors)
-    before = mean_dice(start, validation, recipe)
-    train(
-        sources,
-        recipe,
-        folder,
-        limits=limits or Limits(),
-        validation=validation,
-        start=start,
-        show=show,
-    )
-    after = mean_dice(load_released(folder)[1], validation, recipe)
-    about = {key: weights.card[key] for key in ("licence", "population", "convention", "data")}
-    about["data"] = {
-        "began_with": {"name": weights.name, "sha256": weights.digest},
-        "persons": sources.persons,
-        "persons_kept_apart": validation.persons,
-    }
-    export({"segment": folder}, folder / "weights", about, base=weights)
+    start.load_state_dict({k: v.float() for k, v in load_file(weights.segment.tensors).items()})
+    before = mean_dice(start, judges, recipe)
+    with join_processes("cpu") as group:
+        train(
+            sources,
+            recipe,
+            folder,
+            limits=limits or Limits(),
+            validation=judges,
+            start=start,
+            show=show,
+        )
+        after = mean_dice(load_released(folder)[1], judges, recipe)
+        if group.is_first:
+            about = _tell_about(weights, sources, validation)
+            export({"segment": folder}, folder / "weights", about, base=weights)
     return before, after
+
+
+def _check_persons(sources: Sources, judges: Sources) -> None:
+    """Refuse to choose weights by nobody, or for scans by painted heads."""
+    if not judges.persons:
+        raise InputError("nobody is kept apart to choose the weights by; expected one at least.")
+    if sources.real and not judges.real:
+        raise InputError(
+            "pairs of 1 person; expected those of two at least: one to learn from, and one kept "
+            "apart to choose the weights by."
+        )
+
+
+def _tell_about(weights: Weights, sources: Sources, validation: Sources) -> dict[str, Any]:
+    """Words of the new card; who the persons are stays in the run's folder."""
+    about = {key: weights.card[key] for key in ("licence", "population", "convention")}
+    began = {"name": weights.name, "sha256": weights.digest, "data": weights.card.get("data")}
+    about["data"] = {
+        "began_with": began,
+        "persons": len(sources.persons),
+        "persons_kept_apart": len(validation.persons),
+    }
+    return about
 
 
 @torch.no_grad()
 def mean_dice(network: UNet, sources: Sources, recipe: Recipe) -> float:
     """Mean Dice of the brain over the heads as they are, in the network's window."""
     network.eval()
+    brain = recipe.network.outputs.index("brain")
     found = [
-        hard_dice(network(example.image[None, None]), example.target[None])[0, 0].item()
+        hard_dice(network(example.image[None, None]), example.target[None])[0, brain].item()
         for example in make_plain_examples(sources, recipe)
     ]
     return sum(found) / len(found)

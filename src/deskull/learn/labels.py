@@ -21,6 +21,7 @@ from deskull.errors import InputError
 from deskull.image.geometry import to_canonical_array
 from deskull.image.volume import Volume
 
+MOST_CODES = 2**20  # of labels; FreeSurfer's go up to about 15000
 CLOSING_MM = 6.0  # bridges the sulci and the Sylvian fissure, not the cisterns at the base
 TISSUE = (
     "white_matter",
@@ -54,7 +55,7 @@ def load_label_table(path: str | Path) -> dict[str, list[int]]:
     """
     try:
         table = tomllib.loads(Path(path).read_text("utf-8"))["labels"]
-        found = {name: [int(code) for code in codes] for name, codes in table.items()}
+        found = {name: list(codes) for name, codes in table.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not a table of labels ({error}); expected TOML with [labels] and lines "
@@ -66,6 +67,12 @@ def load_label_table(path: str | Path) -> dict[str, list[int]]:
         raise InputError(
             f"{path}: unknown tissues {unknown}; expected some of {', '.join(sorted(known))}."
         )
+    for name, codes in found.items():
+        if not codes or not all(type(code) is int and 0 <= code < MOST_CODES for code in codes):
+            raise InputError(
+                f"{path}: {name} = {codes}; expected one whole number at least, from 0 to "
+                f"{MOST_CODES - 1}. Leave out a tissue that your maps do not have."
+            )
     return found
 
 
@@ -122,17 +129,25 @@ def make_labelled_head(
     Raises
     ------
     InputError
-        If no brain label of the table is in the map, or its voxels are not cubes.
+        If no brain label of the table is in the map, it holds NaN, or its voxels are not cubes.
     """
     if np.ptp(volume.grid.voxel_size) > 0.02 * min(volume.grid.voxel_size):
         raise InputError(
             f"{volume.name}: voxels of {volume.grid.voxel_size} mm; expected the same along all "
             "axes. Resample the label map to 1 mm, by nearest neighbours."
         )
-    labels = np.maximum(to_canonical_array(volume.data, volume.grid), 0).astype(np.int32)
+    if not np.isfinite(volume.data).all():
+        count = int((~np.isfinite(volume.data)).sum())
+        raise InputError(
+            f"{volume.name}: {count} voxels are NaN or infinite; expected the whole numbers of a "
+            "label map."
+        )
     codes = tissue_codes()
     table = load_tissues()["labels"] if table is None else table
-    lookup = np.zeros(max(labels.max(), *(max(m) for m in table.values())) + 1, np.uint8)
+    beyond = max(max(members) for members in table.values()) + 1
+    data = to_canonical_array(volume.data, volume.grid)
+    labels = np.clip(data, 0, beyond).astype(np.int32)
+    lookup = np.zeros(beyond + 1, np.uint8)
     for name, members in table.items():
         lookup[members] = codes[name]
     tissue = lookup[labels]

@@ -34,7 +34,7 @@ CONTRASTS = {
 FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
 FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")
 
-_NO_HEADS = ("", ".dcm", ".ima", ".zip", ".img", ".img.gz")
+NO_HEADS = ("", ".dcm", ".ima", ".zip", ".img", ".img.gz")
 _FIELDS = ("person", "session", "contrast")
 
 Stems = Mapping[tuple[Path, str], Path]
@@ -86,7 +86,7 @@ def list_files(folder: Path) -> list[Path]:
         files += [
             Path(where, name)
             for name in names
-            if not name.startswith(".") and find_suffix(name) not in _NO_HEADS
+            if not name.startswith(".") and find_suffix(name) not in NO_HEADS
         ]
     return sorted(files)
 

@@ -1,16 +1,26 @@
 """A recipe: frozen settings of window, network and training, stored with the weights."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from deskull.errors import InputError
 from deskull.image.geometry import Shape
 from deskull.learn.augment import AugmentSettings
 from deskull.network.unet import NetworkSpec, make_spec
+
+CHANNELS = ("brain", "tissue")
+"""What examples can teach, in the order in which they hold it."""
+
+PARTS = ("stem", "enter", "down", "up", "head")
+"""Of a network, the first words of its tensors' names."""
+
+MOST_EXAMPLES = 128
+"""In a batch; each has a seed of its own."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ class TrainingSettings:
         Largest norm of the gradient.
     validate_every
         Steps between looks at the persons kept apart; the best weights are kept.
+    best
+        What makes them the best: the lowest loss, or the highest Dice of the brain.
     frozen
         Parts of the network that stay as they are, by the first word of their names: such as
         ``("stem", "enter", "down")``, the way down.
@@ -85,6 +97,7 @@ class TrainingSettings:
     real_share: float = 0.3
     clip: float = 5.0
     validate_every: int = 250
+    best: Literal["loss", "dice"] = "loss"
     frozen: tuple[str, ...] = ()
 
 
@@ -143,8 +156,93 @@ def make_recipe(fields: dict[str, Any], name: str) -> Recipe:
         preparation=PreparationSettings(**fields.get("preparation", {})),
         augment=AugmentSettings(**fields.get("augment", {})),
     )
-    if any(n % recipe.network.multiple for n in recipe.window.shape):
-        raise ValueError(
-            f"window {recipe.window.shape} is not divisible by {recipe.network.multiple}"
-        )
+    check_recipe(recipe)
     return recipe
+
+
+RANGES = {  # lowest and highest value
+    "seed": (0, 2**22),
+    "voxel_size": (0.1, 20),
+    "patch": (1, 16),
+    "dropout": (0, 0.99),
+    "horizon": (1, 2**31),
+    "batch": (1, MOST_EXAMPLES),
+    "learning_rate": (1e-12, 10),
+    "warmup": (1, 2**31),
+    "weight_decay": (0, 1),
+    "ema": (0, 0.999999),
+    "real_share": (0, 1),
+    "clip": (1e-9, 1e30),
+    "validate_every": (1, 2**31),
+    "rotation": (0, 180),
+    "any_pose": (0, 1),
+    "scale": (0, 0.9),
+    "shear": (0, 1),
+    "warp": (0, 100),
+    "shift": (0, 500),
+    "field_cut": (0, 1),
+    "deface": (0, 1),
+    "flip": (0, 1),
+    "corruption": (0, 10),
+}
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse values that no run could use.
+
+    Raises
+    ------
+    InputError
+        With the field, its value and what was expected.
+    """
+    for settings in (
+        recipe,
+        recipe.window,
+        recipe.network,
+        recipe.training,
+        recipe.preparation,
+        recipe.augment,
+    ):
+        for name, hint in get_type_hints(type(settings)).items():
+            _check_value(name, getattr(settings, name), hint)
+    spec, frozen = recipe.network, recipe.training.frozen
+    _check(_are_whole(spec.filters), "filters", spec.filters, "whole numbers above 0")
+    _check(spec.patch == 1 or spec.patch % 2 == 0, "patch", spec.patch, "1 or an even number")
+    outputs = set(spec.outputs)
+    fine = outputs <= set(CHANNELS) and "brain" in outputs and len(outputs) == len(spec.outputs)
+    _check(fine, "outputs", spec.outputs, f"'brain', and others of {CHANNELS}, each once")
+    _check(set(frozen) < set(PARTS), "frozen", frozen, f"some of {PARTS}, not all")
+    shape, multiple = recipe.window.shape, spec.multiple
+    _check(_are_whole(shape), "shape", shape, "whole numbers above 0")
+    if any(n % multiple for n in shape):
+        raise InputError(f"window {shape} is not divisible by {multiple}")
+    n4 = recipe.preparation.n4
+    if n4 is not None:
+        right = set(n4) == {"shrink", "iterations"} and _are_whole(
+            [n4["shrink"], *n4["iterations"]]
+        )
+        _check(right, "n4", n4, "shrink = N and iterations = [N, ...]")
+
+
+def _check_value(name: str, value: Any, hint: Any) -> None:
+    """Check a value by its type, the words that it may be, and its range."""
+    if get_origin(hint) is Literal:
+        _check(value in get_args(hint), name, value, f"one of {get_args(hint)}")
+    if hint is bool:
+        _check(isinstance(value, bool), name, value, "true or false")
+    if hint in (int, float):
+        low, high = RANGES[name]
+        kinds = int if hint is int else (int, float)
+        right = isinstance(value, kinds) and not isinstance(value, bool)
+        right = right and math.isfinite(value) and low <= value <= high
+        kind = "a whole number" if hint is int else "a number"
+        _check(right, name, value, f"{kind} from {low:g} to {high:g}")
+
+
+def _are_whole(values: Any) -> bool:
+    return len(values) > 0 and all(type(n) is int and n > 0 for n in values)
+
+
+def _check(right: bool, name: str, value: object, expected: str) -> None:
+    if not right:
+        raise InputError(f"{name} {value!r}; expected {expected}")

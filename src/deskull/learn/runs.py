@@ -5,7 +5,10 @@ that did best on the persons kept apart), `steps.tsv`, `validation.tsv`, `curves
 `pictures/`.
 """
 
+import copy
 import json
+import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +25,14 @@ from deskull.assess.picture import draw_mosaic, encode_png
 from deskull.errors import InputError, WeightsError
 from deskull.image.geometry import make_ras_grid
 from deskull.image.writing import save_bytes
+from deskull.learn.folders import explain_writing, make_folder
+from deskull.learn.processes import seeded
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.synthesis import Example
 from deskull.network.unet import UNet
 
-LAST, BEST = "last.safetensors", "best.safetensors"
+logger = logging.getLogger(__name__)
+RECIPE, LAST, BEST = "recipe.json", "last.safetensors", "best.safetensors"
 LOG_EVERY = 20
 STEP_COLUMNS = ("step", "loss", "dice", "seconds_per_step")
 VALIDATION_COLUMNS = ("step", "loss", "dice", "iou")
@@ -63,29 +69,20 @@ class Run:
     def __init__(self, folder: Path, recipe: Recipe, writes: bool = True) -> None:
         self.folder, self.recipe, self.writes = folder, recipe, writes
         self.pending: list[tuple[float, float, float]] = []
-        if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._keep_recipe()
-
-    def _keep_recipe(self) -> None:
-        path = self.folder / "recipe.json"
-        wanted = json.loads(json.dumps(self.recipe.to_dict()))
-        if not path.exists():
-            save_bytes((json.dumps(wanted, indent=1) + "\n").encode(), path)
-        elif json.loads(path.read_text("utf-8")) != wanted:
-            raise InputError(
-                f"{self.folder}: begun with another recipe (see {path.name}). Choose another "
-                "--out."
-            )
+        check_begun(folder, recipe)
+        if writes and not (folder / RECIPE).exists():
+            make_folder(folder)
+            text = json.dumps(recipe.to_dict(), indent=1) + "\n"
+            save_bytes(text.encode(), folder / RECIPE)
 
     def begin(self, start: UNet | None, device: str) -> State:
         """Make the state of a new run, or load that of the last checkpoint."""
         settings = self.recipe.training
-        torch.manual_seed(self.recipe.seed)
-        network = start or UNet(self.recipe.network)
+        with seeded(self.recipe.seed, "cpu"):
+            network = copy.deepcopy(start) or UNet(self.recipe.network)
+            mean = UNet(self.recipe.network).to(device)
         network = network.to(device)
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        mean = UNet(self.recipe.network).to(device)
         mean.load_state_dict(network.state_dict())
         for name, parameter in network.named_parameters():
             parameter.requires_grad = name.split(".")[0] not in settings.frozen
@@ -120,21 +117,35 @@ class Run:
             self._append("steps.tsv", STEP_COLUMNS, (step, *means))
             self.pending = []
 
+    @property
+    def has_validated(self) -> bool:
+        """Whether the persons kept apart were looked at before."""
+        return len(self._read_validation()) > 0
+
     def log_validation(self, state: State, loss: float, dice: float, iou: float) -> None:
-        """Note a look at the persons kept apart; keep the weights if the loss is the lowest."""
-        path = self.folder / "validation.tsv"
-        losses = pd.read_csv(path, sep="\t")["loss"] if path.exists() else pd.Series(dtype=float)
-        if not (losses <= loss).any():
+        """Note a look at the persons kept apart; keep the weights if they are the best so far."""
+        row = {"loss": round(loss, 5), "dice": round(dice, 5)}  # as the table has them
+        best = find_best(self._read_validation(), self.recipe)
+        column, sign = _rank_by(self.recipe)
+        if not math.isfinite(row[column]):
+            logger.warning("step %d: validation %s is %s", state.step, column, row[column])
+        elif best is None or sign * row[column] < sign * best[column]:
             _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
         self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
         self._draw_curves()
+
+    def _read_validation(self) -> pd.DataFrame:
+        path = self.folder / "validation.tsv"
+        if not path.exists():
+            return pd.DataFrame(columns=list(VALIDATION_COLUMNS))
+        return pd.read_csv(path, sep="\t")
 
     def _append(self, name: str, columns: tuple[str, ...], row: tuple[float, ...]) -> None:
         if not self.writes:
             return
         path = self.folder / name
         head = "" if path.exists() else "\t".join(columns) + "\n"
-        with path.open("a", encoding="utf-8") as file:
+        with explain_writing(path), path.open("a", encoding="utf-8") as file:
             file.write(head + f"{row[0]}\t" + "\t".join(f"{x:.5f}" for x in row[1:]) + "\n")
 
     def _forget_after(self, step: int) -> None:
@@ -148,36 +159,70 @@ class Run:
 
     def _draw_curves(self) -> None:
         """Draw loss, Dice and IoU over steps."""
-        import matplotlib
+        from matplotlib.figure import Figure
 
-        matplotlib.use("agg")
-        from matplotlib import pyplot
-
-        figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        axes = figure.subplots(1, 2)
         for name, label in (("steps.tsv", "training"), ("validation.tsv", "validation")):
             path = self.folder / name
             if not path.exists():
                 continue
             table = pd.read_csv(path, sep="\t")
-            for column in set(table.columns) & {"loss", "dice", "iou"}:
+            for column in [c for c in ("loss", "dice", "iou") if c in table.columns]:
                 axis = axes[0 if column == "loss" else 1]
                 axis.plot(table["step"], table[column], label=f"{label} {column}")
         for axis, title in zip(axes, ("loss", "overlap"), strict=True):
             axis.set(xlabel="step", title=title)
             axis.legend()
-        pyplot.savefig(self.folder / "curves.partial.png")
-        pyplot.close(figure)
-        os.replace(self.folder / "curves.partial.png", self.folder / "curves.png")
+        with explain_writing(self.folder / "curves.png"):
+            figure.savefig(self.folder / "curves.partial.png")
+            os.replace(self.folder / "curves.partial.png", self.folder / "curves.png")
 
     def draw(self, step: int, example: Example, logits: Tensor, dice: float) -> None:
         """Draw a head kept apart with what the network makes of it."""
-        (self.folder / "pictures").mkdir(exist_ok=True)
+        make_folder(self.folder / "pictures")
         image = example.image.numpy()
         mask = np.asarray(logits.numpy() > 0)
         grid = make_ras_grid((0, 0, 0), self.recipe.window.shape, self.recipe.window.voxel_size)
         title = f"step {step}, the worst of the persons kept apart, Dice {dice:.3f}"
         picture = encode_png(draw_mosaic(image, mask, grid, title))
         save_bytes(picture, self.folder / "pictures" / f"step_{step:06d}.png")
+
+
+def check_begun(folder: Path, recipe: Recipe) -> None:
+    """Check that a folder holds no run, or one of this recipe.
+
+    Raises
+    ------
+    InputError
+        If the folder was begun with another recipe.
+    """
+    path = folder / RECIPE
+    if not path.exists():
+        return
+    try:
+        begun = make_recipe(json.loads(path.read_text("utf-8")), recipe.name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a readable recipe ({error}). Choose another --out."
+        ) from error
+    if begun != make_recipe(json.loads(json.dumps(recipe.to_dict())), recipe.name):
+        raise InputError(
+            f"{folder}: begun with another recipe (see {path.name}). Choose another --out."
+        )
+
+
+def _rank_by(recipe: Recipe) -> tuple[str, int]:
+    """Column of the validation's table that tells the best, and the sign that makes it fall."""
+    return recipe.training.best, 1 if recipe.training.best == "loss" else -1
+
+
+def find_best(table: pd.DataFrame, recipe: Recipe) -> dict[str, float] | None:
+    """Find the row of the best look at the persons kept apart; None where there is none."""
+    column, sign = _rank_by(recipe)
+    rows = [{str(k): float(v) for k, v in row.items()} for row in table.to_dict("records")]
+    finite = [row for row in rows if math.isfinite(row[column])]
+    return min(finite, key=lambda row: sign * row[column]) if finite else None
 
 
 def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
@@ -193,9 +238,9 @@ def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
     WeightsError
         If the folder holds no run.
     """
-    if not (folder / LAST).is_file() or not (folder / "recipe.json").is_file():
+    if not (folder / LAST).is_file() or not (folder / RECIPE).is_file():
         raise WeightsError(f"{folder}: no {LAST}; expected the folder of a training run.")
-    recipe = make_recipe(json.loads((folder / "recipe.json").read_text("utf-8")), folder.name)
+    recipe = make_recipe(json.loads((folder / RECIPE).read_text("utf-8")), folder.name)
     path = folder / BEST if (folder / BEST).is_file() else folder / LAST
     tensors = load_file(path)
     if path.name == LAST:
@@ -213,8 +258,9 @@ def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
     temporary = path.with_suffix(".partial")
     contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    save_file(contiguous, temporary, metadata={"step": str(step)})
-    os.replace(temporary, path)
+    with explain_writing(path):
+        save_file(contiguous, temporary, metadata={"step": str(step)})
+        os.replace(temporary, path)
 
 
 def _read_step(path: Path) -> int:

@@ -1,27 +1,29 @@
 """The one training loop: from heads to weights, interrupted and resumed at will.
 
-A run lives in a folder, see `runs.py`. Step n always sees the same examples, whatever came
-between, so that a resumed run gives the weights of an uninterrupted one. Started by torchrun,
-several processes share each batch and their gradients.
+A run lives in a folder, see `runs.py`. Step n always sees the same examples and drops the same
+features, whatever came between, so that a resumed run gives the weights of an uninterrupted
+one. Started by torchrun, several processes share each batch and their gradients, see
+`processes.py`.
 """
 
 import logging
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, distributed, nn
+from torch import Generator, Tensor, nn
 
 from deskull.errors import InputError, WeightsError
 from deskull.learn.dataset import Sources, make_example, make_plain_examples
 from deskull.learn.losses import dice, dice_and_cross_entropy, hard_dice, hard_iou
-from deskull.learn.recipe import Recipe
+from deskull.learn.processes import Group, Wish, join_processes, notice_interrupts, seeded
+from deskull.learn.recipe import MOST_EXAMPLES, Recipe
 from deskull.learn.runs import Run, State
 from deskull.learn.synthesis import Example
 from deskull.network.unet import UNet
@@ -47,6 +49,11 @@ class Limits:
 
     steps: int | None = None
     minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.steps), ("minutes", self.minutes)):
+            if value is not None and not value >= 0:
+                raise InputError(f"{name} {value}; expected 0 or more.")
 
 
 def train(
@@ -75,7 +82,8 @@ def train(
     validation
         Heads kept apart, looked at now and then; the best weights are kept.
     start
-        Weights to begin a new run with; random ones if not given.
+        Weights to begin a new run with; random ones if not given. They are the first to be
+        looked at, and teach what the examples leave unknown.
     device
         A torch device.
     show
@@ -89,35 +97,135 @@ def train(
     Raises
     ------
     WeightsError
-        If the loss is no number any more; the last good checkpoint stays.
+        If the loss or its gradient is no number any more; the last good checkpoint stays.
     InputError
-        If the folder was begun with another recipe.
+        If the folder was begun with another recipe, the processes cannot share a batch, or
+        the memory does not hold one.
+    KeyboardInterrupt
+        After Ctrl-C or a kind kill; the step was ended and saved, the same call goes on.
     """
-    rank, world = _join_processes(device)
-    run = Run(folder, recipe, writes=rank == 0)
-    state = run.begin(start, device)
-    kept_apart = [] if validation is None else make_plain_examples(validation, recipe)
-    last_step = limits.steps or recipe.training.horizon
-    stop_at = math.inf if limits.minutes is None else time.monotonic() + 60 * limits.minutes
-    batches = _Batches(partial(_make_batch, sources, recipe, rank, world))
-    saved_at = began = time.monotonic()
-    try:
-        while state.step < last_step and not _agree(time.monotonic() > stop_at, world):
-            loss, overlap = _take_step(state, batches.take(state.step), recipe, device, world)
-            seconds, began = time.monotonic() - began, time.monotonic()
-            run.log_step(state.step, loss, overlap, seconds)
-            show(_describe(state.step, last_step, loss, overlap, seconds, stop_at - began))
-            if kept_apart and state.step % recipe.training.validate_every == 0:
-                _validate(state, kept_apart, run, device)
-            if began - saved_at > CHECKPOINT_SECONDS:
-                run.save(state)
-                saved_at = began
-    except KeyboardInterrupt:
-        logger.warning("interrupted at step %d; the same command goes on", state.step)
-    finally:
-        batches.close()
-    run.save(state)
+    with join_processes(device) as group, notice_interrupts() as wish:
+        check_batch(recipe, group.count)
+        loop = _Loop(group, Run(folder, recipe, writes=group.is_first), sources, start)
+        kept_apart = [] if validation is None else make_plain_examples(validation, recipe)
+        with _explain_memory(recipe):
+            interrupted = loop.go(limits, kept_apart, wish, show)
+        group.wait()
+    if interrupted:
+        raise KeyboardInterrupt
     return folder
+
+
+class _Loop:
+    """A run as one process sees it: its state, its batches, and what it is taught by."""
+
+    def __init__(self, group: Group, run: Run, sources: Sources, start: UNet | None) -> None:
+        self.group, self.run, self.recipe = group, run, run.recipe
+        self.state = run.begin(start, group.device)
+        self.teacher = None if start is None else start.to(group.device).eval()
+        self.make = partial(_make_batch, sources, run.recipe, group)
+
+    def go(self, limits: Limits, kept_apart: list[Example], wish: Wish, show: Show) -> bool:
+        """Step until a limit is reached or someone asks to stop; say whether someone did."""
+        state, run, group = self.state, self.run, self.group
+        last_step = self.recipe.training.horizon if limits.steps is None else limits.steps
+        stop_at = math.inf if limits.minutes is None else time.monotonic() + 60 * limits.minutes
+        saved_at = began = time.monotonic()
+        if kept_apart and self.teacher is not None and not run.has_validated:
+            _validate(state, kept_apart, run, group.device)
+        interrupted = late = False
+        batches = _Batches(self.make)
+        try:
+            while state.step < last_step:
+                asked = group.add([wish.stop, time.monotonic() > stop_at])
+                interrupted, late = asked[0] > 0, asked[1] > 0
+                if interrupted or late:
+                    break
+                loss, overlap = self.take_step(batches.take(state.step))
+                seconds, began = time.monotonic() - began, time.monotonic()
+                run.log_step(state.step, loss, overlap, seconds)
+                show(_describe(state.step, last_step, loss, overlap, seconds, stop_at - began))
+                if kept_apart and state.step % self.recipe.training.validate_every == 0:
+                    _validate(state, kept_apart, run, group.device)
+                if began - saved_at > CHECKPOINT_SECONDS:
+                    run.save(state)
+                    saved_at = began
+        finally:
+            batches.close()
+        run.save(state)
+        if interrupted:
+            logger.warning("interrupted at step %d; the same command goes on", state.step)
+        return interrupted
+
+    def take_step(self, batch: Batch) -> tuple[float, float]:
+        """Step once on a batch, and move the running mean; return loss and Dice."""
+        state, settings, device = self.state, self.recipe.training, self.group.device
+        image, target, known = (part.to(device) for part in batch)
+        image = image.contiguous(memory_format=torch.channels_last_3d)
+        brain = self.recipe.network.outputs.index("brain")
+        if self.teacher is not None:
+            target, known = _ask(self.teacher, image, target, known, brain)
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, self.recipe)
+        state.network.train()
+        precision = torch.autocast(
+            device.split(":")[0], torch.bfloat16, enabled=_has_fast_bfloat16(device)
+        )
+        # Dropout's draws, apart from those of the examples, which count up from 0.
+        seed = _make_seed(self.recipe, state.step, 2 * MOST_EXAMPLES - 1 - self.group.rank)
+        with seeded(seed, device), precision:
+            logits = state.network(image)
+        loss = LOSSES[settings.loss](logits.float(), target, known)
+        if not torch.isfinite(loss):
+            raise _diverged(f"the loss became {loss.item()}", state.step)
+        state.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.group.average_gradients(state.network)
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
+        if not torch.isfinite(norm):
+            raise _diverged(f"the gradient's norm became {norm.item()}", state.step)
+        state.optimiser.step()
+        state.step += 1
+        _move_mean(state, min(settings.ema, state.step / (state.step + 10)))
+        overlap = hard_dice(logits.detach(), target)[:, brain].mean().item()
+        total = self.group.add([loss.item(), overlap])
+        return total[0] / self.group.count, total[1] / self.group.count
+
+
+def _diverged(what: str, step: int) -> WeightsError:
+    return WeightsError(
+        f"{what} at step {step}; the last checkpoint is kept. Lower learning_rate in the "
+        "recipe, and look for broken scans."
+    )
+
+
+@torch.no_grad()
+def _ask(
+    teacher: UNet, image: Tensor, target: Tensor, known: Tensor, brain: int
+) -> tuple[Tensor, Tensor]:
+    """Fill in what the examples leave unknown by a network's answer, within the brain."""
+    if bool(known.all()):
+        return target, known
+    answer = torch.minimum(teacher(image).float().sigmoid(), target[:, brain : brain + 1])
+    told = known[:, :, None, None, None] > 0
+    return torch.where(told, target, answer), torch.ones_like(known)
+
+
+@contextmanager
+def _explain_memory(recipe: Recipe) -> Iterator[None]:
+    """Say what to do where torch has not enough memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error).lower()
+        told = "not enough memory" in words or "allocate memory" in words
+        if not told and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise InputError(
+            f"not enough memory for a step of batch {recipe.training.batch} with windows of "
+            f"{recipe.window.shape} voxels. Lower training.batch, window.shape or "
+            "network.filters in the recipe, and begin another --out."
+        ) from error
 
 
 class _Batches:
@@ -139,47 +247,24 @@ class _Batches:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_batch(sources: Sources, recipe: Recipe, rank: int, world: int, step: int) -> Batch:
+def _make_batch(sources: Sources, recipe: Recipe, group: Group, step: int) -> Batch:
     """Make this process's share of a step's examples."""
     examples = []
-    for member in range(rank, recipe.training.batch, world):
-        generator = Generator().manual_seed((recipe.seed << 40) + (step << 8) + member)
+    for member in range(group.rank, recipe.training.batch, group.count):
+        generator = Generator().manual_seed(_make_seed(recipe, step, member))
         examples.append(make_example(sources, recipe, generator))
     return _stack(examples)
+
+
+def _make_seed(recipe: Recipe, step: int, member: int) -> int:
+    """One number for each draw of a run."""
+    return (recipe.seed << 40) + (step << 8) + member
 
 
 def _stack(examples: list[Example]) -> Batch:
     image = torch.stack([e.image for e in examples])[:, None]
     target = torch.stack([e.target for e in examples])
     return image, target, torch.stack([e.known for e in examples])
-
-
-def _take_step(
-    state: State, batch: Batch, recipe: Recipe, device: str, world: int
-) -> tuple[float, float]:
-    """Step once on a batch, and move the running mean; return loss and Dice."""
-    settings = recipe.training
-    image, target, known = (part.to(device) for part in batch)
-    image = image.contiguous(memory_format=torch.channels_last_3d)
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(state.step, recipe)
-    state.network.train()
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=_has_fast_bfloat16(device)):
-        logits = state.network(image)
-    loss = LOSSES[settings.loss](logits.float(), target, known)
-    if not torch.isfinite(loss):
-        raise WeightsError(
-            f"the loss became {loss.item()} at step {state.step}; the last checkpoint is kept. "
-            "Lower learning_rate in the recipe, and look for broken scans."
-        )
-    state.optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    _average_gradients(state.network, world)
-    nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
-    state.optimiser.step()
-    state.step += 1
-    _move_mean(state, min(settings.ema, state.step / (state.step + 10)))
-    return loss.item(), hard_dice(logits[:, :1].detach(), target[:, :1]).mean().item()
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
@@ -208,15 +293,16 @@ def _validate(state: State, examples: list[Example], run: Run, device: str) -> N
     if not run.writes:
         return
     state.mean.eval()
+    brain = run.recipe.network.outputs.index("brain")
     rows = []
     pictures = []
     for example in examples:
         image, target, known = (part.to(device) for part in _stack([example]))
         logits = state.mean(image)
         loss = LOSSES[run.recipe.training.loss](logits, target, known).item()
-        overlaps = hard_dice(logits, target)[0, 0].item(), hard_iou(logits, target)[0, 0].item()
+        overlaps = (measure(logits, target)[0, brain].item() for measure in (hard_dice, hard_iou))
         rows.append((loss, *overlaps))
-        pictures.append(logits[0, 0].cpu())
+        pictures.append(logits[0, brain].cpu())
     loss, overlap, iou = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     logger.info("step %d: validation Dice %.4f, IoU %.4f", state.step, overlap, iou)
     run.log_validation(state, loss, overlap, iou)
@@ -239,34 +325,6 @@ def _has_fast_bfloat16(device: str) -> bool:
     if device != "cpu":
         return True
     return bool(torch.cpu._is_amx_tile_supported())
-
-
-def _join_processes(device: str) -> tuple[int, int]:
-    """Join the processes that torchrun started; this one's number and how many there are."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return 0, 1
-    if not distributed.is_initialized():
-        distributed.init_process_group("gloo" if device == "cpu" else "nccl")
-    return distributed.get_rank(), world
-
-
-def _average_gradients(network: UNet, world: int) -> None:
-    if world == 1:
-        return
-    for parameter in network.parameters():
-        if parameter.grad is not None:
-            distributed.all_reduce(parameter.grad)
-            parameter.grad /= world
-
-
-def _agree(stop: bool, world: int) -> bool:
-    """Whether any of the processes wants to stop."""
-    if world == 1:
-        return stop
-    wish = torch.tensor(float(stop))
-    distributed.all_reduce(wish)
-    return bool(wish > 0)
 
 
 def check_batch(recipe: Recipe, world: int) -> None:

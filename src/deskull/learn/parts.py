@@ -1,0 +1,111 @@
+"""Who learns and who is kept apart in a run: drawn once, kept in `split.json`, never mixed."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deskull.errors import InputError
+from deskull.image.writing import save_bytes
+from deskull.learn.dataset import Sources, draw_parts
+from deskull.learn.folders import make_folder
+
+logger = logging.getLogger(__name__)
+SPLIT = "split.json"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Heads to learn from, and heads kept apart."""
+
+    train: Sources
+    validation: Sources
+
+
+def settle_parts(
+    folder: Path, sources: Sources, share: float, seed: int, writes: bool = True
+) -> Parts:
+    """Draw who is kept apart, or go on as the folder's run began.
+
+    Whoever was in the run before keeps the part; persons who are new learn, for nobody who has
+    been learnt from may judge.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    sources
+        All heads.
+    share
+        Of the persons, to be kept apart, when the run begins.
+    seed
+        Of the draw.
+    writes
+        False for a process beside the one that writes.
+
+    Raises
+    ------
+    InputError
+        If nobody would be left to learn from or, where persons were kept apart, to judge.
+    """
+    known = _read_split(folder / SPLIT)
+    parts = _go_on(folder, known, sources) if known else draw_parts(sources, share, seed)
+    settled = Parts(
+        *(sources.take({p for p in parts if parts[p] == part}) for part in ("train", "validation"))
+    )
+    if not settled.train.persons:
+        raise InputError(
+            f"{folder}: nobody of the run is left to learn from. Choose another --out."
+        )
+    if known.get("validation") and not settled.validation.persons:
+        raise InputError(
+            f"{folder}: nobody of those whom the run keeps apart is in the sources any more. Give "
+            "them again, or choose another --out."
+        )
+    if writes:
+        fields = {"share": share, "seed": seed} | known
+        for part in ("train", "validation"):
+            here = [person for person in parts if parts[person] == part]
+            fields[part] = sorted({*known.get(part, ()), *here})
+        make_folder(folder)
+        save_bytes((json.dumps(fields, indent=1) + "\n").encode(), folder / SPLIT)
+    counts = len(settled.train.persons), len(settled.validation.persons)
+    logger.warning("%d persons to learn from, %d kept apart", *counts)
+    return settled
+
+
+def count_parts(folder: Path) -> dict[str, Any]:
+    """Say how a run's persons were split, without their names; empty where it is not known."""
+    split = _read_split(folder / SPLIT)
+    return {k: len(v) if isinstance(v, list) else v for k, v in split.items()}
+
+
+def _go_on(folder: Path, known: dict[str, Any], sources: Sources) -> dict[str, str]:
+    """Part of each person of a run that goes on."""
+    parts = {person: part for part in ("train", "validation") for person in known[part]}
+    here = set(sources.persons)
+    gone, new = sorted(set(parts) - here), sorted(here - set(parts))
+    if gone:
+        logger.warning(
+            "%s: %d persons of this run are not in the sources: %s; going on without them",
+            folder,
+            len(gone),
+            ", ".join(gone[:10]),
+        )
+    if new:
+        logger.warning("%s: %d persons are new to this run; they learn", folder, len(new))
+    return {person: parts.get(person, "train") for person in sorted(here)}
+
+
+def _read_split(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        split = json.loads(path.read_text("utf-8"))
+        if all(isinstance(split[part], list) for part in ("train", "validation")):
+            return dict(split)
+        problem = "train and validation are no lists"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = str(error)
+    raise InputError(f"{path}: not a readable split ({problem}). Choose another --out.")
