@@ -1,6 +1,8 @@
 """Heads of geometry for tests: cheap, exact, and nobody's scan."""
 
 import itertools
+import resource
+from contextlib import contextmanager
 
 import nibabel as nib
 import numpy as np
@@ -35,6 +37,20 @@ def reorient(image, codes):
     wanted = nib.orientations.axcodes2ornt(codes)
     now = nib.orientations.io_orientation(image.affine)
     return image.as_reoriented(nib.orientations.ornt_transform(now, wanted))
+
+
+@contextmanager
+def full_disk(limit):
+    """No file may grow beyond so many bytes, as on a disk that is full.
+
+    Kept to the fewest lines: what pytest itself writes to a file falls under it too.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import gzip
 import os
-import resource
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from ball import HEAD, ball, list_files, place, run
+from conftest import full_disk
 from deskull.image.writing import save_image
 
 __all__ = ["ball", "place"]
@@ -206,15 +206,6 @@ def test_refuses_closed_folder(place, capsys):
         place.chmod(0o755)
 
 
-@pytest.fixture
-def full_disk():
-    """No file may grow beyond 10 kB, as on a disk that is full; a mask is smaller."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -224,8 +215,9 @@ def full_disk():
         ["scan.nii.gz", "-m", "mask.nii.gz", "-d", "distance.hdr"],
     ],
 )
-def test_a_full_disk_leaves_everything_as_it_was(place, capsys, full_disk, words):
+def test_a_full_disk_leaves_everything_as_it_was(place, capsys, words):
     (place / "mask.nii.gz").write_text("old")
-    check_refusal(
-        capsys, place, words, "not written (File too large). Check space and permissions"
-    )
+    with full_disk(10_000):  # a mask is smaller
+        check_refusal(
+            capsys, place, words, "not written (File too large). Check space and permissions"
+        )

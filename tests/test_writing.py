@@ -2,12 +2,12 @@
 
 import gzip
 import os
-import resource
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from conftest import full_disk
 from deskull.errors import OutputError
 from deskull.image import writing
 from deskull.image.volume import load_volume, make_brain_image, make_map_image, make_mask_image
@@ -141,22 +141,17 @@ def test_permissions_follow_the_umask(tmp_path):
     assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.fixture
-def full_disk():
-    """No file may grow beyond 100 bytes, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("name", ["out.nii", "out.nii.gz", "out.hdr", "out.mgz"])
-def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, name, scan, full_disk):
+def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, name, scan):
     (tmp_path / name).write_text("old")
     before = sorted(tmp_path.iterdir())
     noise = np.random.default_rng(0).normal(size=SHAPE)
-    with pytest.raises(OutputError, match=r"out.*not written \(File too large\)"):
-        save_image(make_map_image(noise, load_volume(scan).source), tmp_path / name)
+    image = make_map_image(noise, load_volume(scan).source)
+    with (
+        pytest.raises(OutputError, match=r"out.*not written \(File too large\)"),
+        full_disk(100),
+    ):
+        save_image(image, tmp_path / name)
     assert (tmp_path / name).read_text() == "old"
     assert sorted(tmp_path.iterdir()) == before
 
