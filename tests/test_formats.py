@@ -309,7 +309,7 @@ BAD_FILES = [
     ("half.nii.gz", lambda path: path.write_bytes(b"\x1f\x8b\x08"), "truncated, its gzip stream"),
     ("sum.nii.gz", damage(-6), "damaged gzip"),
     ("block.nii.gz", damage(60), "damaged gzip"),
-    ("noise.nii.gz", write_half, r"truncated, ends after \d+ of 240000 bytes"),
+    ("noise.nii.gz", write_half, "truncated, not all of its 240000 bytes are there"),
     ("cut.nii.gz", cut(150, "scan.nii.gz"), r"cut.nii.gz: truncated, (ends after|its gzip)"),
     ("cut.nii", cut(500, "scan.nii"), "truncated, ends after 148 of 240 bytes"),
     ("cut2.nii", cut(200, "scan.nii"), "not an image"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learn_heads import make_label_map
+from learn_heads import TOY, make_label_map
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
@@ -36,21 +36,7 @@ def labelled():
 
 @pytest.fixture(scope="module")
 def recipe():
-    return make_recipe(
-        {
-            "window": {"shape": [16, 16, 16], "voxel_size": 12.0},
-            "network": {"outputs": ["brain", "tissue"], "filters": [4, 8], "patch": 2},
-            "training": {
-                "horizon": 100,
-                "warmup": 2,
-                "learning_rate": 5e-3,
-                "ema": 0.9,
-                "validate_every": 2,
-            },
-            "augment": {"shift": 5, "rotation": 5},
-        },
-        name="toy",
-    )
+    return make_recipe(TOY, name="toy")
 
 
 def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):

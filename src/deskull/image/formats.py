@@ -194,13 +194,11 @@ def _read_exactly(stream: BinaryIO, count: int, name: str) -> NDArray[np.uint8]:
     while done < count:
         try:
             got = stream.readinto(view[done : done + _CHUNK])  # type: ignore[attr-defined]
-        except EOFError:
-            got = 0
+            where = f"ends after {done} of {count} bytes"
+        except EOFError:  # gzip does not say how much of the last chunk it had
+            got, where = 0, f"not all of its {count} bytes are there"
         if not got:
-            raise ImageFileError(
-                f"{name}: truncated, ends after {done} of {count} bytes. "
-                "Copy or download it again."
-            )
+            raise ImageFileError(f"{name}: truncated, {where}. Copy or download it again.")
         done += got
     return buffer
 
