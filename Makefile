@@ -9,7 +9,7 @@ test:
 	ruff format --check .
 	mypy
 	lint-imports
-	pytest -n 2 --cov=deskull --cov-report= --cov-fail-under=90
+	pytest --cov=deskull --cov-report= --cov-fail-under=90
 
 slow:
 	pytest -m slow
