@@ -244,7 +244,7 @@ def test_debug_shows_where_an_error_came_from(place):
 
 
 def test_a_fault_of_our_own_is_one_line_that_asks_for_a_report(place, monkeypatch, capsys):
-    monkeypatch.setattr("deskull.commands.save_results", lambda *_: 1 / 0)
+    monkeypatch.setattr("deskull.commands.strip.save_results", lambda *_: 1 / 0)
     assert run("scan.nii.gz") == 1
     err = capsys.readouterr().err
     assert err.startswith("deskull: error: a fault of deskull's own (ZeroDivisionError: ")
@@ -255,7 +255,7 @@ def test_too_little_memory_is_said_so(place, monkeypatch, capsys):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("deskull.commands.save_results", fail)
+    monkeypatch.setattr("deskull.commands.strip.save_results", fail)
     assert run("scan.nii.gz") == 1
     assert capsys.readouterr().err.startswith("deskull: error: not enough memory")
 

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from ball import HEAD, ball, list_files, make_ball_engine, read_json, run
-from deskull import cohort_records, stripper
+from deskull import stripper
 from deskull.cohort import Job, Progress, is_done, make_plan, strip_cohort
-from deskull.cohort_records import LOCK, STALE_SECONDS, explain, lock, make_request
+from deskull.cohort import records as cohort_records
+from deskull.cohort.records import LOCK, STALE_SECONDS, explain, lock, make_request
 from deskull.demo import load_demo
 from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.volume import load_volume

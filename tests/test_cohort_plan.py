@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deskull.arguments import OUTPUTS as WORDS
-from deskull.cohort_plan import ENDINGS, is_scan_name, make_plan, take_shard
+from deskull.arguments.cohort import OUTPUTS as WORDS
+from deskull.cohort.plan import ENDINGS, is_scan_name, make_plan, take_shard
 from deskull.errors import InputError, OutputError
 
 

@@ -58,3 +58,15 @@ def test_spec_comes_back_from_plain_words():
         "upsample": "transposed",
     }
     assert make_spec(fields) == spec
+
+
+def test_a_new_refinement_changes_nothing_and_learns_from_the_first_step():
+    coarse = UNet(NetworkSpec(filters=(4, 8), patch=2))
+    grown = UNet(NetworkSpec(filters=(4, 8), patch=2, refine=3))
+    missing, unexpected = grown.load_state_dict(coarse.state_dict(), strict=False)
+    assert not unexpected
+    assert {name.split(".")[0] for name in missing} == {"refine"}
+    x = torch.rand(1, 1, 16, 8, 8)
+    torch.testing.assert_close(grown(x), coarse(x))
+    grown(x).square().mean().backward()
+    assert grown.refine.change.weight.grad.abs().sum() > 0

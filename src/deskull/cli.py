@@ -5,6 +5,7 @@ a command runs, so that --help answers at once.
 """
 
 import argparse
+import importlib
 import logging
 import os
 import signal
@@ -16,8 +17,6 @@ from typing import Any
 
 from deskull.arguments import COMMANDS, make_parser, settle
 from deskull.errors import DeskullError
-
-LEARNING = ("index", "train", "finetune", "export")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -66,15 +65,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _call(options: argparse.Namespace) -> None:
-    if options.command not in LEARNING:
-        from deskull import commands
-
-        getattr(commands, options.command)(options)
-        return
+    """Import what does the command, and do it."""
     try:
-        from deskull import learn_commands
-
-        getattr(learn_commands, options.command)(options)
+        module = importlib.import_module(f"deskull.commands.{COMMANDS[options.command][1]}")
+        getattr(module, options.command)(options)
     except ModuleNotFoundError as error:
         raise DeskullError(
             f"`deskull {options.command}` needs {error.name}, which is not installed. "

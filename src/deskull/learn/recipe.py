@@ -16,7 +16,7 @@ from deskull.network.unet import NetworkSpec, make_spec
 CHANNELS = ("brain", "tissue")
 """What examples can teach, in the order in which they hold it."""
 
-PARTS = ("stem", "enter", "down", "up", "head")
+PARTS = ("stem", "enter", "down", "up", "head", "refine")
 """Of a network, the first words of its tensors' names."""
 
 MOST_EXAMPLES = 128
@@ -165,6 +165,7 @@ RANGES = {  # lowest and highest value
     "voxel_size": (0.1, 20),
     "patch": (1, 16),
     "dropout": (0, 0.99),
+    "refine": (0, 256),
     "horizon": (1, 2**31),
     "batch": (1, MOST_EXAMPLES),
     "learning_rate": (1e-12, 10),

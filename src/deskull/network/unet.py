@@ -31,6 +31,9 @@ class NetworkSpec:
         Whether a block's input is added to its output (He et al. 2016).
     upsample
         Repeat the nearest value, or learn a transposed convolution.
+    refine
+        Filters of a last look at the image on the full grid, which mends what the coarser
+        features of patches could not see; 0 for none.
     """
 
     outputs: tuple[str, ...] = ("brain", "tissue")
@@ -40,6 +43,7 @@ class NetworkSpec:
     dropout: float = 0.0
     residual: bool = True
     upsample: Literal["nearest", "transposed"] = "nearest"
+    refine: int = 0
 
     @property
     def multiple(self) -> int:
@@ -113,6 +117,23 @@ class Up(nn.Module):
         return cast(Tensor, self.block(self.dropout(joined)))
 
 
+class Refine(nn.Module):
+    """Mend logits by the image itself, on the full grid; a new one changes nothing."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        outputs, width, patch = len(spec.outputs), spec.refine, spec.patch
+        self.spread = nn.ConvTranspose3d(spec.filters[0], width, patch, stride=patch)
+        self.look = nn.Conv3d(1 + outputs + width, width, 3, padding=1)
+        self.activation = nn.LeakyReLU(0.01)
+        self.change = nn.Conv3d(width, outputs, 3, padding=1)
+
+    def forward(self, image: Tensor, features: Tensor, logits: Tensor) -> Tensor:
+        """Image, coarse features and logits to better logits (N, outputs, X, Y, Z)."""
+        joined = torch.cat([image, logits, self.spread(features)], dim=1)
+        return logits + cast(Tensor, self.change(self.activation(self.look(joined))))
+
+
 class UNet(nn.Module):
     """3D U-Net (Cicek et al. 2016) with optional residual blocks.
 
@@ -141,11 +162,14 @@ class UNet(nn.Module):
                 filters[0], len(spec.outputs), 2 * patch, stride=patch, padding=patch // 2
             )
         )
+        self.refine = Refine(spec) if spec.refine else None
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
                 nn.init.kaiming_normal_(module.weight, a=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        if self.refine is not None:
+            nn.init.zeros_(self.refine.change.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (N, 1, X, Y, Z) to logits (N, outputs, X, Y, Z)."""
@@ -155,7 +179,8 @@ class UNet(nn.Module):
         deep = features.pop()
         for up in reversed(self.up):
             deep = up(deep, features.pop())
-        return cast(Tensor, self.head(deep))
+        logits = cast(Tensor, self.head(deep))
+        return logits if self.refine is None else cast(Tensor, self.refine(x, deep, logits))
 
 
 def _make_norm(channels: int, spec: NetworkSpec) -> nn.Module:

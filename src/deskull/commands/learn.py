@@ -1,4 +1,4 @@
-"""One function per command that learns: what was parsed goes in, the library does the work."""
+"""`deskull index`, `train`, `finetune` and `export`: from labelled heads to weights."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deskull.commands import SUFFIXES, progress
+from deskull.commands.terminal import PICTURE, progress
 from deskull.errors import InputError
 from deskull.image.writing import check_output_path
 from deskull.network.engine import count_threads, find_device
@@ -31,7 +31,7 @@ def index(options: Namespace) -> None:
     folder, out = Path(os.path.abspath(options.folder)), Path(options.out)
     check_output_path(out, [folder], tuple(SEPARATORS))
     if options.pictures:
-        check_output_path(options.pictures, [folder], SUFFIXES["picture"])
+        check_output_path(options.pictures, [folder], PICTURE)
     with progress(options.quiet) as show:
         table, findings = make_index(
             folder,

@@ -1,7 +1,7 @@
 """Many scans: each stripped once, with a record, whatever happens to the others.
 
-What is to be done is `cohort_plan.py`, how it is done `cohort_runners.py`, what is left of it
-`cohort_records.py`.
+What is to be done is `plan.py`, how it is done `runners.py`, what is left of it
+`records.py`.
 
 >>> from deskull.cohort import Job, make_plan, strip_cohort
 >>> tasks = make_plan(["study"], "brains")  # doctest: +SKIP
@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort_plan import OUTPUTS, Task, make_plan, take_shard
-from deskull.cohort_records import (
+from deskull.cohort.plan import OUTPUTS, Task, make_plan, take_shard
+from deskull.cohort.records import (
     FAILED,
     TABLE,
     Outcome,
@@ -30,7 +30,7 @@ from deskull.cohort_records import (
     save_table,
     sweep,
 )
-from deskull.cohort_runners import Job, run_task, strip_here, strip_in_workers
+from deskull.cohort.runners import Job, run_task, strip_here, strip_in_workers
 from deskull.errors import InputError
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights

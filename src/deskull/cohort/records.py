@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort_plan import Task
+from deskull.cohort.plan import Task
 from deskull.errors import DeskullError, ImageFileError, OutputError
 from deskull.image.writing import find_files, save_bytes
 from deskull.stripper import Settings

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort_plan import Task
-from deskull.cohort_records import (
+from deskull.cohort.plan import Task
+from deskull.cohort.records import (
     Outcome,
     explain,
     make_fingerprint,
@@ -75,7 +75,7 @@ def run_task(task: Task, stripper: Stripper, job: Job, request: dict[str, Any]) 
     stripper, job
         How.
     request
-        As `cohort_records.make_request` gives it.
+        As `records.make_request` gives it.
 
     Raises
     ------

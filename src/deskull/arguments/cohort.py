@@ -1,0 +1,73 @@
+"""The words of the commands that strip many scans."""
+
+import argparse
+from typing import Any
+
+from deskull.arguments.options import NOT_MEDICAL, add_command, add_engine, add_strip_settings
+
+OUTPUTS = ("brain", "mask", "record", "probability", "distance", "picture")
+
+
+def add_batch(commands: Any) -> None:
+    """Add `deskull batch`."""
+    parser = add_command(
+        commands,
+        "batch",
+        "isolate the brain in many scans",
+        "deskull batch study/ --out-dir brains\n"
+        "Outputs mirror the tree of the inputs: brains/sub-01/T1w_brain.nii.gz, T1w_mask.nii.gz, "
+        "T1w_record.json;\nthe table of all is brains/deskull_batch.tsv. Run the same again to go "
+        "on after an end of any kind:\nwhat is done is skipped, what failed is tried again. Of "
+        "folders and globs, names such as X_mask and\nX_brain are no scans; in a list or a table "
+        "every line counts, and paths begin at its folder.\n\n"
+        "As a job array of SLURM, with the same command once more at the end for the whole "
+        "table:\n  #SBATCH --array=1-50 --cpus-per-task=2\n"
+        "  deskull batch study/ --out-dir brains --shard $SLURM_ARRAY_TASK_ID/50 "
+        "-t $SLURM_CPUS_PER_TASK\n" + NOT_MEDICAL,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="scan, folder, glob, text file with one path a line, or CSV or TSV with the column "
+        "in and perhaps out and mask",
+    )
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="where outputs go")
+    parser.add_argument(
+        "--outputs",
+        type=_to_outputs,
+        default=("brain", "mask"),
+        metavar="A,B,...",
+        help=f"some of {', '.join(OUTPUTS)} (default: brain,mask; a record always)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, which share the cores; one that runs out of memory costs only its scan "
+        "(default: 1, which reads and writes while the network runs)",
+    )
+    parser.add_argument(
+        "--shard", type=_to_shard, metavar="I/N", help="every N-th scan from the I-th on, from 1"
+    )
+    parser.add_argument("--force", action="store_true", help="strip again what is done")
+    add_strip_settings(parser)
+    add_engine(parser)
+
+
+def _to_outputs(words: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(word.strip() for word in words.split(",")))
+    unknown = [name for name in names if name not in OUTPUTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r}: expected some of {', '.join(OUTPUTS)}")
+    return names
+
+
+def _to_shard(word: str) -> tuple[int, int]:
+    parts = word.split("/")
+    if len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts):
+        number, count = int(parts[0]), int(parts[1])
+        if 1 <= number <= count:
+            return number, count
+    raise argparse.ArgumentTypeError(f"{word!r}: expected I/N, such as 3/50, from 1/50 to 50/50")

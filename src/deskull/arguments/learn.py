@@ -1,0 +1,98 @@
+"""The words of the commands that learn."""
+
+import argparse
+from typing import Any
+
+from deskull.arguments.options import add_command
+
+
+def add_index(commands: Any) -> None:
+    """Add `deskull index`."""
+    parser = add_command(
+        commands,
+        "index",
+        "list the heads with masks to learn from",
+        "deskull index NFBS/ -o nfbs.tsv --pictures look.png\n"
+        "Knows NFBS, BIDS with derivatives, FreeSurfer, masks beside images (X_mask.nii.gz), "
+        "label maps,\ntables of paths; other names by pattern:\n"
+        "  --pattern '{person}_{contrast}.nii.gz' --mask-pattern '{person}_{contrast}_seg.nii.gz'",
+    )
+    parser.add_argument("folder", metavar="DIR", help="folder, or a TSV or CSV of paths")
+    parser.add_argument("-o", "--out", required=True, metavar="TSV", help="the table")
+    parser.add_argument(
+        "--pattern", metavar="NAME", help="of images: {person}, {session}, {contrast}, *"
+    )
+    parser.add_argument(
+        "--mask-pattern", metavar="NAME", help="of masks (default: common names beside images)"
+    )
+    parser.add_argument(
+        "--pictures", metavar="PNG", help="draw every pair; pages go on in NAME-2.png"
+    )
+
+
+def add_train(commands: Any) -> None:
+    """Add `deskull train`."""
+    parser = add_command(
+        commands,
+        "train",
+        "train a network from label maps and pairs",
+        "deskull train label_maps/ index.tsv --recipe segment --out runs/mine --minutes 60",
+    )
+    parser.add_argument("--recipe", default="segment", metavar="NAME|TOML")
+    _add_run(parser)
+    parser.add_argument("--device", default="auto", metavar="WHERE")
+
+
+def add_finetune(commands: Any) -> None:
+    """Add `deskull finetune`."""
+    parser = add_command(
+        commands,
+        "finetune",
+        "make released weights better for your scans by a few corrected masks",
+        "deskull finetune index.tsv --out runs/ours",
+    )
+    parser.add_argument("--weights", default="default", metavar="NAME|PATH")
+    _add_run(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="index or table of pairs, folder of label maps",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="of the run; goes on there")
+    parser.add_argument("--steps", type=int, metavar="N", help="from the very first")
+    parser.add_argument("--minutes", type=float, metavar="M", help="of this call")
+    parser.add_argument(
+        "--validation", type=float, default=0.2, metavar="SHARE", help="of the persons, kept apart"
+    )
+    parser.add_argument(
+        "--label-table", metavar="TOML", help="[labels] of your maps, such as cortex = [3, 42]"
+    )
+    parser.add_argument("--cache", metavar="DIR", help="of prepared heads (default: in --out)")
+    parser.add_argument("-t", "--threads", type=int, metavar="N")
+
+
+def add_export(commands: Any) -> None:
+    """Add `deskull export`."""
+    parser = add_command(
+        commands,
+        "export",
+        "make weights from training runs",
+        "deskull export runs/mine --locate runs/locate --about card.json --out my_weights",
+    )
+    parser.add_argument("segment", metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--locate",
+        metavar="RUN",
+        help="run of the network that finds the brain (default: the bundled one, if needed)",
+    )
+    parser.add_argument(
+        "--about",
+        required=True,
+        metavar="JSON",
+        help="the words of the card: licence, population, convention, data",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR")

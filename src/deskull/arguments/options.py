@@ -1,0 +1,74 @@
+"""Options that several commands share, and how their words are read."""
+
+import argparse
+from typing import Any
+
+NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
+
+
+def add_command(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
+    """Add a command with the options that all of them have."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=words,
+        description=words[0].upper() + words[1:] + ".",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(parser=parser)
+    return parser
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add what says where and with what the network runs."""
+    parser.add_argument(
+        "-t", "--threads", type=int, metavar="N", help="cores to use (default: all there are)"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="WHERE",
+        help="auto, cpu, cuda[:N] or mps (default: auto, which falls back to the CPU)",
+    )
+    parser.add_argument(
+        "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
+    )
+
+
+def add_strip_settings(parser: argparse.ArgumentParser) -> None:
+    """Add what a user may choose about the mask."""
+    parser.add_argument(
+        "-b",
+        "--border",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="move the mask's surface by so many mm, plus grows (default: 0)",
+    )
+    parser.add_argument(
+        "--no-csf", action="store_true", help="leave out the CSF around the brain's tissue"
+    )
+    parser.add_argument(
+        "-f",
+        "--fill",
+        type=float,
+        default=0.0,
+        metavar="VALUE",
+        help="intensity outside of the brain (default: 0); as in SynthStrip, not BET's -f",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability from which on a voxel is brain (default: 0.5)",
+    )
+    parser.add_argument(
+        "--n4",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="correct bias first (default: only if the weights ask for it)",
+    )

@@ -1,0 +1,96 @@
+"""The words of the commands that strip one scan, and of their kin."""
+
+import argparse
+from typing import Any
+
+from deskull.arguments.options import NOT_MEDICAL, add_command, add_engine, add_strip_settings
+
+
+def add_strip(commands: Any) -> None:
+    """Add `deskull strip`."""
+    parser = add_command(
+        commands,
+        "strip",
+        "isolate the brain in one scan",
+        "deskull sub-01_T1w.nii.gz brain.nii.gz -m mask.nii.gz\n"
+        "Without any output option, <stem>_brain.nii.gz and <stem>_mask.nii.gz are written "
+        "beside the scan.\n" + NOT_MEDICAL,
+    )
+    parser.add_argument(
+        "positional_image", nargs="?", metavar="IN", help="scan; of DICOM a folder, file or zip"
+    )
+    parser.add_argument("positional_out", nargs="?", metavar="OUT", help="the brain")
+    parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the same as OUT")
+    parser.add_argument("-m", "--mask", metavar="FILE", help="write the mask, 0 and 1")
+    parser.add_argument("-p", "--probability", metavar="FILE", help="write its probability")
+    parser.add_argument(
+        "-d", "--distance", metavar="FILE", help="write mm to the mask's surface, minus inside"
+    )
+    parser.add_argument(
+        "-c", "--corrected", metavar="FILE", help="write the image corrected for bias (N4)"
+    )
+    parser.add_argument("--record", metavar="FILE", help="write what was done as JSON")
+    parser.add_argument("--picture", metavar="PNG", help="write slices with the mask's outline")
+    parser.add_argument("--steps", metavar="DIR", help="write what each step made")
+    add_strip_settings(parser)
+    parser.add_argument(
+        "--frame",
+        type=_to_frame,
+        metavar="N|all",
+        help="frame of a 4D scan, from 0; all gives 4D outputs (picture and steps: the first)",
+    )
+    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
+    add_engine(parser)
+
+
+def add_apply(commands: Any) -> None:
+    """Add `deskull apply`."""
+    parser = add_command(
+        commands,
+        "apply",
+        "put one mask on co-registered images of the same person",
+        "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz\n"
+        "Each output lies beside its image: <stem>_brain.nii.gz.",
+    )
+    parser.add_argument("mask", metavar="MASK", help="0 and 1, or a probability")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="any grid, 3D or 4D")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the brain, of one image")
+    parser.add_argument(
+        "-f",
+        "--fill",
+        type=float,
+        default=0.0,
+        metavar="VALUE",
+        help="intensity outside of the brain (default: 0)",
+    )
+
+
+def add_info(commands: Any) -> None:
+    """Add `deskull info`."""
+    parser = add_command(commands, "info", "say what is installed", "deskull info --json")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def add_weights(commands: Any) -> None:
+    """Add `deskull weights`."""
+    parser = add_command(
+        commands, "weights", "list, show or verify weights", "deskull weights show default"
+    )
+    parser.add_argument("action", choices=("list", "show", "verify"))
+    parser.add_argument("name", nargs="?", default="default", help="bundled set, or a folder")
+
+
+def add_demo(commands: Any) -> None:
+    """Add `deskull demo`."""
+    parser = add_command(
+        commands, "demo", "strip a head that comes with deskull", "deskull demo && ls deskull_demo"
+    )
+    parser.add_argument("folder", nargs="?", default="deskull_demo", metavar="DIR")
+    add_engine(parser)
+
+
+def _to_frame(word: str) -> str:
+    if word != "all" and not (word.isascii() and word.isdigit() and len(word) < 10):
+        raise argparse.ArgumentTypeError(f"{word!r}: expected a number from 0, or all")
+    return word
