@@ -36,6 +36,16 @@ class AugmentSettings:
         Share of heads whose face is taken away.
     flip
         Share of heads mirrored left to right.
+    lesion
+        Share of painted heads with a tumour, an old stroke or a resection.
+    electrodes
+        Share of painted heads with a grid of contacts on the brain.
+    stripped
+        Share of painted heads whose skull is gone already.
+    phantom
+        Share of painted examples that hold no head at all.
+    wrap
+        Share of cut fields whose lost part folds over onto the other side.
     corruption
         How far scanners may go wrong: 1 for a bad day at worst, 0 for nothing at all.
     """
@@ -49,6 +59,11 @@ class AugmentSettings:
     field_cut: float = 0.3
     deface: float = 0.25
     flip: float = 0.5
+    lesion: float = 0.12
+    electrodes: float = 0.02
+    stripped: float = 0.02
+    phantom: float = 0.01
+    wrap: float = 0.15
     corruption: float = 1.0
 
     @property
@@ -168,7 +183,7 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
 def corrupt(
     image: Tensor, voxel_size: float, generator: Generator, strength: float = 1.0
 ) -> Tensor:
-    """Put an image through a scanner: coil, gamma, blur, thick slices, noise, scaling.
+    """Put an image through a scanner: coil, gamma, blur, slices, ringing, ghosts, noise.
 
     Parameters
     ----------
@@ -202,6 +217,10 @@ def corrupt(
         image = blur(image, uniform(0.3, 1.0 + 0.6 * strength, generator) / voxel_size)
     if chance(0.35, generator):
         image = thicken(image, voxel_size, generator)
+    if chance(0.1 * strength, generator):
+        image = ring(image, generator)
+    if chance(0.1 * strength, generator):
+        image = add_ghosts(image, generator)
     if chance(0.8, generator):
         image = add_noise(image, uniform(0, 0.10 * strength, generator), generator)
     return image
@@ -272,19 +291,73 @@ def remove_face(
     return image * ~((y > front) & (z < height + slope * (y - 75)))
 
 
-def draw_field(shape: tuple[int, ...], settings: AugmentSettings, generator: Generator) -> Tensor:
+def ring(image: Tensor, generator: Generator) -> Tensor:
+    """Gibbs ringing: the high frequencies along one axis were never measured.
+
+    Parameters
+    ----------
+    image
+        (X, Y, Z).
+    generator
+        The source of chance: the axis, and the share of frequencies kept, 0.5 to 0.8.
+    """
+    axis = int(torch.randint(3, (), generator=generator))
+    waves = torch.fft.rfft(image, dim=axis)
+    kept = round(waves.shape[axis] * uniform(0.5, 0.8, generator))
+    waves.narrow(axis, kept, waves.shape[axis] - kept).zero_()
+    rung: Tensor = torch.fft.irfft(waves, n=image.shape[axis], dim=axis)
+    return rung.abs()
+
+
+def add_ghosts(image: Tensor, generator: Generator) -> Tensor:
+    """Faint copies along one axis, as a head leaves that moves with its breath.
+
+    Parameters
+    ----------
+    image
+        (X, Y, Z), not negative.
+    generator
+        The source of chance: the axis, how many copies (1 to 4), how bright (to 0.15).
+    """
+    axis = int(torch.randint(3, (), generator=generator))
+    copies = 1 + int(torch.randint(4, (), generator=generator))
+    level = uniform(0.02, 0.15, generator)
+    steps = [round(n * image.shape[axis] / (copies + 1)) for n in range(1, copies + 1)]
+    ghosts = torch.stack([image.roll(step, axis) for step in steps]).mean(0)
+    return image + level * ghosts
+
+
+def cut_field(
+    image: Tensor, settings: AugmentSettings, generator: Generator
+) -> tuple[Tensor, Tensor]:
     """Draw the scan's field of view: the whole window, or cut by one to three planes.
+
+    Parameters
+    ----------
+    image
+        (X, Y, Z).
+    settings
+        How often the field is cut, and how often what is lost wraps around.
+    generator
+        The source of chance.
 
     Returns
     -------
-    Tensor
-        (X, Y, Z) float32, 1 inside.
+    tuple
+        Image within the field, and the field, (X, Y, Z) float32, 1 inside.
     """
-    field = torch.ones(shape)
-    if chance(settings.field_cut, generator):
-        for _ in range(1 + int(uniform(0, 3, generator))):
-            axis = int(torch.randint(3, (), generator=generator))
-            width = int(shape[axis] * uniform(0.05, 0.3, generator))
-            start = 0 if chance(0.5, generator) else shape[axis] - width
-            field.narrow(axis, start, width).zero_()
-    return field
+    field = torch.ones(image.shape)
+    if not chance(settings.field_cut, generator):
+        return image, field
+    image = image.clone()
+    for _ in range(1 + int(uniform(0, 3, generator))):
+        axis = int(torch.randint(3, (), generator=generator))
+        size = image.shape[axis]
+        width = int(size * uniform(0.05, 0.3, generator))
+        first = chance(0.5, generator)
+        start, other = (0, size - width) if first else (size - width, 0)
+        if chance(settings.wrap, generator):
+            image.narrow(axis, other, width).add_(image.narrow(axis, start, width))
+        field.narrow(axis, start, width).zero_()
+        image = image * field
+    return image, field

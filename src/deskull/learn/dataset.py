@@ -1,9 +1,11 @@
 """What there is to learn from: label maps and (image, mask) pairs, loaded and kept in memory."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from torch import Generator
 from deskull.errors import InputError
 from deskull.image.formats import find_suffix
 from deskull.image.volume import Volume, load_volume
-from deskull.learn.augment import AugmentSettings, uniform
+from deskull.learn.augment import AugmentSettings, chance, uniform
 from deskull.learn.cache import Arrays, cached, describe_file
 from deskull.learn.checking import is_label_map
 from deskull.learn.index import load_index
@@ -28,14 +30,16 @@ from deskull.learn.labels import (
 from deskull.learn.layouts import NO_HEADS, name_head
 from deskull.learn.pairs import FIELD_MM, FINE, RealHead, make_channels, pose_real
 from deskull.learn.recipe import CHANNELS, Recipe
-from deskull.learn.split import split_persons
-from deskull.learn.synthesis import Example, synthesise
+from deskull.learn.split import SplitPlan
+from deskull.learn.synthesis import Example, make_phantom, synthesise
 from deskull.prepare.intensity import normalise
 
 logger = logging.getLogger(__name__)
 BLOCK = 2  # voxels of a label map over which its truth is averaged
 STILL = AugmentSettings(**{setting.name: 0.0 for setting in fields(AugmentSettings)})
 Show = Callable[[str], None]
+Head = TypeVar("Head", LabelledHead, RealHead)
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,16 @@ class Sources:
         labelled = {head.person for head in self.labelled}
         return sorted(labelled | {head.person for head in self.real})
 
+    @cached_property
+    def painted_by_person(self) -> list[list[LabelledHead]]:
+        """Label maps of each person: who has more of them is drawn no more often."""
+        return _group(self.labelled)
+
+    @cached_property
+    def scanned_by_person(self) -> list[list[RealHead]]:
+        """Scans of each person."""
+        return _group(self.real)
+
     @property
     def judges(self) -> "Sources":
         """Those that tell how good weights are: scans where there are any, else painted heads."""
@@ -62,6 +76,13 @@ class Sources:
             [head for head in self.labelled if head.person in persons],
             [head for head in self.real if head.person in persons],
         )
+
+
+def _group(heads: Iterable[Head]) -> list[list[Head]]:
+    groups: dict[str, list[Head]] = {}
+    for head in heads:
+        groups.setdefault(head.person, []).append(head)
+    return list(groups.values())
 
 
 def load_sources(
@@ -187,66 +208,73 @@ def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path |
     return RealHead(person, Path(image).name, channels, size)
 
 
-def draw_parts(sources: Sources, share: float, seed: int) -> dict[str, str]:
+def draw_parts(sources: Sources, plan: SplitPlan, seed: int) -> dict[str, str]:
     """Draw who is kept apart: of the persons with scans, and of those with label maps alone.
 
     Parameters
     ----------
     sources
         All heads.
-    share
-        Of the persons, to be kept apart.
+    plan
+        How persons are divided.
     seed
         Of the draw.
 
     Returns
     -------
     dict
-        ``"train"`` or ``"validation"`` by person. A person who is the only one of a kind
-        learns, unless nobody would be kept apart.
+        One of `split.PARTS` by person. Persons of a kind that has too few of them learn,
+        unless nobody would be kept apart.
 
     Raises
     ------
     InputError
-        If the share is not from 0 to below 1, or one person should be on both sides.
+        If there are too few persons.
     """
-    if not 0 <= share < 1:
-        raise InputError(f"validation {share:g}; expected a share below 1, such as 0.2.")
-    shares = {"train": 1 - share, "validation": share}
     scanned = {head.person for head in sources.real}
     kinds = [scanned, set(sources.persons) - scanned]
-    enough = [kind for kind in kinds if len(kind) > 1]
+    enough = [kind for kind in kinds if len(kind) >= plan.fewest]
     if not enough:
-        return split_persons(sources.persons, shares, seed)
+        return plan.draw(sources.persons, seed)
     parts = dict.fromkeys(sources.persons, "train")
     for kind in enough:
-        parts |= split_persons(kind, shares, seed)
+        parts |= plan.draw(kind, seed)
     return parts
 
 
 def make_example(sources: Sources, recipe: Recipe, generator: Generator) -> Example:
-    """Draw a head, pose it, damage it, and normalise it as the network will see it."""
+    """Draw a person, one of the heads, pose it, damage it, and normalise it for the network."""
     real_share = recipe.training.real_share if sources.labelled else 1.0
     if sources.real and uniform(0, 1, generator) < real_share:
-        number = int(torch.randint(len(sources.real), (), generator=generator))
-        example = pose_real(sources.real[number], recipe, recipe.augment, generator)
+        head = _draw(_draw(sources.scanned_by_person, generator), generator)
+        example = pose_real(head, recipe, recipe.augment, generator)
+    elif chance(recipe.augment.phantom, generator):
+        window = recipe.window
+        example = make_phantom(window.shape, window.voxel_size, recipe.augment, generator)
     else:
-        number = int(torch.randint(len(sources.labelled), (), generator=generator))
-        example = _paint(sources.labelled[number], recipe, generator)
+        person = _draw(sources.painted_by_person, generator)
+        example = _paint(_draw(person, generator), recipe, generator)
     return _finish(example, recipe)
 
 
-def make_plain_examples(sources: Sources, recipe: Recipe) -> list[Example]:
-    """Make one example of each head, always the same: scans as they are, painted heads seeded."""
-    examples = [
-        pose_real(head, recipe, STILL, Generator().manual_seed(number))
-        for number, head in enumerate(sources.real)
-    ]
-    examples += [
-        _paint(head, recipe, Generator().manual_seed(number))
-        for number, head in enumerate(sources.labelled)
-    ]
-    return [_finish(example, recipe) for example in examples]
+def _draw(things: Sequence[Drawn], generator: Generator) -> Drawn:
+    return things[int(torch.randint(len(things), (), generator=generator))]
+
+
+def make_plain_examples(sources: Sources, recipe: Recipe) -> Iterator[tuple[str, Example]]:
+    """Make one example of each head, always the same: scans as they are, painted heads seeded.
+
+    Yields
+    ------
+    tuple
+        Name of the head, and the example.
+    """
+    for number, scan in enumerate(sources.real):
+        draw = Generator().manual_seed(number)
+        yield scan.name, _finish(pose_real(scan, recipe, STILL, draw), recipe)
+    for number, head in enumerate(sources.labelled):
+        draw = Generator().manual_seed(number)
+        yield head.person, _finish(_paint(head, recipe, draw), recipe)
 
 
 def _paint(head: LabelledHead, recipe: Recipe, generator: Generator) -> Example:

@@ -14,7 +14,7 @@ from deskull.image.volume import Volume
 from deskull.learn.augment import (
     AugmentSettings,
     corrupt,
-    draw_field,
+    cut_field,
     make_points,
     remove_face,
     sample,
@@ -136,6 +136,6 @@ def pose_real(
     strength = augment.corruption * uniform(0, WORST_SCAN, generator)
     if augment.corruption:
         image = corrupt(image, window.voxel_size, generator, strength)
-    field = draw_field(window.shape, augment, generator)
+    image, field = cut_field(image, augment, generator)
     target = torch.stack([brain.clamp(0, 1) * field, torch.zeros_like(brain)])
-    return Example(image * field, target, torch.tensor([1.0, 0.0]))
+    return Example(image, target, torch.tensor([1.0, 0.0]))

@@ -184,6 +184,11 @@ RANGES = {  # lowest and highest value
     "field_cut": (0, 1),
     "deface": (0, 1),
     "flip": (0, 1),
+    "lesion": (0, 1),
+    "electrodes": (0, 1),
+    "stripped": (0, 1),
+    "phantom": (0, 1),
+    "wrap": (0, 1),
     "corruption": (0, 10),
 }
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from deskull.learn.anatomy import vary_anatomy
 from deskull.learn.augment import (
     AugmentSettings,
     add_noise,
     chance,
     corrupt,
-    draw_field,
+    cut_field,
     make_points,
     remove_face,
     sample,
@@ -68,15 +69,52 @@ def synthesise(
     """
     points = make_points(shape, voxel_size, settings, generator)
     index = points / head.voxel_size + torch.from_numpy(head.centre).float()
-    tissue = _split_tissues(_nearest(torch.from_numpy(head.tissue), index), generator)
+    labels = _nearest(torch.from_numpy(head.tissue), index)
+    tissue = vary_anatomy(labels, points, voxel_size, settings, generator)
     blocks = (index - (head.block - 1) / 2) / head.block
     target = sample(torch.from_numpy(head.fractions), blocks).clamp(0, 1)
     image = remove_face(paint(tissue, generator, contrast), points, settings, generator)
+    if chance(settings.stripped, generator):
+        image = image * (target[0] > 0.5)
     strength = settings.corruption * uniform(0.2, 1.0, generator)
     if settings.corruption:
         image = corrupt(image, voxel_size, generator, strength)
-    field = draw_field(shape, settings, generator)
-    return Example(image * field, target * field, torch.ones(2))
+    image, field = cut_field(image, settings, generator)
+    return Example(image, target * field, torch.ones(2))
+
+
+def make_phantom(
+    shape: tuple[int, int, int],
+    voxel_size: float,
+    settings: AugmentSettings,
+    generator: Generator,
+) -> Example:
+    """Make a thing that is no head, and holds no brain: a ball, a box or a can with inserts.
+
+    Parameters
+    ----------
+    shape, voxel_size
+        Of the window, voxels in mm.
+    settings, generator
+        As for `synthesise`.
+    """
+    points = make_points(shape, voxel_size, settings, generator)
+    half = torch.tensor([uniform(40, 100, generator) for _ in range(3)])
+    scaled = points.abs() / half
+    kind = int(uniform(0, 3, generator))
+    if kind == 0:
+        inside = scaled.norm(dim=-1) < 1
+    elif kind == 1:
+        inside = scaled.amax(dim=-1) < 1
+    else:
+        inside = (scaled[..., :2].norm(dim=-1) < 1) & (scaled[..., 2] < 1)
+    image = inside * uniform(0.3, 1.2, generator)
+    for _ in range(int(uniform(0, 12, generator))):
+        place = (2 * torch.rand(3, generator=generator) - 1) * half * 0.8
+        insert = (points - place).norm(dim=-1) < uniform(4, 25, generator)
+        image = torch.where(insert & inside, uniform(0, 1.2, generator), image)
+    image = corrupt(image, voxel_size, generator, settings.corruption)
+    return Example(image, torch.zeros((2, *shape)), torch.ones(2))
 
 
 def _nearest(values: Tensor, index: Tensor) -> Tensor:
@@ -89,26 +127,6 @@ def _nearest(values: Tensor, index: Tensor) -> Tensor:
     return torch.take(values, flat) * inside
 
 
-def _split_tissues(tissue: Tensor, generator: Generator) -> Tensor:
-    """Make parts that no label knows: fat and flesh under the skin, sinuses, marrow, air."""
-    codes = tissue_codes()
-    fields = smooth_field(tuple(tissue.shape), int(uniform(10, 40, generator)), generator, 3)
-    out = tissue.clone()
-    soft = tissue == codes["soft"]
-    out[soft & (fields[0] > uniform(-0.3, 0.6, generator))] = codes["fat"]
-    out[soft & (fields[0] < uniform(-0.9, -0.3, generator))] = codes["flesh"]
-    out[soft & (fields[1] > uniform(0.8, 1.6, generator))] = codes["fluid"]
-    if chance(0.3, generator):
-        out[soft & (fields[2] > uniform(0.9, 1.6, generator))] = 0
-    bone = tissue == codes["bone"]
-    out[bone & (fields[1] > uniform(0.2, 1.2, generator))] = codes["marrow"]
-    outer = (tissue == codes["csf"]) | (tissue == codes["dura"])
-    out[outer & (fields[2] > uniform(0.6, 1.5, generator))] = codes["sinus"]
-    if chance(0.3, generator):
-        out[out == codes["dura"]] = codes["csf" if chance(0.5, generator) else "bone"]
-    return out
-
-
 def paint(tissue: Tensor, generator: Generator, contrast: str | None = None) -> Tensor:
     """Give every tissue an intensity: around those of a known contrast, or any at all.
 
@@ -119,7 +137,8 @@ def paint(tissue: Tensor, generator: Generator, contrast: str | None = None) -> 
     generator
         The source of chance.
     contrast
-        ``"T1w"``, ``"T2w"``, ``"FLAIR"`` or ``"PD"``; drawn if not given, often none at all.
+        ``"T1w"``, ``"T1c"`` (with contrast agent), ``"T2w"``, ``"FLAIR"`` or ``"PD"``; drawn if
+        not given, often none at all.
 
     Returns
     -------
@@ -151,4 +170,6 @@ def _draw_contrast(generator: Generator) -> str | None:
     kind = uniform(0, 1, generator)
     if kind < 0.35:
         return None
-    return "T1w" if kind < 0.7 else ("T2w", "FLAIR", "PD")[int(uniform(0, 3, generator))]
+    if kind < 0.65:
+        return "T1w"
+    return ("T1c", "T2w", "FLAIR", "PD")[int(uniform(0, 4, generator))]
