@@ -5,42 +5,48 @@
 
 HEADS is a folder of `<id>_<contrast>.nii.gz` with `<id>_<contrast>_reference.nii.gz` (or
 `_majority`, a convenience and no truth). Writes one row per head and method to
-`compare.tsv`, a figure to `compare.png`, and prints a table in Markdown: Dice at defaults,
-Dice at the best single border of each data set (conventions differ in how much CSF they
-take), HD95, seconds of the clock and of the cores, peak memory, failures.
+`compare.tsv`, a figure to `compare.png`, and prints a table in Markdown: Dice at defaults with
+the 95 % interval of its mean, Dice at the best single border of each data set and method
+(conventions differ in how much CSF they take), HD95, seconds of the clock and of the cores,
+peak memory, failures. A data set is what a name begins with (`fs01_T1w`: fs). A mask on another
+grid than its reference is a failure; failures are counted, not averaged.
 """
 
 import argparse
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from deskull import load_volume
+from deskull.assess.evaluation import Mask, check_one_grid, estimate, load_mask
+from deskull.errors import InputError
 from deskull.measure.metrics import dice, surface_distances
 from deskull.prepare.postprocess import make_signed_distance
-from processes import Command, describe_machine, measure, parse_peer
+from processes import DESKULL, Command, describe_machine, measure, parse_peer
 
 BORDERS = np.arange(-3, 3.01, 0.5)  # mm
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("heads", type=Path)
     parser.add_argument("--peer", action="append", default=[], type=parse_peer)
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument("--only", default="", help="heads whose name matches this expression")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    ours = Command("deskull", f"{sys.executable} -m deskull {{in}} {{out}} -m {{mask}}")
+    pairs = find_pairs(options.heads, options.only)
+    if not pairs:
+        raise SystemExit(f"{options.heads}: no head with a reference")
     rows = []
-    for scan, reference in find_pairs(options.heads, options.only):
-        for command in (ours, *options.peer):
-            rows.append(compare(command, scan, reference))
+    for scan, reference in pairs:
+        for command in (DESKULL, *options.peer):
+            rows.append(run_method(command, scan, reference))
             pd.DataFrame(rows).to_csv(options.out / "compare.tsv", sep="\t", index=False)
             print(f"{rows[-1]['head']} {command.name} {rows[-1]['dice']:.4f}", file=sys.stderr)
     table = pd.DataFrame(rows)
@@ -62,7 +68,7 @@ def find_pairs(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
     return found
 
 
-def compare(command: Command, scan: Path, reference: Path) -> dict[str, object]:
+def run_method(command: Command, scan: Path, reference: Path) -> dict[str, object]:
     """Run one method on one head and measure its mask."""
     stem = scan.name.removesuffix(".nii.gz")
     person, _, contrast = stem.rpartition("_")
@@ -73,48 +79,51 @@ def compare(command: Command, scan: Path, reference: Path) -> dict[str, object]:
         "reference": "majority" if "majority" in reference.name else "reference",
         "method": command.name,
         "dice": np.nan,
+        "hd95": np.nan,
         "failed": True,
     }
     with tempfile.TemporaryDirectory() as folder:
         out, mask = Path(folder) / "out.nii.gz", Path(folder) / "mask.nii.gz"
         run = measure(command.fill(scan, out, mask), Path(folder) / "log.txt")
         row |= {"wall": run.wall, "cpu": run.cpu, "peak_mb": run.peak_mb}
-        if run.code == 0 and mask.exists():
-            row |= judge(load_volume(mask).data > 0.5, reference) | {"failed": False}
+        row["error"] = "" if run.code == 0 else f"exit code {run.code}"
+        if run.code == 0:
+            try:
+                row |= judge(load_mask(mask), load_mask(reference)) | {"failed": False}
+            except InputError as error:
+                row["error"] = str(error)
     return row
 
 
-def judge(mask: np.ndarray, reference: Path) -> dict[str, float]:
+def judge(mask: Mask, reference: Mask) -> dict[str, float]:
     """Agreement of a mask with its reference, as it is and with its surface moved."""
-    wanted = load_volume(reference)
-    truth = wanted.data > 0.5
-    distance = make_signed_distance(mask, wanted.grid.voxel_size)
+    check_one_grid(mask, reference)
+    size, truth = reference.grid.voxel_size, reference.inside
+    distance = make_signed_distance(mask.inside, size)
     moved = {f"border {mm:+.1f}": dice(distance < mm, truth) for mm in BORDERS}
-    surface = surface_distances(mask, truth, wanted.grid.voxel_size)
-    return {"dice": dice(mask, truth), "hd95": surface.hd95, "mean_mm": surface.mean} | moved
+    surface = surface_distances(mask.inside, truth, size)
+    return {
+        "dice": dice(mask.inside, truth),
+        "hd95": surface.hd95,
+        "mean_mm": surface.mean,
+    } | moved
 
 
 def summarise(table: pd.DataFrame) -> str:
-    """Markdown: a line per method for T1w, other contrasts, and heads without a reference."""
-    borders = [column for column in table if column.startswith("border")]
-    best = table.groupby(["method", "data_set"])[borders].transform("mean").idxmax(axis=1)
-    table = table.assign(best=[table.at[i, b] for i, b in best.items()])
-    t1w, truth = table["contrast"] == "T1w", table["reference"] == "reference"
-    groups = {
-        "T1w with a reference": t1w & truth,
-        "T2w and FLAIR with a reference": ~t1w & truth,
-        "against the majority of four tools": ~truth,
-    }
+    """Markdown: a line per method for each contrast, apart where the truth is none."""
+    table = table.assign(best=take_best_border(table))
     lines = [
-        "| heads | method | Dice mean | worst | at best border | worst | HD95 mm | wall s | CPU s "
-        "| peak MB | failed |",
+        "| heads | method | Dice mean (95 %) | worst | at best border | worst | HD95 mm | wall s "
+        "| CPU s | peak MB | failed |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, chosen in groups.items():
-        for method, rows in table[chosen].groupby("method", sort=False):
+    table = table.sort_values("reference", ascending=False, kind="stable")
+    for (kind, contrast), heads in table.groupby(["reference", "contrast"], sort=False):
+        for method, rows in heads.groupby("method", sort=False):
+            mean = estimate(rows.dice.tolist(), most_is_best=True)
             lines.append(
-                f"| {name} ({len(rows)}) | {method}"
-                f" | {rows.dice.mean():.4f} | {rows.dice.min():.4f}"
+                f"| {contrast}, {kind} ({len(rows)}) | {method}"
+                f" | {mean.mean:.4f} ({mean.low:.4f}-{mean.high:.4f}) | {mean.worst:.4f}"
                 f" | {rows.best.mean():.4f} | {rows.best.min():.4f} | {rows.hd95.mean():.2f}"
                 f" | {rows.wall.median():.2f} | {rows.cpu.median():.2f} | {rows.peak_mb.max():.0f}"
                 f" | {int(rows.failed.sum())} |"
@@ -122,17 +131,31 @@ def summarise(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def take_best_border(table: pd.DataFrame) -> pd.Series:
+    """Dice of each row at the border that is best on average for its method and data set."""
+    borders = [column for column in table if column.startswith("border")]
+    best = pd.Series(np.nan, table.index)
+    for _, rows in table.groupby(["method", "data_set"]):
+        if borders and rows[borders].notna().any(axis=None):
+            best[rows.index] = rows[rows[borders].mean().idxmax()]
+    return best
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy against time, a dot per head and method."""
+    """Draw accuracy against time: a dot per head, a large one for mean Dice and median time."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for method, rows in table.groupby("method", sort=False):
-        axis.scatter(rows.wall, rows.dice, s=14, alpha=0.6, label=method)
+    for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
+        axis.scatter(rows.wall, rows.dice, s=14, alpha=0.5, color=f"C{number}")
+        place = rows.wall.median(), rows.dice.mean()
+        axis.scatter(*place, s=110, edgecolor="black", color=f"C{number}", label=method)
     axis.set(xscale="log", xlabel="seconds for one scan, whole process", ylabel="Dice")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
     axis.legend()
     pyplot.savefig(path, dpi=130)
     pyplot.close(figure)

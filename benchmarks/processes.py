@@ -4,6 +4,7 @@ import os
 import platform
 import shlex
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,11 @@ class Command:
         """Words for one scan."""
         paths = {"in": str(scan), "out": str(out), "mask": str(mask)}
         return [word.format(**paths) for word in shlex.split(self.words)]
+
+
+DESKULL = Command(
+    "deskull", f"{shlex.quote(sys.executable)} -m deskull {{in}} {{out}} -m {{mask}}"
+)
 
 
 @dataclass(frozen=True)

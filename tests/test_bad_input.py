@@ -88,6 +88,7 @@ INPUTS = [
 ]
 OPTIONS = [
     ("scan.nii.gz", "it is an input, and an input is never replaced"),
+    ("sub-01_T1w.nii.gz", "exists, and its name is that of a raw scan; expected one scan"),
     ("link.nii.gz", "it is an input"),
     ("hard.nii.gz", "it is an input"),
     ("../HERE/scan.nii.gz", "it is an input"),
@@ -167,6 +168,7 @@ def crowd(place):
     """More files to trip over."""
     (place / "link.nii.gz").symlink_to("scan.nii.gz")
     (place / "hard.nii.gz").hardlink_to(place / "scan.nii.gz")
+    (place / "sub-01_T1w.nii.gz").write_bytes((place / "scan.nii.gz").read_bytes())
     (place / "folder").mkdir()
     nib.Nifti1Pair(DATA, HEAD.affine).to_filename(place / "pair.hdr")
     save_image(image(np.stack([DATA] * 2, -1)), place / "bold.nii")
@@ -178,6 +180,14 @@ def crowd(place):
 def test_refuses_options(crowd, capsys, words, message):
     words = words.replace("HERE", crowd.name).split()
     check_refusal(capsys, crowd, words if "-i" in words else ["scan.nii.gz", *words], message)
+
+
+@pytest.mark.parametrize(
+    "words", ["-o sub-01_T1w.nii.gz", "sub-01_desc-brain_T1w.nii.gz", "sub-02_T1w.nii.gz"]
+)
+def test_replaces_what_is_asked_for_by_letter_or_is_no_raw_scan(crowd, words):
+    (crowd / "sub-01_desc-brain_T1w.nii.gz").write_text("old")
+    assert run("scan.nii.gz", *words.split()) == 0
 
 
 @pytest.mark.parametrize(("words", "message"), COMMANDS, ids=name_of)

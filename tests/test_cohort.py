@@ -21,6 +21,7 @@ from deskull import stripper
 from deskull.cohort import Job, Progress, is_done, make_plan, strip_cohort
 from deskull.cohort import records as cohort_records
 from deskull.cohort.records import LOCK, STALE_SECONDS, explain, lock, make_request
+from deskull.cohort.sessions import share_masks
 from deskull.demo import load_demo
 from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.volume import load_volume
@@ -333,7 +334,7 @@ def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, wor
         "study --out-dir out --shard 0/3",
         "study --out-dir out --shard 4/3",
         "study --out-dir out --shard x",
-        "study --out-dir out --frame 0",
+        "study --out-dir out --frame x",
         "study --out-dir out --nope",
     ],
 )
@@ -513,6 +514,41 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be made \("):
         cohort_records.make_folder(tmp_path / "file/folder")
+
+
+# --- 4D scans, one mask for several
+
+
+def test_a_frame_of_4d_scans_is_chosen_or_an_error_says_how(study, capsys):
+    data = np.asarray(HEAD.dataobj)
+    series = nib.Nifti1Image(np.stack([data, 2 * data], axis=-1), HEAD.affine)
+    write_scan(study / "study/series.nii.gz", series)
+    assert batch() == 1
+    assert "expected 3. Choose one with --frame N (0 to 1)." in capsys.readouterr().err
+    assert run("batch", "study/series.nii.gz", "--out-dir", "out", "--frame", "1") == 0
+    brain = nib.load("out/series_brain.nii.gz").get_fdata()
+    assert brain.shape == HEAD.shape
+    inside = brain != 0
+    np.testing.assert_allclose(brain[inside], 2 * data[inside], rtol=1e-6)
+    assert read_json(study / "out/series_record.json")["request"]["settings"]["frame"] == 1
+
+
+def test_one_mask_is_for_scans_that_differ_in_nothing_but_contrast(study):
+    for name in ("p1_T1", "p1_FLAIR", "p2_FLAIR", "p3-T2", "p3-FLAIR", "other"):
+        write_scan(study / f"heads/{name}.nii.gz")
+    tasks = share_masks(make_plan(["heads"], "out", ["mask", "distance"]))
+    found = {task.scan.name: [other.scan.name for other in task.others] for task in tasks}
+    assert found == {
+        "other.nii.gz": [],
+        "p1_T1.nii.gz": ["p1_FLAIR.nii.gz"],
+        "p2_FLAIR.nii.gz": [],
+        "p3-FLAIR.nii.gz": ["p3-T2.nii.gz"],
+    }
+    assert run("batch", "heads", "--out-dir", "out", "--one-mask") == 0
+    assert [row["status"] for row in read_table()] == ["done"] * 6
+    one, other = (load_volume(f"out/p1_{name}_mask.nii.gz").data for name in ("T1", "FLAIR"))
+    np.testing.assert_array_equal(one, other)
+    assert read_json(study / "out/p1_FLAIR_record.json")["mask_of"] == "p1_T1.nii.gz"
 
 
 # --- killed

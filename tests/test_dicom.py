@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,83 @@ def write_two(path):
     write_series(path, series=7, description="t2")
 
 
+def write_edited(edit):
+    """Write a series each slice of which is edited: given its number and bytes, or dropped."""
+
+    def write(path):
+        write_series(path)
+        for number in range(SHAPE[2]):
+            file = path / f"3_{number}.dcm"
+            content = edit(number, file.read_bytes())
+            file.write_bytes(content) if content else file.unlink()
+
+    return write
+
+
+PIXELS = struct.pack("<HH", 0x7FE0, 0x10) + b"OW"
+COLUMNS = [encode(0x28, 0x11, b"US", struct.pack("<H", n)) for n in (8, 4)]
+JUNK = encode(0x11, 0x10, b"LO", "JUNK") + encode(0x11, 0x1001, b"OB", bytes(range(256)) * 8)
+ACQUISITION = struct.pack("<HH", 0x18, 0x50)
+
+
+def test_duplicate_slices_count_once(series):
+    for number in range(SHAPE[2]):
+        (series / f"again_{number}.dcm").write_bytes(make_slice(number))
+    assert np.array_equal(load_volume(series).data, HEAD)
+
+
+def test_private_junk_and_stray_files_do_no_harm(tmp_path):
+    place = tmp_path / "series"
+    write_edited(lambda n, c: c.replace(ACQUISITION, JUNK + ACQUISITION, 1))(place)
+    (place / "DICOMDIR").write_bytes(b"junk" * 100)
+    (place / "notes.dcm").write_text("hello " * 50)
+    (place / "empty.dcm").touch()
+    assert np.array_equal(load_volume(place).data, HEAD)
+
+
+def test_a_missing_slice_is_told_and_the_evened_image_can_be_chosen(series):
+    (series / "3_2.dcm").unlink()
+    with pytest.raises(ImageFileError, match=r"uneven distances.*--series 3_Eq_1"):
+        load_volume(series)
+    assert load_volume(series, series="3_Eq_1").data.shape[:2] == SHAPE[:2]
+
+
+def test_enhanced_multi_frame(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    one = pydicom.dcmread(BytesIO(make_slice(0)))
+    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+    position, turn, spacing = (
+        one.ImagePositionPatient,
+        one.ImageOrientationPatient,
+        one.PixelSpacing,
+    )
+    del one.ImagePositionPatient, one.ImageOrientationPatient, one.PixelSpacing
+    shared, frames = pydicom.Dataset(), []
+    shared.PixelMeasuresSequence = [pydicom.Dataset()]
+    shared.PixelMeasuresSequence[0].PixelSpacing = spacing
+    shared.PixelMeasuresSequence[0].SliceThickness = 4
+    shared.PlaneOrientationSequence = [pydicom.Dataset()]
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = turn
+    for number in range(SHAPE[2]):
+        frame = pydicom.Dataset()
+        frame.PlanePositionSequence = [pydicom.Dataset()]
+        place = [*position[:2], number * 4 - 12]
+        frame.PlanePositionSequence[0].ImagePositionPatient = place
+        frame.FrameContentSequence = [pydicom.Dataset()]
+        frame.FrameContentSequence[0].DimensionIndexValues = [1, number + 1]
+        frame.FrameContentSequence[0].InStackPositionNumber = number + 1
+        frames.append(frame)
+    one.NumberOfFrames = SHAPE[2]
+    one.SharedFunctionalGroupsSequence, one.PerFrameFunctionalGroupsSequence = [shared], frames
+    one.PixelData = HEAD[:, ::-1].tobytes(order="F")
+    (tmp_path / "series").mkdir()
+    one.save_as(tmp_path / "series" / "all.dcm")
+    volume = load_volume(tmp_path / "series")
+    assert np.array_equal(volume.data, HEAD)
+    assert volume.grid.affine == pytest.approx(AFFINE)
+
+
 LISTED = r"3 t1 \(8 x 10 x 6\); 7 t2 \(8 x 10 x 6\)"
 
 
@@ -180,6 +258,25 @@ LISTED = r"3 t1 \(8 x 10 x 6\); 7 t2 \(8 x 10 x 6\)"
         ("annex", write_links, {}, r"1 links whose content is not here \(1.dcm\)\. Get it with"),
         ("two", write_two, {}, f"2 DICOM series; .*Choose one with --series N.*{LISTED}"),
         ("two", write_two, {"series": 5}, f"two: no DICOM series 5.*{LISTED}"),
+        ("one", write_edited(lambda n, c: c if n == 1 else b""), {}, "one: a single slice"),
+        (
+            "bare",
+            write_edited(lambda n, c: c[: c.index(PIXELS)]),
+            {},
+            r"bare: dcm2niix could not convert it \(No valid DICOM images were found\)",
+        ),
+        (
+            "cut",
+            write_edited(lambda n, c: c if n != 3 else c[:-40]),
+            {},
+            "cut: dcm2niix could not convert it .*not large enough to store image data.*3_3.dcm",
+        ),
+        (
+            "sizes",
+            write_edited(lambda n, c: c if n else c.replace(*COLUMNS)),
+            {},
+            "2 DICOM series; expected one",
+        ),
         ("a.dcm", lambda path: path.write_text("hello " * 99), {}, "no DICOM image in it"),
         ("cut.dcm", lambda path: path.write_bytes(make_slice(0)[:300]), {}, "cut.dcm: "),
         (

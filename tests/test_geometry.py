@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deskull.errors import GeometryError
-from deskull.image.geometry import Grid, make_ras_grid, to_canonical_array
+from deskull.image.geometry import Grid, find_box, make_ras_grid, to_canonical_array
 
 SHAPE = (3, 4, 5)
 ORIENTATIONS = [
@@ -109,3 +109,39 @@ def test_make_ras_grid_is_centred():
     assert grid.centre == pytest.approx([1, -2, 3])
     assert grid.voxel_size == (1.5, 1.5, 1.5)
     assert grid.orientation == "RAS"
+
+
+def make_cube(*extents):
+    mask = np.zeros((9, 9, 9), bool)
+    mask[tuple(slice(*extent) for extent in extents)] = True
+    return mask
+
+
+def test_box_is_tight():
+    box = find_box(make_cube((2, 4), (3, 8), (0, 9)))
+    assert box == (slice(2, 4), slice(3, 8), slice(0, 9))
+
+
+def test_margin_is_clipped_to_the_array():
+    box = find_box(make_cube((2, 4), (3, 8), (0, 9)), margin=2)
+    assert box == (slice(0, 6), slice(1, 9), slice(0, 9))
+
+
+def test_margin_may_differ_by_axis():
+    box = find_box(make_cube((4, 5), (4, 5), (4, 5)), margin=(0, 1, 3))
+    assert box == (slice(4, 5), slice(3, 6), slice(1, 8))
+
+
+def test_box_of_frames_holds_all_of_them():
+    frames = np.stack([make_cube((2, 4), (3, 8), (0, 9)), make_cube((1, 3), (5, 9), (4, 5))], -1)
+    assert find_box(frames) == (slice(1, 4), slice(3, 9), slice(0, 9))
+
+
+def test_an_empty_mask_has_an_empty_box():
+    mask = np.zeros((3, 4, 5), bool)
+    assert mask[find_box(mask, margin=2)].size == 0
+
+
+def test_corners_are_the_outermost_voxels():
+    corners = {tuple(corner) for corner in Grid((2, 3, 4), np.eye(4)).corners}
+    assert corners == set(product((0, 1), (0, 2), (0, 3)))

@@ -15,10 +15,10 @@ from learn_heads import make_label_map
 pd = pytest.importorskip("pandas")
 
 from deskull import cli
-from deskull.assess.picture import OUTLINE, ROWS_OF_SHEET
 from deskull.errors import InputError, OutputError
 from deskull.learn.index import COLUMNS, load_index, make_index, save_index, tell_index
 from deskull.learn.sheets import save_sheets
+from deskull.picture import OUTLINE, ROWS_OF_SHEET
 
 __all__ = ["nfbs"]
 

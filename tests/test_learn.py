@@ -30,6 +30,7 @@ from deskull.learn.labels import load_label_table, load_tissues, make_labelled_h
 from deskull.learn.losses import dice, dice_and_cross_entropy, hard_dice, soft_dice
 from deskull.learn.pairs import make_channels
 from deskull.learn.recipe import load_recipe, make_recipe
+from deskull.learn.split import SplitPlan
 from deskull.learn.synthesis import synthesise
 from deskull.learn.training import Limits, train
 from deskull.network.engine import make_engine
@@ -261,11 +262,16 @@ def test_recipe_values_that_no_run_could_use_are_refused(recipe, part, name, val
         make_recipe(fields, "bad")
 
 
+def look(sources, recipe):
+    """The plain example of the first head."""
+    return next(make_plain_examples(sources, recipe))[1]
+
+
 def test_outputs_are_chosen_by_name(labelled, recipe):
     spec = replace(recipe.network, outputs=("tissue", "brain"))
     sources = Sources([labelled], [])
-    turned = make_plain_examples(sources, replace(recipe, network=spec))[0]
-    straight = make_plain_examples(sources, recipe)[0]
+    turned = look(sources, replace(recipe, network=spec))
+    straight = look(sources, recipe)
     assert torch.equal(turned.target.flip(0), straight.target)
 
 
@@ -320,14 +326,14 @@ def test_a_folder_without_a_run_cannot_be_released(tmp_path):
 def test_no_person_is_on_both_sides_of_a_split(labelled):
     heads = [replace(labelled, person=f"p{number // 2}") for number in range(10)]
     sources = Sources(heads, [])
-    parts = draw_parts(sources, 0.2, seed=1)
+    parts = draw_parts(sources, SplitPlan(0.2), seed=1)
     kept_apart = sources.take({p for p in parts if parts[p] == "validation"})
     assert sorted(parts.values()) == ["train"] * 4 + ["validation"]
     assert (len(kept_apart.persons), len(kept_apart.labelled)) == (1, 2)
 
 
 def test_examples_for_validation_are_always_the_same(labelled, recipe):
-    first, again = (make_plain_examples(Sources([labelled], []), recipe)[0] for _ in range(2))
+    first, again = (look(Sources([labelled], []), recipe) for _ in range(2))
     assert torch.equal(first.image, again.image)
 
 
@@ -343,11 +349,33 @@ def test_prepared_heads_are_kept_and_found_again(recipe, tmp_path):
     np.testing.assert_array_equal(first.labelled[0].tissue, again.labelled[0].tissue)
 
 
-def test_a_damaged_cache_is_made_again(recipe, tmp_path):
+def test_kept_heads_are_mapped_and_what_is_drawn_on_them_is_not_kept(recipe, tmp_path):
+    nib.save(make_label_map(), tmp_path / "b.nii.gz")
+    for _ in range(2):
+        head = load_sources([tmp_path], recipe, tmp_path / "cache").labelled[0]
+        assert isinstance(head.tissue, np.memmap)
+        assert head.tissue.max() > 0
+        head.tissue[:] = 0
+
+
+def test_persons_are_drawn_equally_often_however_many_heads_they_have(labelled, recipe):
+    many = [replace(labelled, person="a") for _ in range(9)]
+    one = replace(labelled, person="b", tissue=np.zeros_like(labelled.tissue))
+    still = replace(recipe, augment=STILL)
+    examples = [make_example(Sources([*many, one], []), still, draw(n)) for n in range(40)]
+    empty = sum(not example.image.any() for example in examples)
+    assert 10 <= empty <= 30
+
+
+@pytest.mark.parametrize("size", [4, 400])
+def test_a_damaged_cache_is_made_again(recipe, tmp_path, size):
     (tmp_path / "maps").mkdir()
     nib.save(make_label_map(), tmp_path / "maps" / "b.nii.gz")
     first = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
-    next((tmp_path / "cache").iterdir()).write_bytes(b"half")
+    kept = next((tmp_path / "cache").iterdir())
+    content = kept.read_bytes()
+    kept.unlink()  # the first head still sees its own
+    kept.write_bytes(content[:size])
     again = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
     np.testing.assert_array_equal(first.labelled[0].tissue, again.labelled[0].tissue)
 

@@ -83,6 +83,53 @@ def test_the_same_command_with_more_steps_goes_on(folder):
     assert once.read_bytes() == twice.read_bytes()
 
 
+def test_persons_of_the_test_neither_learn_nor_choose(folder, caplog):
+    assert train(folder, "tested", "--steps", 5, "--test", 0.25) == 0
+    split = json.loads((folder / "tested" / "split.json").read_text("utf-8"))
+    assert [len(split[part]) for part in ("train", "validation", "test")] == [3, 2, 2]
+    table = pd.read_csv(folder / "tested" / "test.tsv", sep="\t")
+    scans = [f"{person}_T1w.nii.gz" for person in split["test"] if person.startswith("q")]
+    assert table["head"].tolist() == scans  # scans judge where there are any
+    assert table["iou"].between(0, 1).all()
+    assert "1 test heads: Dice" in caplog.text
+
+
+def test_a_fold_of_ones_choice_is_tested_and_logged_for_tensorboard(folder):
+    pytest.importorskip("tensorboard")
+    words = ("--steps", 1, "--folds", 3, "--fold", 1, "--tensorboard")
+    assert train(folder, "fold", *words) == 0
+    assert list((folder / "fold" / "tensorboard").iterdir())
+    split = json.loads((folder / "fold" / "split.json").read_text("utf-8"))
+    assert (split["folds"], split["fold"], len(split["test"])) == (3, 1, 2)
+
+
+def test_released_weights_say_how_far_the_runtimes_agree(folder, tmp_path):
+    words = ("--about", folder / "about.json", "--out", tmp_path / "weights")
+    scan = folder / "pairs" / "q0_T1w.nii.gz"
+    assert run("export", folder / "run", *words, "--check", scan) == 0
+    text = (tmp_path / "weights" / "card.json").read_text("utf-8")
+    parity = json.loads(text)["parity"]
+    assert (parity["heads"], parity["against"]) == (2, "torch")
+    for runtime in ("openvino", "onnxruntime"):
+        assert parity["segment"][runtime]["mean"] < 1e-3
+        assert parity["segment"][runtime]["dice"] > 0.99
+    assert "q0" not in text
+
+
+def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch, capsys):
+    from deskull.learn import parity
+
+    def make_engine(stage, device, threads, runtime):
+        logits = np.full((2, *stage.shape), 3.0 if runtime == "openvino" else -3.0, np.float32)
+        return lambda image: logits
+
+    monkeypatch.setattr(parity, "make_engine", make_engine)
+    words = ("--about", folder / "about.json", "--out", tmp_path / "weights")
+    assert run("export", folder / "run", *words) == 1
+    assert "openvino" in capsys.readouterr().err
+    assert not (tmp_path / "weights" / "card.json").exists()
+
+
 def test_minutes_stop_a_run(folder):
     assert train(folder, "short", "--minutes", 0) == 0
     assert (folder / "short" / "last.safetensors").exists()
@@ -117,7 +164,7 @@ def test_a_finetuned_card_counts_persons_and_names_none(folder):
     text = (folder / "finer" / "weights" / "card.json").read_text("utf-8")
     card = json.loads(text)
     assert (card["data"]["persons"], card["data"]["persons_kept_apart"]) == (3, 1)
-    split = {"share": 0.2, "seed": 0, "train": 3, "validation": 1}
+    split = {"share": 0.2, "seed": 0, "train": 3, "validation": 1, "test": 0}
     assert card["stages"]["segment"]["split"] == split
     assert not any(f"q{number}" in text for number in range(4))
 
@@ -235,6 +282,11 @@ def test_a_run_may_keep_nobody_apart(folder):
         (["finetune", "index.tsv", "--weights", "none", "--out", "r"], "no such weights"),
         (["train", "maps", "--recipe", "toy.toml", "--out", "r", "--device", "cuda:9"], "cuda:9"),
         (["train", "index.tsv", "--recipe", "toy.toml", "--out", "r", "--validation", "2"], "2"),
+        (["train", "maps", "--out", "r", "--test", "0.9"], "validation 0.2 and test 0.9"),
+        (["train", "maps", "--out", "r", "--fold", "1"], "fold 1 of 0"),
+        (["train", "maps", "--out", "r", "--folds", "4", "--test", "0.1"], "one of them"),
+        (["train", "maps", "--out", "r", "--folds", "5"], "folds"),
+        (["export", "run", "--about", "about.json", "--out", "w", "--check", "no.nii"], "no.nii"),
     ],
 )
 def test_wrong_use_is_one_clear_line(folder, monkeypatch, capsys, words, message):

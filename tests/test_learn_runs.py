@@ -24,7 +24,8 @@ from deskull.learn.pairs import RealHead
 from deskull.learn.parts import count_parts, settle_parts
 from deskull.learn.processes import Group
 from deskull.learn.recipe import load_recipe, make_recipe
-from deskull.learn.runs import Run, load_released
+from deskull.learn.runs import Run, begin_board, load_released
+from deskull.learn.split import SplitPlan
 from deskull.learn.training import Limits, check_batch, learning_rate, train
 from deskull.network.unet import UNet
 
@@ -264,32 +265,102 @@ def make_persons(labelled, maps, scans):
 def test_scans_are_always_among_those_kept_apart(labelled):
     sources = make_persons(labelled, [f"m{n}" for n in range(20)], ["r0", "r1", "r2"])
     for seed in range(5):
-        parts = draw_parts(sources, 0.1, seed)
+        parts = draw_parts(sources, SplitPlan(0.1), seed)
         kept_apart = [person for person, part in parts.items() if part == "validation"]
         assert sorted(name[0] for name in kept_apart) == ["m", "m", "r"]
 
 
 def test_who_was_kept_apart_never_learns(labelled, tmp_path, caplog):
     names = [f"p{n}" for n in range(5)]
-    first = settle_parts(tmp_path, make_persons(labelled, names, []), 0.4, 1)
+    first = settle_parts(tmp_path, make_persons(labelled, names, []), SplitPlan(0.4), 1)
     apart = first.validation.persons
     sources = make_persons(labelled, [*apart, *first.train.persons[1:], "new"], [])
-    again = settle_parts(tmp_path, sources, 0.2, 9)
+    again = settle_parts(tmp_path, sources, SplitPlan(), 9)
     assert again.validation.persons == apart
     assert again.train.persons == sorted([*first.train.persons[1:], "new"])
     assert "1 persons of this run are not in the sources" in caplog.text
-    assert count_parts(tmp_path) == {"share": 0.4, "seed": 1, "train": 4, "validation": 2}
+    counts = {"train": 4, "validation": 2, "test": 0}
+    assert count_parts(tmp_path) == {"share": 0.4, "seed": 1, **counts}
     with pytest.raises(InputError, match="nobody of those whom the run keeps apart"):
-        settle_parts(tmp_path, make_persons(labelled, first.train.persons, []), 0.2, 1)
+        settle_parts(tmp_path, make_persons(labelled, first.train.persons, []), SplitPlan(), 1)
     with pytest.raises(InputError, match="nobody of the run is left to learn from"):
-        settle_parts(tmp_path, make_persons(labelled, apart, []), 0.2, 1)
+        settle_parts(tmp_path, make_persons(labelled, apart, []), SplitPlan(), 1)
+
+
+def test_folds_take_turns_at_the_test_and_a_run_keeps_its_own(labelled, tmp_path):
+    names = [f"p{n}" for n in range(9)]
+    tested = []
+    for fold in range(3):
+        plan = SplitPlan(0.2, folds=3, fold=fold)
+        parts = settle_parts(tmp_path / f"{fold}", make_persons(labelled, names, []), plan, 0)
+        sizes = [len(part.persons) for part in (parts.train, parts.validation, parts.test)]
+        assert sizes == [5, 1, 3]
+        tested += parts.test.persons
+    assert sorted(tested) == names
+    assert count_parts(tmp_path / "2")["fold"] == 2
+    again = settle_parts(tmp_path / "2", make_persons(labelled, names, []), plan, 5)
+    assert again.test.persons == parts.test.persons
+    with pytest.raises(InputError, match="begun with fold 2 of 3"):
+        settle_parts(tmp_path / "2", make_persons(labelled, names, []), SplitPlan(), 0)
+
+
+def test_a_split_of_an_older_run_without_a_test_goes_on(labelled, tmp_path):
+    (tmp_path / "split.json").write_text(
+        '{"share": 0.2, "seed": 0, "train": ["a"], "validation": ["b"]}', "utf-8"
+    )
+    parts = settle_parts(tmp_path, make_persons(labelled, ["a", "b"], []), SplitPlan(), 0)
+    assert (parts.train.persons, parts.validation.persons, parts.test.persons) == (
+        ["a"],
+        ["b"],
+        [],
+    )
+
+
+def test_a_log_of_an_older_run_gets_the_new_column(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(20))
+    old = "step\tloss\tdice\tseconds_per_step\n20\t0.50000\t0.50000\t1.00000\n"
+    (tmp_path / "steps.tsv").write_text(old, "utf-8")
+    train(sources, recipe, tmp_path, limits=Limits(40))
+    table = pd.read_csv(tmp_path / "steps.tsv", sep="\t")
+    assert table["step"].tolist() == [20, 40]
+    dice, iou = table["dice"][1], table["iou"][1]
+    assert 0 < iou < dice < 1
+
+
+def test_tensorboard_gets_the_logs_where_its_folder_is(labelled, recipe, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sources = Sources([labelled], [])
+    begin_board(tmp_path)
+    for steps in (20, 40):
+        train(sources, recipe, tmp_path, limits=Limits(steps), validation=sources)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"steps/iou", "validation/dice"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("steps/loss")] == [20, 40]
+
+
+def test_without_tensorboard_the_message_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("deskull.learn.runs.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"deskull\[tensorboard\]"):
+        begin_board(tmp_path)
+
+
+def test_statistics_of_batch_norm_are_averaged_over_processes(monkeypatch):
+    network = torch.nn.BatchNorm3d(2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda x: x.add_(torch.full_like(x, 3)))
+    Group(0, 2, "cpu").average_statistics(network)
+    assert network.running_mean.tolist() == [1.5, 1.5]
+    assert network.running_var.tolist() == [2, 2]
+    assert network.num_batches_tracked == 0
 
 
 def test_a_damaged_split_is_not_overwritten(labelled, tmp_path):
     (tmp_path / "split.json").write_text('{"train": 3}', "utf-8")
     sources = make_persons(labelled, ["a", "b"], [])
     with pytest.raises(InputError, match="not a readable split"):
-        settle_parts(tmp_path, sources, 0.5, 0)
+        settle_parts(tmp_path, sources, SplitPlan(0.5), 0)
 
 
 def test_a_damaged_recipe_is_not_overwritten(recipe, tmp_path):

@@ -2,6 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial.distance import directed_hausdorff
 
 from deskull.errors import InputError
 from deskull.measure.metrics import (
@@ -144,3 +147,47 @@ def test_distances_do_not_depend_on_memory_order():
 def test_an_empty_mask_has_no_surface(first, second):
     distances = surface_distances(first, second, ISOTROPIC)
     assert all(math.isnan(v) for v in (distances.mean, distances.hd95, distances.largest))
+
+
+def make_blob(seed, shape=(24, 30, 18)):
+    noise = np.random.default_rng(seed).normal(size=shape)
+    middle = np.indices(shape) - (np.array(shape)[:, None, None, None] - 1) / 2
+    near = (middle**2).sum(axis=0) < 8**2
+    return near & (ndimage.gaussian_filter(noise, 2) > -0.04)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_overlaps_are_those_of_simpleitk(seed):
+    first, second = make_blob(seed), make_blob(seed + 100)
+    images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in (first, second)]
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(*images)  # source, target
+    assert dice(first, second) == pytest.approx(overlap.GetDiceCoefficient())
+    assert iou(first, second) == pytest.approx(overlap.GetJaccardCoefficient())
+    assert sensitivity(first, second) == pytest.approx(1 - overlap.GetFalseNegativeError())
+    overlap.Execute(*images[::-1])
+    assert precision(first, second) == pytest.approx(1 - overlap.GetFalseNegativeError())
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("voxel_size", [ISOTROPIC, (0.8, 1.0, 3.5)])
+def test_surface_distances_are_those_of_simpleitk_and_scipy(seed, voxel_size):
+    first, second = make_blob(seed), make_blob(seed + 100)
+    surfaces, maps = [], []
+    for mask in (first, second):
+        image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
+        image.SetSpacing(voxel_size[::-1])
+        contour = sitk.LabelContour(image, fullyConnected=False)
+        surfaces.append(sitk.GetArrayFromImage(contour) > 0)
+        distance = sitk.SignedMaurerDistanceMap(
+            contour, squaredDistance=False, useImageSpacing=True
+        )
+        maps.append(np.abs(sitk.GetArrayFromImage(distance)))
+    there, back = maps[1][surfaces[0]], maps[0][surfaces[1]]
+    found = surface_distances(first, second, voxel_size)
+    assert found.mean == pytest.approx(np.concatenate([there, back]).mean(), rel=1e-5)
+    percentiles = [np.percentile(values, 95) for values in (there, back)]
+    assert found.hd95 == pytest.approx(max(percentiles), rel=1e-5, abs=1e-5)
+    points = [np.argwhere(surface) * voxel_size for surface in surfaces]
+    hausdorff = max(directed_hausdorff(a, b)[0] for a, b in (points, points[::-1]))
+    assert found.largest == pytest.approx(hausdorff)

@@ -1,13 +1,19 @@
+import re
+from base64 import b64decode
 from io import BytesIO
 from itertools import permutations, product
+from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial import KDTree
 
-from deskull.assess.picture import (
-    CAPTION,
+from ball import ball, place, read_json, run
+from deskull.errors import GeometryError
+from deskull.image.geometry import Grid, make_ras_grid
+from deskull.picture import (
     OUTLINE,
     OUTLINE_COLOUR,
     ROWS_OF_SHEET,
@@ -15,11 +21,14 @@ from deskull.assess.picture import (
     Shown,
     draw_mosaic,
     draw_sheets,
+    draw_svg,
+    encode_picture,
     encode_png,
 )
-from deskull.errors import GeometryError
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.picture.contour import find_contours
+from deskull.picture.layout import CAPTION, HALF
 
+__all__ = ["ball", "place"]  # fixtures
 SHAPE = (44, 52, 42)
 GRID = make_ras_grid((0.0, 0.0, 0.0), SHAPE, 4.0)
 CODES = [
@@ -201,3 +210,154 @@ def test_each_row_of_a_sheet_bears_a_name_and_shows_scan_and_brain():
 def test_a_sheet_refuses_grids_that_differ():
     with pytest.raises(GeometryError, match="expected one grid"):
         list(draw_sheets([Shown("one", DATA, MASK[1:], GRID)]))
+
+
+# --- contours
+
+
+def area_of(line):
+    """Area within a closed line, by the shoelace."""
+    x, y = line.T
+    return abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+
+
+def test_the_line_of_a_disc_is_one_circle():
+    y, x = np.indices((60, 80)) + 0.5
+    (line,) = find_contours((20 - np.hypot(x - 40, y - 30)).astype(np.float32), 1e-6)
+    assert np.hypot(*(line - (40, 30)).T) == pytest.approx(np.full(len(line), 20), abs=0.05)
+    assert area_of(line) == pytest.approx(np.pi * 400, rel=0.005)
+
+
+def test_a_field_that_is_full_is_lined_at_its_edge():
+    (line,) = find_contours(np.ones((5, 9), np.float32))
+    assert line.min(axis=0) == pytest.approx([0, 0])
+    assert line.max(axis=0) == pytest.approx([9, 5])
+
+
+def test_each_of_several_pieces_and_holes_has_its_line():
+    field = np.zeros((40, 40), np.float32)
+    field[2:20, 2:20], field[8:12, 8:12], field[30:35, 30:35] = 1, 0, 1
+    assert sorted(round(area_of(line)) for line in find_contours(field)) == [16, 24, 324]
+
+
+def test_nothing_inside_has_no_line():
+    assert find_contours(np.zeros((4, 4), np.float32)) == []
+
+
+def test_every_square_of_corners_gives_closed_lines():
+    rng = np.random.default_rng(0)
+    for field in (rng.random((30, 30)) > 0.5, np.indices((6, 6)).sum(axis=0) % 2):
+        for line in find_contours(field.astype(np.float32)):
+            steps = np.abs(np.diff(np.concatenate([line, line[:1]]), axis=0)).max(axis=1)
+            assert steps.max() <= 1
+
+
+# --- SVG
+
+NAME = "{http://www.w3.org/2000/svg}"
+
+
+def read_svg(content):
+    root = ElementTree.fromstring(content.decode())
+    (path,), (image,) = root.iter(f"{NAME}path"), root.iter(f"{NAME}image")
+    with Image.open(BytesIO(b64decode(image.get("href").partition(",")[2]))) as read:
+        pixels = np.asarray(read)
+    return root, path, pixels
+
+
+def find_points(path):
+    """Points of a path of relative lines, in pixels."""
+    found = []
+    for line in re.findall(r"M([^z]*)z", path.get("d")):
+        start, _, steps = line.partition("l")
+        start, steps = (
+            np.array([int(n) for n in re.findall(r"-?\d+", part)]) for part in (start, steps)
+        )
+        found.append(start + np.cumsum(np.vstack([[0, 0], steps.reshape(-1, 2)]), axis=0))
+    scale = float(re.search(r"scale\(([.\d]+)\)", path.get("transform"))[1])
+    return np.concatenate(found) * scale
+
+
+def test_svg_outlines_what_the_png_outlines():
+    root, path, pixels = read_svg(draw_svg(DATA, MASK, GRID, "sub-01"))
+    png = draw_mosaic(DATA, MASK, GRID, "sub-01")
+    assert (int(root.get("width")), int(root.get("height"))) == png.size
+    points, rim = find_points(path), np.argwhere(find_coloured(png))[:, ::-1] + 0.5
+    assert points[:, 0].max() < HALF == pixels.shape[1]
+    assert KDTree(rim).query(points)[0].max() <= 1.5
+
+
+def test_svg_shows_the_same_greys_as_the_png():
+    _, _, pixels = read_svg(draw_svg(DATA, MASK, GRID))
+    png = draw_mosaic(DATA, MASK, GRID)
+    whole = np.asarray(png)[-pixels.shape[0] :, : pixels.shape[1]]
+    unlike = np.abs(whole.astype(int) - pixels)[whole != OUTLINE]
+    assert np.percentile(unlike, 95) <= 255 / 47
+
+
+def test_svg_needs_nothing_outside_and_marks_left_and_right():
+    content = draw_svg(DATA, MASK, GRID, "a <b> & c").decode()
+    root = ElementTree.fromstring(content)
+    words = [text.text for text in root.iter(f"{NAME}text")]
+    assert words[0] == root.find(f"{NAME}title").text == "a <b> & c"
+    assert words.count("L") == words.count("R") == 16
+    links = re.findall(r'(?:href|url|src)[=(]"?([^")]{6})', content)
+    assert links
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert content.count("http") == 1  # the name of the language
+
+
+def test_names_in_svgs_of_two_scans_differ():
+    first, second = (
+        set(re.findall(r'id="([^"]*)"', draw_svg(data, MASK, GRID).decode()))
+        for data in (DATA, DATA[::-1])
+    )
+    assert len(first) == 3
+    assert not first & second
+
+
+def test_the_same_arrays_give_the_same_svg():
+    assert draw_svg(DATA.copy(), MASK.astype(np.uint8), GRID, "a") == draw_svg(
+        DATA, MASK, GRID, "a"
+    )
+
+
+def test_svg_is_below_300_kb_for_a_noisy_head():
+    grid = make_ras_grid((0.0, 0.0, 0.0), (176, 208, 168), 1.0)
+    head, mask = (np.kron(array, np.ones((4, 4, 4), array.dtype)) for array in (DATA, MASK))
+    head += np.random.default_rng(0).normal(0, 6, grid.shape)
+    assert 100_000 < len(draw_svg(head, mask, grid)) < 300_000
+
+
+def test_svg_of_an_empty_mask_has_no_outline():
+    _, path, _ = read_svg(draw_svg(DATA, np.zeros(SHAPE, bool), GRID))
+    assert path.get("d") == ""
+
+
+@pytest.mark.parametrize(("kind", "start"), [(".png", b"\x89PNG"), (".SVG", b"<svg ")])
+def test_kind_of_a_picture_is_told_by_its_suffix(kind, start):
+    assert encode_picture(kind, DATA, MASK, GRID).startswith(start)
+
+
+def test_svg_refuses_grids_that_differ():
+    with pytest.raises(GeometryError, match="expected one grid"):
+        draw_svg(DATA, MASK[1:], GRID)
+
+
+# --- the command
+
+
+def test_the_command_writes_svg_with_volume_and_score(place):
+    assert run("scan.nii.gz", "--picture", "look.svg", "--record", "r.json", "-q") == 0
+    score = read_json(place / "r.json")["score"]
+    assert 0 <= score <= 100
+    root, path, _ = read_svg((place / "look.svg").read_bytes())
+    title = root.find(f"{NAME}title").text
+    assert re.match(rf"\d+ ml, score {score}\b", title)
+    assert find_points(path).size
+
+
+def test_a_picture_of_another_kind_is_refused(place, capsys):
+    assert run("scan.nii.gz", "--picture", "look.jpg", "-q") == 1
+    assert "look.jpg" in (said := capsys.readouterr().err)
+    assert ".png, .svg" in said or ".png or .svg" in said

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deskull.errors import InputError
+from deskull.image.geometry import find_box
 from deskull.prepare.postprocess import (
     clean_mask,
-    find_box,
     make_signed_distance,
     move_border,
 )
@@ -90,29 +90,6 @@ def test_cleaning_twice_changes_nothing(seed, density):
     mask = np.random.default_rng(seed).random((7, 8, 6)) < density
     once = clean_mask(mask)
     assert np.array_equal(clean_mask(once), once)
-
-
-# --- find_box
-
-
-def test_box_is_tight():
-    box = find_box(make_cube((9, 9, 9), (2, 4), (3, 8), (0, 9)))
-    assert box == (slice(2, 4), slice(3, 8), slice(0, 9))
-
-
-def test_margin_is_clipped_to_the_array():
-    box = find_box(make_cube((9, 9, 9), (2, 4), (3, 8), (0, 9)), margin=2)
-    assert box == (slice(0, 6), slice(1, 9), slice(0, 9))
-
-
-def test_margin_may_differ_by_axis():
-    box = find_box(make_cube((9, 9, 9), (4, 5), (4, 5), (4, 5)), margin=(0, 1, 3))
-    assert box == (slice(4, 5), slice(3, 6), slice(1, 8))
-
-
-def test_an_empty_mask_has_no_box():
-    with pytest.raises(InputError, match=r"empty mask of shape \(3, 4, 5\)"):
-        find_box(np.zeros((3, 4, 5)))
 
 
 # --- make_signed_distance

@@ -271,13 +271,31 @@ def scan_4d(tmp_path):
 def test_frame_of_4d(scan_4d):
     volume = load_volume(scan_4d[0], frame=2)
     assert volume.frame == 2
+    assert np.array_equal(volume.data, HEAD[::-1])
+
+
+def test_frame_of_4d_in_memory(scan_4d):
+    volume = make_volume(open_image(scan_4d[0]), frame=2)
+    assert volume.frame == 2
     assert count_frames(volume.source) == 3
     assert np.array_equal(volume.data, HEAD[::-1])
 
 
-def test_brain_of_one_frame_changes_only_dim(scan_4d, tmp_path):
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti1Pair])
+def test_one_frame_of_a_series_too_large_for_memory_is_read(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("deskull.image.stored.MAX_BYTES", 2 * HEAD.size * 2)
+    name = "bold.nii" if kind is nib.Nifti1Image else "bold.hdr"
+    path = write_nifti(tmp_path / name, make_header(kind, shape=FRAMES.shape), FRAMES)
+    with pytest.raises(ImageFileError, match="or choose a frame with --frame N"):
+        load_volume(path)
+    assert np.array_equal(load_volume(path, frame=2).data, HEAD[::-1])
+
+
+@pytest.mark.parametrize("frame", [None, 1])
+def test_brain_of_one_frame_changes_only_dim(scan_4d, tmp_path, frame):
     path, header = scan_4d
-    save_image(make_brain_image(MASK, open_image(path), frame=1), tmp_path / "out.nii.gz")
+    source = open_image(path, frame=1) if frame is None else open_image(path)
+    save_image(make_brain_image(MASK, source, frame=frame), tmp_path / "out.nii.gz")
     assert find_changed_fields(path, tmp_path / "out.nii.gz", header) == {"dim"}
     assert np.array_equal(nib.load(tmp_path / "out.nii.gz").get_fdata(), (HEAD + 1) * MASK)
 

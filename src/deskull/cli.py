@@ -18,6 +18,8 @@ from typing import Any
 from deskull.arguments import COMMANDS, make_parser, settle
 from deskull.errors import DeskullError
 
+NO_MEMORY = ("bad_alloc", "Cannot allocate memory", "can't start new thread")  # of any library
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
@@ -47,8 +49,6 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
     except DeskullError as error:
         return _fail(str(error), options)
-    except MemoryError:
-        return _fail("not enough memory. Close other programs, or use another machine.", options)
     except KeyboardInterrupt:
         print("deskull: interrupted; no half file was left", file=sys.stderr)
         return 130
@@ -56,6 +56,10 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+            return _fail(
+                "not enough memory. Close other programs, or use another machine.", options
+            )
         return _fail(
             f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it with "
             "what --debug prints.",

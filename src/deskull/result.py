@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,12 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.assess.picture import draw_mosaic, encode_png
 from deskull.errors import InputError
 from deskull.image.geometry import Grid
 from deskull.image.volume import Volume, make_brain_image, make_map_image, make_mask_image
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.quality import Flag
+from deskull.picture import encode_picture
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.intensity import make_finite
 from deskull.prepare.postprocess import make_signed_distance
@@ -61,6 +62,11 @@ class Result:
     flags: list[Flag]
     volume_ml: float
     record: Mapping[str, Any]
+
+    @property
+    def score(self) -> int:
+        """How far the mask can be trusted: 0 (surely wrong) to 100."""
+        return int(self.record["score"])
 
     @cached_property
     def brain(self) -> NDArray[np.float32]:
@@ -114,7 +120,7 @@ class Result:
         record
             Path of the JSON record.
         picture
-            Path of the three-plane PNG.
+            Path of the three-plane picture, PNG or SVG by its suffix.
         fill
             Intensity outside of the brain.
         **images
@@ -132,7 +138,11 @@ class Result:
 
 
 def save_results(
-    results: Iterable[Result], paths: Mapping[str, Path], fill: float = 0.0, count: int = 1
+    results: Iterable[Result],
+    paths: Mapping[str, Path],
+    fill: float = 0.0,
+    count: int = 1,
+    batch: Batch | None = None,
 ) -> None:
     """Write the outputs of one scan, or of all frames of a 4D one as 4D images.
 
@@ -150,21 +160,24 @@ def save_results(
         Intensity outside of the brain.
     count
         How many results there are.
+    batch
+        Files that shall appear together with these, in an open ``with``.
     """
     wanted = {_check_output(output) for output in paths.keys() - {"record", "picture"}}
     first, arrays, records = _gather(results, wanted, count)
     volume = first.volume
-    with Batch() as batch:
+    with nullcontext(batch) if batch else Batch() as together:
         for output, path in paths.items():
             if output == "record":
-                save_bytes(_encode_records(records, fill), path, batch)
+                save_bytes(_encode_records(records, fill), path, together)
             elif output == "picture":
-                words = [f"{first.volume_ml:.0f} ml", *(flag.name for flag in first.flags)]
-                mosaic = draw_mosaic(volume.data, first.mask, volume.grid, ", ".join(words))
-                save_bytes(encode_png(mosaic), path, batch)
+                words = [f"{first.volume_ml:.0f} ml", f"score {first.score}"]
+                words += [flag.name for flag in first.flags]
+                scan = volume.data, first.mask, volume.grid, ", ".join(words)
+                save_bytes(encode_picture(path.suffix, *scan), path, together)
             else:
                 array = arrays[IMAGES[output]]
-                save_image(_make_image(output, array, volume, fill), path, batch)
+                save_image(_make_image(output, array, volume, fill), path, together)
 
 
 def _gather(

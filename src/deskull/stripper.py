@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
@@ -21,7 +21,8 @@ from deskull.errors import EmptyMaskError, InputError, WeightsError
 from deskull.image.geometry import Box, Grid
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
-from deskull.measure.quality import find_flags
+from deskull.measure.score import Quality, judge
+from deskull.measure.traits import measure_traits
 from deskull.network.engine import (
     Engine,
     count_threads,
@@ -199,6 +200,14 @@ def strip(
     return stripper(scan, settings)
 
 
+class _View(NamedTuple):
+    """What a network saw of a scan, and its answer: (X, Y, Z) and (C, X, Y, Z)."""
+
+    window: Grid
+    image: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
 @dataclass
 class _Work:
     """One scan on its way through a stripper."""
@@ -211,31 +220,32 @@ class _Work:
 
     def run(self) -> Result:
         """Go all the way."""
-        volume, weights = self.volume, self.stripper.weights
+        volume, grid, weights = self.volume, self.volume.grid, self.stripper.weights
         channel = find_channel(weights, self.settings)
-        data, air = make_finite(volume.data, volume.grid)
+        data, air = make_finite(volume.data, grid)
         corrected = None
         bias = self._choose_n4()
         if bias is not None:
             with self._timed("n4"):
                 corrected = self._correct(data, bias)
-                data, air = corrected, find_air(corrected, volume.grid)
+                data, air = corrected, find_air(corrected, grid)
         with self._timed("locate"):
             centre = self._find_centre(data, air)
-        window, logits = self._segment(data, air, centre)
+        view = self._segment(data, air, centre)
         with self._timed("to_native"):
-            probability, box = _to_probability(
-                logits[channel], window, volume.grid, self.stripper.threads
-            )
+            probability, box = _to_probability(view, channel, grid, self.stripper.threads)
         with self._timed("clean"):
             mask = self._make_mask(probability, box)
-        whole = _whole(probability, box, volume.grid.shape)
-        self.observe("probability", whole, volume.grid)
+        whole = np.zeros(grid.shape, np.float32)
+        whole[box] = probability
+        self.observe("probability", whole, grid)
         with self._timed("flags"):
-            flags = find_flags(volume.data, mask, whole, volume.grid.voxel_size)
-        ml = volume_ml(mask, volume.grid.voxel_volume)
-        record = self._make_record(ml, [asdict(flag) for flag in flags], bias)
-        return Result(volume, mask, whole, corrected, flags, ml, record)
+            traits = measure_traits(view.image, view.logits[0], weights.segment.voxel_size)
+            scan = volume.data, mask, whole, grid.voxel_size
+            quality = judge(*scan, traits, weights.card)
+        ml = volume_ml(mask, grid.voxel_volume)
+        record = self._make_record(ml, quality, bias)
+        return Result(volume, mask, whole, corrected, quality.flags, ml, record)
 
     def _choose_n4(self) -> BiasSettings | None:
         """Choose how bias is corrected: the user's way, else the recipe's, else not."""
@@ -263,28 +273,28 @@ class _Work:
             return np.asarray(np.mean(centres, axis=0))
         found, most = np.asarray(np.mean(centres, axis=0)), 0
         for centre in centres:
-            window, logits = self._ask(stage, stripper._locate, data, air, centre)
-            self.observe("locate", logits[0], window)
-            brain = _find_core(logits[0])
+            view = self._ask(stage, stripper._locate, data, air, centre)
+            self.observe("locate", view.logits[0], view.window)
+            brain = _find_core(view.logits[0])
             if brain.sum() > most:
-                found, most = _middle(brain, window), int(brain.sum())
+                found, most = _middle(brain, view.window), int(brain.sum())
         return found
 
     def _segment(
         self, data: NDArray[np.float32], air: float, centre: NDArray[np.float64]
-    ) -> tuple[Grid, NDArray[np.float32]]:
-        """Logits in the window about the brain, moved once if the brain runs out of it."""
+    ) -> "_View":
+        """Look at the window about the brain, moved once if the brain runs out of it."""
         stage, engine = self.stripper.weights.segment, self.stripper._segment
         with self._timed("segment"):
-            window, logits = self._ask(stage, engine, data, air, centre, name="conformed")
-            brain = _find_core(logits[0])
+            view = self._ask(stage, engine, data, air, centre, name="conformed")
+            brain = _find_core(view.logits[0])
             if brain.any() and stage.centre == "brain":
-                better = _middle(brain, window)
+                better = _middle(brain, view.window)
                 if np.abs(better - centre).max() > 0.08 * stage.voxel_size * min(stage.shape):
-                    window, logits = self._ask(stage, engine, data, air, better, name="conformed")
-        for name, channel in zip(stage.outputs, logits, strict=True):
-            self.observe(f"logits_{name}", channel, window)
-        return window, logits
+                    view = self._ask(stage, engine, data, air, better, name="conformed")
+        for name, channel in zip(stage.outputs, view.logits, strict=True):
+            self.observe(f"logits_{name}", channel, view.window)
+        return view
 
     def _ask(
         self,
@@ -294,7 +304,7 @@ class _Work:
         air: float,
         centre: NDArray[np.float64],
         name: str = "",
-    ) -> tuple[Grid, NDArray[np.float32]]:
+    ) -> "_View":
         """Conform, normalise, and run a network on the window about a point."""
         grid = self.volume.grid
         window = make_window(centre, grid, stage.shape, stage.voxel_size)
@@ -303,7 +313,7 @@ class _Work:
         if name:
             self.observe(name, conformed, window)
             self.observe("normalised", image, window)
-        return window, engine(image)
+        return _View(window, image, engine(image))
 
     def _make_mask(self, probability: NDArray[np.float32], box: Box) -> NDArray[np.bool_]:
         volume, settings = self.volume, self.settings
@@ -323,7 +333,7 @@ class _Work:
         return mask
 
     def _make_record(
-        self, ml: float, flags: list[dict[str, Any]], bias: BiasSettings | None
+        self, ml: float, quality: Quality, bias: BiasSettings | None
     ) -> dict[str, Any]:
         stripper, grid = self.stripper, self.volume.grid
         return {
@@ -340,7 +350,7 @@ class _Work:
                 "frame": self.volume.frame,
             },
             "volume_ml": round(ml, 3),
-            "flags": flags,
+            **asdict(quality),
             "seconds": {name: round(value, 4) for name, value in self.timings.items()},
         }
 
@@ -380,17 +390,9 @@ def _middle(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
 
 
 def _to_probability(
-    logits: NDArray[np.float32], window: Grid, grid: Grid, threads: int
+    view: _View, channel: int, grid: Grid, threads: int
 ) -> tuple[NDArray[np.float32], Box]:
-    native, box = to_native(logits, window, grid, threads=threads)
+    native, box = to_native(view.logits[channel], view.window, grid, threads=threads)
     np.exp(np.negative(native, out=native), out=native)
     native += 1
     return np.reciprocal(native, out=native), box
-
-
-def _whole(
-    part: NDArray[np.float32], box: Box, shape: tuple[int, int, int]
-) -> NDArray[np.float32]:
-    whole = np.zeros(shape, np.float32)
-    whole[box] = part
-    return whole

@@ -3,6 +3,8 @@
 import argparse
 
 from deskull import __version__
+from deskull.arguments.assess import add_drift, add_evaluate, add_report, add_review, add_view
+from deskull.arguments.bids import add_bids
 from deskull.arguments.cohort import add_batch
 from deskull.arguments.learn import add_export, add_finetune, add_index, add_train
 from deskull.arguments.options import NOT_MEDICAL
@@ -11,10 +13,16 @@ from deskull.arguments.strip import add_apply, add_demo, add_info, add_strip, ad
 COMMANDS = {  # name -> how its words are added, and the module of `deskull.commands` that does it
     "strip": (add_strip, "strip"),
     "batch": (add_batch, "batch"),
+    "bids": (add_bids, "bids"),
     "apply": (add_apply, "apply"),
     "info": (add_info, "about"),
     "weights": (add_weights, "about"),
     "demo": (add_demo, "about"),
+    "evaluate": (add_evaluate, "evaluate"),
+    "drift": (add_drift, "drift"),
+    "report": (add_report, "report"),
+    "view": (add_view, "view"),
+    "review": (add_review, "view"),
     "index": (add_index, "learn"),
     "train": (add_train, "learn"),
     "finetune": (add_finetune, "learn"),
@@ -55,7 +63,8 @@ def settle(options: argparse.Namespace, rest: list[str]) -> None:
     places = [place for place in places if place is not None]
     if options.image is None and places:
         options.image = places.pop(0)
-    if options.out is None and places:
+    options.bare_out = options.out is None and bool(places)
+    if options.bare_out:
         options.out = places.pop(0)
     if places:
         refuse(f"one name too many: {places[0]}; expected IN [OUT], one scan at a time")

@@ -49,11 +49,38 @@ def add_batch(commands: Any) -> None:
         "(default: 1, which reads and writes while the network runs)",
     )
     parser.add_argument(
+        "--mem-gb",
+        type=float,
+        metavar="GB",
+        help="memory that the run may take: fewer scans at once, and one too large is refused "
+        "(default: as much as the workers need)",
+    )
+    add_sharing(parser)
+    parser.add_argument(
+        "--one-mask",
+        action="store_true",
+        help="one mask for all contrasts of a session: its T1w image is stripped, else the best "
+        "resolved one, and the co-registered others get its mask",
+    )
+    parser.add_argument(
+        "--frame", type=int, metavar="N", help="which frame of 4D scans, from 0 (none: an error)"
+    )
+    add_strip_settings(parser)
+    add_engine(parser)
+
+
+def add_sharing(parser: argparse.ArgumentParser) -> None:
+    """Add what spreads many scans over machines, and does them again."""
+    parser.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="strip on a Dask cluster: tcp://HOST:PORT of its scheduler, or a TOML file that says "
+        "what jobs to ask SLURM, PBS or SGE for; each scan on one core, or on -t",
+    )
+    parser.add_argument(
         "--shard", type=_to_shard, metavar="I/N", help="every N-th scan from the I-th on, from 1"
     )
     parser.add_argument("--force", action="store_true", help="strip again what is done")
-    add_strip_settings(parser)
-    add_engine(parser)
 
 
 def _to_outputs(words: str) -> tuple[str, ...]:

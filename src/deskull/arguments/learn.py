@@ -40,7 +40,14 @@ def add_train(commands: Any) -> None:
     )
     parser.add_argument("--recipe", default="segment", metavar="NAME|TOML")
     _add_run(parser)
-    parser.add_argument("--device", default="auto", metavar="WHERE")
+    parser.add_argument(
+        "--test", type=float, default=0.0, metavar="SHARE", help="of the persons, for the very end"
+    )
+    parser.add_argument("--folds", type=int, default=0, metavar="K", help="test on one of K folds")
+    parser.add_argument("--fold", type=int, default=0, metavar="I", help="this one, from 0")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="log for TensorBoard too, in --out/tensorboard"
+    )
 
 
 def add_finetune(commands: Any) -> None:
@@ -66,13 +73,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="from the very first")
     parser.add_argument("--minutes", type=float, metavar="M", help="of this call")
     parser.add_argument(
-        "--validation", type=float, default=0.2, metavar="SHARE", help="of the persons, kept apart"
+        "--validation",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="of the persons, kept apart to choose the weights by (default: 0.2)",
     )
     parser.add_argument(
         "--label-table", metavar="TOML", help="[labels] of your maps, such as cortex = [3, 42]"
     )
     parser.add_argument("--cache", metavar="DIR", help="of prepared heads (default: in --out)")
     parser.add_argument("-t", "--threads", type=int, metavar="N")
+    parser.add_argument("--device", default="auto", metavar="WHERE")
 
 
 def add_export(commands: Any) -> None:
@@ -94,5 +106,12 @@ def add_export(commands: Any) -> None:
         required=True,
         metavar="JSON",
         help="the words of the card: licence, population, convention, data",
+    )
+    parser.add_argument(
+        "--check",
+        nargs="+",
+        default=[],
+        metavar="SCAN",
+        help="compare the runtimes on these too, not on the bundled head alone",
     )
     parser.add_argument("--out", required=True, metavar="DIR")

@@ -31,7 +31,9 @@ def add_strip(commands: Any) -> None:
         "-c", "--corrected", metavar="FILE", help="write the image corrected for bias (N4)"
     )
     parser.add_argument("--record", metavar="FILE", help="write what was done as JSON")
-    parser.add_argument("--picture", metavar="PNG", help="write slices with the mask's outline")
+    parser.add_argument(
+        "--picture", metavar="FILE", help="write slices with the mask's outline, .png or .svg"
+    )
     parser.add_argument("--steps", metavar="DIR", help="write what each step made")
     add_strip_settings(parser)
     parser.add_argument(

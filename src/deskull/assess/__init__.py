@@ -1,1 +1,1 @@
-"""How good is a mask, and how does it look."""
+"""How good is a cohort: reports, drift from the training population, the viewer."""

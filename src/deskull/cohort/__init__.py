@@ -1,7 +1,7 @@
 """Many scans: each stripped once, with a record, whatever happens to the others.
 
-What is to be done is `plan.py`, how it is done `runners.py`, what is left of it
-`records.py`.
+What is to be done is `plan.py`, of a BIDS data set `bids.py`; the way of one scan `steps.py`; who
+walks it `runners.py` and `cluster.py`; what is left of it `records.py`.
 
 >>> from deskull.cohort import Job, make_plan, strip_cohort
 >>> tasks = make_plan(["study"], "brains")  # doctest: +SKIP
@@ -10,15 +10,18 @@ What is to be done is `plan.py`, how it is done `runners.py`, what is left of it
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deskull.cohort.cluster import Crew, strip_on_cluster
+from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import OUTPUTS, Task, make_plan, take_shard
 from deskull.cohort.records import (
     FAILED,
+    LOCK,
     TABLE,
     Outcome,
     is_done,
@@ -27,10 +30,11 @@ from deskull.cohort.records import (
     make_outcome,
     make_request,
     read_record,
+    record_failure,
     save_table,
     sweep,
 )
-from deskull.cohort.runners import Job, run_task, strip_here, strip_in_workers
+from deskull.cohort.runners import Job, Stream, run_task, strip_here, strip_in_workers
 from deskull.errors import InputError
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
@@ -91,6 +95,7 @@ def strip_cohort(
     job: Job | None = None,
     *,
     workers: int = 1,
+    cluster: str | Path | None = None,
     force: bool = False,
     share: str = "",
     observe: Callable[[Progress], None] | None = None,
@@ -111,6 +116,8 @@ def strip_cohort(
     workers
         Processes; 1 is this one, which then reads, strips and writes in three threads. Of
         several, one that dies costs only its scan.
+    cluster
+        Address of a Dask scheduler, or a TOML file for dask-jobqueue, to strip on its workers.
     force
         Strip also what is done.
     share
@@ -131,7 +138,7 @@ def strip_cohort(
         If even a record cannot be written.
     """
     job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
-    job, request = _check_job(job, workers)
+    job, request = _check_job(job, workers, cluster is not None)
     make_folder(out)
     with lock(out, share) as other:
         if other:
@@ -143,27 +150,42 @@ def strip_cohort(
             )
         sweep(tasks, time.time())
         waiting = [task for task in tasks if force or not is_done(task, request)]
-        found = _strip_waiting(waiting, len(tasks), job, request, workers, tell)
-        outcomes = [
-            found.get(task.record) or make_outcome(task, read_record(task)) for task in tasks
-        ]
+        crew: int | Crew = (
+            Crew(cluster, out / f"{LOCK}{share}") if cluster is not None else workers
+        )
+        found = _strip_waiting(waiting, len(tasks), job, request, crew, tell)
+        outcomes = [_find_outcome(task, found) for head in tasks for task in head.members]
         name = Path(TABLE)
         save_table(outcomes, out / f"{name.stem}{share}{name.suffix}")
     return outcomes
 
 
-def _check_job(job: Job, workers: int) -> tuple[Job, dict[str, Any]]:
+def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
+    """Find what became of a task: what this run says, else what its record does."""
+    outcome = found.get(task.record)
+    if outcome is None:
+        outcome = make_outcome(task, read_record(task))
+        if outcome.error:  # of a scan that gets its mask from another
+            logger.warning("%s: failed: %s", outcome.name, outcome.error)
+    return outcome
+
+
+def _check_job(job: Job, workers: int, away: bool) -> tuple[Job, dict[str, Any]]:
     """Let what would fail on every scan fail now; settle the device, and what is asked of each."""
     if not 1 <= workers <= 1024:
         raise InputError(f"workers {workers}; expected 1 to 1024.")
+    if away and workers != 1:
+        raise InputError(f"workers {workers} and a cluster; its workers are its own. Choose one.")
+    if away and job.memory_gb is not None:
+        raise InputError("mem-gb and a cluster; the memory of a cluster is its own. Choose one.")
     if job.threads is not None and not 1 <= job.threads <= 1024:
         raise InputError(f"threads {job.threads}; expected 1 to 1024.")
-    device = find_device(job.device)
-    find_runtime(device)
+    if not away:  # each worker of a cluster finds its own
+        job = replace(job, device=find_device(job.device))
+        find_runtime(job.device)
     weights = load_weights(job.weights)
     find_channel(weights, job.settings)
-    request = make_request(job.settings, job.fill, weights.digest)
-    return replace(job, device=device), request
+    return job, make_request(job.settings, job.fill, weights.digest, job.frame)
 
 
 def _strip_waiting(
@@ -171,7 +193,7 @@ def _strip_waiting(
     total: int,
     job: Job,
     request: dict[str, Any],
-    workers: int,
+    crew: int | Crew,
     tell: Callable[[Progress], None],
 ) -> dict[Path, Outcome]:
     """Outcome by record of what is stripped now."""
@@ -180,12 +202,10 @@ def _strip_waiting(
     tell(progress)
     if not waiting:
         return found
-    if workers == 1:
-        stream = strip_here(waiting, job, request)
+    if isinstance(crew, Crew):
+        stream = strip_on_cluster(waiting, job, request, crew)
     else:
-        workers = min(workers, len(waiting))
-        threads = max(1, (job.threads or count_threads()) // workers)
-        stream = strip_in_workers(waiting, replace(job, threads=threads), request, workers)
+        stream = _strip_on_this_machine(waiting, job, request, crew)
     with closing(stream):
         for task, outcome in stream:
             found[task.record] = outcome
@@ -199,6 +219,24 @@ def _strip_waiting(
                 logger.warning("%s: failed: %s", outcome.name, outcome.error)
             tell(progress)
     return found
+
+
+def _strip_on_this_machine(
+    waiting: Sequence[Task], job: Job, request: dict[str, Any], workers: int
+) -> Stream:
+    """Strip what fits into memory, in as many processes as do; the rest is recorded as failed."""
+    n4 = bool(job.settings.n4)
+    fit = fit_memory(waiting, min(workers, len(waiting)), job.memory_gb, n4)
+    for task, words in fit.refused:
+        yield task, record_failure(task, request, words)
+    refused = {task.record for task, _ in fit.refused}
+    left = [task for task in waiting if task.record not in refused]
+    if left and fit.workers == 1:
+        yield from strip_here(left, job, request, fit.overlap)
+    elif left:
+        threads = max(1, (job.threads or count_threads()) // fit.workers)
+        shared = replace(job, threads=threads)
+        yield from strip_in_workers(left, shared, request, fit.workers)
 
 
 def _to_clock(seconds: float) -> str:

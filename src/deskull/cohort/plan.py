@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
 from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.formats import READABLE, WRITABLE, find_suffix
@@ -49,12 +50,34 @@ class Task:
         Absolute path of each wanted output but the record.
     record
         Absolute path of the record.
+    sidecars
+        Fields of the JSON written beside an output, by the output's name.
+    others
+        Scans of the same session that get this one's mask and are not stripped themselves.
     """
 
     name: str
     scan: Path
     outputs: Mapping[str, Path]
     record: Path
+    sidecars: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    others: tuple["Task", ...] = ()
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Every output and sidecar, those of the others left out."""
+        return {**self.outputs, **{f"{name}.json": p for name, p in self._sidecar_paths()}}
+
+    def _sidecar_paths(self) -> Iterator[tuple[str, Path]]:
+        for name in self.sidecars:
+            path = self.outputs[name]
+            stem = path.name[: len(path.name) - len(find_suffix(path))]
+            yield name, path.with_name(f"{stem}.json")
+
+    @property
+    def members(self) -> tuple["Task", ...]:
+        """The task itself, and those of the others."""
+        return (self, *self.others)
 
 
 def make_plan(
@@ -105,7 +128,7 @@ def make_plan(
     root = _find_root(search.bases)
     tasks = [_make_task(found, root, out, wanted) for found in search.found.values()]
     tasks.sort(key=lambda task: (task.name, task.record))
-    _check_outputs(tasks)
+    check_outputs(tasks)
     return tasks
 
 
@@ -299,8 +322,14 @@ def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> T
     return Task(Path(os.path.relpath(found.scan, root)).as_posix(), found.scan, paths, record)
 
 
-def _check_outputs(tasks: Sequence[Task]) -> None:
-    """Refuse two scans that write one file, and an output that is an input."""
+def check_outputs(tasks: Sequence[Task]) -> None:
+    """Refuse two scans that write one file, and an output that is an input.
+
+    Raises
+    ------
+    OutputError
+        If there are such.
+    """
     folders: dict[Path, Path] = {}
 
     def settle(path: Path) -> Path:
@@ -308,10 +337,11 @@ def _check_outputs(tasks: Sequence[Task]) -> None:
             folders[path.parent] = path.parent.resolve()
         return folders[path.parent] / path.name
 
-    scans = {settle(file) for task in tasks for file in find_files(task.scan)}
+    every = [member for task in tasks for member in task.members]
+    scans = {settle(file) for task in every for file in find_files(task.scan)}
     writers: dict[Path, Task] = {}
-    for task in tasks:
-        for path in (task.record, *task.outputs.values()):
+    for task in every:
+        for path in (task.record, *task.files.values()):
             for file in find_files(path):
                 if settle(file) in scans:
                     raise OutputError(

@@ -24,7 +24,7 @@ from deskull.image.writing import find_files, save_bytes
 from deskull.stripper import Settings
 
 TABLE = "deskull_batch.tsv"
-COLUMNS = ("input", "status", "volume_ml", "flags", "seconds", "error")
+COLUMNS = ("input", "status", "volume_ml", "score", "flags", "seconds", "error")
 LOCK = ".deskull_batch.lock"
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 STALE_SECONDS = 3600.0
@@ -45,6 +45,8 @@ class Outcome:
         ``"done"``, ``"failed"`` or ``"waiting"``.
     volume_ml
         Of the mask, in millilitres; None if there is none.
+    score
+        How far the mask can be trusted, 0 to 100; None if it was not judged.
     flags
         Names of the doubts.
     seconds
@@ -56,6 +58,7 @@ class Outcome:
     name: str
     status: str
     volume_ml: float | None = None
+    score: int | None = None
     flags: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str = ""
@@ -69,16 +72,20 @@ def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
         task.name,
         record["status"],
         record.get("volume_ml"),
+        record.get("score"),
         tuple(flag["name"] for flag in record.get("flags", ())),
         round(math.fsum(record.get("seconds", {}).values()), 3),
         record.get("error", ""),
     )
 
 
-def make_request(settings: Settings, fill: float, digest: str) -> dict[str, Any]:
+def make_request(
+    settings: Settings, fill: float, digest: str, frame: int | None = None
+) -> dict[str, Any]:
     """Make what decides, beside the scan, what its outputs are; fit for JSON."""
     shown = fill if math.isfinite(fill) else str(fill)
-    request = {"settings": asdict(settings) | {"fill": shown}, "weights": digest}
+    chosen = {"fill": shown, "frame": frame}
+    request = {"settings": asdict(settings) | chosen, "weights": digest}
     same: dict[str, Any] = json.loads(json.dumps(request))
     return same
 
@@ -132,7 +139,17 @@ def is_unchanged(path: Path, fingerprint: Mapping[str, Any]) -> bool:
 
 
 def is_done(task: Task, request: Mapping[str, Any]) -> bool:
-    """Whether a scan, what was asked of it, and its outputs are as its record says."""
+    """Whether a scan, what was asked of it, and its outputs are as its record says.
+
+    The same must hold for the scans that get its mask.
+    """
+    following = {**request, "mask_of": task.name}
+    return _is_as_recorded(task, request) and all(
+        _is_as_recorded(other, following) for other in task.others
+    )
+
+
+def _is_as_recorded(task: Task, request: Mapping[str, Any]) -> bool:
     record = read_record(task)
     if record is None or record["status"] != DONE or record.get("request") != request:
         return False
@@ -143,7 +160,7 @@ def is_done(task: Task, request: Mapping[str, Any]) -> bool:
         name in written
         and written[name]["path"] == _place(path, task)
         and is_unchanged(path, written[name])
-        for name, path in task.outputs.items()
+        for name, path in task.files.items()
     )
 
 
@@ -177,10 +194,11 @@ def make_record(
     error
         Why it failed, or None.
     """
-    scan = {"path": task.name, **fingerprint, **stripped.get("input", {})}
+    place = {"path": task.name, "file": _place(task.scan, task)}
+    scan = {**place, **fingerprint, **stripped.get("input", {})}
     outputs = {
         name: {"path": _place(path, task), **make_fingerprint(path)}
-        for name, path in task.outputs.items()
+        for name, path in task.files.items()
         if error is None
     }
     head = {"status": DONE if error is None else FAILED}
@@ -197,6 +215,28 @@ def make_record(
     }
 
 
+def record_failure(task: Task, request: Mapping[str, Any], error: str) -> Outcome:
+    """Record a scan that was not even read.
+
+    Raises
+    ------
+    OutputError
+        If the record cannot be written.
+    """
+    record = make_record(task, request, {}, {}, error)
+    make_folder(task.record.parent)
+    save_record(task, record)
+    record_no_mask(task, request)
+    return make_outcome(task, record)
+
+
+def record_no_mask(task: Task, request: Mapping[str, Any]) -> None:
+    """Record for the scans that get a task's mask that there is none."""
+    for other in task.others:
+        words = f"{other.name}: no mask, because {task.name} failed, which gives it."
+        record_failure(other, {**request, "mask_of": task.name}, words)
+
+
 def save_record(task: Task, record: Mapping[str, Any]) -> None:
     """Write a record, whole.
 
@@ -209,8 +249,11 @@ def save_record(task: Task, record: Mapping[str, Any]) -> None:
 
 
 def _place(path: Path, task: Task) -> str:
-    """Path of an output as seen from its record, so that both can be moved together."""
-    return Path(os.path.relpath(path, task.record.parent)).as_posix()
+    """Path of a file as seen from its record, so that both can be moved together."""
+    try:
+        return Path(os.path.relpath(path, task.record.parent)).as_posix()
+    except ValueError:  # another drive of Windows
+        return path.as_posix()
 
 
 def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
@@ -226,8 +269,9 @@ def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
     writer.writerow(COLUMNS)
     for row in outcomes:
         volume = "" if row.volume_ml is None else f"{row.volume_ml:.3f}"
-        flags = ",".join(row.flags)
-        writer.writerow([row.name, row.status, volume, flags, f"{row.seconds:.2f}", row.error])
+        score = "" if row.score is None else row.score
+        judged = [volume, score, ",".join(row.flags)]
+        writer.writerow([row.name, row.status, *judged, f"{row.seconds:.2f}", row.error])
     save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
 
 
@@ -242,7 +286,10 @@ def sweep(tasks: Sequence[Task], now: float) -> None:
         Seconds since 1970; only files older than `STALE_SECONDS` are removed.
     """
     for folder in {
-        path.parent for task in tasks for path in (*task.outputs.values(), task.record)
+        path.parent
+        for task in tasks
+        for member in task.members
+        for path in (*member.outputs.values(), member.record)
     }:
         for file in folder.glob(".deskull-*.part"):
             with suppress(OSError):  # another run was faster, or may do what we may not

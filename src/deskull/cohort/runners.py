@@ -7,176 +7,67 @@ processes take one scan each. Which scans, and what is told of them, is `cohort.
 import logging
 import multiprocessing
 import signal
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from deskull.cohort.plan import Task
-from deskull.cohort.records import (
-    Outcome,
-    explain,
-    make_fingerprint,
-    make_folder,
-    make_outcome,
-    make_record,
-    save_record,
-)
-from deskull.errors import ImageFileError
-from deskull.image.volume import Volume, load_volume
-from deskull.result import Result, save_results
-from deskull.stripper import Settings, Stripper
+from deskull.cohort.records import Outcome, record_failure
+from deskull.cohort.steps import Job, Scan, read_scan, run_task, save_scan, strip_scan
 
+__all__ = ["Job", "Stream", "run_task", "strip_here", "strip_in_workers"]
 logger = logging.getLogger(__name__)
 Stream = Generator[tuple[Task, Outcome], None, None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """How every scan of a run is stripped.
-
-    Parameters
-    ----------
-    settings
-        Threshold, border and the like.
-    fill
-        Intensity outside of the brain.
-    weights, device, threads
-        As for `Stripper.load`; several workers share the threads.
-    load
-        What makes the stripper, `Stripper.load` or one with its arguments; for several workers
-        a function of a module.
-    """
-
-    settings: Settings = field(default_factory=Settings)
-    fill: float = 0.0
-    weights: str | Path = "default"
-    device: str = "auto"
-    threads: int | None = None
-    load: Callable[..., Stripper] = Stripper.load
-
-    def start(self) -> Stripper:
-        """Make the stripper."""
-        return self.load(self.weights, self.device, self.threads)
-
-
-def run_task(task: Task, stripper: Stripper, job: Job, request: dict[str, Any]) -> Outcome:
-    """Strip one scan, and leave its outputs and record.
-
-    Parameters
-    ----------
-    task
-        The scan.
-    stripper, job
-        How.
-    request
-        As `records.make_request` gives it.
-
-    Raises
-    ------
-    OutputError
-        If even the record cannot be written; whatever else goes wrong is in the record.
-    """
-    scan = _read(task)
-    _strip(scan, stripper, job)
-    return _save(scan, job, request)
-
-
-# --- the way of one scan
-
-
-@dataclass
-class _Scan:
-    """One scan on its way; after an error the further steps do nothing."""
-
-    task: Task
-    fingerprint: dict[str, Any] = field(default_factory=dict)
-    volume: Volume | None = None
-    result: Result | None = None
-    error: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step, and keep its error."""
-        began = time.perf_counter()
-        try:
-            yield
-        except Exception as error:
-            self.error = explain(error)
-            logger.debug("%s", self.task.name, exc_info=True)
-        self.seconds[name] = round(time.perf_counter() - began, 4)
-
-
-def _read(task: Task) -> _Scan:
-    scan = _Scan(task)
-    with scan.step("read"):
-        with suppress(ImageFileError):  # what is wrong with a file is said better below
-            scan.fingerprint = make_fingerprint(task.scan)
-        scan.volume = load_volume(task.scan)
-    return scan
-
-
-def _strip(scan: _Scan, stripper: Stripper, job: Job) -> None:
-    if scan.volume is not None:
-        with scan.step("strip"):
-            scan.result = stripper(scan.volume, job.settings)
-    scan.volume = None
-
-
-def _save(scan: _Scan, job: Job, request: dict[str, Any]) -> Outcome:
-    """Write the outputs, then the record."""
-    task, result = scan.task, scan.result
-    make_folder(task.record.parent)
-    stripped: dict[str, Any] = {}
-    if result is not None:
-        with scan.step("save"):
-            for path in task.outputs.values():
-                make_folder(path.parent)
-            save_results([result], task.outputs, job.fill)
-        stripped = dict(result.record)
-        stripped["steps"] = stripped.pop("seconds")
-    record = make_record(task, request, scan.fingerprint, stripped, scan.error)
-    record["seconds"] = scan.seconds
-    save_record(task, record)
-    return make_outcome(task, record)
 
 
 # --- one process: three scans are in memory at most, one read, one stripped, one written
 
 
-def strip_here(tasks: Sequence[Task], job: Job, request: dict[str, Any]) -> Stream:
+def strip_here(
+    tasks: Sequence[Task], job: Job, request: dict[str, Any], overlap: bool = True
+) -> Stream:
     """Strip in this process: one scan is read, one stripped and one written at a time.
+
+    Parameters
+    ----------
+    tasks, job, request
+        As for `run_task`.
+    overlap
+        False does one after the other, which takes less memory and more time.
 
     Yields
     ------
     tuple
         Each task, in order, and what became of it.
     """
+    if not overlap:
+        stripper = job.start()
+        for task in tasks:
+            yield task, run_task(task, stripper, job, request)
+        return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        coming = _read_ahead(tasks, reader)
+        coming = _read_ahead(tasks, job, reader)
         stripper = job.start()
         saving: tuple[Task, Future[Outcome]] | None = None
         for scan in coming:
-            _strip(scan, stripper, job)
+            strip_scan(scan, stripper, job)
             if saving is not None:
                 yield saving[0], saving[1].result()
-            saving = scan.task, writer.submit(_save, scan, job, request)
+            saving = scan.task, writer.submit(save_scan, scan, job, request)
             del scan
         if saving is not None:
             yield saving[0], saving[1].result()
 
 
-def _read_ahead(tasks: Iterable[Task], reader: ThreadPoolExecutor) -> Iterator[_Scan]:
+def _read_ahead(tasks: Iterable[Task], job: Job, reader: ThreadPoolExecutor) -> Iterator[Scan]:
     """Give scans in order, the next one being read while the last one given is worked on."""
-    coming: Future[_Scan] | None = None
+    coming: Future[Scan] | None = None
     for task in tasks:
-        ready, coming = coming, reader.submit(_read, task)
+        ready, coming = coming, reader.submit(read_scan, task, job)
         if ready is not None:
             yield ready.result()
     if coming is not None:
@@ -224,6 +115,7 @@ def _work(line: Connection, job: Job, request: dict[str, Any]) -> None:
     """Be a worker: strip what comes down the line until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
     signal.signal(signal.SIGTERM, _leave)
+    sys.unraisablehook = _pass_over_leaving
     logging.getLogger("deskull").addHandler(logging.NullHandler())
     try:
         stripper = job.start()
@@ -237,6 +129,12 @@ def _work(line: Connection, job: Job, request: dict[str, Any]) -> None:
 
 def _leave(number: int, frame: Any) -> None:
     raise SystemExit(0)
+
+
+def _pass_over_leaving(lost: Any) -> None:
+    """Say nothing of an exit that was lost in a finalizer: the scan is ended, then its line is."""
+    if not issubclass(lost.exc_type, SystemExit):
+        sys.__unraisablehook__(lost)
 
 
 def strip_in_workers(
@@ -287,10 +185,7 @@ def _hear(worker: _Worker, request: dict[str, Any]) -> tuple[Task, Outcome]:
         said = worker.line.recv()
     except (EOFError, OSError):
         worker.process.join()
-        record = make_record(task, request, {}, {}, _explain_death(worker.process.exitcode))
-        make_folder(task.record.parent)
-        save_record(task, record)
-        return task, make_outcome(task, record)
+        return task, record_failure(task, request, _explain_death(worker.process.exitcode))
     if isinstance(said, Exception):
         raise said
     return task, said

@@ -2,9 +2,11 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-from deskull.cohort import Job, make_plan, strip_cohort, take_shard
+from deskull.cohort import Job, Outcome, make_plan, strip_cohort, take_shard
+from deskull.cohort.sessions import share_masks
 from deskull.commands.terminal import progress
 from deskull.errors import DeskullError
 from deskull.stripper import Settings
@@ -13,11 +15,21 @@ from deskull.stripper import Settings
 def batch(options: Namespace) -> None:
     """Strip many scans, and say at the end what failed."""
     settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
-    job = Job(settings, options.fill, options.weights, options.device, options.threads)
+    job = Job(
+        settings,
+        options.fill,
+        options.weights,
+        options.device,
+        options.threads,
+        frame=options.frame,
+        memory_gb=options.mem_gb,
+    )
     share = ""
     with progress(options.quiet) as show:
         show("looking for scans")
         tasks = make_plan(options.inputs, options.out_dir, options.outputs)
+        if options.one_mask:
+            tasks = share_masks(tasks)
         if options.shard is not None:
             tasks, share = take_shard(tasks, *options.shard), "_{}-of-{}".format(*options.shard)
         outcomes = strip_cohort(
@@ -25,17 +37,23 @@ def batch(options: Namespace) -> None:
             options.out_dir,
             job,
             workers=options.workers,
+            cluster=options.cluster,
             force=options.force,
             share=share,
             observe=lambda now: show(str(now)),
         )
+    sum_up(outcomes, Path(options.out_dir), share, options.quiet)
+
+
+def sum_up(outcomes: Sequence[Outcome], folder: Path, share: str, quiet: bool) -> None:
+    """Say at the end of many scans that all are done, or what failed."""
     failed = [outcome.name for outcome in outcomes if outcome.status != "done"]
-    table = Path(options.out_dir) / f"deskull_batch{share}.tsv"
+    table = folder / f"deskull_batch{share}.tsv"
     if failed:
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise DeskullError(
             f"{len(failed)} of {len(outcomes)} scans failed: {', '.join(failed[:5])}{more}. "
             f"Why is in {table}; run the same again to try them again."
         )
-    if not options.quiet:
+    if not quiet:
         print(f"deskull: {len(outcomes)} scans done; table: {table}", file=sys.stderr)

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deskull.commands.terminal import PICTURE, progress
+from deskull.demo import load_demo
 from deskull.errors import InputError
+from deskull.image.volume import load_volume
 from deskull.image.writing import check_output_path
 from deskull.network.engine import count_threads, find_device
 from deskull.network.weights import load_weights
 
 if TYPE_CHECKING:
+    from deskull.learn.dataset import Sources
     from deskull.learn.parts import Parts
     from deskull.learn.processes import Group
     from deskull.learn.recipe import Recipe
+    from deskull.learn.split import SplitPlan
 
 logger = logging.getLogger("deskull")
 
@@ -58,14 +62,19 @@ def train(options: Namespace) -> None:
     """Train a network from labelled heads."""
     from deskull.learn.processes import join_processes
     from deskull.learn.recipe import load_recipe
+    from deskull.learn.runs import begin_board
+    from deskull.learn.split import SplitPlan
     from deskull.learn.training import Limits, check_batch
     from deskull.learn.training import train as run
 
     recipe, out = load_recipe(options.recipe), Path(options.out)
     limits, device = Limits(options.steps, options.minutes), find_device(options.device)
+    plan = SplitPlan(options.validation, options.test, options.folds, options.fold)
     with join_processes(device) as group, _progress(options, group) as show:
         check_batch(recipe, group.count)
-        parts = _load_parts(options, recipe, group, show)
+        parts = _load_parts(options, recipe, plan, group, show)
+        if options.tensorboard and group.is_first:
+            begin_board(out)
         run(
             parts.train,
             recipe,
@@ -77,6 +86,7 @@ def train(options: Namespace) -> None:
         )
         if group.is_first:
             _tell_where(out, recipe)
+            _test(out, parts.test, group.device)
 
 
 def finetune(options: Namespace) -> None:
@@ -84,6 +94,7 @@ def finetune(options: Namespace) -> None:
     from deskull.learn.finetune import finetune as run
     from deskull.learn.finetune import make_finetune_recipe
     from deskull.learn.processes import join_processes
+    from deskull.learn.split import SplitPlan
     from deskull.learn.training import Limits
 
     weights, out = load_weights(options.weights), Path(options.out)
@@ -92,10 +103,20 @@ def finetune(options: Namespace) -> None:
             f"--validation {options.validation:g}; expected a share above 0 and below 1, such as "
             "0.2: the persons by whom the weights are chosen."
         )
-    limits = Limits(options.steps, options.minutes)
-    with join_processes("cpu") as group, _progress(options, group) as show:
-        parts = _load_parts(options, make_finetune_recipe(weights), group, show)
-        before, after = run(weights, parts.train, parts.validation, out, limits=limits, show=show)
+    limits, device = Limits(options.steps, options.minutes), find_device(options.device)
+    plan = SplitPlan(options.validation)
+    with join_processes(device) as group, _progress(options, group) as show:
+        parts = _load_parts(options, make_finetune_recipe(weights), plan, group, show)
+        before, after = run(
+            weights,
+            parts.train,
+            parts.validation,
+            out,
+            limits=limits,
+            device=group.device,
+            check=[load_demo()[0]],
+            show=show,
+        )
     if not group.is_first:
         return
     count = len(parts.validation.judges.persons)
@@ -114,7 +135,11 @@ def _progress(options: Namespace, group: "Group") -> Iterator[Callable[[str], No
 
 
 def _load_parts(
-    options: Namespace, recipe: "Recipe", group: "Group", show: Callable[[str], None]
+    options: Namespace,
+    recipe: "Recipe",
+    plan: "SplitPlan",
+    group: "Group",
+    show: Callable[[str], None],
 ) -> "Parts":
     """Load the heads to learn from and those kept apart, and note who is who."""
     import torch
@@ -127,17 +152,13 @@ def _load_parts(
 
     torch.set_num_threads(options.threads or count_threads())
     out, paths = Path(options.out), [Path(source) for source in options.sources]
-    if not 0 <= options.validation < 1:
-        raise InputError(
-            f"--validation {options.validation:g}; expected a share below 1, such as 0.2."
-        )
     check_begun(out, recipe)
     table = load_label_table(options.label_table) if options.label_table else None
     cache = Path(options.cache or out / "cache")
     make_folder(out)
     with group.first():
         sources = load_sources(paths, recipe, cache, table, show)
-    return settle_parts(out, sources, options.validation, recipe.seed, group.is_first)
+    return settle_parts(out, sources, plan, recipe.seed, group.is_first)
 
 
 def _tell_where(out: Path, recipe: "Recipe") -> None:
@@ -158,6 +179,29 @@ def _tell_where(out: Path, recipe: "Recipe") -> None:
         )
 
 
+def _test(out: Path, sources: "Sources", device: str) -> None:
+    """Judge the run's weights by persons who neither taught nor chose them."""
+    import pandas as pd
+
+    from deskull.image.writing import save_bytes
+    from deskull.learn.judging import judge, means
+    from deskull.learn.runs import load_released
+
+    if not sources.persons:
+        return
+    recipe, network, step = load_released(out)
+    verdicts = judge(network, sources.judges, recipe, device)
+    table = pd.DataFrame(verdicts).to_csv(sep="\t", index=False, float_format="%.4f")
+    save_bytes(table.encode(), out / "test.tsv")
+    logger.warning(
+        "weights of step %d on %d test heads: Dice %.4f, IoU %.4f; see %s",
+        step,
+        len(verdicts),
+        *means(verdicts),
+        out / "test.tsv",
+    )
+
+
 def export(options: Namespace) -> None:
     """Make weights that can be released from training runs."""
     from deskull.learn.export import check_about
@@ -173,4 +217,5 @@ def export(options: Namespace) -> None:
     runs = {"segment": Path(options.segment)}
     if options.locate:
         runs["locate"] = Path(options.locate)
-    print(run(runs, Path(options.out), about))
+    heads = [load_demo()[0], *(load_volume(scan) for scan in options.check)]
+    print(run(runs, Path(options.out), about, check=heads))

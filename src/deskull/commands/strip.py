@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deskull.commands.terminal import PICTURE, check_there, find_stem, make_folder, progress
+from deskull.commands.terminal import check_there, find_stem, make_folder, progress
 from deskull.errors import OutputError
+from deskull.image.bids import SUFFIXES as RAW
+from deskull.image.bids import parse_name
 from deskull.image.formats import WRITABLE, open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
 from deskull.image.writing import check_output_path, find_files
 from deskull.measure.quality import Flag
+from deskull.picture import PICTURES
 from deskull.result import Result, StepSaver, save_results
 from deskull.stripper import Settings, Stripper
 
 logger = logging.getLogger("deskull")
-SUFFIXES = {"record": (".json",), "picture": PICTURE}
+SUFFIXES = {"record": (".json",), "picture": PICTURES}
 
 
 def strip(options: Namespace) -> None:
@@ -25,6 +28,8 @@ def strip(options: Namespace) -> None:
     check_there(scan, options.series)
     outputs = _find_outputs(options, scan)
     _check_outputs(outputs, scan)
+    if options.bare_out:
+        _check_no_scan(Path(options.out))
     settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
@@ -97,10 +102,21 @@ def _check_outputs(outputs: Mapping[str, Path], scan: Path) -> None:
                 raise OutputError(f"{path}: asked for as {same} and as {name}. Choose two names.")
 
 
+def _check_no_scan(path: Path) -> None:
+    """Refuse a raw BIDS scan in the place of OUT: a glob that matched two scans."""
+    name = parse_name(path)
+    if name and name.suffix in RAW and "desc" not in name.entities and path.exists():
+        raise OutputError(
+            f"{path}: exists, and its name is that of a raw scan; expected one scan, and a new "
+            "name for the brain. Many scans are for `deskull batch`; to replace it, write -o."
+        )
+
+
 def _sum_up(result: Result) -> None:
     """Say, when asked, what was found and how long it took."""
     seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record["seconds"].items())
-    logger.info("%s: brain of %.0f ml; seconds: %s", result.volume.name, result.volume_ml, seconds)
+    words = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
+    logger.info(words, result.volume.name, result.volume_ml, result.score, seconds)
 
 
 def _tell(name: str, doubts: Sequence[list[Flag]]) -> None:

@@ -19,7 +19,9 @@ MAX_ZIP_BYTES = 8 * 1024**3
 MAX_ZIP_FILES = 100_000
 _CHUNK = 1024**2
 
+_FAILURES = ("Error", "Warning: File not large enough", "No valid DICOM images")
 _NO_DICOM = ("Unable to find any DICOM", "Not a DICOM image")
+_EVENED = "_Eq_"  # in the label of the image that dcm2niix adds where slices lie unevenly
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +95,10 @@ def _convert(source: Path, folder: Path, name: str, *options: str) -> list[Serie
     report = done.stdout + done.stderr
     _log.debug("dcm2niix, exit %d:\n%s", done.returncode, report)
     found = _find_series(folder)
-    failures = [line for line in report.splitlines() if line.startswith("Error")]
+    failures = [line.strip() for line in report.splitlines() if line.startswith(_FAILURES)]
     if not found and failures and not any(words in failures[0] for words in _NO_DICOM):
         raise ImageFileError(
-            f"{name}: dcm2niix could not convert it ({failures[0].strip()}). "
+            f"{name}: dcm2niix could not convert it ({failures[0]}). "
             "Export the series again, or convert it with another tool."
         )
     return found
@@ -143,6 +145,12 @@ def _choose(found: list[Series], series: str | int | None, name: str) -> Series:
     if len(picked) == 1:
         return picked[0]
     listed = "; ".join(str(one) for one in picked or found)
+    evened = [one for one in picked if _EVENED in one.label]
+    if len(picked) == 2 and evened:
+        raise ImageFileError(
+            f"{name}: its slices lie at uneven distances; one may be missing. Export the series "
+            f"again, or take what dcm2niix made even with --series {evened[0].label}."
+        )
     if picked:
         raise ImageFileError(
             f"{name}: {len(picked)} DICOM series; expected one. "

@@ -5,15 +5,13 @@ The only file that knows formats: which are readable and writable, how each is r
 to count as a head is `volume.py`; how outputs are written is `writing.py`.
 """
 
-import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -21,22 +19,23 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import DeskullError, GeometryError, ImageFileError
+from deskull.image.described import read_metaimage, read_nrrd
 from deskull.image.dicom import convert_dicom
-from deskull.image.foreign import read_analyze, read_metaimage, read_minc, read_nrrd
+from deskull.image.foreign import read_analyze, read_minc
 from deskull.image.stored import (
     NATIVE_ORDER,
     NO_EXTENSIONS,
+    SILENT,
     StoredArray,
     check_promise,
     make_image,
 )
+from deskull.image.streams import open_stream, read_exactly, read_voxels
 
 WRITABLE = (".nii.gz", ".nii", ".hdr", ".img", ".mgz", ".mgh")
 _NOT_DICOM = (".hdr.gz", ".img.gz", *WRITABLE, ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
 READABLE = (*_NOT_DICOM, ".dcm", ".ima", ".zip")
 _MAX_LEAD = 64 * 1024**2
-_CHUNK = 4 * 1024**2
-_GZIP = b"\x1f\x8b"
 _NIFTI_KINDS = {
     b"n+1\0": nib.Nifti1Image,
     b"ni1\0": nib.Nifti1Pair,
@@ -45,10 +44,6 @@ _NIFTI_KINDS = {
 }
 _MGH_START = 284
 _EXPECTED = "expected NIfTI, MGH/MGZ, NRRD, MetaImage, MINC or DICOM"
-
-_silent = logging.getLogger("deskull.image.header")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
 
 
 def find_suffix(path: str | os.PathLike[str]) -> str:
@@ -68,8 +63,10 @@ def find_partner(path: Path) -> Path | None:
     return path.with_name(stem + new)
 
 
-def open_image(path: str | os.PathLike[str], series: str | int | None = None) -> SpatialImage:
-    """Read an image of any readable format whole into memory.
+def open_image(
+    path: str | os.PathLike[str], series: str | int | None = None, frame: int | None = None
+) -> SpatialImage:
+    """Read an image of any readable format into memory.
 
     Parameters
     ----------
@@ -77,6 +74,8 @@ def open_image(path: str | os.PathLike[str], series: str | int | None = None) ->
         File, or folder of DICOM.
     series
         Number of a DICOM series, where there are several.
+    frame
+        Of a 4D NIfTI file read only this frame, from 0, as a 3D image; of others all are read.
 
     Returns
     -------
@@ -100,7 +99,8 @@ def open_image(path: str | os.PathLike[str], series: str | int | None = None) ->
             return _read_dicom(path, series)
         if series is not None:
             raise ImageFileError(f"{name}: no DICOM, so it has no series {series}. Omit --series.")
-        return reader(path)
+        with np.errstate(all="ignore"):  # a damaged header may hold any number
+            return _read_nifti(path, frame) if reader is _read_nifti else reader(path)
     except DeskullError:
         raise
     except PermissionError as error:
@@ -108,7 +108,7 @@ def open_image(path: str | os.PathLike[str], series: str | int | None = None) ->
     except MemoryError as error:
         raise ImageFileError(f"{name}: not enough memory to read it.") from error
     except Exception as error:  # whatever a format's own library raises
-        reason = " ".join(str(error).rpartition("ITK ERROR:")[2].split())
+        reason = " ".join(str(error).split())
         raise ImageFileError(
             f"{name}: cannot be read ({type(error).__name__}: {reason}); {_EXPECTED}."
         ) from error
@@ -159,80 +159,49 @@ def _read_head(path: Path) -> bytes:
     """First bytes of a file, decompressed."""
     if path.stat().st_size == 0:
         raise ImageFileError(f"{path.name}: empty file (0 bytes); {_EXPECTED}.")
-    with _open_stream(path) as stream:
+    with open_stream(path) as stream:
         return stream.read(540)
 
 
-@contextmanager
-def _open_stream(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, through gzip if its content is gzip whatever its name."""
-    with path.open("rb") as file:
-        if file.peek(2)[:2] != _GZIP:
-            yield file
-            return
-        from isal import igzip, igzip_lib
+def check_frame(frame: int, count: int, name: str) -> None:
+    """Refuse a frame that an image does not have.
 
-        damage: Any = (igzip_lib.IsalError, igzip.BadGzipFile)
-        try:
-            with igzip.IGzipFile(fileobj=file, mode="rb") as unzipped:
-                yield cast(BinaryIO, unzipped)
-        except EOFError as error:
-            raise ImageFileError(
-                f"{path.name}: truncated, its gzip stream has no end. Copy or download it again."
-            ) from error
-        except damage as error:
-            raise ImageFileError(
-                f"{path.name}: damaged gzip ({error}). Copy or download it again."
-            ) from error
-
-
-def _read_exactly(stream: BinaryIO, count: int, name: str) -> NDArray[np.uint8]:
-    """Read `count` bytes or say how many there are."""
-    buffer = np.empty(count, np.uint8)
-    view = buffer.data
-    done = 0
-    while done < count:
-        try:
-            got = stream.readinto(view[done : done + _CHUNK])  # type: ignore[attr-defined]
-            where = f"ends after {done} of {count} bytes"
-        except EOFError:  # gzip does not say how much of the last chunk it had
-            got, where = 0, f"not all of its {count} bytes are there"
-        if not got:
-            raise ImageFileError(f"{name}: truncated, {where}. Copy or download it again.")
-        done += got
-    return buffer
-
-
-def _read_voxels(
-    stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], name: str
-) -> NDArray[Any]:
-    raw = _read_exactly(stream, int(np.prod(shape, dtype=object)) * dtype.itemsize, name)
-    return raw.view(dtype).reshape(shape, order="F")
+    Raises
+    ------
+    ImageFileError
+        If `frame` is not one of 0 to `count` - 1.
+    """
+    if not 0 <= frame < count:
+        raise ImageFileError(f"{name}: no frame {frame}; expected 0 to {count - 1}.")
 
 
 def _find_nifti_kind(head: bytes) -> type[Any] | None:
     return _NIFTI_KINDS.get(head[344:348]) or _NIFTI_KINDS.get(head[4:8])
 
 
-def _read_nifti(path: Path) -> SpatialImage:
+def _read_nifti(path: Path, frame: int | None = None) -> SpatialImage:
     """NIfTI-1 or -2, single file or pair, either byte order, gzip or not."""
     name = path.name
     header_path = _find_header(path)
     kind = cast(Any, _find_nifti_kind(_read_head(header_path)))
-    with _open_stream(header_path) as stream:
-        block = _read_exactly(stream, kind.header_class.sizeof_hdr, name)
+    with open_stream(header_path) as stream:
+        block = read_exactly(stream, kind.header_class.sizeof_hdr, name)
         header = kind.header_class(block.tobytes(), check=False)
+        frame = _cut_to_frame(header, frame, name)
         shape, dtype = _nifti_promise(header, name)
         offset = _nifti_offset(header, name)
+        before = (frame or 0) * int(np.prod(shape, dtype=object)) * dtype.itemsize
         if header.is_single:
-            lead = _read_exactly(stream, offset - len(block), name).tobytes()
-            raw = _read_voxels(stream, shape, dtype, name)
+            lead = read_exactly(stream, offset - len(block), name).tobytes()
+            stream.seek(before, os.SEEK_CUR)
+            raw = read_voxels(stream, shape, dtype, name)
             stream.read(1)  # gzip checks its sum at the end
         else:
             lead = stream.read(_MAX_LEAD) or NO_EXTENSIONS
-            raw = _read_nifti_partner(header_path, offset, shape, dtype)
+            raw = _read_nifti_partner(header_path, offset + before, shape, dtype)
     affine = _nifti_affine(header, name)
-    stored = StoredArray(raw, float(header["scl_slope"]), float(header["scl_inter"]), lead)
+    scaling = float(header["scl_slope"]), float(header["scl_inter"])
+    stored = StoredArray(raw, *scaling, lead, frame=frame)
     _parse_extensions(header, lead)
     header["scl_slope"] = header["scl_inter"] = np.nan  # as nibabel has it: scaling is dataobj's
     header["vox_offset"] = 0
@@ -248,11 +217,22 @@ def _read_nifti_partner(
             f"{header_path.name}: only the header of a .hdr/.img pair; expected a name that ends "
             "in .hdr, with the .img beside it."
         )
-    with _open_stream(path) as stream:
-        _read_exactly(stream, offset, path.name)
-        raw = _read_voxels(stream, shape, dtype, path.name)
+    with open_stream(path) as stream:
+        stream.seek(offset)
+        raw = read_voxels(stream, shape, dtype, path.name)
         stream.read(1)
     return raw
+
+
+def _cut_to_frame(header: Any, frame: int | None, name: str) -> int | None:
+    """Let a 4D header say 3D, if a frame of it is asked for; that frame, or None."""
+    ndim, *sizes = (int(n) for n in header["dim"])
+    count = int(np.prod(sizes[3:ndim], dtype=object))
+    if frame is None or not 4 <= ndim <= 7 or count <= 1 or count not in sizes[3:ndim]:
+        return None
+    check_frame(frame, count, name)
+    header["dim"] = [3, *sizes[:3], 1, 1, 1, 1]
+    return frame
 
 
 def _nifti_promise(header: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -286,7 +266,7 @@ def _nifti_offset(header: Any, name: str) -> int:
 def _nifti_affine(header: Any, name: str) -> NDArray[np.float64]:
     """Affine by nibabel's rule: sform if coded, else qform if coded, else voxel sizes."""
     fixed = header.copy()
-    fixed.check_fix(logger=_silent, error_level=1000)
+    fixed.check_fix(logger=SILENT, error_level=1000)
     sizes = [float(size) for size in header["pixdim"][1:4]]
     if fixed["sform_code"] == 0 and not all(0 < size < np.inf for size in sizes):
         raise GeometryError(
@@ -321,8 +301,8 @@ def _read_mgh(path: Path) -> SpatialImage:
     """MGH or MGZ."""
     name = path.name
     kind: Any = nib.MGHImage.header_class
-    with _open_stream(path) as stream:
-        block = _read_exactly(stream, _MGH_START, name).tobytes()
+    with open_stream(path) as stream:
+        block = read_exactly(stream, _MGH_START, name).tobytes()
         fields = kind(block[:90], check=False)
         if int(fields["version"]) != 1 or int(fields["type"]) not in kind._data_type_codes.code:
             raise ImageFileError(
@@ -331,14 +311,14 @@ def _read_mgh(path: Path) -> SpatialImage:
             )
         shape = tuple(int(n) for n in fields.get_data_shape())
         check_promise(tuple(int(n) for n in fields["dims"]), fields.get_data_dtype(), name)
-        raw = _read_voxels(stream, shape, fields.get_data_dtype(), name)
+        raw = read_voxels(stream, shape, fields.get_data_dtype(), name)
         footer = stream.read(kind._ftrdtype.itemsize)
-        stream.read(1)
+        tail = stream.read(_MAX_LEAD)
     header = kind(block[:90] + footer, check=False)
     sizes = [float(size) for size in header["delta"]]
     if not all(0 < size < np.inf for size in sizes):
         raise GeometryError(f"{name}: voxel size {sizes}; expected numbers above zero.")
-    return make_image(nib.MGHImage, StoredArray(raw), header.get_affine(), header)
+    return make_image(nib.MGHImage, StoredArray(raw, tail=tail), header.get_affine(), header)
 
 
 def _read_dicom(path: Path, series: str | int | None = None) -> SpatialImage:

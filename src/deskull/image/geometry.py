@@ -6,7 +6,7 @@ A grid is a shape and an affine, nothing else. Reorient, crop, pad and resize ar
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -81,6 +81,11 @@ class Grid:
         """Middle of the field in RAS+ mm, (3,)."""
         return self.to_mm((np.array(self.shape) - 1) / 2)
 
+    @cached_property
+    def corners(self) -> NDArray[np.int64]:
+        """Indices of the eight voxels at the field's corners, (8, 3)."""
+        return np.asarray(np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(self.shape) - 1))
+
     def to_mm(self, index: ArrayLike) -> NDArray[np.float64]:
         """Voxel indices (..., 3) to RAS+ mm (..., 3)."""
         return np.asarray(np.asarray(index) @ self.affine[:3, :3].T + self.affine[:3, 3])
@@ -94,8 +99,8 @@ class Grid:
         """Whether both have one shape and every corner agrees within `tolerance` voxels."""
         if self.shape != other.shape:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1).T
-        return bool(np.abs(self.to_index(other.to_mm(corners)) - corners).max() <= tolerance)
+        index = self.to_index(other.to_mm(self.corners))
+        return bool(np.abs(index - self.corners).max() <= tolerance)
 
     def crop(self, box: Box) -> "Grid":
         """Grid of ``array[box]``; `box` has plain starts and stops, which may lie outside."""
@@ -146,3 +151,29 @@ def from_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:
     transform = grid.canonical_transform()
     view = np.transpose(array, transform[:, 0].astype(int))
     return view[tuple(slice(None, None, int(flip)) for flip in transform[:, 1])]
+
+
+def find_box(mask: NDArray[Any], margin: int | tuple[int, int, int] = 0) -> Box:
+    """Find the smallest box that holds a mask.
+
+    Parameters
+    ----------
+    mask
+        (X, Y, Z) or (X, Y, Z, T), nonzero inside.
+    margin
+        Voxels added on every side, one number or one per axis; the box is clipped to the array.
+
+    Returns
+    -------
+    Box
+        Slices with plain starts and stops along X, Y and Z; an empty mask has an empty box.
+    """
+    extents = []
+    for axis, wider in enumerate(np.broadcast_to(margin, 3).tolist()):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        planes = np.flatnonzero(mask.any(axis=others))
+        if planes.size == 0:
+            return slice(0, 0), slice(0, 0), slice(0, 0)
+        start, stop = int(planes[0]) - wider, int(planes[-1]) + 1 + wider
+        extents.append(slice(max(start, 0), min(stop, mask.shape[axis])))
+    return extents[0], extents[1], extents[2]

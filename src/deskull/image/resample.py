@@ -125,8 +125,7 @@ def _in_slabs(
 
 def _box_of_target(grid: Grid, target: Grid) -> Box:
     """Part of `grid` that the target can reach, on whole blocks from the first voxel on."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in target.shape])).reshape(3, -1).T
-    index = np.round(grid.to_index(target.to_mm(corners)), 6)
+    index = np.round(grid.to_index(target.to_mm(target.corners)), 6)
     blocks = np.array(_block_sizes(grid, target))
     start = np.floor(index.min(0) / blocks - 2).astype(int) * blocks
     stop = np.ceil(index.max(0) / blocks + 3).astype(int) * blocks

@@ -5,6 +5,7 @@ that what is read can be written again bit for bit. Reading is `formats.py`, out
 scan's grid are `volume.py`, files are `writing.py`.
 """
 
+import logging
 import sys
 from io import BytesIO
 from typing import Any, cast
@@ -26,7 +27,16 @@ NATIVE_ORDER = "<" if sys.byteorder == "little" else ">"
 MAX_BYTES = 4 * 1024**3
 """Most bytes of stored voxels that a header may promise."""
 
+MOST_PACKED = 1032
+"""Bytes that one byte of gzip can unpack to at most."""
+
 _SHEAR_TOLERANCE_MM = 1e-3
+
+
+SILENT = logging.getLogger("deskull.image.header")
+"""For nibabel, which says how it mends a header."""
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 
 
 class StoredArray:
@@ -40,6 +50,10 @@ class StoredArray:
         As the header has them; a slope of 0 or NaN means no scaling.
     lead
         Bytes between a NIfTI header and its voxels: the extensions.
+    tail
+        Bytes after an MGH file's footer: its tags.
+    frame
+        Which frame of a 4D file these voxels are, if only one was read.
     """
 
     is_proxy = True
@@ -50,11 +64,15 @@ class StoredArray:
         slope: float = 1.0,
         inter: float = 0.0,
         lead: bytes = NO_EXTENSIONS,
+        tail: bytes = b"",
+        frame: int | None = None,
     ) -> None:
         self.raw = raw
         self.slope = slope
         self.inter = inter
         self.lead = lead
+        self.tail = tail
+        self.frame = frame
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,7 +121,7 @@ class StoredArray:
 
     def with_raw(self, raw: NDArray[Any]) -> "StoredArray":
         """Other voxels of the same type under the same scaling."""
-        return StoredArray(raw, self.slope, self.inter, self.lead)
+        return StoredArray(raw, self.slope, self.inter, self.lead, self.tail, self.frame)
 
 
 def to_stored(image: SpatialImage) -> StoredArray:
@@ -175,13 +193,25 @@ def make_nifti(
     return make_image(nib.Nifti1Image, stored, affine, header)
 
 
-def check_promise(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+def check_promise(
+    shape: tuple[int, ...], dtype: np.dtype[Any], name: str, held: int | None = None
+) -> None:
     """Refuse voxels that are no numbers, none at all, or more than fit before reading them.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the voxels, as the header has them.
+    name
+        What messages call the file.
+    held
+        Bytes of the file that must hold them, if known.
 
     Raises
     ------
     ImageFileError
-        For complex and colour types, axes without voxels, and more than `MAX_BYTES`.
+        For complex and colour types, axes without voxels, more than `MAX_BYTES`, and more than
+        the file can hold however well it is packed.
     """
     if dtype.kind not in "iufb":
         what = "complex" if dtype.kind == "c" else "colour" if dtype.names else "unknown"
@@ -193,7 +223,13 @@ def check_promise(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> No
         raise ImageFileError(f"{name}: shape {shape}; expected at least one voxel an axis.")
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > MAX_BYTES:
+        way = "choose a frame with --frame N" if len(shape) > 3 else "the scan must be cut"
         raise ImageFileError(
             f"{name}: its header promises {size / 1024**3:.1f} GiB of voxels {shape}; expected at "
-            f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or the scan must be cut."
+            f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or {way}."
+        )
+    if held is not None and size > MOST_PACKED * held:
+        raise ImageFileError(
+            f"{name}: its header promises {size} bytes of voxels {shape}, more than a file of "
+            f"{held} bytes can hold. The header is damaged, or the file is truncated."
         )

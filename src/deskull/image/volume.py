@@ -16,8 +16,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError, InputError
-from deskull.image.formats import open_image
-from deskull.image.geometry import Grid
+from deskull.image.formats import check_frame, open_image
+from deskull.image.geometry import Grid, find_box
 from deskull.image.stored import StoredArray, check_promise, make_image, make_nifti, to_stored
 
 VOXEL_MM = (0.02, 50.0)  # from microscopy of specimens to a localiser's slabs
@@ -39,7 +39,7 @@ class Volume:
     name
         What messages call it: the file name.
     frame
-        Which frame of a 4D source `data` is, from 0; None for a 3D source.
+        Which frame of a 4D file `data` is, from 0; None for a 3D one.
     """
 
     data: NDArray[np.float32]
@@ -70,7 +70,7 @@ def load_volume(
     GeometryError
         If its voxels have no size or no place.
     """
-    return make_volume(open_image(path, series), Path(path).name or str(path), frame)
+    return make_volume(open_image(path, series, frame), Path(path).name or str(path), frame)
 
 
 def make_volume(image: SpatialImage, name: str = "image", frame: int | None = None) -> Volume:
@@ -87,7 +87,7 @@ def make_volume(image: SpatialImage, name: str = "image", frame: int | None = No
     source = _check_source(image, name)
     stored = _read_stored(source, name)
     raw = stored.raw if stored.ndim == 3 else _pick_frame(stored.raw, frame, name)
-    if stored.ndim == 3 and frame not in (None, 0):
+    if stored.ndim == 3 and frame not in (None, 0, stored.frame):
         raise ImageFileError(f"{name}: no frame {frame}; it is a 3D image. Omit --frame.")
     try:
         grid = Grid((raw.shape[0], raw.shape[1], raw.shape[2]), source.affine)
@@ -96,7 +96,7 @@ def make_volume(image: SpatialImage, name: str = "image", frame: int | None = No
     _check_size(grid, name)
     data = _to_float32(raw, *stored.scaling)
     _check_values(data, name)
-    return Volume(data, grid, source, name, frame if stored.ndim == 4 else None)
+    return Volume(data, grid, source, name, frame if stored.ndim == 4 else stored.frame)
 
 
 def _check_size(grid: Grid, name: str) -> None:
@@ -156,14 +156,12 @@ def _read_stored(source: SpatialImage, name: str) -> StoredArray:
 
 
 def _pick_frame(raw: NDArray[Any], frame: int | None, name: str) -> NDArray[Any]:
-    last = raw.shape[3] - 1
     if frame is None:
         raise ImageFileError(
             f"{name}: 4 dimensions {raw.shape}; expected 3. "
-            f"Choose one with --frame N (0 to {last})."
+            f"Choose one with --frame N (0 to {raw.shape[3] - 1})."
         )
-    if not 0 <= frame <= last:
-        raise ImageFileError(f"{name}: no frame {frame}; expected 0 to {last}.")
+    check_frame(frame, raw.shape[3], name)
     return raw[..., frame]
 
 
@@ -210,7 +208,7 @@ def make_mask_image(mask: NDArray[Any], source: SpatialImage) -> SpatialImage:
     """
     mask = np.asarray(mask)
     _check_shape(mask.shape[:3], source.shape[:3])
-    box = _find_box(mask)
+    box = find_box(mask)
     values = np.zeros(mask.shape, np.uint8, order="F")
     values[box] = mask[box] != 0
     return _make_measure(values, source)
@@ -260,7 +258,7 @@ def make_brain_image(
     raw = stored.raw if frame is None or stored.ndim == 3 else stored.raw[..., frame]
     mask = np.asarray(mask)
     _check_shape(mask.shape, raw.shape[: mask.ndim])
-    box = _find_box(mask)
+    box = find_box(mask)
     inside = mask[box] != 0
     if mask.ndim < raw.ndim:
         inside = inside[..., None]
@@ -270,16 +268,6 @@ def make_brain_image(
         brain[...] = outside_value
     np.copyto(brain[box], raw[box], where=inside)
     return _make_output(stored.with_raw(brain), source)
-
-
-def _find_box(mask: NDArray[Any]) -> tuple[slice, slice, slice]:
-    """Find the smallest box in X, Y, Z that holds the mask; outside it there is nothing to do."""
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0))
-    return box[0], box[1], box[2]
 
 
 def _to_stored_value(value: float, stored: StoredArray) -> Any:
@@ -305,7 +293,8 @@ def _make_measure(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
     """Make an image of something measured on a scan: display range and intent start afresh."""
     source = _to_writable(source)
     _check_shape(values.shape[:3], source.shape[:3])
-    image = _make_output(StoredArray(values, lead=to_stored(source).lead), source)
+    stored = to_stored(source)
+    image = _make_output(StoredArray(values, lead=stored.lead, tail=stored.tail), source)
     if isinstance(image, nib.Nifti1Pair):
         header: Any = image.header
         for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):

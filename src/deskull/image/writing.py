@@ -218,12 +218,13 @@ def _encode_nifti(image: SpatialImage, is_pair: bool) -> tuple[bytes, memoryview
 
 
 def _encode_mgh(image: SpatialImage) -> Parts:
-    """Header, voxels and footer."""
+    """Header, voxels, and footer with tags."""
     stored = to_stored(image)
     raw = _to_mgh_type(stored)
     kind: Any = nib.MGHImage
+    tail = b""
     if isinstance(image, kind):
-        header = image.header.copy()
+        header, tail = image.header.copy(), stored.tail
         header.set_data_dtype(raw.dtype)
     else:
         header = kind(raw, image.affine).header
@@ -231,7 +232,7 @@ def _encode_mgh(image: SpatialImage) -> Parts:
     header.writehdr_to(file)
     head = file.getvalue().ljust(header.get_data_offset(), b"\0")
     footer = header.binaryblock[-header._ftrdtype.itemsize :]
-    return [head, _to_bytes(raw.astype(raw.dtype.newbyteorder(">"), copy=False)), footer]
+    return [head, _to_bytes(raw.astype(raw.dtype.newbyteorder(">"), copy=False)), footer + tail]
 
 
 def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:

@@ -4,11 +4,11 @@ Only names and sidecars are read here, as in `layouts.py`; what holds is decided
 """
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deskull.image.bids import SUFFIXES, find_root, parse_name
 from deskull.learn.layouts import (
     Candidate,
     Found,
@@ -22,9 +22,6 @@ from deskull.learn.layouts import (
     rank_masks,
     read_json,
 )
-
-SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "inplaneT1", "inplaneT2", "MTw", "UNIT1")
-"""Anatomical images; what else BIDS knows is no head to learn from."""
 
 _SILENT = ("sub", "desc", "label", "res", "den", "hemi")  # entities that do not tell images apart
 
@@ -51,7 +48,9 @@ class _Scan:
         if "space" in self.entities:
             return ""
         if self.suffix == "mask":
-            return "mask" if described in ("brain", "brainManual") else ""
+            contrast = described.removeprefix("brain").removeprefix("Manual")
+            known = described.startswith("brain") and contrast in ("", *SUFFIXES)
+            return "mask" if known else ""
         if self.suffix not in SUFFIXES or "label" in self.entities:
             return ""
         return {"": "image", "preproc": "prepared", "brain": "brain"}.get(described, "")
@@ -60,7 +59,8 @@ class _Scan:
 def find_bids(folder: Path, files: list[Path]) -> Found:
     """Find raw BIDS images with masks from derivatives, or beside them under common names.
 
-    A mask (``desc-brain_mask``, ``desc-brainManual_mask``) belongs to the images that its
+    A mask (``desc-brain_mask``, ``desc-brainManual_mask``, of a contrast that is no T1w
+    ``desc-brainT2w_mask`` and so on) belongs to the images that its
     sidecar names as sources, else to those with the same entities. Where a mask does not fit
     the raw image, the prepared one of its own data set (``desc-preproc``) is the next to try.
     """
@@ -81,13 +81,11 @@ def find_bids(folder: Path, files: list[Path]) -> Found:
 
 def _parse(path: Path) -> _Scan | None:
     """Read a name like ``sub-01_ses-A_T1w`` below a folder ``sub-01``."""
-    *pairs, suffix = find_bare_name(path).split("_")
-    if not pairs or not all(re.fullmatch(r"[A-Za-z0-9]+-[A-Za-z0-9+]+", pair) for pair in pairs):
+    name = parse_name(path)
+    root = None if name is None else find_root(path, name)
+    if name is None or root is None:
         return None
-    entities = dict(pair.split("-", 1) for pair in pairs)
-    person = f"sub-{entities.get('sub')}"
-    root = next((parent.parent for parent in path.parents if parent.name == person), None)
-    return None if root is None else _Scan(path, root, entities, suffix)
+    return _Scan(path, root, dict(name.entities), name.suffix)
 
 
 def _is_made(file: Path, stems: Stems, known: set[Path]) -> bool:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from deskull import __version__
 from deskull.errors import ImageFileError
@@ -19,6 +18,7 @@ from deskull.image.writing import find_files
 from deskull.learn.folders import explain_writing, make_folder
 
 Arrays = dict[str, NDArray[Any]]
+KINDS = {"U8": "uint8", "F32": "<f4", "F64": "<f8"}  # of numbers in safetensors and in numpy
 VERSION = 2  # raised when the same settings begin to give other arrays
 
 
@@ -38,7 +38,10 @@ def describe_file(path: Path) -> list[Any]:
 
 
 def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """Load arrays made before under the same key, or make and keep them.
+    """Open arrays made before under the same key, or make and keep them.
+
+    Kept arrays are mapped from their file, not read: pages that are looked at come into memory
+    and leave it again as the system sees fit, and processes on one machine share them.
 
     Parameters
     ----------
@@ -56,8 +59,8 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Array
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
     if path.exists():
         try:
-            return dict(load_file(path))
-        except SafetensorError:
+            return _map_arrays(path)
+        except (ValueError, KeyError, TypeError):
             path.unlink(missing_ok=True)
     arrays = make()
     make_folder(folder)
@@ -65,4 +68,24 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Array
     with explain_writing(path):
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
         os.replace(temporary, path)
+        return _map_arrays(path)
+
+
+def _map_arrays(path: Path) -> Arrays:
+    """Map the arrays of a safetensors file into memory; what is written to them stays there.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If it is damaged or cut short.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, path.stat().st_size)))
+    arrays: Arrays = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start = 8 + length + entry["data_offsets"][0]
+            kind, shape = KINDS[entry["dtype"]], tuple(entry["shape"])
+            arrays[name] = np.memmap(path, kind, "c", start, shape)
     return arrays

@@ -4,8 +4,9 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,27 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
 from deskull.errors import InputError, WeightsError
+from deskull.image.volume import Volume
 from deskull.image.writing import save_bytes
 from deskull.learn.folders import make_folder
+from deskull.learn.parity import check_parity
 from deskull.learn.parts import count_parts
 from deskull.learn.recipe import Recipe
 from deskull.learn.runs import load_released
 from deskull.network.unet import UNet
-from deskull.network.weights import CARD, FORMAT, Weights, load_weights
+from deskull.network.weights import CARD, FORMAT, Stage, Weights, load_weights
 
 OPSET = 18
 WORDS = ("licence", "population", "convention", "data")
-OWN = ("format", "stages", "files")  # of the card, which no words may replace
+OWN = ("format", "stages", "parity", "files")  # of the card, which no words may replace
 
 
 def export(
-    runs: Mapping[str, Path], folder: Path, about: Mapping[str, Any], base: Weights | None = None
+    runs: Mapping[str, Path],
+    folder: Path,
+    about: Mapping[str, Any],
+    base: Weights | None = None,
+    check: Sequence[Volume] = (),
 ) -> Path:
     """Release the best weights of one or two training runs.
 
@@ -45,6 +52,8 @@ def export(
     base
         Released weights that give the stage `locate` where no run does; the bundled ones if
         not given and the segment run's window lies about the brain, which has to be found.
+    check
+        Heads on which the runtimes are compared with torch; what was found is in the card.
 
     Returns
     -------
@@ -54,7 +63,7 @@ def export(
     Raises
     ------
     WeightsError
-        If a run holds no checkpoint.
+        If a run holds no checkpoint, or a runtime answers otherwise than torch.
     InputError
         If the words of the card are incomplete.
     OutputError
@@ -67,6 +76,7 @@ def export(
         base = load_weights("default")
     make_folder(folder)
     stages: dict[str, Any] = {}
+    made: list[Stage] = []
     for name, (recipe, network, step) in released.items():
         halves = {
             k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()
@@ -75,6 +85,7 @@ def export(
         network.load_state_dict(halves)
         save_bytes(make_onnx(network, recipe), folder / f"{name}.onnx")
         stages[name] = recipe.to_dict() | {"steps": step, "split": count_parts(runs[name])}
+        made.append(_make_stage(name, recipe, folder))
     if base is not None and base.locate is not None and "locate" not in runs:
         stages["locate"] = base.card["stages"]["locate"]
         save_bytes(base.locate.onnx, folder / "locate.onnx")
@@ -84,12 +95,27 @@ def export(
         "format": FORMAT,
         **about,
         "stages": stages,
+        **({"parity": check_parity(made, check)} if check else {}),
         "files": {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files},
     }
     path = folder / CARD
     save_bytes((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode(), path)
     load_weights(folder)
     return path
+
+
+def _make_stage(name: str, recipe: Recipe, folder: Path) -> Stage:
+    """Describe a network that was just written, as `load_weights` will."""
+    return Stage(
+        name=name,
+        shape=recipe.window.shape,
+        voxel_size=recipe.window.voxel_size,
+        outputs=recipe.network.outputs,
+        centre=recipe.preparation.centre,
+        onnx=(folder / f"{name}.onnx").read_bytes(),
+        spec=asdict(recipe.network),
+        tensors=folder / f"{name}.safetensors",
+    )
 
 
 def check_about(about: object) -> None:

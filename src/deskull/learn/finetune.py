@@ -1,17 +1,17 @@
 """Released weights, made better for one population by a handful of corrected masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
 from deskull.errors import InputError
-from deskull.learn.dataset import Sources, make_plain_examples
+from deskull.image.volume import Volume
+from deskull.learn.dataset import Sources
 from deskull.learn.export import export
-from deskull.learn.losses import hard_dice
+from deskull.learn.judging import judge, means
 from deskull.learn.processes import join_processes
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.runs import load_released
@@ -49,6 +49,8 @@ def finetune(
     folder: Path,
     *,
     limits: Limits | None = None,
+    device: str = "cpu",
+    check: Sequence[Volume] = (),
     show: Callable[[str], None] = lambda line: None,
 ) -> tuple[float, float]:
     """Train released weights on, and release the result into ``folder / "weights"``.
@@ -66,6 +68,10 @@ def finetune(
         Of the run; goes on there.
     limits
         When to stop.
+    device
+        A torch device.
+    check
+        Heads on which the runtimes are compared, see `export`.
     show
         Called with a line about each step.
 
@@ -87,8 +93,8 @@ def finetune(
     _check_persons(sources, judges)
     start = UNet(recipe.network)
     start.load_state_dict({k: v.float() for k, v in load_file(weights.segment.tensors).items()})
-    before = mean_dice(start, judges, recipe)
-    with join_processes("cpu") as group:
+    with join_processes(device) as group:
+        before = means(judge(start, judges, recipe, group.device))[0]
         train(
             sources,
             recipe,
@@ -96,12 +102,13 @@ def finetune(
             limits=limits or Limits(),
             validation=judges,
             start=start,
+            device=group.device,
             show=show,
         )
-        after = mean_dice(load_released(folder)[1], judges, recipe)
+        after = means(judge(load_released(folder)[1], judges, recipe, group.device))[0]
         if group.is_first:
             about = _tell_about(weights, sources, validation)
-            export({"segment": folder}, folder / "weights", about, base=weights)
+            export({"segment": folder}, folder / "weights", about, weights, check)
     return before, after
 
 
@@ -126,15 +133,3 @@ def _tell_about(weights: Weights, sources: Sources, validation: Sources) -> dict
         "persons_kept_apart": len(validation.persons),
     }
     return about
-
-
-@torch.no_grad()
-def mean_dice(network: UNet, sources: Sources, recipe: Recipe) -> float:
-    """Mean Dice of the brain over the heads as they are, in the network's window."""
-    network.eval()
-    brain = recipe.network.outputs.index("brain")
-    found = [
-        hard_dice(network(example.image[None, None]), example.target[None])[0, brain].item()
-        for example in make_plain_examples(sources, recipe)
-    ]
-    return sum(found) / len(found)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import to_canonical_array
+from deskull.image.geometry import Box, find_box, to_canonical_array
 from deskull.image.volume import Volume
 
 MOST_CODES = 2**20  # of labels; FreeSurfer's go up to about 15000
@@ -156,7 +156,7 @@ def make_labelled_head(
             f"{volume.name}: no brain label among {np.unique(labels)[:20].tolist()}; expected "
             "FreeSurfer's. Is this a label map of a whole head? Other labels: --label-table."
         )
-    tissue = tissue[_box(_largest_piece(tissue > 0), margin=2 * block, block=block)]
+    tissue = tissue[_to_blocks(find_box(_largest_piece(tissue > 0), 2 * block), block)]
     core = _largest_piece(np.isin(tissue, [codes[name] for name in TISSUE]))
     voxel_size = float(np.mean(volume.grid.voxel_size))
     brain = make_brain_mask(tissue, core, voxel_size)
@@ -187,7 +187,7 @@ def make_brain_mask(
         The mask by the house's convention, bool.
     """
     codes = tissue_codes()
-    box = _box(core, margin=int(2 * CLOSING_MM / voxel_size) + 2, block=1)
+    box = find_box(core, margin=int(2 * CLOSING_MM / voxel_size) + 2)
     inside = core[box]
     radius = CLOSING_MM / voxel_size
     grown = ndimage.distance_transform_edt(~inside) <= radius
@@ -216,15 +216,10 @@ def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(pieces == sizes.argmax())
 
 
-def _box(mask: NDArray[np.bool_], margin: int, block: int) -> tuple[slice, ...]:
-    """Bounding box with a margin, its edges a whole number of blocks long."""
-    slices = []
-    for axis in range(3):
-        line = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        start = max(int(line[0]) - margin, 0)
-        stop = min(int(line[-1]) + 1 + margin, mask.shape[axis])
-        slices.append(slice(start, start + (stop - start) // block * block))
-    return tuple(slices)
+def _to_blocks(box: Box, block: int) -> Box:
+    """Shorten a box so that its edges are a whole number of blocks long."""
+    x, y, z = (slice(s.start, s.start + (s.stop - s.start) // block * block) for s in box)
+    return x, y, z
 
 
 def _block_mean(mask: NDArray[np.bool_], block: int) -> NDArray[np.float32]:

@@ -107,7 +107,7 @@ def make_stems(files: Iterable[Path]) -> Stems:
 def is_manual(mask: Path) -> bool:
     """Whether a person corrected a mask: its name says so, or ``Manual: true`` beside it."""
     stem = find_bare_name(mask)
-    if stem.endswith("_mask_manual") or "_desc-brainManual_" in stem:
+    if stem.endswith("_mask_manual") or "_desc-brainManual" in stem:
         return True
     return read_json(mask.with_name(f"{stem}.json")).get("Manual") is True
 

@@ -1,4 +1,4 @@
-"""Who learns and who is kept apart in a run: drawn once, kept in `split.json`, never mixed."""
+"""Who learns, chooses and judges in a run: drawn once, kept in `split.json`, never mixed."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from deskull.errors import InputError
 from deskull.image.writing import save_bytes
 from deskull.learn.dataset import Sources, draw_parts
 from deskull.learn.folders import make_folder
+from deskull.learn.split import PARTS, SplitPlan
 
 logger = logging.getLogger(__name__)
 SPLIT = "split.json"
@@ -17,14 +18,15 @@ SPLIT = "split.json"
 
 @dataclass(frozen=True)
 class Parts:
-    """Heads to learn from, and heads kept apart."""
+    """Heads to learn from, to choose the weights by, and to judge them at the end."""
 
     train: Sources
     validation: Sources
+    test: Sources
 
 
 def settle_parts(
-    folder: Path, sources: Sources, share: float, seed: int, writes: bool = True
+    folder: Path, sources: Sources, plan: SplitPlan, seed: int, writes: bool = True
 ) -> Parts:
     """Draw who is kept apart, or go on as the folder's run began.
 
@@ -37,8 +39,8 @@ def settle_parts(
         Of the run.
     sources
         All heads.
-    share
-        Of the persons, to be kept apart, when the run begins.
+    plan
+        How persons are divided when the run begins.
     seed
         Of the draw.
     writes
@@ -47,13 +49,14 @@ def settle_parts(
     Raises
     ------
     InputError
-        If nobody would be left to learn from or, where persons were kept apart, to judge.
+        If nobody would be left to learn from or, where persons were kept apart, to judge; or
+        the run was begun with another fold.
     """
     known = _read_split(folder / SPLIT)
-    parts = _go_on(folder, known, sources) if known else draw_parts(sources, share, seed)
-    settled = Parts(
-        *(sources.take({p for p in parts if parts[p] == part}) for part in ("train", "validation"))
-    )
+    if known:
+        _check_fold(folder, known, plan)
+    parts = _go_on(folder, known, sources) if known else draw_parts(sources, plan, seed)
+    settled = Parts(*(sources.take({p for p in parts if parts[p] == part}) for part in PARTS))
     if not settled.train.persons:
         raise InputError(
             f"{folder}: nobody of the run is left to learn from. Choose another --out."
@@ -64,15 +67,33 @@ def settle_parts(
             "them again, or choose another --out."
         )
     if writes:
-        fields = {"share": share, "seed": seed} | known
-        for part in ("train", "validation"):
+        fields = known or _tell_plan(plan, seed)
+        for part in PARTS:
             here = [person for person in parts if parts[person] == part]
             fields[part] = sorted({*known.get(part, ()), *here})
         make_folder(folder)
         save_bytes((json.dumps(fields, indent=1) + "\n").encode(), folder / SPLIT)
-    counts = len(settled.train.persons), len(settled.validation.persons)
-    logger.warning("%d persons to learn from, %d kept apart", *counts)
+    counts = [len(part.persons) for part in (settled.train, settled.validation, settled.test)]
+    logger.warning("%d persons to learn from, %d to choose the weights by, %d to test on", *counts)
     return settled
+
+
+def _tell_plan(plan: SplitPlan, seed: int) -> dict[str, Any]:
+    """Say how the draw was made, in the words that older runs have too."""
+    fields: dict[str, Any] = {"share": plan.validation, "seed": seed}
+    if plan.folds:
+        return fields | {"folds": plan.folds, "fold": plan.fold}
+    return fields | ({"test_share": plan.test} if plan.test else {})
+
+
+def _check_fold(folder: Path, known: dict[str, Any], plan: SplitPlan) -> None:
+    """Refuse to call a run of one fold that of another."""
+    begun = known.get("fold", 0), known.get("folds", 0)
+    if begun != (plan.fold, plan.folds):
+        raise InputError(
+            f"{folder}: begun with fold {begun[0]} of {begun[1]} (0 of 0: none), not "
+            f"{plan.fold} of {plan.folds}. Choose another --out."
+        )
 
 
 def count_parts(folder: Path) -> dict[str, Any]:
@@ -83,7 +104,7 @@ def count_parts(folder: Path) -> dict[str, Any]:
 
 def _go_on(folder: Path, known: dict[str, Any], sources: Sources) -> dict[str, str]:
     """Part of each person of a run that goes on."""
-    parts = {person: part for part in ("train", "validation") for person in known[part]}
+    parts = {person: part for part in PARTS for person in known.get(part, ())}
     here = set(sources.persons)
     gone, new = sorted(set(parts) - here), sorted(here - set(parts))
     if gone:

@@ -2,7 +2,7 @@
 
 `recipe.json`, `last.safetensors` (all that resuming needs), `best.safetensors` (the weights
 that did best on the persons kept apart), `steps.tsv`, `validation.tsv`, `curves.png`,
-`pictures/`.
+`pictures/`. Where there is a folder `tensorboard/`, the logs go there as well.
 """
 
 import copy
@@ -12,7 +12,9 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from deskull.assess.picture import draw_mosaic, encode_png
 from deskull.errors import InputError, WeightsError
 from deskull.image.geometry import make_ras_grid
 from deskull.image.writing import save_bytes
@@ -30,11 +31,13 @@ from deskull.learn.processes import seeded
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.synthesis import Example
 from deskull.network.unet import UNet
+from deskull.picture import draw_mosaic, encode_png
 
 logger = logging.getLogger(__name__)
 RECIPE, LAST, BEST = "recipe.json", "last.safetensors", "best.safetensors"
+BOARD = "tensorboard"
 LOG_EVERY = 20
-STEP_COLUMNS = ("step", "loss", "dice", "seconds_per_step")
+STEP_COLUMNS = ("step", "loss", "dice", "iou", "seconds_per_step")
 VALIDATION_COLUMNS = ("step", "loss", "dice", "iou")
 
 
@@ -68,7 +71,8 @@ class Run:
 
     def __init__(self, folder: Path, recipe: Recipe, writes: bool = True) -> None:
         self.folder, self.recipe, self.writes = folder, recipe, writes
-        self.pending: list[tuple[float, float, float]] = []
+        self.pending: list[tuple[float, ...]] = []
+        self.board: Any = None
         check_begun(folder, recipe)
         if writes and not (folder / RECIPE).exists():
             make_folder(folder)
@@ -97,6 +101,7 @@ class Run:
             _load_state(state, self.folder / LAST)
         if self.writes:
             self._forget_after(state.step)
+            self.board = _open_board(self.folder, state.step)
         return state
 
     def save(self, state: State) -> None:
@@ -109,9 +114,9 @@ class Run:
             tensors |= {f"optimiser.{index}.{k}": v for k, v in entry.items()}
         _save_tensors(tensors, self.folder / LAST, state.step)
 
-    def log_step(self, step: int, loss: float, dice: float, seconds: float) -> None:
+    def log_step(self, step: int, loss: float, dice: float, iou: float, seconds: float) -> None:
         """Note a step; means of `LOG_EVERY` steps make a row."""
-        self.pending.append((loss, dice, seconds))
+        self.pending.append((loss, dice, iou, seconds))
         if step % LOG_EVERY == 0:
             means = [sum(column) / len(self.pending) for column in zip(*self.pending, strict=True)]
             self._append("steps.tsv", STEP_COLUMNS, (step, *means))
@@ -147,13 +152,20 @@ class Run:
         head = "" if path.exists() else "\t".join(columns) + "\n"
         with explain_writing(path), path.open("a", encoding="utf-8") as file:
             file.write(head + f"{row[0]}\t" + "\t".join(f"{x:.5f}" for x in row[1:]) + "\n")
+        for column, value in zip(columns[1:], row[1:], strict=True) if self.board else ():
+            self.board.add_scalar(f"{path.stem}/{column}", value, row[0])
+
+    def close(self) -> None:
+        """Write no more logs."""
+        if self.board is not None:
+            self.board.close()
 
     def _forget_after(self, step: int) -> None:
         """Drop rows that a killed run wrote after its last checkpoint."""
-        for name in ("steps.tsv", "validation.tsv"):
+        for name, columns in (("steps.tsv", STEP_COLUMNS), ("validation.tsv", VALIDATION_COLUMNS)):
             path = self.folder / name
             if path.exists():
-                table = pd.read_csv(path, sep="\t")
+                table = pd.read_csv(path, sep="\t").reindex(columns=list(columns))
                 kept = table[table["step"] <= step].to_csv(sep="\t", index=False)
                 save_bytes(kept.encode(), path)
 
@@ -187,6 +199,28 @@ class Run:
         title = f"step {step}, the worst of the persons kept apart, Dice {dice:.3f}"
         picture = encode_png(draw_mosaic(image, mask, grid, title))
         save_bytes(picture, self.folder / "pictures" / f"step_{step:06d}.png")
+
+
+def begin_board(folder: Path) -> None:
+    """Have a run's logs go to TensorBoard as well, from its next step on.
+
+    Raises
+    ------
+    InputError
+        If TensorBoard is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise InputError("TensorBoard is not installed. Try: pip install 'deskull[tensorboard]'")
+    make_folder(folder / BOARD)
+
+
+def _open_board(folder: Path, step: int) -> Any:
+    """Open a run's logs for TensorBoard, forgetting what was noted after a step."""
+    if not (folder / BOARD).is_dir() or find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / BOARD), purge_step=step + 1)
 
 
 def check_begun(folder: Path, recipe: Recipe) -> None:

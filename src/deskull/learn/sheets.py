@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deskull.assess.picture import Shown, draw_sheets, encode_png
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_bytes
 from deskull.learn.checking import INSIDE
 from deskull.learn.labels import TISSUE, load_tissues
+from deskull.picture import Shown, draw_sheets, encode_png
 
 
 def save_sheets(

@@ -6,10 +6,80 @@ the order of a table nor the version of a library, and JSON can keep it beside t
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from deskull.errors import InputError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How persons are divided between learning, choosing the weights, and the last judgement.
+
+    Parameters
+    ----------
+    validation
+        Share of the persons, by whom the best weights are chosen; with folds, of those who are
+        not in the fold.
+    test
+        Share of the persons who are left alone until the end.
+    folds
+        Test on one of so many folds instead; 0 for none.
+    fold
+        Which one, from 0.
+
+    Raises
+    ------
+    InputError
+        If nobody would be left to learn from, or there is no such fold.
+    """
+
+    validation: float = 0.2
+    test: float = 0.0
+    folds: int = 0
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        for name, share in (("validation", self.validation), ("test", self.test)):
+            if not 0 <= share < 1:
+                raise InputError(f"{name} {share:g}; expected a share below 1, such as 0.2.")
+        if self.validation + self.test >= 1:
+            raise InputError(
+                f"validation {self.validation:g} and test {self.test:g}; expected less than 1 "
+                "together, for somebody has to learn."
+            )
+        if self.folds and self.test:
+            raise InputError(f"test {self.test:g} and {self.folds} folds; expected one of them.")
+        if (self.folds or self.fold) and not 0 <= self.fold < self.folds:
+            raise InputError(
+                f"fold {self.fold} of {self.folds}; expected one from 0 to folds - 1, and 2 folds "
+                "at least."
+            )
+
+    @property
+    def fewest(self) -> int:
+        """Persons needed at least."""
+        parts = 1 + (self.validation > 0) + (self.test > 0 or self.folds > 0)
+        return max(parts, self.folds)
+
+    def draw(self, persons: Collection[str], seed: int) -> dict[str, str]:
+        """Give each person one of `PARTS`.
+
+        Raises
+        ------
+        InputError
+            If there are too few.
+        """
+        shares = {"train": 1 - self.validation - self.test, "validation": self.validation}
+        if not self.folds:
+            return split_persons(persons, shares | {"test": self.test}, seed)
+        folds = make_folds(persons, self.folds, seed)
+        parts = dict.fromkeys((p for p in folds if folds[p] == self.fold), "test")
+        parts |= split_persons((p for p in folds if folds[p] != self.fold), shares, seed)
+        return dict(sorted(parts.items()))
 
 
 def split_persons(

@@ -21,7 +21,8 @@ from torch import Generator, Tensor, nn
 
 from deskull.errors import InputError, WeightsError
 from deskull.learn.dataset import Sources, make_example, make_plain_examples
-from deskull.learn.losses import dice, dice_and_cross_entropy, hard_dice, hard_iou
+from deskull.learn.judging import overlaps
+from deskull.learn.losses import dice, dice_and_cross_entropy
 from deskull.learn.processes import Group, Wish, join_processes, notice_interrupts, seeded
 from deskull.learn.recipe import MOST_EXAMPLES, Recipe
 from deskull.learn.runs import Run, State
@@ -107,9 +108,13 @@ def train(
     with join_processes(device) as group, notice_interrupts() as wish:
         check_batch(recipe, group.count)
         loop = _Loop(group, Run(folder, recipe, writes=group.is_first), sources, start)
-        kept_apart = [] if validation is None else make_plain_examples(validation, recipe)
+        plain = () if validation is None else make_plain_examples(validation, recipe)
+        kept_apart = [example for _, example in plain]
         with _explain_memory(recipe):
-            interrupted = loop.go(limits, kept_apart, wish, show)
+            try:
+                interrupted = loop.go(limits, kept_apart, wish, show)
+            finally:
+                loop.run.close()
         group.wait()
     if interrupted:
         raise KeyboardInterrupt
@@ -141,10 +146,10 @@ class _Loop:
                 interrupted, late = asked[0] > 0, asked[1] > 0
                 if interrupted or late:
                     break
-                loss, overlap = self.take_step(batches.take(state.step))
+                told = self.take_step(batches.take(state.step))
                 seconds, began = time.monotonic() - began, time.monotonic()
-                run.log_step(state.step, loss, overlap, seconds)
-                show(_describe(state.step, last_step, loss, overlap, seconds, stop_at - began))
+                run.log_step(state.step, *told, seconds)
+                show(_describe(state.step, last_step, told, seconds, stop_at - began))
                 if kept_apart and state.step % self.recipe.training.validate_every == 0:
                     _validate(state, kept_apart, run, group.device)
                 if began - saved_at > CHECKPOINT_SECONDS:
@@ -157,13 +162,13 @@ class _Loop:
             logger.warning("interrupted at step %d; the same command goes on", state.step)
         return interrupted
 
-    def take_step(self, batch: Batch) -> tuple[float, float]:
-        """Step once on a batch, and move the running mean; return loss and Dice."""
+    def take_step(self, batch: Batch) -> tuple[float, float, float]:
+        """Step once on a batch, and move the running mean; return loss, Dice and IoU."""
         state, settings, device = self.state, self.recipe.training, self.group.device
         image, target, known = (part.to(device) for part in batch)
         image = image.contiguous(memory_format=torch.channels_last_3d)
-        brain = self.recipe.network.outputs.index("brain")
         if self.teacher is not None:
+            brain = self.recipe.network.outputs.index("brain")
             target, known = _ask(self.teacher, image, target, known, brain)
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(state.step, self.recipe)
@@ -185,11 +190,12 @@ class _Loop:
         if not torch.isfinite(norm):
             raise _diverged(f"the gradient's norm became {norm.item()}", state.step)
         state.optimiser.step()
+        self.group.average_statistics(state.network)
         state.step += 1
         _move_mean(state, min(settings.ema, state.step / (state.step + 10)))
-        overlap = hard_dice(logits.detach(), target)[:, brain].mean().item()
-        total = self.group.add([loss.item(), overlap])
-        return total[0] / self.group.count, total[1] / self.group.count
+        total = self.group.add([loss.item(), *overlaps(logits.detach(), target, self.recipe)])
+        mean_loss, dice, iou = (number / self.group.count for number in total)
+        return mean_loss, dice, iou
 
 
 def _diverged(what: str, step: int) -> WeightsError:
@@ -300,8 +306,7 @@ def _validate(state: State, examples: list[Example], run: Run, device: str) -> N
         image, target, known = (part.to(device) for part in _stack([example]))
         logits = state.mean(image)
         loss = LOSSES[run.recipe.training.loss](logits, target, known).item()
-        overlaps = (measure(logits, target)[0, brain].item() for measure in (hard_dice, hard_iou))
-        rows.append((loss, *overlaps))
+        rows.append((loss, *overlaps(logits, target, run.recipe)))
         pictures.append(logits[0, brain].cpu())
     loss, overlap, iou = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     logger.info("step %d: validation Dice %.4f, IoU %.4f", state.step, overlap, iou)
@@ -311,12 +316,13 @@ def _validate(state: State, examples: list[Example], run: Run, device: str) -> N
 
 
 def _describe(
-    step: int, last: int, loss: float, overlap: float, seconds: float, left: float
+    step: int, last: int, told: tuple[float, float, float], seconds: float, left: float
 ) -> str:
     minutes = min((last - step) * seconds, left) / 60
+    loss, dice, iou = told
     return (
-        f"step {step} of {last}, loss {loss:.3f}, Dice {overlap:.3f}, {seconds:.2f} s a step, "
-        f"{minutes:.0f} min left"
+        f"step {step} of {last}, loss {loss:.3f}, Dice {dice:.3f}, IoU {iou:.3f}, "
+        f"{seconds:.2f} s a step, {minutes:.0f} min left"
     )
 
 

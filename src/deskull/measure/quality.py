@@ -1,10 +1,12 @@
 """Doubts as data: what about a scan or its mask a person should look at.
 
-Each check is a small function that returns a flag or nothing; `find_flags` asks them all.
-Nothing is refused or printed here. Checks read every few voxels (about `SAMPLE_MM` apart),
-so that all of them together take a small part of the network's time.
+Each check is a small function that returns a flag or nothing; `find_flags` asks those that
+look at the scan's own voxels, `find_trait_flags` those that look at what was measured in the
+network's window. Nothing is refused or printed here. Checks read every few voxels (about
+`SAMPLE_MM` apart), so that all of them together take a small part of the network's time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.image.geometry import VoxelSize
+from deskull.measure.likeness import sum_up
+from deskull.measure.traits import TRAITS
 
 SAMPLE_MM = 3.0
 """Distance of the voxels that are read; a brain still has some 50,000 of them."""
@@ -64,17 +68,28 @@ VOLUME_ML = (600.0, 2300.0)
 """Mask volumes of people older than infants: intracranial volumes of adults lie between 950 and
 2000 ml (a child of one year has about 800), widened for small heads and hydrocephalus."""
 
-UNCERTAIN_PROBABILITY = (0.2, 0.8)
-"""Between them a voxel may belong to either side."""
-
-UNCERTAIN_SHARE = 0.35
-"""Of the mask's volume. A sharp rim one voxel wide is 0.05 to 0.15, at 2 mm; conservative."""
-
 PIECE_PROBABILITY = 0.5
 """The default threshold of the mask."""
 
 PIECE_SHARE = 0.05
 """Second piece against the first: about 70 ml, half a cerebellum or an eye with its muscles."""
+
+RIM_MM = 3.5
+"""Thickness of the layer in which the network is undecided: about 2 mm on good masks."""
+
+PLAIN_STRUCTURE = 0.03
+"""Deviation within the brain, of its brightness: heads of every contrast, blurred or noisy, have
+0.06 and more, plain phantoms 0.01."""
+
+MIRROR_SHARE = 0.16
+"""Of the mask, not covered by its left-right mirror: heads that are tilted have up to 0.12."""
+
+BACKWARD_SKEW, UPWARD_SKEW = -0.05, 0.05
+"""A brain tapers to the front (skewness about 0.2 along y) and has its stem below (-0.15 along
+z); a header that has them the wrong way round, or has other axes, gives other signs."""
+
+UNLIKE = 1.5
+"""Distance from the training heads, in ranges of a trait."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +135,15 @@ def find_flags(
     strides = [max(1, round(SAMPLE_MM / size)) for size in voxel_size]
     sample = tuple(slice(stride // 2, None, stride) for stride in strides)
     steps = tuple(stride * size for stride, size in zip(strides, voxel_size, strict=True))
-    few, few_mask = np.ascontiguousarray(data[sample]), np.ascontiguousarray(mask[sample])
+    few = np.ascontiguousarray(data[sample])
     few_probability = np.ascontiguousarray(probability[sample])
+    cut = _find_cut(mask, voxel_size)
     found = [
         _find_not_finite(data),
         _find_ct(few),
         _find_stripped(few, steps),
-        _find_cut(mask, voxel_size),
-        _find_volume(mask, voxel_size),
-        _find_uncertain_rim(few_mask, few_probability),
+        cut,
+        _find_volume(mask, voxel_size, cut is not None),
         _find_pieces(few_probability),
     ]
     return [flag for flag in found if flag is not None]
@@ -202,30 +217,16 @@ def _find_cut(mask: NDArray[np.bool_], voxel_size: VoxelSize) -> Flag | None:
     return Flag("field-cuts-brain", f"The field of view cuts the brain: {', '.join(faces)}.")
 
 
-def _find_volume(mask: NDArray[np.bool_], voxel_size: VoxelSize) -> Flag | None:
-    """Flag a volume that no brain has."""
+def _find_volume(mask: NDArray[np.bool_], voxel_size: VoxelSize, cut: bool) -> Flag | None:
+    """Flag a volume that no brain has; any part of one may be small."""
     volume_ml = np.count_nonzero(mask) * float(np.prod(voxel_size)) / 1000
     low, high = VOLUME_ML
-    if low <= volume_ml <= high:
+    if (cut or low <= volume_ml) and volume_ml <= high:
         return None
     return Flag(
         "volume",
         f"The mask has {volume_ml:.0f} ml; {low:.0f} to {high:.0f} ml are plausible beyond "
         "infancy.",
-    )
-
-
-def _find_uncertain_rim(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> Flag | None:
-    """Flag a probability that is undecided over much of the brain."""
-    low, high = UNCERTAIN_PROBABILITY
-    uncertain = int(np.count_nonzero((probability > low) & (probability < high)))
-    inside = int(np.count_nonzero(mask))
-    if not inside or uncertain <= UNCERTAIN_SHARE * inside:
-        return None
-    return Flag(
-        "uncertain-rim",
-        f"The network is undecided (probability {low} to {high}) over {uncertain / inside:.0%} "
-        "of the mask's volume.",
     )
 
 
@@ -242,6 +243,102 @@ def _find_pieces(probability: NDArray[np.float32]) -> Flag | None:
         "pieces",
         f"The network found more than one piece; the second has {second / first:.0%} of the "
         "first's volume and was left out.",
+    )
+
+
+def find_trait_flags(
+    traits: Mapping[str, float], unlike: Mapping[str, float] | None, cut: bool
+) -> list[Flag]:
+    """Find the doubts that what was measured in the network's window gives rise to.
+
+    Parameters
+    ----------
+    traits
+        As `deskull.measure.traits.measure_traits` gives them; none without a mask.
+    unlike
+        How far each lies off what the training heads had, as
+        `deskull.measure.likeness.find_unlike` gives it; None if that is not known.
+    cut
+        Whether the field cuts the brain: then its form says nothing.
+
+    Returns
+    -------
+    list[Flag]
+        Always in the same order.
+    """
+    if not traits:
+        return []
+    found = [
+        _find_uncertain_rim(traits["rim_mm"]),
+        _find_phantom(traits["structure"]),
+        None if cut else _find_orientation(traits),
+        None if cut else _find_asymmetry(traits["mirror"]),
+        _find_unlike(unlike or {}),
+    ]
+    return [flag for flag in found if flag is not None]
+
+
+def _find_uncertain_rim(rim_mm: float) -> Flag | None:
+    """Flag a surface that the network does not know the place of."""
+    if rim_mm <= RIM_MM:
+        return None
+    return Flag(
+        "uncertain-rim",
+        f"The network is undecided (probability 0.2 to 0.8) over a layer of {rim_mm:.1f} mm; 2 mm "
+        "are usual.",
+    )
+
+
+def _find_phantom(structure: float) -> Flag | None:
+    """Flag an inside in which nothing differs."""
+    if structure >= PLAIN_STRUCTURE:
+        return None
+    return Flag(
+        "looks-like-phantom",
+        f"Within the mask nothing differs by more than noise and bias ({structure:.1%} of the "
+        "brightness; tissues of a brain by 6% and more): a phantom, or an image without contrast.",
+    )
+
+
+def _find_orientation(traits: Mapping[str, float]) -> Flag | None:
+    """Flag a mask whose form does not fit the axes that the header gives."""
+    wrong = []
+    if traits["length_y"] < 0.98 * max(traits["length_x"], traits["length_z"]):
+        wrong.append("is not longest from back to front")
+    if traits["skew_y"] < BACKWARD_SKEW:
+        wrong.append("tapers to the back")
+    if traits["skew_z"] > UPWARD_SKEW:
+        wrong.append("tapers upwards")
+    if not wrong:
+        return None
+    return Flag(
+        "orientation",
+        f"By the header's orientation the brain {' and '.join(wrong)}. Is the header right?",
+    )
+
+
+def _find_asymmetry(mirror: float) -> Flag | None:
+    """Flag a mask that lacks on one side what it has on the other."""
+    if mirror <= MIRROR_SHARE:
+        return None
+    return Flag(
+        "asymmetric",
+        f"{mirror:.0%} of the mask have no counterpart on the other side: a part is missing or "
+        "too much, or the head is turned.",
+    )
+
+
+def _find_unlike(unlike: Mapping[str, float]) -> Flag | None:
+    """Flag a head that is far from all training heads."""
+    distance = sum_up(unlike)
+    if distance <= UNLIKE:
+        return None
+    most = sorted(unlike, key=lambda name: -unlike[name])[:2]
+    words = " and ".join(TRAITS[name] for name in most if unlike[name] > 0.1 * distance)
+    return Flag(
+        "unlike-training",
+        f"The head is unlike those that the weights learned from, most of all in {words} "
+        f"({distance:.1f} times the range that they span).",
     )
 
 

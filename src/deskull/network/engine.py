@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.errors import InputError
+from deskull.errors import DeskullError, InputError, WeightsError
+from deskull.network.cgroup import find_cpu_limit
 from deskull.network.weights import Stage
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,11 @@ def count_threads() -> int:
         if wished.isdigit() and int(wished) > 0:
             return int(wished)
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    limit = find_cpu_limit()
+    return cores if limit is None else max(1, min(cores, int(limit)))
 
 
 def find_device(wished: str) -> str:
@@ -134,9 +138,25 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
         Cores for the CPU runtimes.
     runtime
         As `find_runtime` gave it.
+
+    Raises
+    ------
+    WeightsError
+        If the runtime cannot make a network of what the weights hold.
     """
     makers = {"openvino": _use_openvino, "onnxruntime": _use_onnxruntime, "torch": _use_torch}
-    return makers[runtime](stage, device, threads)
+    try:
+        return makers[runtime](stage, device, threads)
+    except (DeskullError, MemoryError, ImportError):
+        raise
+    except Exception as error:  # whatever a runtime raises
+        reason = " ".join(str(error).split())[:200]
+        if "bad_alloc" in reason or "allocate" in reason:
+            raise MemoryError from error
+        raise WeightsError(
+            f"network {stage.name!r}: {runtime} cannot run it ({reason}). "
+            "Install deskull again, or export the weights again."
+        ) from error
 
 
 def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None = None) -> Engine:

@@ -100,8 +100,10 @@ def correct_bias(
             f"shape {data.shape}; expected two planes or more along each axis for N4."
         )
     finite = np.isfinite(data)
-    level = _find_dark_level(data[finite])
-    lifted = np.where(finite, data - level, np.float32(0))
+    level = _find_dark_level(data if finite.all() else data[finite])
+    lifted = data - level
+    np.copyto(lifted, 0, where=np.invert(finite, out=finite))
+    del finite
     samples = [
         _choose_samples(count, settings.shrink, size)
         for count, size in zip(data.shape, voxel_size, strict=True)
@@ -109,7 +111,7 @@ def correct_bias(
     log_field = _run_n4(lifted[np.ix_(*samples)], samples, voxel_size, settings, threads)
     for axis, positions in enumerate(samples):
         log_field = _spread(log_field, axis, positions, data.shape[axis])
-    field = np.exp(log_field, order="C")
+    field = np.exp(log_field, out=log_field)
     lifted /= field
     lifted += level
     return lifted, field

@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deskull.image.geometry import Box, Grid, Shape, make_ras_grid, to_canonical_array
+from deskull.image.geometry import (
+    Box,
+    Grid,
+    Shape,
+    find_box,
+    make_ras_grid,
+    to_canonical_array,
+)
 from deskull.image.resample import resample
 
 COARSE_MM = 4.0  # fine enough to find a head
@@ -140,12 +147,12 @@ def to_native(
         The interpolated logits in a box of the scan, float32, and that box.
     """
     clipped = np.clip(logits, floor, -floor)
-    inside = np.argwhere(clipped > floor / 2)
-    if len(inside) == 0:
-        return np.zeros((0, 0, 0), np.float32), (slice(0, 0), slice(0, 0), slice(0, 0))
-    low, high = inside.min(0) - 1, inside.max(0) + 1
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    index = grid.to_index(window.to_mm(corners))
+    inside = find_box(clipped > floor / 2)
+    if inside[0].stop == 0:
+        return np.zeros((0, 0, 0), np.float32), inside
+    x, y, z = (slice(s.start - 1, s.stop + 1) for s in inside)
+    reach = window.crop((x, y, z))
+    index = grid.to_index(reach.to_mm(reach.corners))
     start = np.clip(np.floor(index.min(0)), 0, grid.shape).astype(int)
     stop = np.clip(np.ceil(index.max(0)) + 1, start, grid.shape).astype(int)
     x, y, z = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))

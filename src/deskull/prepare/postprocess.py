@@ -1,4 +1,4 @@
-"""From a thresholded mask to a clean one, and its surface: pieces, holes, box, distance, border.
+"""From a thresholded mask to a clean one, and its surface: pieces, holes, distance, border.
 
 Works on arrays and voxel sizes, inside the brain's box wherever it can: over a full field
 each of these steps costs seconds. Thresholding and files are not done here.
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import Box, VoxelSize
+from deskull.image.geometry import VoxelSize, find_box
 
 
 def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
@@ -49,30 +49,6 @@ def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
     else:
         cleaned[box] = labels
     return cleaned
-
-
-def find_box(mask: NDArray[Any], margin: int | tuple[int, int, int] = 0) -> Box:
-    """Find the smallest box that holds a mask.
-
-    Parameters
-    ----------
-    mask
-        (X, Y, Z), nonzero inside.
-    margin
-        Voxels added on every side, one number or one per axis; the box is clipped to the array.
-
-    Returns
-    -------
-    Box
-        Slices with plain starts and stops.
-
-    Raises
-    ------
-    InputError
-        If the mask is empty: it has no box.
-    """
-    x, y, z = np.broadcast_to(margin, 3).tolist()
-    return (_find_extent(mask, 0, x), _find_extent(mask, 1, y), _find_extent(mask, 2, z))
 
 
 def make_signed_distance(
@@ -153,16 +129,6 @@ def move_border(
     moved = np.zeros_like(mask)
     moved[box] = make_signed_distance(mask[box], voxel_size, threads) <= border
     return moved
-
-
-def _find_extent(mask: NDArray[Any], axis: int, margin: int) -> slice:
-    """First to last plane along an axis that holds any of the mask, widened and clipped."""
-    others = tuple(i for i in range(3) if i != axis)
-    planes = np.flatnonzero(mask.any(axis=others))
-    if planes.size == 0:
-        raise InputError(f"empty mask of shape {mask.shape}; expected at least one voxel inside.")
-    start, stop = int(planes[0]) - margin, int(planes[-1]) + 1 + margin
-    return slice(max(start, 0), min(stop, mask.shape[axis]))
 
 
 def _measure_outside(

@@ -1,0 +1,170 @@
+"""How much it takes to break a tool: Dice against bias, noise, rotation, slices and cut fields.
+
+    python benchmarks/corruption.py HEADS --out runs/corruption \
+        --peer 'deepbet: deepbet-cli -i {in} -o {out} -m {mask} -g'
+
+HEADS as `compare.py` reads it: real heads with references, or those of `truth.py`. Every head
+is damaged in five ways at three levels, and once left as it is; all tools run on the same files
+in alternation. Writes `corruption.tsv` and `corruption.png`, prints a table in Markdown.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from compare import find_pairs, run_method
+from damage import (
+    Head,
+    add_bias,
+    add_noise,
+    cut_field,
+    load_head,
+    rotate,
+    save_head,
+    thicken,
+)
+from processes import DESKULL, describe_machine, parse_peer
+
+SIDES = ((2, True), (2, False), (1, True))  # top, bottom, front: one for each head in turn
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A way to damage heads: what its levels are, how it is done, and what it is of a head."""
+
+    label: str
+    untouched: float
+    levels: tuple[float, float, float]
+    apply: Callable[[Head, float, int], Head]
+
+
+def _random(
+    damage: Callable[[Head, float, np.random.Generator], Head],
+) -> Callable[[Head, float, int], Head]:
+    """Give a damage by chance the number of the head as seed: one field, one axis for each."""
+    return lambda head, level, number: damage(head, level, np.random.default_rng(number))
+
+
+CORRUPTIONS = {
+    "bias": Corruption("brightest : darkest", 1, (2, 4, 8), _random(add_bias)),
+    "noise": Corruption("noise / mean of the brain", 0, (0.05, 0.1, 0.2), _random(add_noise)),
+    "rotation": Corruption("degrees", 0, (30, 60, 90), _random(rotate)),
+    "slices": Corruption(
+        "mm (1: as they are)", 1, (3, 5, 7), lambda head, mm, _: thicken(head, mm)
+    ),
+    "field cut": Corruption(
+        "share of the brain cut off",
+        0,
+        (0.1, 0.25, 0.4),
+        lambda head, share, number: cut_field(head, share, *SIDES[number % len(SIDES)]),
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run all tools on all damaged heads."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("heads", type=Path)
+    parser.add_argument("--peer", action="append", default=[], type=parse_peer)
+    parser.add_argument("--out", type=Path, default=Path("runs/corruption"))
+    parser.add_argument("--only", default="", help="heads whose name matches this expression")
+    parser.add_argument("--count", type=int, default=10, help="heads, spread over all")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    pairs = [
+        pair for pair in find_pairs(options.heads, options.only) if "majority" not in pair[1].name
+    ]
+    if not pairs:
+        raise SystemExit(f"{options.heads}: no head with a reference")
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, options.count).round().astype(int))
+    rows = []
+    for number, (scan, reference) in enumerate(pairs[i] for i in chosen):
+        for kind, level, head in damage(load_head(scan, reference), number):
+            with tempfile.TemporaryDirectory() as folder:
+                files = save_head(head, Path(folder), scan.name.removesuffix(".nii.gz"))
+                for command in (DESKULL, *options.peer):
+                    row = run_method(command, *files)
+                    rows.append({"corruption": kind, "level": level} | row)
+                    print(
+                        f"{row['head']} {kind} {level:g} {command.name} {row['dice']:.4f}",
+                        file=sys.stderr,
+                    )
+            pd.DataFrame(rows).to_csv(options.out / "corruption.tsv", sep="\t", index=False)
+    table = repeat_untouched(pd.DataFrame(rows))
+    print(f"{describe_machine()}; Dice, mean (worst) of {len(chosen)} heads\n")
+    print(summarise(table))
+    draw(table, options.out / "corruption.png")
+
+
+def damage(head: Head, number: int) -> Iterator[tuple[str, float, Head]]:
+    """Give the head as it is, and in all its damaged states, with kind and level."""
+    yield "none", 0.0, head
+    for kind, corruption in CORRUPTIONS.items():
+        for level in corruption.levels:
+            yield kind, level, corruption.apply(head, level, number)
+
+
+def repeat_untouched(table: pd.DataFrame) -> pd.DataFrame:
+    """Give every corruption the untouched heads as its least level."""
+    whole = table[table.corruption == "none"]
+    parts = [table[table.corruption != "none"]]
+    for kind, corruption in CORRUPTIONS.items():
+        parts.append(whole.assign(corruption=kind, level=corruption.untouched))
+    return pd.concat(parts, ignore_index=True)
+
+
+def summarise(table: pd.DataFrame) -> str:
+    """Markdown: a line for each level, a column for each tool."""
+    methods = list(dict.fromkeys(table.method))
+    lines = [
+        "| corruption | level | " + " | ".join(methods) + " |",
+        "|---|---|" + "---|" * len(methods),
+    ]
+    for kind, corruption in CORRUPTIONS.items():
+        for level in (corruption.untouched, *corruption.levels):
+            rows = table[(table.corruption == kind) & (table.level == level)]
+            cells = [_tell(rows[rows.method == method]) for method in methods]
+            lines.append(f"| {kind}, {corruption.label} | {level:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _tell(rows: pd.DataFrame) -> str:
+    failed = int(rows.failed.sum())
+    words = f"{rows.dice.mean():.4f} ({rows.dice.min():.4f})"
+    return words + (f", {failed} failed" if failed else "")
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw a panel for each corruption: mean Dice of each tool, its worst head dotted."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        1, len(CORRUPTIONS), figsize=(15, 3.4), sharey=True, layout="constrained"
+    )
+    for axis, (kind, corruption) in zip(axes, CORRUPTIONS.items(), strict=True):
+        for number, (method, rows) in enumerate(
+            table[table.corruption == kind].groupby("method", sort=False)
+        ):
+            dice = rows.groupby("level").dice
+            axis.plot(dice.mean(), "o-", color=f"C{number}", label=method)
+            axis.plot(dice.min(), ":", color=f"C{number}")
+        axis.set(
+            title=kind, xlabel=corruption.label, xticks=(corruption.untouched, *corruption.levels)
+        )
+    axes[0].set_ylabel("Dice, mean and worst (dotted)")
+    axes[0].legend()
+    pyplot.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()

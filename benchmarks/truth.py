@@ -1,0 +1,113 @@
+"""Heads whose truth is exact, painted from label maps of persons held out from training.
+
+    python benchmarks/truth.py LABELS --persons head-a head-b --out runs/truth
+    python benchmarks/compare.py runs/truth --peer ...
+
+LABELS is a folder of whole-head label maps `<person>.nii.gz`. Writes
+`truth-<kind>-<person>_<contrast>.nii.gz` and the same with `_reference`, as `compare.py` reads
+them (`--only thick` takes one kind). The mask of a head is laid down by its labels before the
+image is painted, so it owes nothing to any tool; anatomy is real, intensities are not.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
+from deskull import load_volume
+from deskull.image.geometry import make_ras_grid
+from deskull.learn.augment import AugmentSettings
+from deskull.learn.labels import LabelledHead, make_labelled_head
+from deskull.learn.synthesis import synthesise
+
+SHAPE, VOXEL_MM = (192, 232, 224), 1.0
+"""Field of the heads: face and neck are in it."""
+
+CALM = {
+    "any_pose": 0,
+    "rotation": 10,
+    "scale": 0.1,
+    "field_cut": 0,
+    "deface": 0,
+    "lesion": 0,
+    "electrodes": 0,
+    "stripped": 0,
+    "phantom": 0,
+    "corruption": 0,
+}
+ANY = "any"
+"""A contrast drawn as in training: often one that no scanner makes."""
+
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
+    # name -> contrasts, and how far heads stray: the rest as in training
+    "plain": (("T1w",), CALM),
+    "full": (("T1w", "T2w", "FLAIR", "PD", ANY), {"stripped": 0, "phantom": 0}),
+    "faceless": (("T1w",), CALM | {"deface": 1}),
+    "turned": (("T1w",), CALM | {"any_pose": 1}),
+    "cut": (("T1w", "T2w"), CALM),
+    "thick": (("T1w", "T2w", "FLAIR"), CALM),
+    "lesion": (("T1w", "T2w"), CALM | {"lesion": 1}),
+}
+
+THICK_MM = 6.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the heads."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--persons", nargs="+", metavar="NAME", help="of files (default: all)")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--out", type=Path, default=Path("runs/truth"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    maps = {path.name.split(".")[0]: path for path in sorted(options.labels.glob("*.nii.gz"))}
+    persons = options.persons or list(maps)
+    missing = [person for person in persons if person not in maps]
+    if missing or not persons:
+        raise SystemExit(f"{options.labels}: no label map of {', '.join(missing) or 'anybody'}")
+    for person in persons:
+        head = make_labelled_head(load_volume(maps[person]), block=1)
+        for kind in options.kinds:
+            for contrast in KINDS[kind][0]:
+                name = f"truth-{kind}-{person}_{contrast}"
+                save_head(make_head(head, kind, contrast, name), options.out, name)
+                print(name, file=sys.stderr)
+
+
+def make_head(labelled: LabelledHead, kind: str, contrast: str, name: str) -> Head:
+    """Paint one head; its name alone decides about chance."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    settings = AugmentSettings(**KINDS[kind][1])
+    drawn = None if contrast == ANY else contrast
+    example = synthesise(labelled, SHAPE, VOXEL_MM, settings, generator, drawn)
+    grid = make_ras_grid((0, 0, 0), SHAPE, VOXEL_MM)
+    head = Head(example.image.numpy(), example.target[0].numpy() >= 0.5, grid)
+    if not settings.corruption:  # an ordinary scanner in place of the generator's bad days
+        head = add_noise(add_bias(head, 1.5, rng), 0.03, rng)
+    return FINISH[kind](head, rng) if kind in FINISH else head
+
+
+def _cut(head: Head, rng: np.random.Generator) -> Head:
+    """Cut the field on one to three sides, each through at most a quarter of the brain."""
+    sides = [(2, True), (2, False), (1, True), (1, False), (0, True)]
+    for number in rng.permutation(len(sides))[: rng.integers(1, 4)]:
+        head = cut_field(head, rng.uniform(0.05, 0.25), *sides[number])
+    return head
+
+
+def _thicken(head: Head, rng: np.random.Generator) -> Head:
+    return thicken(head, THICK_MM, int(rng.integers(3)))
+
+
+FINISH: dict[str, Callable[[Head, np.random.Generator], Head]] = {"cut": _cut, "thick": _thicken}
+
+
+if __name__ == "__main__":
+    main()

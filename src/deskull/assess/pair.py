@@ -1,0 +1,120 @@
+"""A scan and a mask as they are shown: on one grid, as pictures small enough for a page."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.apply import find_brain, load_mask
+from deskull.image.volume import Volume, load_volume
+from deskull.picture import Shown, draw_mosaic, draw_sheets
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+THUMBNAIL_WIDTH, PICTURE_WIDTH, PAGE_WIDTH = 640, 1280, 1600
+"""Pixels of a table's picture, of the one beside the table, and of that on a page of its own."""
+
+QUALITY = 60
+"""Of WebP: the outline stays sharp, and a picture stays below 150 KB."""
+
+MOST_BYTES = 200_000
+"""Of one picture; with base64 and all else a scan then stays below 300 KB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A scan and its mask.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    mask
+        (X, Y, Z) bool on the scan's grid; None if there is none.
+    note
+        What a person should know of the mask: that it came from another grid. Else empty.
+    """
+
+    volume: Volume
+    mask: NDArray[np.bool_] | None
+    note: str = ""
+
+
+def load_pair(
+    scan: Path, mask: Path | None, frame: int | None = None, series: str | None = None
+) -> Pair:
+    """Load a scan and a mask, brought onto the scan's grid where it lies on another.
+
+    Parameters
+    ----------
+    scan, frame, series
+        As for `load_volume`.
+    mask
+        None if there is none.
+
+    Raises
+    ------
+    ImageFileError
+        If one of them cannot be read, or the mask is none.
+    EmptyMaskError
+        If the mask lies outside of the scan's field, or is empty.
+    """
+    volume = load_volume(scan, frame, series)
+    if mask is None:
+        return Pair(volume, None)
+    given = load_mask(mask)
+    brain = find_brain(given, volume.grid, volume.name)
+    if given.grid.matches(volume.grid):
+        return Pair(volume, brain)
+    shapes = [" x ".join(map(str, grid.shape)) for grid in (given.grid, volume.grid)]
+    note = (
+        f"{mask.name} lies on another grid ({shapes[0]}) than the scan ({shapes[1]}); it is shown "
+        "where it lies in space, on the grid of the scan."
+    )
+    return Pair(volume, brain, note)
+
+
+def draw_thumbnail(pair: Pair) -> bytes:
+    """Draw one slice in each plane, as WebP."""
+    shown = Shown("", pair.volume.data, _get_mask(pair), pair.volume.grid)
+    return _encode(next(draw_sheets([shown])), THUMBNAIL_WIDTH)
+
+
+def draw_picture(pair: Pair, title: str, width: int = PICTURE_WIDTH) -> bytes:
+    """Draw the mosaic of `deskull.picture`, as WebP.
+
+    Parameters
+    ----------
+    pair
+        What to draw.
+    title
+        One line above it.
+    width
+        Pixels.
+    """
+    mosaic = draw_mosaic(pair.volume.data, _get_mask(pair), pair.volume.grid, title)
+    return _encode(mosaic, width)
+
+
+def _get_mask(pair: Pair) -> NDArray[Any]:
+    if pair.mask is not None:
+        return pair.mask
+    return np.zeros(pair.volume.grid.shape, bool)
+
+
+def _encode(image: "Image", width: int) -> bytes:
+    """WebP of at most `MOST_BYTES`: a noisy scan is drawn more coarsely."""
+    from PIL.Image import Resampling
+
+    height = round(image.height * width / image.width)
+    colours = image.convert("RGB").resize((width, height), Resampling.LANCZOS)
+    for quality in (QUALITY, QUALITY // 2, QUALITY // 4, 1):
+        stream = BytesIO()
+        colours.save(stream, format="WEBP", quality=quality, method=4)
+        if stream.tell() <= MOST_BYTES:
+            break
+    return stream.getvalue()

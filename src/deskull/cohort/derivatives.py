@@ -1,0 +1,174 @@
+"""What a BIDS derivative data set holds beside its images: its description, its group table.
+
+Both are made from what is there: the raw data set's description, and the records of the runs.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deskull import __version__
+from deskull.cohort.bids import LOGS, MAKER
+from deskull.errors import InputError
+from deskull.image.bids import parse_name
+from deskull.image.writing import save_bytes
+
+BIDS_VERSION = "1.10.0"
+GROUP = "group_brain"  # stem of the table and of its data dictionary
+_IGNORED = (f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*")  # no names of BIDS
+_README = """# Brains and brain masks
+
+Made by deskull {version} from the data set that `dataset_description.json` names as `raw`.
+
+- `*_desc-brain_mask.nii.gz`: the brain in a T1w image, on the image's own grid; of another
+  contrast `*_desc-brainT2w_mask.nii.gz` and so on
+- `*_desc-brain_T1w.nii.gz`: the image with all else set to 0
+- `logs/`: what was done with each image
+"""
+COLUMNS: dict[str, dict[str, Any]] = {
+    "participant_id": {"Description": "Participant, as in the raw data set"},
+    "session_id": {"Description": "Session"},
+    "file": {"Description": "Raw image, relative to the raw data set"},
+    "status": {
+        "Description": "What became of it",
+        "Levels": {"done": "Its outputs are there", "failed": "Why is in the column error"},
+    },
+    "volume": {"Description": "Volume of the mask", "Units": "mL"},
+    "score": {"Description": "How far the mask can be trusted, from 0 (surely wrong) to 100"},
+    "flags": {"Description": "Doubts about the mask, by name, separated by commas"},
+    "mask_of": {"Description": "Image whose mask was put on this one, if it has none of its own"},
+    "seconds": {"Description": "Time from reading to writing", "Units": "s"},
+    "weights": {"Description": "Name of the weights"},
+    "version": {"Description": "Version of deskull"},
+    "error": {"Description": "Why it failed"},
+}
+
+
+def save_description(bids_dir: Path, out_dir: Path) -> None:
+    """Write what makes a folder a BIDS derivative data set.
+
+    Parameters
+    ----------
+    bids_dir, out_dir
+        Roots of the raw data set and of the derivatives; `out_dir` must exist.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    raw = _read_description(bids_dir)
+    source = {"URL": bids_dir.resolve().as_uri()}
+    if "DatasetDOI" in raw:
+        doi = str(raw["DatasetDOI"]).removeprefix("doi:").removeprefix("https://doi.org/")
+        source = {"URL": f"https://doi.org/{doi}", "DOI": f"doi:{doi}"}
+    fields = {
+        "Name": f"Brain masks of {raw.get('Name', bids_dir.resolve().name)}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": MAKER,
+                "Version": __version__,
+                "Description": "Isolates the brain in MRI of the head",
+            }
+        ],
+        "SourceDatasets": [source],
+        "DatasetLinks": {"raw": _find_link(bids_dir.resolve(), out_dir.resolve())},
+        **({"License": raw["License"]} if "License" in raw else {}),
+    }
+    content = json.dumps(fields, indent=2) + "\n"
+    save_bytes(content.encode(), out_dir / "dataset_description.json")
+    for name, text in (
+        (".bidsignore", "\n".join(_IGNORED) + "\n"),
+        ("README.md", _README.format(version=__version__)),
+    ):
+        if not (out_dir / name).exists():
+            save_bytes(text.encode(), out_dir / name)
+
+
+def _find_link(bids_dir: Path, out_dir: Path) -> str:
+    try:
+        return Path(os.path.relpath(bids_dir, out_dir)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return bids_dir.as_uri()
+
+
+def _read_description(root: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads((root / "dataset_description.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def save_group(out_dir: Path) -> tuple[Path, int]:
+    """Write one table of all images that were worked on, and its data dictionary.
+
+    Parameters
+    ----------
+    out_dir
+        Root of the derivatives.
+
+    Returns
+    -------
+    tuple
+        Path of the table, and how many images it lists.
+
+    Raises
+    ------
+    InputError
+        If there is no record.
+    OutputError
+        If a file cannot be written.
+    """
+    found = [_read_record(path) for path in sorted((out_dir / LOGS).rglob("*_record.json"))]
+    records = [record for record in found if record is not None]
+    if not records:
+        raise InputError(
+            f"{out_dir}: no records in its folder {LOGS}; nothing to sum up. Run the level "
+            "participant first."
+        )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS], delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted((_make_row(r) for r in records), key=lambda row: row["file"]))
+    path = out_dir / f"{GROUP}.tsv"
+    save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
+    words = json.dumps(COLUMNS, indent=2) + "\n"
+    save_bytes(words.encode(), out_dir / f"{GROUP}.json")
+    return path, len(records)
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        return record if isinstance(record["input"]["path"], str) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _make_row(record: Mapping[str, Any]) -> dict[str, str]:
+    """Cells of one image; what is not known is n/a, as BIDS has it."""
+    file = record["input"]["path"]
+    name = parse_name(Path(file))
+    entities = {} if name is None else name.entities
+    cells = {
+        "participant_id": f"sub-{entities['sub']}" if "sub" in entities else None,
+        "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
+        "file": file,
+        "status": record.get("status"),
+        "volume": record.get("volume_ml"),
+        "score": record.get("score"),
+        "flags": ",".join(flag["name"] for flag in record.get("flags", ())),
+        "mask_of": record.get("mask_of"),
+        "seconds": round(sum(record.get("seconds", {}).values()), 2),
+        "weights": record.get("weights", {}).get("name"),
+        "version": record.get("deskull"),
+        "error": " ".join(str(record.get("error", "")).split()),
+    }
+    return {key: "n/a" if value in (None, "") else str(value) for key, value in cells.items()}

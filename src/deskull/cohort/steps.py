@@ -1,0 +1,226 @@
+"""The way of one scan of a cohort run: read, strip, save; and what its record says of it.
+
+In which process each step happens is `runners.py`. What goes wrong with a scan ends in its
+record and nowhere else.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deskull.apply import find_brain
+from deskull.cohort.plan import Task
+from deskull.cohort.records import (
+    Outcome,
+    explain,
+    make_fingerprint,
+    make_folder,
+    make_outcome,
+    make_record,
+    record_no_mask,
+    save_record,
+)
+from deskull.errors import ImageFileError
+from deskull.image.formats import open_image
+from deskull.image.volume import (
+    Volume,
+    count_frames,
+    load_volume,
+    make_brain_image,
+    make_mask_image,
+    make_volume,
+)
+from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.measure.metrics import volume_ml
+from deskull.result import Result, save_results
+from deskull.stripper import Settings, Stripper
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """How every scan of a run is stripped.
+
+    Parameters
+    ----------
+    settings
+        Threshold, border and the like.
+    fill
+        Intensity outside of the brain.
+    weights, device, threads
+        As for `Stripper.load`; several workers share the threads.
+    load
+        What makes the stripper, `Stripper.load` or one with its arguments; for several workers
+        a function of a module.
+    frame
+        Which frame of 4D scans, from 0; None records them as failed, with a word on this.
+    memory_gb
+        For all processes of this machine together; None for no limit.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    fill: float = 0.0
+    weights: str | Path = "default"
+    device: str = "auto"
+    threads: int | None = None
+    load: Callable[..., Stripper] = Stripper.load
+    frame: int | None = None
+    memory_gb: float | None = None
+
+    def start(self) -> Stripper:
+        """Make the stripper."""
+        return self.load(self.weights, self.device, self.threads)
+
+
+def run_task(task: Task, stripper: Stripper, job: Job, request: Mapping[str, Any]) -> Outcome:
+    """Strip one scan, and leave its outputs and record, and those of its others.
+
+    Parameters
+    ----------
+    task
+        The scan.
+    stripper, job
+        How.
+    request
+        As `records.make_request` gives it.
+
+    Raises
+    ------
+    OutputError
+        If even a record cannot be written; whatever else goes wrong is in the record.
+    """
+    scan = read_scan(task, job)
+    strip_scan(scan, stripper, job)
+    return save_scan(scan, job, request)
+
+
+@dataclass
+class Scan:
+    """One scan on its way; after an error the further steps do nothing."""
+
+    task: Task
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    volume: Volume | None = None
+    result: Result | None = None
+    error: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step, and keep its error."""
+        began = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.error = explain(error)
+            logger.debug("%s", self.task.name, exc_info=True)
+        self.seconds[name] = round(time.perf_counter() - began, 4)
+
+
+def read_scan(task: Task, job: Job) -> Scan:
+    """Read a scan, and take its fingerprint."""
+    scan = Scan(task)
+    with scan.step("read"):
+        _take_fingerprint(scan)
+        scan.volume = load_volume(task.scan, job.frame)
+    return scan
+
+
+def _take_fingerprint(scan: Scan) -> None:
+    with suppress(ImageFileError):  # what is wrong with a file is said better by its reader
+        scan.fingerprint = make_fingerprint(scan.task.scan)
+
+
+def strip_scan(scan: Scan, stripper: Stripper, job: Job) -> None:
+    """Strip a scan that was read."""
+    if scan.volume is not None:
+        with scan.step("strip"):
+            scan.result = stripper(scan.volume, job.settings)
+    scan.volume = None
+
+
+def save_scan(scan: Scan, job: Job, request: Mapping[str, Any]) -> Outcome:
+    """Write the outputs, then the record; then put the mask on the others."""
+    task, result = scan.task, scan.result
+    make_folder(task.record.parent)
+    stripped: dict[str, Any] = {}
+    if result is not None:
+        with scan.step("save"):
+            _make_folders(task)
+            with Batch() as batch:
+                save_results([result], task.outputs, job.fill, batch=batch)
+                _save_sidecars(task, batch)
+        stripped = dict(result.record)
+        stripped["steps"] = stripped.pop("seconds")
+    record = make_record(task, request, scan.fingerprint, stripped, scan.error)
+    record["seconds"] = scan.seconds
+    save_record(task, record)
+    if result is None or scan.error is not None:
+        record_no_mask(task, request)
+    else:
+        for other in task.others:
+            _save_other(other, result, job, {**request, "mask_of": task.name})
+    return make_outcome(task, record)
+
+
+def _make_folders(task: Task) -> None:
+    for path in task.outputs.values():
+        make_folder(path.parent)
+
+
+def _save_sidecars(task: Task, batch: Batch) -> None:
+    for name, fields in task.sidecars.items():
+        content = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+        save_bytes(content.encode(), task.files[f"{name}.json"], batch)
+
+
+# --- one mask for several scans
+
+
+def _save_other(task: Task, result: Result, job: Job, request: Mapping[str, Any]) -> None:
+    """Put the mask of a stripped scan on another one of the same session, and record it."""
+    scan, facts = Scan(task), dict[str, Any]()
+    make_folder(task.record.parent)
+    with scan.step("apply"):
+        _take_fingerprint(scan)
+        facts = _apply(task, result, job)
+    record = make_record(task, request, scan.fingerprint, facts, scan.error)
+    record["seconds"] = scan.seconds
+    save_record(task, record)
+
+
+def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
+    """Write the outputs of a scan that gets its mask from another; give the record's facts."""
+    image, name = open_image(task.scan), task.scan.name
+    checked = make_volume(image, name, 0 if count_frames(image) > 1 else None)
+    mask = Volume(
+        result.mask.astype(np.float32),
+        result.volume.grid,
+        result.volume.source,
+        result.volume.name,
+    )
+    brain = find_brain(mask, checked.grid, name)
+    makers = {
+        "brain": lambda: make_brain_image(brain, checked.source, job.fill),
+        "mask": lambda: make_mask_image(brain, checked.source),
+    }
+    _make_folders(task)
+    with Batch() as batch:
+        for output, path in task.outputs.items():
+            save_image(makers[output](), path, batch)
+        _save_sidecars(task, batch)
+    return {
+        **{key: result.record[key] for key in ("deskull", "weights", "settings")},
+        "input": {"shape": list(checked.grid.shape), "orientation": checked.grid.orientation},
+        "mask_of": result.volume.name,
+        "volume_ml": round(volume_ml(brain, checked.grid.voxel_volume), 3),
+        "flags": [],
+    }

@@ -1,0 +1,149 @@
+"""`deskull evaluate`: masks against references."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from deskull.assess.evaluation import (
+    Pairing,
+    Row,
+    Summary,
+    pair_folders,
+    read_pairs,
+    summarise,
+    to_json,
+    to_tsv,
+)
+from deskull.assess.evaluation import evaluate as run
+from deskull.assess.evaluation.page import make_evaluation_page
+from deskull.assess.evaluation.pairing import TABLES
+from deskull.commands.terminal import make_folder, progress
+from deskull.errors import InputError
+from deskull.image.writing import Batch, check_output_path, save_bytes
+
+logger = logging.getLogger("deskull")
+
+NAMES = ("evaluation.tsv", "evaluation.json", "evaluation.html")
+ENDINGS = (".tsv", ".json", ".html")
+TOLD = 3
+"""Files without a partner that are named."""
+
+
+def evaluate(options: Namespace) -> None:
+    """Compare masks with their references, tell, and write what was asked for."""
+    pairing = _find_pairs(options)
+    outputs = _check_outputs(options)
+    _tell_unpaired(pairing.unpaired)
+    with progress(options.quiet) as show:
+        rows = run(pairing.pairs, lambda done, count: show(f"comparing {done}/{count}"))
+    summaries = summarise(rows)
+    if outputs:
+        with progress(options.quiet) as show:
+            page = make_evaluation_page(
+                rows,
+                summaries,
+                pairing.unpaired,
+                lambda done, count: show(f"drawing {done}/{count}"),
+            )
+        texts = (to_tsv(rows), to_json(summaries, rows, pairing.unpaired), page)
+        with Batch() as batch:
+            for path, text in zip(outputs, texts, strict=True):
+                save_bytes(text.encode(), path, batch)
+    if not options.quiet:
+        print(tell_summary(summaries))
+    _refuse_failed(rows)
+
+
+def tell_summary(summaries: Sequence[Summary]) -> str:
+    """Summary as lines of text: a table, and the worst scans of each method."""
+    head = ("method", "scans", "Dice", "95 % interval", "worst", "IoU", "HD95 mm", "volume ml")
+    table = [head]
+    for one in summaries:
+        values = one.estimates
+        overlap = values["dice"]
+        table.append(
+            (
+                one.method,
+                str(one.scans - one.failed),
+                f"{overlap.mean:.4f}",
+                f"{overlap.low:.4f} to {overlap.high:.4f}",
+                f"{overlap.worst:.4f}",
+                f"{values['iou'].mean:.4f}",
+                f"{values['hd95_mm'].mean:.2f}",
+                f"{values['difference_ml'].mean:+.1f}",
+            )
+        )
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    for one in summaries:
+        worst = ", ".join(f"{row.pair.scan} {row.values['dice']:.4f}" for row in one.worst)
+        lines.append(f"worst of {one.method}: {worst or 'none'}")
+    return "\n".join(lines)
+
+
+def _find_pairs(options: Namespace) -> Pairing:
+    *words, last = options.paths
+    if not words:
+        if Path(last).suffix.lower() not in TABLES:
+            raise InputError(
+                f"{last}: alone; expected PREDICTIONS and REFERENCES, or a table of pairs that "
+                f"ends in {' or '.join(TABLES)}."
+            )
+        if options.images:
+            raise InputError("--images with a table; give the scans in its column image.")
+        return read_pairs(Path(last))
+    images = Path(options.images) if options.images else None
+    return pair_folders(_name_methods(words), Path(last), images)
+
+
+def _name_methods(words: Sequence[str]) -> dict[str, Path]:
+    """Path of each method by its name: ``NAME=PATH``, or the name of its folder."""
+    methods: dict[str, Path] = {}
+    for word in words:
+        name, equals, rest = word.partition("=")
+        path = Path(word)
+        if equals and name and rest and not path.exists():
+            path = Path(rest)
+        else:
+            name = path.resolve().name
+        if name in methods:
+            raise InputError(
+                f"{word}: a second method called {name}; expected one name each. "
+                "Write NAME=PATH, such as ours=run1/masks."
+            )
+        methods[name] = path
+    return methods
+
+
+def _check_outputs(options: Namespace) -> list[Path]:
+    """Paths of the outputs, if any are wanted, in a folder that is there."""
+    if not options.out:
+        return []
+    folder = Path(options.out)
+    make_folder(folder)
+    paths = [folder / name for name in NAMES]
+    for path in paths:
+        check_output_path(path, [word for word in options.paths if Path(word).is_file()], ENDINGS)
+    return paths
+
+
+def _tell_unpaired(unpaired: Sequence[str]) -> None:
+    for line in unpaired[:TOLD]:
+        logger.warning(line)
+    if len(unpaired) > TOLD:
+        logger.warning("... and %d more files without a partner", len(unpaired) - TOLD)
+
+
+def _refuse_failed(rows: Sequence[Row]) -> None:
+    """Raise the first error, when all else is done."""
+    failed = [row for row in rows if row.error]
+    if failed:
+        words = f" ({len(failed)} of {len(rows)} pairs could not be compared; this is the first.)"
+        raise InputError(failed[0].error + words * (len(rows) > 1))

@@ -1,0 +1,139 @@
+"""One number for how far a mask can be trusted, from what was measured and what was flagged.
+
+    score = 100 * exp(-sum of penalties)
+
+Each penalty is a weight times how far a trait lies beyond what good masks have, or the fixed
+cost of a flag; so nothing that gets worse can raise the score. The weights were rounded from a
+fit by `benchmarks/quality.py` to heads that were spoiled on purpose, so that masks with a Dice
+below 0.95 mostly fall below `LOW`; costs of flags that no case had are by judgement.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.image.geometry import VoxelSize
+from deskull.measure.likeness import find_unlike, sum_up
+from deskull.measure.quality import Flag, find_flags, find_trait_flags
+
+LOW = 70
+"""Below it a person should look."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """Penalty of a trait: the weight times how far it is beyond the limit.
+
+    Parameters
+    ----------
+    limit
+        What good masks stay within.
+    weight
+        Per unit of the trait; a negative one penalises what is below the limit.
+    """
+
+    limit: float
+    weight: float
+
+    def find_penalty(self, value: float) -> float:
+        """Penalty of a value, 0 or more."""
+        return max(0.0, (value - self.limit) * self.weight)
+
+
+TERMS = {
+    "rim_mm": Term(2.1, 0.25),
+    "sure_in": Term(4.5, -0.15),
+    "sure_out": Term(-0.45, 1.5),
+    "second": Term(0.0, 2.0),
+    "mirror": Term(0.08, 2.0),
+}
+
+UNLIKE_WEIGHT = 0.2
+"""Per range of a trait that a head lies off the training heads."""
+
+COSTS = {
+    "looks-like-ct": 0.7,
+    "looks-like-phantom": 3.0,
+    "already-stripped": 0.7,
+    "volume": 0.5,
+    "field-cuts-brain": 0.05,
+    "orientation": 0.2,
+    "not-finite": 0.05,
+}
+"""Of each flag that says more than the traits do."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far a mask can be trusted.
+
+    Parameters
+    ----------
+    score
+        0 (surely wrong) to 100; below `LOW` a person should look.
+    flags
+        Doubts.
+    traits
+        What was measured, as `measure_traits` gives it, to four digits.
+    """
+
+    score: int
+    flags: list[Flag]
+    traits: dict[str, float]
+
+
+def judge(
+    data: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    probability: NDArray[np.float32],
+    voxel_size: VoxelSize,
+    traits: Mapping[str, float],
+    card: Mapping[str, Any],
+) -> Quality:
+    """Find the doubts about a mask, and sum them up.
+
+    Parameters
+    ----------
+    data, mask, probability, voxel_size
+        As for `find_flags`.
+    traits
+        As `measure_traits` gives them.
+    card
+        Of the weights; it may say what the training heads were like.
+    """
+    unlike = find_unlike(traits, card)
+    flags = find_flags(data, mask, probability, voxel_size)
+    flags += find_trait_flags(traits, unlike, any(f.name == "field-cuts-brain" for f in flags))
+    score = make_score(traits, [flag.name for flag in flags], unlike)
+    return Quality(score, flags, {name: float(f"{v:.4g}") for name, v in traits.items()})
+
+
+def make_score(
+    traits: Mapping[str, float], flags: Iterable[str], unlike: Mapping[str, float] | None = None
+) -> int:
+    """Sum up traits and flags.
+
+    Parameters
+    ----------
+    traits
+        As `measure_traits` gives them.
+    flags
+        Names of doubts.
+    unlike
+        As `find_unlike` gives it; None costs nothing.
+
+    Returns
+    -------
+    int
+        0 to 100; 0 without any traits.
+    """
+    if not traits:
+        return 0
+    penalties = [term.find_penalty(traits[name]) for name, term in TERMS.items()]
+    penalties += [COSTS.get(flag, 0.0) for flag in flags]
+    penalties.append(UNLIKE_WEIGHT * sum_up(unlike or {}))
+    return round(100 * math.exp(-math.fsum(penalties)))

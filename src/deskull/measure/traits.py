@@ -1,0 +1,194 @@
+"""Numbers about a head and its mask by which a usual one can be told from an unusual one.
+
+They are taken in the network's window, where every head has the same axes, voxels and scale of
+intensities, so that those of one scan can be compared with those of all training heads. What
+is concluded from them is in `quality.py` and `score.py`.
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from deskull.image.geometry import find_box
+
+BLOCK_MM = 4.0
+"""Voxels are averaged to blocks of about this edge first: a network's time is not for this."""
+
+CORE_MM = 8.0
+"""Depth below the mask's surface at which the brain's inside begins: beyond the cortex's CSF."""
+
+SHELL_MM = 12.0
+"""Thickness of what is looked at around the mask: skull and scalp."""
+
+UNDECIDED = float(np.log(0.8 / 0.2))
+"""Logits below this size are probabilities from 0.2 to 0.8."""
+
+FINE_MM, BROAD_MM = 8.0, 40.0
+"""Blocks over which means are taken: noise is gone from the first, bias is left in the second."""
+
+TRAITS = {
+    "ml": "the mask's volume in ml",
+    "length_x": "its length from left to right in mm, without the outmost hundredths",
+    "length_y": "its length from back to front in mm",
+    "length_z": "its length from below to above in mm",
+    "skew_y": "its skewness from back to front",
+    "skew_z": "its skewness from below to above",
+    "compact": "its compactness, 1 for a ball",
+    "mirror": "the share of it that its left-right mirror does not cover",
+    "second": "the second piece as a share of the first",
+    "holes": "the share of it that is holes",
+    "rim_mm": "the thickness in mm of the layer in which the network is undecided",
+    "sure_in": "the logit that 5% of the inside stay below",
+    "sure_out": "the logit that 5% around stay above",
+    "core_10": "the darkest tenth of the inside",
+    "core_50": "the brightness of the inside",
+    "core_90": "the brightest tenth of the inside",
+    "rim_50": "the brightness along the surface",
+    "shell_10": "the darkest tenth of what lies around",
+    "shell_50": "the brightness of what lies around",
+    "shell_90": "the brightest tenth of what lies around",
+    "structure": "the contrast within",
+}
+"""Name of each trait, and words for it. Brightness is in deviations of the foreground from its
+mean; contrast is the deviation within the brain once noise and bias are averaged away, as a share
+of its brightness above the darkest around."""
+
+Array = NDArray[np.float32]
+
+
+def measure_traits(image: Array, logits: Array, voxel_size: float) -> dict[str, float]:
+    """Measure a head in the network's window.
+
+    Parameters
+    ----------
+    image
+        (X, Y, Z) near RAS+, normalised: foreground of mean 0 and deviation 1.
+    logits
+        (X, Y, Z), of the brain; the mask is where they are above 0.
+    voxel_size
+        mm along every axis.
+
+    Returns
+    -------
+    dict
+        Value of each of `TRAITS`; empty if the mask is.
+    """
+    blocks = max(1, round(BLOCK_MM / voxel_size))
+    image, logits = _make_blocks(image, blocks), _make_blocks(logits, blocks)
+    voxel_size *= blocks
+    inside = logits > 0
+    if not inside.any():
+        return {}
+    box = find_box(inside, margin=round(SHELL_MM / voxel_size) + 1)
+    image, logits, inside = image[box], logits[box], inside[box]
+    core = ndimage.binary_erosion(inside, iterations=max(1, round(CORE_MM / voxel_size)))
+    shell = (
+        ndimage.binary_dilation(inside, iterations=max(1, round(SHELL_MM / voxel_size))) & ~inside
+    )
+    core = core if core.any() else inside
+    shell = shell if shell.any() else ~inside
+    found = (
+        _measure_sureness(logits, inside, core, shell, voxel_size)
+        | _measure_shape(inside, voxel_size)
+        | _measure_intensity(image, inside & ~core, core, shell)
+        | {"structure": _measure_structure(image, core, shell, voxel_size)}
+    )
+    return {name: float(value) for name, value in found.items()}
+
+
+def _make_blocks(values: Array, count: int) -> Array:
+    """Means of blocks of voxels; what is left over at the far ends is not looked at."""
+    x, y, z = (length // count * count for length in values.shape)
+    total = np.zeros((x // count, y // count, z // count), np.float32)
+    for i, j, k in itertools.product(range(count), repeat=3):
+        total += values[i:x:count, j:y:count, k:z:count]
+    return np.asarray(total / count**3, np.float32)
+
+
+def _measure_sureness(
+    logits: Array,
+    inside: NDArray[np.bool_],
+    core: NDArray[np.bool_],
+    shell: NDArray[np.bool_],
+    voxel_size: float,
+) -> dict[str, Any]:
+    """How sure the network is, and of how many pieces."""
+    undecided = np.count_nonzero(np.abs(logits) < UNDECIDED)
+    pieces = np.sort(np.bincount(ndimage.label(inside)[0].ravel())[1:])
+    filled = ndimage.binary_fill_holes(inside)
+    return {
+        "rim_mm": undecided * voxel_size / _count_faces(inside),
+        "sure_in": np.percentile(logits[core], 5),
+        "sure_out": np.percentile(logits[shell], 95) if shell.any() else 0.0,
+        "second": pieces[-2] / pieces[-1] if len(pieces) > 1 else 0.0,
+        "holes": np.count_nonzero(filled & ~inside) / np.count_nonzero(inside),
+    }
+
+
+def _measure_shape(inside: NDArray[np.bool_], voxel_size: float) -> dict[str, Any]:
+    """Size and form of the mask."""
+    profiles = [inside.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    (_, length_x), (skew_y, length_y), (skew_z, length_z) = map(_measure_profile, profiles)
+    volume = np.count_nonzero(inside)
+    area = _count_faces(inside) * 2 / 3  # of a ball 3/2 of its surface are counted
+    places = np.arange(len(inside))
+    there = round(2 * float(profiles[0] @ places) / volume) - places
+    known = (there >= 0) & (there < len(inside))
+    covered = np.count_nonzero(inside[places[known]] & inside[there[known]])
+    return {
+        "ml": volume * voxel_size**3 / 1000,
+        "length_x": length_x * voxel_size,
+        "length_y": length_y * voxel_size,
+        "length_z": length_z * voxel_size,
+        "skew_y": skew_y,
+        "skew_z": skew_z,
+        "compact": (36 * np.pi * volume**2) / area**3,
+        "mirror": 1 - covered / volume,
+    }
+
+
+def _measure_profile(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Skewness of voxels along an axis, and their length without the outmost hundredths."""
+    places, whole = np.arange(len(counts)), counts.sum()
+    centred = places - (counts * places).sum() / whole
+    spread = max(float(np.sqrt((counts * centred**2).sum() / whole)), 0.5)
+    shares = (np.cumsum(counts) - counts / 2) / whole
+    low, high = np.interp([0.01, 0.99], shares, places)
+    return float((counts * centred**3).sum() / whole) / spread**3, float(high - low)
+
+
+def _measure_intensity(
+    image: Array, rim: NDArray[np.bool_], core: NDArray[np.bool_], shell: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Quantiles of the normalised intensity within, along and around the mask."""
+    found: dict[str, Any] = {"rim_50": np.median(image[rim]) if rim.any() else 0.0}
+    for name, zone in (("core", core), ("shell", shell)):
+        values = image[zone] if zone.any() else np.zeros(1)
+        for part, value in zip((10, 50, 90), np.percentile(values, [10, 50, 90]), strict=True):
+            found[f"{name}_{part}"] = value
+    return found
+
+
+def _measure_structure(
+    image: Array, core: NDArray[np.bool_], shell: NDArray[np.bool_], voxel_size: float
+) -> float:
+    """How much tissues differ within the brain: in a plain phantom nothing does."""
+    fine, broad = (round(mm / voxel_size) for mm in (FINE_MM, BROAD_MM))
+    weight = core.astype(np.float32)
+    few = _average(image * weight, fine) / np.maximum(_average(weight, fine), 1e-3)
+    many = _average(image * weight, broad) / np.maximum(_average(weight, broad), 1e-3)
+    level = float(np.median(image[core])) - float(image[core | shell].min())
+    return min(float((few - many)[core].std()) / max(level, 1e-3), 1.0)
+
+
+def _average(values: Array, width: int) -> Array:
+    return np.asarray(ndimage.uniform_filter(values, max(width, 1), mode="constant"))
+
+
+def _count_faces(inside: NDArray[np.bool_]) -> int:
+    """Voxel faces between inside and outside."""
+    padded = np.pad(inside, 1)
+    return int(sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(3)))

@@ -1,0 +1,198 @@
+"""Pictures as pixels: slices in three planes, the mask's outline, and the stripped brain.
+
+`draw_mosaic` shows one scan, `draw_sheets` many. Pillow draws, from arrays into memory: no
+plotting library, no file.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from deskull.image.geometry import Grid
+from deskull.picture.layout import (
+    CANVAS_GREY,
+    CAPTION,
+    GUTTER,
+    HALF,
+    HEADER,
+    MOSAIC,
+    OUTLINE_COLOUR,
+    ROWS_OF_SHEET,
+    SHEET_ROW,
+    WIDTH,
+    Cut,
+    Row,
+    Shown,
+    View,
+    Word,
+    cut_slice,
+    fit_text,
+    make_header,
+    make_view,
+    place_row,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+GREY_LEVELS = 96
+"""More cannot be told apart on a screen, and fewer make a smaller file."""
+
+OUTLINE = 255
+"""Pixel value that the palette turns into the outline's colour; greys end below it."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Strip:
+    """What is stacked to a picture: pixels as wide as it, and words on them."""
+
+    pixels: NDArray[np.uint8]
+    words: Sequence[Word]
+
+
+def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = "") -> "Image":
+    """Draw slices in three planes: the scan with the mask's outline left, the brain right.
+
+    Rows are axial, coronal and sagittal, each with the same slices in both halves, spread over
+    the mask's box (over the field if the mask is empty). The display is neurological: the
+    person's left is on the left of axial and coronal slices, marked L and R. Sagittal slices
+    look to the right and say which half of the head they cut. Axes are those nearest to RAS+:
+    an oblique scan is shown in its own planes. Voxel sizes are respected.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z) intensities; voxels that are not finite are drawn black.
+    mask
+        (X, Y, Z), nonzero inside.
+    grid
+        Of both.
+    title
+        One line above the slices, cut short if it is too long.
+
+    Returns
+    -------
+    PIL.Image.Image
+        `WIDTH` pixels wide, mode ``"P"`` (greys and the outline's colour). The same arrays
+        give the same picture.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes of `data`, `mask` and `grid` differ.
+    """
+    view = make_view(Shown(title, data, mask, grid), MOSAIC)
+    return _stack([_draw_header(title), *(_draw_row(view, row) for row in MOSAIC)])
+
+
+def draw_sheets(scans: Iterable[Shown]) -> Iterator["Image"]:
+    """Draw many scans below each other, `ROWS_OF_SHEET` to a sheet.
+
+    Each has one axial, one coronal and one sagittal slice through the middle of its mask's
+    box, drawn as by `draw_mosaic`.
+
+    Parameters
+    ----------
+    scans
+        Taken one by one, so that a generator may load them.
+
+    Yields
+    ------
+    PIL.Image.Image
+        As `draw_mosaic` makes them.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes of a scan's arrays and grid differ.
+    """
+    strips: list[_Strip] = []
+    for scan in scans:
+        strips += [_make_caption(scan.name), _draw_row(make_view(scan, (SHEET_ROW,)), SHEET_ROW)]
+        if len(strips) == 2 * ROWS_OF_SHEET:
+            yield _stack(strips)
+            strips = []
+    if strips:
+        yield _stack(strips)
+
+
+def encode_png(image: "Image") -> bytes:
+    """Encode a picture as PNG, the same bytes for the same picture."""
+    stream = BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _draw_row(view: View, row: Row) -> _Strip:
+    """Draw slices side by side: the scan with the outline, then the brain."""
+    tiles, height = place_row(view, row)
+    pixels = np.full((height + GUTTER, WIDTH), CANVAS_GREY, np.uint8)
+    words: list[Word] = []
+    for tile in tiles:
+        below = slice(tile.top, tile.top + tile.height)
+        for shift, drawn in zip((0, HALF), _draw_slice(view, tile.cut), strict=True):
+            pixels[below, tile.left + shift : tile.left + shift + tile.width] = drawn
+            words += tile.words(shift)
+    return _Strip(pixels, words)
+
+
+def _draw_slice(view: View, cut: Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels of one slice: the scan with the outline, and the brain."""
+    values, signed = cut_slice(view, cut)
+    grey = to_grey(values, GREY_LEVELS)
+    inside = signed >= 0.5
+    rim = inside & ~ndimage.binary_erosion(inside, border_value=1)
+    return np.where(rim, np.uint8(OUTLINE), grey), np.where(inside, grey, np.uint8(0))
+
+
+def to_grey(values: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
+    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`."""
+    return np.round(np.round(values * (levels - 1)) * (OUTLINE - 1) / (levels - 1)).astype(
+        np.uint8
+    )
+
+
+def _draw_header(title: str) -> _Strip:
+    return _Strip(np.full((HEADER, WIDTH), CANVAS_GREY, np.uint8), make_header(title))
+
+
+def _make_caption(name: str) -> _Strip:
+    """Name of a scan on a sheet."""
+    words = [Word(name, GUTTER + 2, 5, room=WIDTH - 2 * GUTTER)]
+    return _Strip(np.full((CAPTION, WIDTH), CANVAS_GREY, np.uint8), words)
+
+
+def _stack(strips: Sequence[_Strip]) -> "Image":
+    """Put strips below each other, with their words, in greys and the outline's colour."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(np.concatenate([strip.pixels for strip in strips]))
+    draw = ImageDraw.Draw(image)
+    top = 0
+    for strip in strips:
+        for word in strip.words:
+            _write(draw, word, top)
+        top += len(strip.pixels)
+    image.putpalette([*np.repeat(np.arange(255), 3).tolist(), *OUTLINE_COLOUR])
+    return image
+
+
+def _write(draw: "ImageDraw", word: Word, top: int) -> None:
+    from PIL import ImageFont
+
+    place, edge, font = (word.left, top + word.top), int(word.outlined), word.size
+    draw.text(
+        place,
+        fit_text(word),
+        word.grey,
+        ImageFont.load_default(font),
+        word.anchor,
+        stroke_width=edge,
+        stroke_fill=0,
+    )

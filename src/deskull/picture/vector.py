@@ -1,0 +1,154 @@
+"""Pictures as SVG: the scan as one embedded PNG, the mask as a path that can be zoomed into.
+
+The brain's half is the same PNG seen through the mask. The file needs nothing outside of
+itself, and its names are its own, so that many can stand in one page.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.image.geometry import Grid
+from deskull.picture.contour import find_contours
+from deskull.picture.layout import (
+    CANVAS_GREY,
+    GUTTER,
+    HALF,
+    HEADER,
+    MOSAIC,
+    OUTLINE_COLOUR,
+    WIDTH,
+    Shown,
+    Tile,
+    Word,
+    cut_slice,
+    fit_text,
+    make_header,
+    make_view,
+    place_row,
+)
+from deskull.picture.mosaic import OUTLINE, encode_png, to_grey
+
+GREY_LEVELS = (48, 32, 20, 12)
+"""As many as `LARGEST` has room for: noise is what takes it."""
+
+LARGEST = 290_000
+"""Bytes of the embedded scan and the path."""
+
+FINE = 10
+"""Steps to a pixel in which the path is written."""
+
+STROKE = 1.5
+"""Pixels of the outline's width."""
+
+
+def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = "") -> bytes:
+    """Draw what `draw_mosaic` draws as SVG.
+
+    Parameters
+    ----------
+    data, mask, grid, title
+        As for `draw_mosaic`.
+
+    Returns
+    -------
+    bytes
+        UTF-8, the same for the same arrays; below 300 kB for a head.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes of `data`, `mask` and `grid` differ.
+    """
+    view = make_view(Shown(title, data, mask, grid), MOSAIC)
+    tiles: list[Tile] = []
+    height = HEADER
+    for row in MOSAIC:
+        placed, tall = place_row(view, row, height)
+        tiles += placed
+        height += tall + GUTTER
+    brightness = np.full((height - HEADER, HALF), CANVAS_GREY / OUTLINE, np.float32)
+    lines: list[NDArray[np.float64]] = []
+    for tile in tiles:
+        values, inside = cut_slice(view, tile.cut)
+        top, corner = tile.top - HEADER, np.array([tile.left, tile.top])
+        brightness[top : top + tile.height, tile.left : tile.left + tile.width] = values
+        lines += [line + corner for line in find_contours(inside)]
+    words = [*make_header(title), *(w for tile in tiles for s in (0, HALF) for w in tile.words(s))]
+    path = _make_path(lines)
+    return _compose(_encode(brightness, len(path)), path, tiles, words, height)
+
+
+def _encode(brightness: NDArray[np.float32], taken: int) -> bytes:
+    """Scan as PNG, in the most greys that leave the file small."""
+    from PIL import Image
+
+    for levels in GREY_LEVELS:
+        png = encode_png(Image.fromarray(to_grey(brightness, levels)))
+        if len(png) * 4 / 3 + taken <= LARGEST:
+            break
+    return png
+
+
+def _make_path(lines: Sequence[NDArray[np.float64]]) -> str:
+    """Write closed lines as the data of a path, in steps of `FINE` to a pixel."""
+    words = []
+    for line in lines:
+        points = np.round(line * FINE).astype(int)
+        x, y = points[0]
+        steps = [(a, b) for a, b in np.diff(points, axis=0).tolist() if a or b]
+        words.append(f"M{x} {y}l" + " ".join(f"{a} {b}" for a, b in steps) + "z")
+    return "".join(words).replace(" -", "-")
+
+
+def _compose(
+    png: bytes, path: str, tiles: Sequence[Tile], words: Sequence[Word], height: int
+) -> bytes:
+    """Put the scan, the outline, the brain and the words into one file."""
+    own = hashlib.sha256(png + path.encode()).hexdigest()[:8]
+    scan, mask, brain = (f"{name}-{own}" for name in ("scan", "mask", "brain"))
+    title = words[0].text or "mask of the brain"
+    black = "".join(
+        f'<rect x="{t.left + HALF}" y="{t.top}" width="{t.width}" height="{t.height}"/>'
+        for t in tiles
+    )
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" role="img">',
+        f"<title>{escape(title)}</title><defs>",
+        f'<image id="{scan}" y="{HEADER}" width="{HALF}" height="{height - HEADER}" '
+        f'href="data:image/png;base64,{b64encode(png).decode()}"/>',
+        f'<path id="{mask}" transform="scale({1 / FINE})" d="{path}"/>',
+        f'<clipPath id="{brain}"><use href="#{mask}" clip-rule="evenodd"/></clipPath></defs>',
+        f'<rect width="{WIDTH}" height="{height}" fill="{_to_colour(CANVAS_GREY)}"/>',
+        f'<use href="#{scan}"/>',
+        f'<use href="#{mask}" fill="none" stroke="{_to_colour(*OUTLINE_COLOUR)}" '
+        f'stroke-width="{STROKE * FINE:g}"/>',
+        f'{black}<g transform="translate({HALF})"><g clip-path="url(#{brain})">'
+        f'<use href="#{scan}"/></g></g>',
+        '<g font-family="Open Sans,Verdana,sans-serif">',
+        *(_write(word) for word in words if word.text),
+        "</g></svg>\n",
+    ]
+    return "\n".join(parts).encode()
+
+
+def _write(word: Word) -> str:
+    """Text; a word's top is that of its letters, SVG wants the line that they stand on."""
+    anchor = ' text-anchor="end"' if word.anchor[0] == "r" else ""
+    edge = ' stroke="#000" stroke-width="2" paint-order="stroke"' if word.outlined else ""
+    return (
+        f'<text x="{word.left}" y="{word.top + round(0.85 * word.size)}" '
+        f'font-size="{word.size}" fill="{_to_colour(word.grey)}"{anchor}{edge}>'
+        f"{escape(fit_text(word))}</text>"
+    )
+
+
+def _to_colour(*values: int) -> str:
+    red, green, blue = values if len(values) == 3 else values * 3
+    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -1,0 +1,176 @@
+"""The benchmark programs at toy size, with `cp` for a tool: what they say must stay true."""
+
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+pytest.importorskip("pandas")
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import pandas as pd
+
+import compare
+import corruption
+import damage
+import truth
+from conftest import make_head
+from deskull.image.geometry import Grid
+from learn_heads import make_label_map
+from processes import Command
+
+COPY = Command("deskull", "cp {in} {mask}")
+"""A tool whose mask is what is brighter than air."""
+
+SCAN, BRAIN = make_head()
+GRID = Grid(BRAIN.shape, SCAN.affine)
+HEAD = damage.Head((100 * BRAIN).astype(np.float32), BRAIN, GRID)
+
+
+def save(data, path):
+    nib.Nifti1Image(np.asarray(data, np.uint8), GRID.affine).to_filename(path)
+
+
+def read_cells(text):
+    """Cells of each line of a Markdown table below its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.fixture
+def heads(tmp_path, monkeypatch):
+    """Two heads with a reference and one with a majority mask; brain is what is not black."""
+    monkeypatch.setattr("compare.DESKULL", COPY)
+    monkeypatch.setattr("corruption.DESKULL", COPY)
+    folder = tmp_path / "heads"
+    folder.mkdir()
+    for name, kind in (("a01_T1w", "reference"), ("a02_T1w", "reference"), ("b_T2w", "majority")):
+        save(100 * BRAIN, folder / f"{name}.nii.gz")
+        save(BRAIN, folder / f"{name}_{kind}.nii.gz")
+    return folder
+
+
+# --- compare
+
+
+def test_tools_are_compared_by_contrast_and_kind_of_reference(heads, tmp_path, capsys):
+    compare.main([str(heads), "--out", str(tmp_path / "out"), "--peer", "no: false {in} {mask}"])
+    cells = read_cells(capsys.readouterr().out)
+    assert [row[:2] for row in cells] == [
+        ["T1w, reference (2)", "deskull"],
+        ["T1w, reference (2)", "no"],
+        ["T2w, majority (1)", "deskull"],
+        ["T2w, majority (1)", "no"],
+    ]
+    assert cells[0][2:6] == ["1.0000 (1.0000-1.0000)", "1.0000", "1.0000", "1.0000"]
+    assert [row[-1] for row in cells] == ["0", "2", "0", "1"]
+    table = pd.read_csv(tmp_path / "out/compare.tsv", sep="\t")
+    assert table.data_set.tolist() == ["a"] * 4 + ["b"] * 2
+    assert table.error.dropna().unique().tolist() == ["exit code 1"]
+    assert (tmp_path / "out/compare.png").stat().st_size > 1000
+
+
+def test_the_best_border_is_one_for_a_data_set_and_a_method(heads, tmp_path, capsys):
+    wide = ndimage.binary_dilation(BRAIN, iterations=1)
+    for scan, _ in compare.find_pairs(heads, ""):
+        save(wide, f"{scan}.wide.nii.gz")
+    peer = "wide: cp {in}.wide.nii.gz {mask}"
+    compare.main([str(heads), "--only", "a0.", "--out", str(tmp_path / "out"), "--peer", peer])
+    wide_row = read_cells(capsys.readouterr().out)[1]
+    assert float(wide_row[3]) < 0.95
+    assert float(wide_row[4]) > float(wide_row[3]) + 0.02
+
+
+def test_a_mask_on_another_grid_is_a_failure_that_is_told(heads, tmp_path, capsys):
+    save(BRAIN[1:], tmp_path / "other.nii.gz")
+    peer = Command("other", f"cp {tmp_path / 'other.nii.gz'} {{mask}}")
+    row = compare.run_method(peer, *compare.find_pairs(heads, "a01")[0])
+    assert row["failed"]
+    assert "shape 39 x 48 x 44" in row["error"]
+
+
+def test_no_heads_are_said_so(tmp_path):
+    with pytest.raises(SystemExit, match="no head with a reference"):
+        compare.main([str(tmp_path), "--out", str(tmp_path)])
+
+
+# --- exact truth
+
+
+def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(truth, "SHAPE", (48, 58, 56))
+    monkeypatch.setattr(truth, "VOXEL_MM", 4.0)
+    (tmp_path / "maps").mkdir()
+    make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
+    words = [str(tmp_path / "maps"), "--persons", "one", "--out"]
+    truth.main([*words, str(tmp_path / "out")])
+    pairs = compare.find_pairs(tmp_path / "out", "")
+    assert len(pairs) == sum(len(contrasts) for contrasts, _ in truth.KINDS.values())
+    for scan, reference in pairs:
+        head = damage.load_head(scan, reference)
+        ml = head.reference.sum() * head.grid.voxel_volume / 1000
+        assert 350 < ml < 3000  # a ball of 1200 ml, stretched, and cut in some
+    thick = nib.load(tmp_path / "out/truth-thick-one_T1w.nii.gz").header.get_zooms()
+    assert sorted(thick) == [4, 4, 8]
+    truth.main([*words, str(tmp_path / "again"), "--kinds", "plain"])
+    name = "truth-plain-one_T1w.nii.gz"
+    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_a_person_without_a_label_map_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="no label map of nobody"):
+        truth.main([str(tmp_path), "--persons", "nobody", "--out", str(tmp_path)])
+
+
+# --- damage
+
+
+def test_bias_has_its_ratio_within_the_brain():
+    found = damage.add_bias(HEAD, 4.0, np.random.default_rng(0)).image[BRAIN]
+    assert found.max() / found.min() == pytest.approx(4, rel=1e-3)
+
+
+def test_noise_has_its_level():
+    found = damage.add_noise(HEAD, 0.1, np.random.default_rng(0)).image
+    assert found[BRAIN].std() == pytest.approx(10, rel=0.05)
+    assert found[~BRAIN].mean() == pytest.approx(10 * np.sqrt(np.pi / 2), rel=0.05)
+
+
+def test_a_turned_head_keeps_its_brain_and_truth_turns_with_it():
+    for degrees in (30, 90):
+        found = damage.rotate(HEAD, degrees, np.random.default_rng(0))
+        assert found.reference.sum() == pytest.approx(BRAIN.sum(), rel=0.02)
+        np.testing.assert_array_equal(found.image >= 50, found.reference)
+    assert not np.array_equal(found.reference[:40, :, :44], BRAIN)
+
+
+def test_thick_slices_lie_where_the_thin_ones_lay():
+    found = damage.thicken(HEAD, 8.0)
+    assert found.grid.voxel_size == (4, 4, 8)
+    np.testing.assert_allclose(found.grid.to_mm((0, 0, 0)), GRID.to_mm((0, 0, 0.5)))
+    np.testing.assert_array_equal(found.image >= 50, found.reference)
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_a_cut_field_takes_its_share_of_the_brain_and_of_the_truth(upper):
+    found = damage.cut_field(HEAD, 0.5, axis=2, upper=upper)
+    assert found.reference.sum() == pytest.approx(BRAIN.sum() / 2, rel=0.06)
+    assert found.image.shape == found.reference.shape == found.grid.shape
+    centre = found.grid.to_mm(np.argwhere(found.reference).mean(axis=0))
+    assert (centre[2] < 0) == upper
+
+
+def test_every_corruption_is_run_at_every_level(heads, tmp_path, capsys):
+    corruption.main([str(heads), "--out", str(tmp_path / "out"), "--count", "1"])
+    cells = read_cells(capsys.readouterr().out)
+    assert len(cells) == 4 * len(corruption.CORRUPTIONS)
+    dice = {(row[0].partition(",")[0], float(row[1])): float(row[2].split()[0]) for row in cells}
+    assert dice["bias", 1] == dice["rotation", 0] == dice["field cut", 0.4] == 1.0
+    assert dice["rotation", 90] > 0.9
+    assert dice["noise", 0.2] < 0.5
+    table = pd.read_csv(tmp_path / "out/corruption.tsv", sep="\t")
+    assert len(table) == 1 + 3 * len(corruption.CORRUPTIONS)
+    assert (tmp_path / "out/corruption.png").stat().st_size > 1000

@@ -1,0 +1,248 @@
+"""What lies in deploy/ and what the docs on pipelines show fits the deskull beside it."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from deskull import __version__
+from deskull.arguments import COMMANDS, make_parser, settle
+from deskull.cohort import queues
+from deskull.demo import load_demo
+from deskull.image.writing import save_image
+
+ROOT = Path(__file__).parents[1]
+DEPLOY, DOCS = ROOT / "deploy", ROOT / "docs"
+PAGES = ["cluster", "nipype", "nextflow", "python", "containers"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+DESCRIPTOR = json.loads((DEPLOY / "boutiques/deskull.json").read_text("utf-8"))
+
+
+def read(path):
+    return (ROOT / path).read_text("utf-8")
+
+
+def find_blocks(page, language):
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def parse(words):
+    """Options of a command line, as deskull would take it; a test fails if it would not."""
+    program, *rest = words
+    assert program in PROJECT["scripts"]
+    if program == "deskull-bids":
+        rest.insert(0, "bids")
+    elif rest[0] not in (*COMMANDS, "--help"):
+        rest.insert(0, "strip")
+    options, unknown = make_parser().parse_known_args(rest)
+    settle(options, unknown)
+    return vars(options)
+
+
+# --- Boutiques
+
+
+EXAMPLES = {"String": "x.nii.gz", "File": "in.nii.gz", "Number": 1}
+
+
+def test_the_descriptor_s_command_is_one_of_ours():
+    line = DESCRIPTOR["command-line"]
+    for given in DESCRIPTOR["inputs"]:
+        value = "" if given["type"] == "Flag" else str(EXAMPLES[given["type"]])
+        words = f"{given.get('command-line-flag', '')} {value}"
+        assert given["value-key"] in line
+        line = line.replace(given["value-key"], words)
+    options = parse(shlex.split(line))
+    assert options["image"] == "in.nii.gz"
+    for name in ("out", "mask", "probability", "distance", "record", "picture"):
+        assert options[name] == "x.nii.gz"
+    for name in ("border", "fill", "threshold", "threads"):
+        assert options[name] == 1
+    assert (options["frame"], options["no_csf"], options["n4"]) == ("1", True, True)
+
+
+def test_the_descriptor_is_of_this_version_and_its_outputs_are_named_by_its_inputs():
+    assert DESCRIPTOR["tool-version"] == __version__
+    keys = {given["value-key"] for given in DESCRIPTOR["inputs"]}
+    assert {file["path-template"] for file in DESCRIPTOR["output-files"]} <= keys
+
+
+@pytest.mark.skipif(find_spec("boutiques") is None, reason="no boutiques")
+def test_the_descriptor_is_valid():
+    from boutiques.validator import validate_descriptor
+
+    validate_descriptor(DESCRIPTOR)
+
+
+# --- containers
+
+
+def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", read("deploy/Dockerfile"), re.MULTILINE)
+    names = " ".join(copied).split()
+    kept = re.findall(r"^!(\S+)$", read("deploy/Dockerfile.dockerignore"), re.MULTILINE)
+    put = re.findall(r"^    (\S+) /src/\S+$", read("deploy/apptainer.def"), re.MULTILINE)
+    assert sorted(names) == sorted(kept) == sorted(put)
+    needed = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "src"}
+    assert set(names) == needed
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_the_images_install_as_the_readme_says_on_a_python_that_we_support():
+    install = "/opt/deskull/bin/pip install --no-cache-dir ."
+    assert "\npip install . " in read("README.md")
+    for path, start in (("deploy/Dockerfile", "FROM "), ("deploy/apptainer.def", "From: ")):
+        assert install in read(path)
+        versions = re.findall(rf"^{start}python:(\S+)-slim\b", read(path), re.MULTILINE)
+        assert versions
+        for version in versions:
+            assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+
+
+def test_the_images_start_commands_that_we_have():
+    docker = json.loads(re.search(r"^ENTRYPOINT (.*)$", read("deploy/Dockerfile"), re.M)[1])
+    apptainer = re.findall(r'^    exec (\S+) "\$@"$', read("deploy/apptainer.def"), re.MULTILINE)
+    assert {*docker, *apptainer} == {"deskull", "deskull-bids"} == set(PROJECT["scripts"])
+
+
+# --- SLURM
+
+
+def test_the_array_s_command_is_one_of_ours():
+    script = read("deploy/slurm/array.sh").replace("\\\n", " ")
+    last = re.search(r"^#SBATCH --array=1-(\d+)$", script, re.MULTILINE)[1]
+    line = re.search(r"^deskull .*$", script, re.MULTILINE)[0]
+    for name, value in {
+        "inputs": "study",
+        "outputs": "brains",
+        "SLURM_ARRAY_TASK_ID": "3",
+        "SLURM_ARRAY_TASK_COUNT": last,
+        "SLURM_CPUS_PER_TASK": "2",
+    }.items():
+        line = line.replace(f"${name}", value)
+    options = parse(shlex.split(line))
+    assert (options["shard"], options["threads"]) == ((3, int(last)), 2)
+    assert (options["inputs"], options["out_dir"]) == (["study"], "brains")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_the_array_runs_a_deskull_of_its_environment(tmp_path):
+    (tmp_path / "deskull/bin").mkdir(parents=True)
+    (tmp_path / "deskull/bin/activate").write_text('PATH="$HOME/deskull/bin:$PATH"')
+    (tmp_path / "deskull/bin/deskull").write_text('#!/bin/bash\nprintf "%s\\n" "$@"')
+    (tmp_path / "deskull/bin/deskull").chmod(0o755)
+    slurm = {"ARRAY_TASK_ID": "3", "ARRAY_TASK_COUNT": "50", "CPUS_PER_TASK": "2"}
+    done = subprocess.run(
+        ["bash", DEPLOY / "slurm/array.sh"],
+        env=os.environ | {"HOME": str(tmp_path)} | {f"SLURM_{k}": v for k, v in slurm.items()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    options = parse(["deskull", *done.stdout.split()])
+    assert (options["shard"], options["inputs"]) == ((3, 50), [f"{tmp_path}/study"])
+
+
+def test_the_file_of_jobs_is_right_also_with_the_lines_that_are_commented_out(tmp_path):
+    text = read("deploy/slurm/jobs.toml")
+    assert queues.read_queue(DEPLOY / "slurm/jobs.toml")["system"] == "slurm"
+    (tmp_path / "all.toml").write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
+    assert len(queues.read_queue(tmp_path / "all.toml")) > 10
+
+
+# --- the docs
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (DOCS / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_command_lines_are_ours(page):
+    blocks = find_blocks(page, "(?:console|groovy)?")
+    text = "\n".join(blocks).replace("\\\n", " ")
+    shell = {"$inputs": "i", "$outputs": "o", "$SLURM_ARRAY_TASK_ID": "3"}
+    shell |= {"$SLURM_ARRAY_TASK_COUNT": "5", "$SLURM_CPUS_PER_TASK": "2"}
+    shell |= {"${scans}": "a.nii.gz b.nii.gz", "${task.cpus}": "2"}
+    for name, value in shell.items():
+        text = text.replace(name, value)
+    lines = re.findall(r"^\s*(deskull(?:-bids)? .*)$", text, re.MULTILINE)
+    for line in lines:
+        parse(shlex.split(line, comments=True))
+    assert lines or page not in ("cluster", "nextflow")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Work in a folder that holds the scan that the docs speak of, at about 4.5 mm."""
+    monkeypatch.chdir(tmp_path)
+    head = load_demo()[0]
+    data = np.ascontiguousarray(head.data[::3, ::3, ::3]).astype(np.int16)
+    image = nib.Nifti1Image(data, head.grid.affine @ np.diag([3, 3, 3, 1]))
+    save_image(image, tmp_path / "sub-01_T1w.nii.gz")
+    return tmp_path
+
+
+def test_the_plan_for_a_hundred_thousand_scans_counts_what_it_says():
+    (program,) = find_blocks("cluster", "python")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(program, "cluster.md", "exec"), {})
+    assert said.getvalue() in find_blocks("cluster", "")
+
+
+def test_the_plan_s_numbers_are_the_readme_s():
+    page, readme = read("docs/cluster.md"), read("README.md")
+    (program,) = find_blocks("cluster", "python")
+    warm, cold, memory = re.search(
+        r"([\d.]+) s a scan warm on\s+2 cores, ([\d.]+) s for.*?, ([\d]+) MB of memory", page
+    ).groups()
+    for number in (warm, cold, memory):
+        assert re.search(rf"\b{re.escape(number)}\b", readme), f"docs/cluster.md has {number}"
+    assert f"seconds, cores = {warm}, 2" in program
+    assert f"start_seconds = 50, {cold} + " in program
+
+
+def test_the_fields_of_jobs_are_all_told():
+    page = read("docs/cluster.md")
+    table = page[page.index("| field |") : page.index("What is not in the file")]
+    known = {*queues._REQUIRED, *queues._COMMON}.union(*queues._OF_SYSTEM.values())
+    told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
+    assert set(told) == known
+
+
+def test_the_file_of_jobs_in_the_docs_is_right(tmp_path):
+    (text,) = find_blocks("cluster", "toml")
+    (tmp_path / "jobs.toml").write_text(text)
+    assert queues.read_queue(tmp_path / "jobs.toml")["jobs"] == 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_programs_with_other_libraries_run(place, number):
+    exec(compile(find_blocks("python", "python")[number], "python.md", "exec"), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_programs_in_pipelines_run(place, monkeypatch, number):
+    monkeypatch.setenv("NO_ET", "1")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    pytest.importorskip(("nipype", "nipype", "pydra")[number])
+    exec(compile(find_blocks("nipype", "python")[number], "nipype.md", "exec"), {})

@@ -1,0 +1,263 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from ball import HEAD, ball, place, run
+from deskull.assess.drift import find_drift, keep_tested, keep_training, tell_drift
+from deskull.assess.population import GEOMETRY, Head, load_population
+from deskull.errors import InputError, WeightsError
+from deskull.measure.likeness import LEAST_HEADS, QUANTILES, describe_traits, find_unlike, sum_up
+from deskull.measure.traits import TRAITS
+from deskull.network.weights import bundled_folder
+from deskull.stripper import Stripper
+
+__all__ = ["ball", "place"]  # fixtures
+FEW = 3
+MIDDLE = {"ml": 1400.0, "core_50": 0.3, "voxel_large": 1.0, "field_z": 200.0}
+
+
+def make_heads(count=40, seed=0, shift=None, dice=None):
+    """Heads whose traits scatter by a tenth of the middle, one of them perhaps shifted."""
+    rng = np.random.default_rng(seed)
+    return [
+        Head(
+            f"head {number}",
+            {
+                name: value * (1 + 0.1 * rng.normal()) + (shift or {}).get(name, 0.0)
+                for name, value in MIDDLE.items()
+            },
+            score=90.0,
+            dice=dice,
+        )
+        for number in range(count)
+    ]
+
+
+def make_card(training, tested=()):
+    traits = describe_traits([head.traits for head in training])
+    rows = [{"dice": h.dice, "score": h.score, "traits": h.traits} for h in tested]
+    return {"likeness": {"training": {"heads": len(training), "traits": traits}, "tested": rows}}
+
+
+CARD = make_card(
+    make_heads(), [*make_heads(6, 1, dice=0.97), *make_heads(3, 2, {"voxel_large": 4.0}, 0.93)]
+)
+
+
+# --- likeness
+
+
+def test_quantiles_are_those_of_the_heads():
+    heads = [{"ml": float(value)} for value in range(101)]
+    assert describe_traits(heads) == {"ml": [float(q) for q in QUANTILES]}
+
+
+def test_distance_is_in_ranges_beyond_the_outer_percentiles():
+    card = make_card([Head("", {"compact": float(v)}, 0) for v in range(101)])
+    for value, wanted in ((50, 0), (1, 0), (99, 0), (148, 0.5), (-97, 1)):
+        unlike = find_unlike({"compact": value}, card)
+        assert unlike == {"compact": pytest.approx(wanted)}
+    assert sum_up({"a": 3.0, "b": 4.0}) == 5
+    assert sum_up({}) == 0
+
+
+@pytest.mark.parametrize("card", [{}, make_card(make_heads(LEAST_HEADS - 1))])
+def test_too_few_training_heads_give_no_distance(card):
+    assert find_unlike({"compact": 1.0}, card) is None
+
+
+# --- drift
+
+
+def test_heads_of_the_same_kind_do_not_differ():
+    assert not [one for one in find_drift(make_heads(30, 3), CARD) if one.differs]
+
+
+@pytest.mark.parametrize(("shift", "sign"), [(3.0, 1), (-3.0, -1)])
+def test_a_shifted_trait_is_found_and_comes_first(shift, sign):
+    first, *others = find_drift(make_heads(30, 3, {"voxel_large": shift}), CARD)
+    assert first.trait == "voxel_large"
+    assert first.differs
+    assert first.outside == 30
+    assert np.sign(first.middle - 1) == sign
+    assert not any(one.differs for one in others)
+
+
+def test_one_head_far_off_is_no_chance_but_one_a_little_off_may_be():
+    (far,) = make_heads(1, 3, {"voxel_large": 3.0})
+    assert find_drift([far], CARD)[0].differs
+    high = CARD["likeness"]["training"]["traits"]["voxel_large"][-1]
+    near = Head("", {**far.traits, "voxel_large": high + 0.01}, 90)
+    assert not find_drift([near], CARD)[0].differs
+
+
+def tell(heads, card=CARD):
+    return "\n".join(tell_drift(find_drift(heads, card), heads, card))
+
+
+def test_what_mattered_is_said_with_the_tested_heads_beyond_on_the_same_side():
+    said = tell(make_heads(30, 3, {"voxel_large": 3.0}))
+    assert "differs: the largest edge of a voxel in mm: 4" in said
+    assert "30 of 30 beyond" in said
+    assert "It mattered on 3 tested heads like these: Dice 0.930 (0.930 at least)" in said
+    assert "on all 9 0.957" in said
+    assert "alike: the other 3 traits" in said
+
+
+def test_what_did_not_matter_is_said():
+    card = make_card(make_heads(), make_heads(5, 2, {"voxel_large": 4.0}, 0.96))
+    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), card)
+    assert "It did not matter on 5 tested heads" in said
+
+
+def test_nothing_is_claimed_where_nothing_was_tested():
+    said = tell(make_heads(30, 3, {"voxel_large": -0.9}))
+    assert "No tested head was like these" in said
+    assert "mattered" not in said
+
+
+def test_a_card_that_does_not_say_is_an_error():
+    with pytest.raises(WeightsError, match="does not say what the heads they"):
+        find_drift(make_heads(3), {})
+
+
+# --- the card
+
+
+def copy_card(folder):
+    card = (bundled_folder() / "default" / "card.json").read_text("utf-8")
+    (folder / "card.json").write_text(card, "utf-8")
+    return json.loads(card)
+
+
+def test_what_is_kept_can_be_compared_with(tmp_path):
+    before = copy_card(tmp_path)
+    keep_training(make_heads(), tmp_path)
+    keep_tested(make_heads(5, 1, dice=0.97), tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text("utf-8"))
+    likeness = card.pop("likeness")
+    before.pop("likeness", None)
+    assert card == before
+    assert likeness["training"]["heads"] == 40
+    assert len(likeness["tested"]) == 5
+    drifts = find_drift(make_heads(30, 3), {"likeness": likeness})
+    assert {one.trait for one in drifts} == set(MIDDLE)
+
+
+def test_what_says_nothing_is_not_kept(tmp_path):
+    copy_card(tmp_path)
+    with pytest.raises(InputError, match="19 heads; expected at least 20"):
+        keep_training(make_heads(19), tmp_path)
+    with pytest.raises(InputError, match="head 0: no mask to compare with"):
+        keep_tested(make_heads(3), tmp_path)
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(WeightsError, match="not a readable card"):
+        keep_training(make_heads(), tmp_path)
+
+
+# --- from scans and records, through the command
+
+
+@pytest.fixture
+def weights(place, monkeypatch):
+    """The bundled weights in a folder of their own, with a card that knows no heads."""
+    monkeypatch.setattr("deskull.assess.drift.LEAST_HEADS", FEW)
+    folder = place / "mine"
+    folder.mkdir()
+    for file in (bundled_folder() / "default").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    card.pop("likeness", None)
+    (folder / "card.json").write_text(json.dumps(card), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def table(place):
+    """A few scans, each with the ball as its mask."""
+    assert run("scan.nii.gz", "-m", "mask.nii.gz", "-q") == 0
+    with (place / "heads.tsv").open("w", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(["person", "image", "mask", "label_map"])
+        writer.writerows([[n, "scan.nii.gz", "mask.nii.gz", ""] for n in range(FEW)])
+        writer.writerow(["map", "", "", "map.nii.gz"])
+    return place / "heads.tsv"
+
+
+def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
+    assert run("drift", table, "--weights", weights) == 1
+    assert "does not say what the heads they" in capsys.readouterr().err
+    for keep in ("training", "tested"):
+        assert run("drift", table, "--weights", weights, "--keep", keep, "-q") == 0
+        assert f"knows {FEW} heads as {keep}" in capsys.readouterr().out
+    tested = json.loads((weights / "card.json").read_text("utf-8"))["likeness"]["tested"]
+    assert [one["dice"] for one in tested] == [1.0] * FEW
+    before = sorted(place.rglob("*"))
+    assert run("drift", table, "--weights", weights) == 0
+    said = capsys.readouterr().out
+    assert f"{FEW} heads against {FEW} that the weights learned from" in said
+    assert "differs" not in said
+    assert sorted(place.rglob("*")) == before
+
+
+def test_records_of_a_batch_are_read_and_give_the_same(place, weights, capsys):
+    (place / "study").mkdir()
+    HEAD.to_filename(place / "study" / "a.nii.gz")
+    out = place / "out"
+    assert run("batch", "study", "--out-dir", out, "--weights", weights, "-q") == 0
+    read = load_population(out, lambda: pytest.fail("stripped though there are records"))
+    (head,) = read.heads
+    assert set(head.traits) == set(TRAITS) | set(GEOMETRY)
+    assert head.traits["voxel_small"] == head.traits["voxel_large"] == 4
+    assert [head.traits[f"field_{axis}"] for axis in "xyz"] == [160, 192, 176]
+
+
+def test_scans_of_a_folder_are_stripped(place, weights):
+    (place / "study").mkdir()
+    HEAD.to_filename(place / "study" / "a.nii.gz")
+    population = load_population(place / "study", lambda: Stripper.load(weights, "cpu", 1))
+    (head,) = population.heads
+    assert head.dice is None
+    assert head.traits["ml"] == pytest.approx(4 / 3 * np.pi * 60**3 / 1000, rel=0.03)
+
+
+def test_scans_that_fail_are_told_and_left_out(place, weights, table, capsys):
+    (place / "bad.nii.gz").write_bytes(b"no image")
+    with table.open("a") as stream:
+        stream.write("x\tbad.nii.gz\t\t\n")
+    assert run("drift", table, "--weights", weights, "--keep", "training") == 0
+    captured = capsys.readouterr()
+    assert "left out: bad.nii.gz: " in captured.err
+    assert f"knows {FEW} heads" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.tsv", None, "none.tsv: cannot be read"),
+        (
+            "empty.tsv",
+            "image\tmask\n",
+            "empty.tsv: no scan in it; expected the column image",
+        ),
+        ("bad.csv", "in\nscan.nii\n", "bad.csv: no head could be measured; "),
+        ("nowhere", None, "nowhere"),
+    ],
+)
+def test_a_source_without_heads_is_an_error(place, weights, capsys, name, content, message):
+    if content is not None:
+        (place / name).write_text(content)
+    assert run("drift", name, "--weights", weights) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_records_of_an_older_version_are_an_error(place, weights, capsys):
+    (place / "out").mkdir()
+    record = {"status": "done", "input": {"path": "a.nii"}, "outputs": {}}
+    (place / "out" / "a_record.json").write_text(json.dumps(record))
+    assert run("drift", "out", "--weights", weights) == 1
+    assert "no record says what the head is like" in capsys.readouterr().err

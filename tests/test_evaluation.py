@@ -1,0 +1,317 @@
+"""Masks against references: values, regions, summaries, pictures, the command and its files."""
+
+import csv
+import json
+import math
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from ball import list_files, run
+from conftest import reorient
+from deskull.assess.evaluation import (
+    COLUMNS,
+    compare_masks,
+    estimate,
+    load_mask,
+)
+from deskull.image.geometry import Grid
+from deskull.measure.regions import REGIONS, share_by_region
+from deskull.picture.errors import draw_errors
+
+AFFINE = np.array([[4.0, 0, 0, -78], [0, 4, 0, -94], [0, 0, 4, -86], [0, 0, 0, 1]])
+SHAPE = (40, 48, 44)
+GRID = Grid(SHAPE, AFFINE)
+REFERENCE = np.zeros(SHAPE, bool)
+REFERENCE[8:32, 8:40, 8:33] = True
+SMALLER = np.zeros(SHAPE, bool)
+SMALLER[8:32, 8:40, 8:32] = True  # 1/25 of the reference is missed, at its top
+
+
+def save(mask, path, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.Nifti1Image(np.asarray(mask, np.uint8), affine).to_filename(path)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Two methods on three scans; one of the second is missing."""
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2, 3):
+        save(REFERENCE, tmp_path / f"refs/sub-0{number}_T1w_reference.nii.gz")
+        save(np.roll(SMALLER, number, 0), tmp_path / f"ours/sub-0{number}_T1w_mask.nii.gz")
+        head = 100.0 * REFERENCE + np.indices(SHAPE)[0]
+        save(head, tmp_path / f"heads/sub-0{number}_T1w.nii.gz")
+    for number in (1, 2):
+        save(SMALLER, tmp_path / f"bet/sub-0{number}_T1w_brain_mask.nii.gz")
+    return tmp_path
+
+
+# --- values
+
+
+def test_values_of_boxes_are_those_of_paper_and_pencil():
+    values = compare_masks(SMALLER, REFERENCE, GRID)
+    assert tuple(values) == COLUMNS
+    assert values["dice"] == pytest.approx(2 * 24 / 49)
+    assert values["iou"] == values["sensitivity"] == pytest.approx(24 / 25)
+    assert values["precision"] == 1.0
+    assert values["volume_ml"] == pytest.approx(24 * 32 * 24 * 0.064)
+    assert values["difference_ml"] == pytest.approx(-24 * 32 * 0.064)
+    assert values["false_negative_ml"] == pytest.approx(24 * 32 * 0.064)
+    assert (values["false_positive_ml"], values["hd95_mm"]) == (0, 4)
+    assert values["fn_vertex"] == 1.0
+    assert all(math.isnan(values[f"fp_{region}"]) for region in REGIONS)
+
+
+def test_an_empty_prediction_has_no_overlap_and_no_distance():
+    values = compare_masks(np.zeros(SHAPE), REFERENCE, GRID)
+    assert (values["dice"], values["sensitivity"], values["volume_ml"]) == (0, 0, 0)
+    assert math.isnan(values["hd95_mm"])
+    assert sum(values[f"fn_{region}"] for region in REGIONS) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("depth", "height", "region"),
+    [
+        (0.5, -0.25, "neck"),
+        (0.9, 0.05, "neck"),
+        (1.1, 0.3, "eyes"),
+        (0.5, 0.9, "vertex"),
+        (0.9, 1.2, "vertex"),
+        (0.2, 0.2, "cerebellum"),
+        (1.0, 0.6, "frontal"),
+        (0.1, 0.6, "elsewhere"),
+        (0.6, 0.2, "elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("codes", ["RAS", "LPI", "SAR"])
+def test_an_error_lies_in_its_region_in_any_stored_orientation(depth, height, region, codes):
+    wrong = np.zeros(SHAPE, np.uint8)
+    wrong[20, 8 + round(depth * 31), 8 + round(height * 24 - 0.01)] = 1
+    images = [nib.Nifti1Image(array.astype(np.uint8), AFFINE) for array in (wrong, REFERENCE)]
+    wrong, reference = (reorient(image, codes) for image in images)
+    grid = Grid(wrong.shape, wrong.affine)
+    shares = share_by_region(np.asarray(wrong.dataobj), np.asarray(reference.dataobj), grid)
+    assert shares == {name: float(name == region) for name in REGIONS}
+
+
+def test_the_interval_of_a_mean_is_that_of_theory_and_always_the_same():
+    values = np.random.default_rng(1).normal(0.9, 0.02, 400)
+    found = estimate(values, True)
+    assert found.mean == pytest.approx(values.mean())
+    reach = 1.96 * values.std() / 20
+    assert (found.low, found.high) == pytest.approx(
+        (found.mean - reach, found.mean + reach), abs=reach / 8
+    )
+    assert (found.count, found.worst) == (400, values.min())
+    assert estimate(values, True) == found
+
+
+def test_unknown_values_are_not_counted():
+    found = estimate([1.0, float("nan"), -3.0], False)
+    assert (found.count, found.mean, found.worst) == (2, -1, -3)
+    assert estimate([float("nan")], True).count == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [((0, 255), 255), ((0.2, 0.7), 0.7), ((0, 17), 17), ((np.nan, 1.0), 1)],
+)
+def test_inside_is_what_lies_above_one_half(tmp_path, values, inside):
+    data = np.where(REFERENCE, values[1], values[0]).astype(np.float32)
+    nib.Nifti1Image(data, AFFINE).to_filename(tmp_path / "m.nii")
+    np.testing.assert_array_equal(load_mask(tmp_path / "m.nii").inside, REFERENCE)
+
+
+# --- the picture
+
+
+def find_colours(prediction, reference, image=None):
+    """Whether orange (too much) and blue (missed) are in the picture."""
+    pixels = np.asarray(draw_errors(prediction, reference, GRID, image)).astype(int)
+    return (pixels[..., 0] > pixels[..., 2] + 60).any(), (
+        pixels[..., 2] > pixels[..., 0] + 60
+    ).any()
+
+
+@pytest.mark.parametrize("image", [None, 100.0 * REFERENCE])
+def test_errors_are_coloured_by_their_kind(image):
+    assert find_colours(REFERENCE, REFERENCE, image) == (False, False)
+    assert find_colours(REFERENCE, SMALLER, image) == (True, False)
+    assert find_colours(SMALLER, REFERENCE, image) == (False, True)
+    assert find_colours(np.roll(REFERENCE, 2, 0), REFERENCE, image) == (True, True)
+
+
+def test_slices_go_through_a_lone_error_and_nothing_at_all_is_drawn_too():
+    speck = REFERENCE.copy()
+    speck[2:4, 2:4, 40:42] = True
+    assert find_colours(speck, REFERENCE) == (True, False)
+    assert find_colours(np.zeros(SHAPE), np.zeros(SHAPE)) == (False, False)
+
+
+# --- the command
+
+
+def read_rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_two_files_give_a_line(study, capsys):
+    before = list_files(study)
+    ours, reference = "ours/sub-01_T1w_mask.nii.gz", "refs/sub-01_T1w_reference.nii.gz"
+    assert run("evaluate", ours, reference) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "worst of sub-01_T1w_mask.nii.gz: sub-01_T1w 0.9388" in out
+    assert list_files(study) == before
+
+
+def test_methods_give_rows_a_summary_and_a_page(study, capsys):
+    assert run("evaluate", "ours", "fsl=bet", "refs", "--images", "heads", "-o", "out") == 0
+    out, err = capsys.readouterr()
+    assert "sub-03_T1w_reference.nii.gz: no prediction of fsl for this reference" in err
+    assert [line.split()[:3] for line in out.splitlines()[1:3]] == [
+        ["ours", "3", "0.8980"],
+        ["fsl", "2", "0.9796"],
+    ]
+    rows = read_rows(study / "out/evaluation.tsv")
+    assert [(row["scan"], row["method"]) for row in rows[:2]] == [
+        ("sub-01_T1w", "ours"),
+        ("sub-01_T1w", "fsl"),
+    ]
+    assert len(rows) == 5
+    assert float(rows[1]["dice"]) == pytest.approx(0.979592)
+    assert rows[1]["fp_neck"] == rows[1]["error"] == "n/a"
+    summary = json.loads((study / "out/evaluation.json").read_text("utf-8"))
+    ours, fsl = summary["methods"]
+    assert ours["worst"][0] == {"scan": "sub-03_T1w", "dice": pytest.approx(0.857143)}
+    assert ours["metrics"]["dice"]["low"] <= ours["metrics"]["dice"]["mean"]
+    assert ours["dice_gain"] is None
+    assert fsl["dice_gain"]["count"] == 2
+    assert fsl["dice_gain"]["mean"] == pytest.approx(0.979592 - (0.938776 + 0.897959) / 2)
+    assert len(summary["unpaired"]) == 1
+
+
+def test_the_page_holds_all_and_loads_nothing(study):
+    run("evaluate", "o<b>urs=ours", "bet", "refs", "--images", "heads", "-o", "out", "-q")
+    page = (study / "out/evaluation.html").read_text("utf-8")
+    assert page.count("<figure>") == page.count("data:image/webp;base64,") == 5
+    assert page.count("<svg") == 6
+    assert "o&lt;b&gt;urs" in page
+    assert "<b>urs" not in page
+    assert "no prediction of bet for this reference" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+def test_a_table_is_evaluated_with_its_methods_and_images(study, capsys):
+    lines = ["prediction,reference,method,image"]
+    for method, name in (("a", "ours/sub-01_T1w_mask"), ("b", "bet/sub-01_T1w_brain_mask")):
+        reference = "../refs/sub-01_T1w_reference.nii.gz"
+        lines.append(f"../{name}.nii.gz,{reference},{method},../heads/sub-01_T1w.nii.gz")
+    (study / "tables").mkdir()
+    (study / "tables/pairs.csv").write_text("\n".join(lines))
+    assert run("evaluate", "tables/pairs.csv", "-o", "out") == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["a", "b"]
+    assert err == ""
+    assert "another grid" not in (study / "out/evaluation.html").read_text("utf-8")
+
+
+def test_no_paths_are_wrong_use(capsys):
+    assert run("evaluate") == 2
+    assert "usage: deskull evaluate" in capsys.readouterr().err
+
+
+def test_quiet_writes_and_says_nothing(study, capsys):
+    assert run("evaluate", "ours", "refs", "-o", "deep/out", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+    names = ["evaluation.html", "evaluation.json", "evaluation.tsv"]
+    assert sorted(path.name for path in (study / "deep/out").iterdir()) == names
+
+
+def test_the_same_masks_give_the_same_files(study):
+    for out in ("one", "two"):
+        run("evaluate", "ours", "refs", "-o", out, "-q")
+    assert list_files(study / "one") == list_files(study / "two")
+
+
+def test_a_mask_stored_in_another_orientation_is_on_the_same_grid(study, capsys):
+    path = study / "bet/sub-01_T1w_brain_mask.nii.gz"
+    turned = reorient(nib.load(path), "LSP")
+    nib.save(turned, study / "turned.nii.gz")
+    assert run("evaluate", "turned.nii.gz", "refs/sub-01_T1w_reference.nii.gz") == 0
+    assert "0.9796" in capsys.readouterr().out
+
+
+MOVED = AFFINE.copy()
+MOVED[0, 3] += 2.5
+COARSE = np.diag([5.0, 4, 4, 1])
+WRONG = [
+    ("shape", REFERENCE[:-1], AFFINE, "shape 39 x 48 x 44 in RAS order, but that of"),
+    ("moved", REFERENCE, MOVED, "corners 2.5 to 2.5 mm away from those of"),
+    ("coarse", REFERENCE, COARSE, "voxels of 5 x 4 x 4 mm, but those of"),
+    ("four", np.stack([REFERENCE] * 2, -1), AFFINE, "expected a 3D mask"),
+]
+
+
+@pytest.mark.parametrize(("name", "mask", "affine", "message"), WRONG)
+def test_a_mask_on_another_grid_is_an_error_that_says_how(
+    study, capsys, name, mask, affine, message
+):
+    save(mask, study / f"{name}.nii.gz", affine)
+    assert run("evaluate", f"{name}.nii.gz", "refs/sub-01_T1w_reference.nii.gz", "-q") == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"deskull: error: {name}.nii.gz: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_one_that_cannot_be_compared_does_not_stop_the_others(study, capsys):
+    save(REFERENCE[1:], study / "ours/sub-02_T1w_mask.nii.gz")
+    (study / "ours/sub-03_T1w_mask.nii.gz").write_bytes(b"nothing")
+    assert run("evaluate", "ours", "refs", "-o", "out") == 1
+    out, err = capsys.readouterr()
+    assert "sub-02_T1w_mask.nii.gz: shape 39 x 48 x 44" in err
+    assert "2 of 3 pairs could not be compared" in err
+    assert out.splitlines()[1].split()[:3] == ["ours", "1", "0.9388"]
+    rows = read_rows(study / "out/evaluation.tsv")
+    assert [row["dice"] for row in rows] == ["0.938776", "n/a", "n/a"]
+    assert "starts with b'nothing'" in rows[2]["error"]
+    assert "starts with" in (study / "out/evaluation.html").read_text("utf-8")
+
+
+def test_an_empty_mask_is_compared(study, capsys):
+    save(np.zeros(SHAPE), study / "ours/sub-01_T1w_mask.nii.gz")
+    assert run("evaluate", "ours", "refs", "-o", "out") == 0
+    assert "worst of ours: sub-01_T1w 0.0000" in capsys.readouterr().out
+    assert read_rows(study / "out/evaluation.tsv")[0]["hd95_mm"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ours"], "ours: alone; expected PREDICTIONS and REFERENCES"),
+        (["nope.tsv"], "nope.tsv: not a readable table"),
+        (["nope", "refs"], "nope: no such file or folder"),
+        (["ours", "nope"], "nope: no such file or folder"),
+        (["ours", "refs", "--images", "nope"], "nope: no such file or folder"),
+        (["ours", "ours/", "refs"], "a second method called ours"),
+        (["t.tsv", "--images", "heads"], "--images with a table"),
+        (["ours", "refs", "-o", "ours/sub-01_T1w_mask.nii.gz"], "cannot be made"),
+        (["evaluation.tsv", "-o", "."], "it is an input, and an input is never replaced"),
+    ],
+)
+def test_wrong_words_are_refused_and_nothing_is_written(study, capsys, words, message):
+    pair = f"prediction\treference\n{'ours/sub-01_T1w_mask.nii.gz'}\trefs/sub-01_T1w_reference\n"
+    (study / "evaluation.tsv").write_text(pair)
+    before = list_files(study)
+    assert run("evaluate", *words) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list_files(study) == before

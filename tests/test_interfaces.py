@@ -1,0 +1,134 @@
+"""deskull as a step of other people's pipelines: what they call is what our parser knows."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")  # else Nipype and Pydra look for news on the web
+
+from deskull.arguments import make_parser, settle
+from deskull.demo import load_demo
+from deskull.image.writing import save_image
+
+nipype = pytest.importorskip("deskull.interfaces.nipype")
+pydra = pytest.importorskip("deskull.interfaces.pydra")
+
+CHOICES = {  # what is chosen -> what our parser makes of it
+    "border": (1.5, {"border": 1.5}),
+    "no_csf": (True, {"no_csf": True}),
+    "fill": (-5.0, {"fill": -5.0}),
+    "threshold": (0.4, {"threshold": 0.4}),
+    "n4": (True, {"n4": True}),
+    "frame": (3, {"frame": "3"}),
+    "device": ("cpu", {"device": "cpu"}),
+    "weights": ("default", {"weights": "default"}),
+    "num_threads": (2, {"threads": 2}),
+}
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch):
+    """A file that no one reads, in the folder that is worked in."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def head(scan, monkeypatch):
+    """The same with a head of 4.5 mm in it, and `deskull` among the commands."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    demo = load_demo()[0]
+    data = np.ascontiguousarray(demo.data[::3, ::3, ::3]).astype(np.int16)
+    save_image(nib.Nifti1Image(data, demo.grid.affine @ np.diag([3, 3, 3, 1])), scan)
+    return scan
+
+
+def parse(command_line):
+    program, *words = shlex.split(command_line)
+    assert program == "deskull"
+    options, rest = make_parser().parse_known_args(words)
+    settle(options, rest)
+    return vars(options)
+
+
+def list_choices(fields, others):
+    return sorted(set(fields) - set(others))
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_nipype_s_choices_reach_the_command(scan, name):
+    value, wanted = CHOICES[name]
+    options = parse(nipype.Strip(in_file=scan, **{name: value}).cmdline)
+    assert wanted.items() <= options.items()
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_pydra_s_choices_reach_the_command(scan, name):
+    value, wanted = CHOICES[name]
+    options = parse(pydra.Strip(image=scan, cache_dir=scan.parent, **{name: value}).cmdline)
+    assert wanted.items() <= options.items()
+
+
+def test_there_are_no_choices_but_those_tested(scan):
+    files = [name for name in nipype.StripInputSpec().get() if name.endswith("_file")]
+    names = list_choices(nipype.StripInputSpec().get(), [*files, "args", "environ"])
+    assert names == sorted(CHOICES)
+    names = list_choices(pydra._FIELDS, ["image", "brain", "mask", "record"])
+    assert names == sorted(CHOICES)
+
+
+def test_nipype_s_outputs_are_named_after_the_scan(scan):
+    command = nipype.Strip(
+        in_file=scan,
+        probability_file="p.nii",
+        distance_file="d.nii",
+        record_file="r.json",
+        picture_file="p.png",
+    ).cmdline
+    wanted = {
+        "image": str(scan),
+        "out": "sub-01_T1w_brain.nii.gz",
+        "mask": "sub-01_T1w_mask.nii.gz",
+        "probability": "p.nii",
+        "distance": "d.nii",
+        "record": "r.json",
+        "picture": "p.png",
+    }
+    assert wanted.items() <= parse(command).items()
+
+
+def test_a_nipype_node_declares_cores_and_memory(scan):
+    node = nipype.make_node(in_file=scan, num_threads=3)
+    assert (node.name, node.n_procs, node.mem_gb) == ("deskull", 3, nipype.MEMORY_GB)
+    assert nipype.make_node(in_file=scan).n_procs == 1
+    assert parse(nipype.Strip(in_file=scan).cmdline)["threads"] == 1
+
+
+@pytest.mark.slow
+def test_a_nipype_node_runs(head):
+    node = nipype.make_node(in_file=head, record_file="r.json")
+    node.base_dir = str(head.parent)
+    outputs = node.run().outputs
+    assert np.asarray(nib.load(outputs.mask_file).dataobj).sum() > 1000
+    for path, name in [
+        (outputs.out_file, "sub-01_T1w_brain.nii.gz"),
+        (outputs.mask_file, "sub-01_T1w_mask.nii.gz"),
+        (outputs.record_file, "r.json"),
+    ]:
+        assert Path(path) == head.parent / "deskull" / name
+
+
+@pytest.mark.slow
+def test_a_pydra_task_runs(head):
+    task = pydra.Strip(image=head, cache_dir=head.parent / "cache", record=False)
+    output = task().output
+    assert np.asarray(nib.load(output.mask).dataobj).sum() > 1000
+    assert Path(output.brain).name == "sub-01_T1w_brain.nii.gz"
+    assert not list(head.parent.glob("cache/*/*.json"))
