@@ -5,7 +5,6 @@ import os
 import struct
 import sys
 import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,8 @@ UID = "1.2.826.0.1.3680043.10.43"
 def encode(group, element, kind, value):
     """One element in explicit little-endian form."""
     data = value if isinstance(value, bytes) else str(value).encode()
-    data += (b"\0" if kind in (b"UI", b"OW", b"OB") else b" ") * (len(data) % 2)
-    length = struct.pack("<HI", 0, len(data)) if kind in (b"OW", b"OB") else None
+    data += (b"\0" if kind in (b"UI", b"OW", b"OB", b"SQ") else b" ") * (len(data) % 2)
+    length = struct.pack("<HI", 0, len(data)) if kind in (b"OW", b"OB", b"SQ") else None
     return (
         struct.pack("<HH", group, element) + kind + (length or struct.pack("<H", len(data))) + data
     )
@@ -210,37 +209,41 @@ def test_a_missing_slice_is_told_and_the_evened_image_can_be_chosen(series):
     assert load_volume(series, series="3_Eq_1").data.shape[:2] == SHAPE[:2]
 
 
+def make_sequence(group, element, *items):
+    """Sequence of items, each a list of elements."""
+    bodies = [b"".join(item) for item in items]
+    heads = [struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) for body in bodies]
+    value = b"".join(head + body for head, body in zip(heads, bodies, strict=True))
+    return encode(group, element, b"SQ", value)
+
+
+def make_frame(number):
+    """What a multi-frame file says of its frame `number`."""
+    place = encode(0x20, 0x32, b"DS", f"-8\\-7\\{number * 4 - 12}")
+    index = [
+        encode(0x20, 0x9057, b"UL", struct.pack("<I", number + 1)),
+        encode(0x20, 0x9157, b"UL", struct.pack("<II", 1, number + 1)),
+    ]
+    return [make_sequence(0x20, 0x9111, index), make_sequence(0x20, 0x9113, [place])]
+
+
 def test_enhanced_multi_frame(tmp_path):
-    pydicom = pytest.importorskip("pydicom")
-    one = pydicom.dcmread(BytesIO(make_slice(0)))
-    one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
-    one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
-    position, turn, spacing = (
-        one.ImagePositionPatient,
-        one.ImageOrientationPatient,
-        one.PixelSpacing,
+    place, turn = (
+        encode(0x20, 0x32, b"DS", "-8\\-7\\-12"),
+        encode(0x20, 0x37, b"DS", "1\\0\\0\\0\\1\\0"),
     )
-    del one.ImagePositionPatient, one.ImageOrientationPatient, one.PixelSpacing
-    shared, frames = pydicom.Dataset(), []
-    shared.PixelMeasuresSequence = [pydicom.Dataset()]
-    shared.PixelMeasuresSequence[0].PixelSpacing = spacing
-    shared.PixelMeasuresSequence[0].SliceThickness = 4
-    shared.PlaneOrientationSequence = [pydicom.Dataset()]
-    shared.PlaneOrientationSequence[0].ImageOrientationPatient = turn
-    for number in range(SHAPE[2]):
-        frame = pydicom.Dataset()
-        frame.PlanePositionSequence = [pydicom.Dataset()]
-        place = [*position[:2], number * 4 - 12]
-        frame.PlanePositionSequence[0].ImagePositionPatient = place
-        frame.FrameContentSequence = [pydicom.Dataset()]
-        frame.FrameContentSequence[0].DimensionIndexValues = [1, number + 1]
-        frame.FrameContentSequence[0].InStackPositionNumber = number + 1
-        frames.append(frame)
-    one.NumberOfFrames = SHAPE[2]
-    one.SharedFunctionalGroupsSequence, one.PerFrameFunctionalGroupsSequence = [shared], frames
-    one.PixelData = HEAD[:, ::-1].tobytes(order="F")
+    spacing, thick = encode(0x28, 0x30, b"DS", "1.5\\2"), encode(0x18, 0x50, b"DS", 4)
+    shared = [make_sequence(0x20, 0x9116, [turn]), make_sequence(0x28, 0x9110, [thick, spacing])]
+    frames = [make_frame(number) for number in range(SHAPE[2])]
+    groups = make_sequence(0x5200, 0x9229, shared) + make_sequence(0x5200, 0x9230, *frames)
+    one = make_slice(0).replace(place, b"").replace(turn, b"").replace(spacing, b"")
+    kind = b"1.2.840.10008.5.1.4.1.1.4"
+    one = one.replace(encode(8, 0x16, b"UI", kind), encode(8, 0x16, b"UI", kind + b".1"))
+    rows = encode(0x28, 0x10, b"US", struct.pack("<H", SHAPE[1]))
+    one = one.replace(rows, encode(0x28, 0x08, b"IS", SHAPE[2]) + rows)
+    pixels = encode(0x7FE0, 0x10, b"OW", HEAD[:, ::-1].tobytes(order="F"))
     (tmp_path / "series").mkdir()
-    one.save_as(tmp_path / "series" / "all.dcm")
+    (tmp_path / "series" / "all.dcm").write_bytes(one[: one.index(PIXELS)] + groups + pixels)
     volume = load_volume(tmp_path / "series")
     assert np.array_equal(volume.data, HEAD)
     assert volume.grid.affine == pytest.approx(AFFINE)

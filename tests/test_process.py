@@ -105,7 +105,8 @@ def test_help_has_an_example_for_every_command_and_imports_nothing_heavy(tmp_pat
     out = done.stdout.decode()
     assert out.count("example: deskull") == len(COMMANDS) + 1
     for name in COMMANDS:
-        assert f"example: deskull {name}" in out or name == "strip"
+        short = {"strip": "deskull sub-01", "bids": "deskull-bids"}.get(name, f"deskull {name}")
+        assert f"example: {short}" in out
     assert out.splitlines()[-1] == "HEAVY"
 
 
