@@ -32,7 +32,8 @@ def read_analyze(path: Path) -> SpatialImage:
     """Read an Analyze 7.5 or SPM pair with nibabel; a .mat beside it gives the affine."""
     image: Any = _AnalyzeImage.from_filename(path)
     dtype = image.header.get_data_dtype()
-    check_promise(image.shape, dtype, path.name)
+    held = Path(image.file_map["image"].filename).stat().st_size
+    check_promise(image.shape, dtype, path.name, held)
     raw = np.array(image.dataobj.get_unscaled())
     stored = StoredArray(raw, image.dataobj.slope, image.dataobj.inter)
     return make_nifti(stored, image.affine, path.name)
