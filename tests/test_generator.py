@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from deskull.image.volume import make_volume
 from deskull.learn.anatomy import vary_anatomy
-from deskull.learn.augment import AugmentSettings, add_ghosts, cut_field, ring
+from deskull.learn.augment import AugmentSettings, add_ghosts, blur, cut_field, ring, thicken
+from deskull.learn.dataset import STILL
 from deskull.learn.labels import TISSUE, make_labelled_head, tissue_codes
 from deskull.learn.synthesis import make_phantom, paint, synthesise
 from learn_heads import make_label_map
@@ -151,3 +153,47 @@ def test_contrast_agent_lights_up_the_sinuses():
     without = [float(paint(tissue, draw(seed), "T1w").mean()) for seed in range(20)]
     assert sum(with_agent) / 20 > 1.2
     assert sum(without) / 20 < 0.9
+
+
+def test_the_truth_stays_on_the_image(labelled):
+    example = synthesise(labelled, (32, 32, 32), 6.0, STILL, draw(), contrast="T1w")
+    grid = np.stack(np.meshgrid(*[(np.arange(32) - 15.5) * 6.0] * 3, indexing="ij"), -1)
+    radius = np.linalg.norm(grid, axis=-1)
+    target = example.target[0].numpy()
+    assert target[radius < 60].min() > 0.9
+    assert target[radius > 76].max() < 0.1
+
+
+def test_the_same_seed_gives_the_same_head_and_another_another(labelled):
+    settings = AugmentSettings()
+    first = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(1))
+    again = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(1))
+    other = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(2))
+    assert torch.equal(first.image, again.image)
+    assert torch.equal(first.target, again.target)
+    assert not torch.equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_head_is_finite_not_negative_and_has_a_brain(labelled, seed):
+    example = synthesise(labelled, (16, 16, 16), 12.0, AugmentSettings(), draw(seed))
+    assert torch.isfinite(example.image).all()
+    assert example.image.min() >= 0
+    assert example.image.std() > 0
+    assert ((example.target >= 0) & (example.target <= 1)).all()
+    assert example.target[0].sum() > 20
+
+
+def test_blur_keeps_the_sum_and_spreads_by_its_sigma():
+    point = torch.zeros(31, 31, 31)
+    point[15, 15, 15] = 1
+    soft = blur(point, 2.0)
+    line = torch.arange(31) - 15
+    assert soft.sum() == pytest.approx(1, abs=1e-4)
+    variance = (soft.sum((1, 2)) * line**2).sum()
+    assert variance == pytest.approx(4, rel=0.2)
+
+
+def test_thick_slices_keep_the_mean():
+    image = torch.rand(24, 24, 24)
+    assert thicken(image, 1.0, draw()).mean() == pytest.approx(float(image.mean()), abs=0.02)

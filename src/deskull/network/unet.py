@@ -73,7 +73,7 @@ class Block(nn.Module):
             if inputs == outputs
             else nn.Conv3d(inputs, outputs, 1, bias=False)
         )
-        self.activation = nn.LeakyReLU(0.01)
+        self.activation = nn.LeakyReLU(0.01, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, inputs, ...) to features (N, outputs, ...) of the same size."""
@@ -125,7 +125,7 @@ class Refine(nn.Module):
         outputs, width, patch = len(spec.outputs), spec.refine, spec.patch
         self.spread = nn.ConvTranspose3d(spec.filters[0], width, patch, stride=patch)
         self.look = nn.Conv3d(1 + outputs + width, width, 3, padding=1)
-        self.activation = nn.LeakyReLU(0.01)
+        self.activation = nn.LeakyReLU(0.01, inplace=True)
         self.change = nn.Conv3d(width, outputs, 3, padding=1)
 
     def forward(self, image: Tensor, features: Tensor, logits: Tensor) -> Tensor:
