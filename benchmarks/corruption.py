@@ -27,11 +27,13 @@ from damage import (
     load_head,
     rotate,
     save_head,
+    scan_upright,
+    start_at_zero,
     thicken,
 )
 from processes import DESKULL, describe_machine, parse_peer
 
-SIDES = ((2, True), (2, False), (1, True))  # top, bottom, front: one for each head in turn
+SIDES = ((2, "high"), (2, "low"), (1, "high"))  # top, bottom, front: one for each head in turn
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,27 @@ def _random(
     return lambda head, level, number: damage(head, level, np.random.default_rng(number))
 
 
+def _add_noise(head: Head, level: float, rng: np.random.Generator) -> Head:
+    return add_noise(head, level * float(head.image[head.reference].mean()), rng)
+
+
+def _rotate(head: Head, degrees: float, rng: np.random.Generator) -> Head:
+    return scan_upright(rotate(head, rng.normal(size=3), degrees))
+
+
+def _cut(head: Head, share: float, number: int) -> Head:
+    axis, end = SIDES[number % len(SIDES)]
+    return cut_field(head, axis, **{end: share})
+
+
 CORRUPTIONS = {
     "bias": Corruption("brightest : darkest", 1, (2, 4, 8), _random(add_bias)),
-    "noise": Corruption("noise / mean of the brain", 0, (0.05, 0.1, 0.2), _random(add_noise)),
-    "rotation": Corruption("degrees", 0, (30, 60, 90), _random(rotate)),
+    "noise": Corruption("noise / mean of the brain", 0, (0.05, 0.1, 0.2), _random(_add_noise)),
+    "rotation": Corruption("degrees", 0, (30, 60, 90), _random(_rotate)),
     "slices": Corruption(
         "mm (1: as they are)", 1, (3, 5, 7), lambda head, mm, _: thicken(head, mm)
     ),
-    "field cut": Corruption(
-        "share of the brain cut off",
-        0,
-        (0.1, 0.25, 0.4),
-        lambda head, share, number: cut_field(head, share, *SIDES[number % len(SIDES)]),
-    ),
+    "field cut": Corruption("share of the brain cut off", 0, (0.1, 0.25, 0.4), _cut),
 }
 
 
@@ -85,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = np.unique(np.linspace(0, len(pairs) - 1, options.count).round().astype(int))
     rows = []
     for number, (scan, reference) in enumerate(pairs[i] for i in chosen):
-        for kind, level, head in damage(load_head(scan, reference), number):
+        for kind, level, head in damage(start_at_zero(load_head(scan, reference)), number):
             with tempfile.TemporaryDirectory() as folder:
                 files = save_head(head, Path(folder), scan.name.removesuffix(".nii.gz"))
                 for command in (DESKULL, *options.peer):

@@ -1,11 +1,16 @@
-"""Heads with references, and what can be done to them so that the truth stays known."""
+"""Heads with references, and what can be done to them so that the truth stays known.
+
+Each damage is defined here and nowhere else; how strong it is, and on which heads, is the
+business of `truth.py`, `corruption.py` and `quality.py`. Truth and grid go along wherever the
+voxels do; a header that lies is a damage as well, and leaves the voxels alone.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from deskull import load_volume
@@ -15,14 +20,14 @@ from deskull.image.resample import resample
 from deskull.image.writing import Batch, save_image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
-    """A scan and its reference in the axes nearest to RAS+.
+    """A scan and its reference; `load_head` gives the axes nearest to RAS+.
 
     Parameters
     ----------
     image
-        (X, Y, Z) float32, air about 0.
+        (X, Y, Z) float32.
     reference
         (X, Y, Z) bool.
     grid
@@ -35,11 +40,17 @@ class Head:
 
 
 def load_head(scan: Path, reference: Path) -> Head:
-    """Read a scan and its reference."""
+    """Read a scan, with its intensities as they are, and its reference."""
     volume, mask = load_volume(scan), load_mask(reference)
-    image = np.nan_to_num(to_canonical_array(volume.data, volume.grid))
-    check_one_grid(mask, replace(mask, grid=volume.grid.canonical(), name=scan.name))
-    return Head(image - image.min(), mask.inside, mask.grid)
+    grid = volume.grid.canonical()
+    check_one_grid(mask, replace(mask, grid=grid, name=scan.name))
+    return Head(to_canonical_array(volume.data, volume.grid), mask.inside, grid)
+
+
+def start_at_zero(head: Head) -> Head:
+    """Shift the intensities so that the darkest is 0; what is not finite becomes a number."""
+    image = np.nan_to_num(head.image)
+    return replace(head, image=image - image.min())
 
 
 def save_head(head: Head, folder: Path, name: str) -> tuple[Path, Path]:
@@ -53,49 +64,94 @@ def save_head(head: Head, folder: Path, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def add_bias(head: Head, ratio: float, rng: np.random.Generator) -> Head:
-    """Multiply by a smooth field whose brightest place in the brain is `ratio` times the darkest.
+# --- intensities
 
-    The field is a cubic spline through three random nodes along each axis.
+
+def add_bias(head: Head, ratio: float | None, rng: np.random.Generator) -> Head:
+    """Multiply by a smooth field, as coils do.
+
+    Parameters
+    ----------
+    head
+        Its field of view gets a field of 3 x 3 x 3 random nodes, linear between them.
+    ratio
+        How much brighter the brightest place in the brain becomes than the darkest, which go up
+        and down alike. None: the logarithm of the gain has a deviation of 0.6, which is a factor
+        of some 3 either way.
+    rng
+        Gives the nodes.
     """
-    nodes = rng.normal(size=(3, 3, 3))
-    field = ndimage.zoom(
-        nodes, np.array(head.image.shape) / 3, order=3, grid_mode=True, mode="nearest"
-    )
-    inside = field[head.reference]
-    share = (field - inside.min()) / (np.ptp(inside) or 1.0) - 0.5
-    gain = np.exp(np.log(ratio) * np.clip(share, -1, 1)).astype(np.float32)
-    return replace(head, image=head.image * gain)
+    places = np.meshgrid(*(np.linspace(0, 2, count) for count in head.image.shape), indexing="ij")
+    field = ndimage.map_coordinates(rng.normal(size=(3, 3, 3)), places, order=1)
+    field = np.clip((field - field.mean()) / field.std(), -2, 2)
+    if ratio is None:
+        gain = np.exp(0.6 * field)
+    else:
+        inside = field[head.reference]
+        share = (field - inside.min()) / (np.ptp(inside) or 1.0) - 0.5
+        gain = np.exp(np.log(ratio) * np.clip(share, -1, 1))
+    return replace(head, image=(head.image * gain).astype(np.float32))
 
 
-def add_noise(head: Head, level: float, rng: np.random.Generator) -> Head:
-    """Add Rician noise, its standard deviation `level` times the mean of the brain."""
-    sigma = level * float(head.image[head.reference].mean())
+def add_noise(head: Head, sigma: float, rng: np.random.Generator) -> Head:
+    """Add Rician noise of a standard deviation in the units of the image."""
     real, imaginary = (rng.normal(0, sigma, head.image.shape) for _ in range(2))
     return replace(head, image=np.hypot(head.image + real, imaginary).astype(np.float32))
 
 
-def rotate(head: Head, degrees: float, rng: np.random.Generator) -> Head:
-    """Turn the head in the scanner about its brain's middle and a random axis.
+def add_ghosts(head: Head) -> Head:
+    """Add ghosts of a head that nodded: four copies shifted along the second axis."""
+    shifts = [round(mm / head.grid.voxel_size[1]) for mm in (9, -14, 23, -40)]
+    ghosts = sum(np.roll(head.image, shift, 1) for shift in shifts)
+    return replace(head, image=0.5 * head.image + 0.2 * ghosts)
 
-    The new field is a cube as long as the longest side of the old one, with its finest voxels
-    but none below 1 mm.
+
+def blur(head: Head, mm: float) -> Head:
+    """Blur by a Gaussian of so many millimetres at half its height."""
+    sigma = mm / 2.355 / np.array(head.grid.voxel_size)
+    return replace(head, image=ndimage.gaussian_filter(head.image, sigma))
+
+
+def lose_signal(head: Head, mm: float, rng: np.random.Generator) -> Head:
+    """Make 0 of a ball of that diameter about a place in the brain, as metal does.
+
+    The brain is there all the same, and so is the truth.
     """
-    axis = rng.normal(size=3)
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.deg2rad(degrees)
-    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross  # Rodrigues
-    box = find_box(head.reference)
-    middle = head.grid.to_mm([(part.start + part.stop - 1) / 2 for part in box])
-    move = np.eye(4)
-    move[:3, :3], move[:3, 3] = turn, middle - turn @ middle
-    turned = Grid(head.grid.shape, move @ head.grid.affine)
-    size = max(min(head.grid.voxel_size), 1.0)
-    count = round(max(np.multiply(head.grid.shape, head.grid.voxel_size)) / size)
-    grid = make_ras_grid(middle, (count, count, count), size)
-    share = resample(head.reference.astype(np.float32), turned, grid)
-    return Head(resample(head.image, turned, grid), share >= 0.5, grid)
+    centre = np.argwhere(head.reference)[rng.integers(head.reference.sum())]
+    away = np.indices(head.image.shape) - centre[:, None, None, None]
+    away = away * np.array(head.grid.voxel_size)[:, None, None, None]
+    return replace(head, image=np.where((away**2).sum(axis=0) < (mm / 2) ** 2, 0, head.image))
+
+
+def strip(head: Head) -> Head:
+    """Make 0 of all but the brain."""
+    return replace(head, image=np.where(head.reference, head.image, 0))
+
+
+# --- the field
+
+
+def cut_field(head: Head, axis: int = 2, *, low: float = 0.0, high: float = 0.0) -> Head:
+    """End the field within the brain.
+
+    Parameters
+    ----------
+    head
+        What is cut, and its truth with it. The voxels left stay where they are.
+    axis
+        Along which the field ends.
+    low, high
+        Shares of the brain's length that are not scanned at either end; an end that loses
+        nothing keeps all that lies beyond the brain.
+    """
+    part = find_box(head.reference)[axis]
+    length = part.stop - part.start
+    box = [slice(0, count) for count in head.image.shape]
+    start = int(part.start + low * length) if low > 0 else 0
+    stop = int(part.start + (1 - high) * length) if high > 0 else box[axis].stop
+    box[axis] = slice(start, stop)
+    kept = (box[0], box[1], box[2])
+    return Head(head.image[kept], head.reference[kept], head.grid.crop(kept))
 
 
 def thicken(head: Head, mm: float, axis: int = 2) -> Head:
@@ -116,11 +172,42 @@ def thicken(head: Head, mm: float, axis: int = 2) -> Head:
     return Head(image, share >= 0.5, Grid((x, y, z), affine))
 
 
-def cut_field(head: Head, share: float, axis: int = 2, upper: bool = True) -> Head:
-    """End the field within the brain: `share` of its length along an axis is not scanned."""
-    part = find_box(head.reference)[axis]
-    lost = round(share * (part.stop - part.start))
-    box = [slice(0, count) for count in head.image.shape]
-    box[axis] = slice(0, part.stop - lost) if upper else slice(part.start + lost, box[axis].stop)
-    kept = (box[0], box[1], box[2])
-    return Head(head.image[kept], head.reference[kept], head.grid.crop(kept))
+def wrap_round(head: Head) -> Head:
+    """Move the brain to the front end of the field: the nose comes in again behind the head."""
+    spare = head.image.shape[1] - find_box(head.reference)[1].stop
+    image, reference = (np.roll(values, spare, 1) for values in (head.image, head.reference))
+    return replace(head, image=image, reference=reference)
+
+
+# --- the way the head lies
+
+
+def change_header(head: Head, matrix: ArrayLike) -> Head:
+    """Have the header tell other directions or sizes: (3, 3), applied to the mm that it told."""
+    change = np.eye(4)
+    change[:3, :3] = matrix
+    return replace(head, grid=Grid(head.grid.shape, change @ head.grid.affine))
+
+
+def rotate(head: Head, axis: ArrayLike, degrees: float) -> Head:
+    """Turn head and field together about an axis, (3,) of any length: no voxel changes."""
+    x, y, z = np.asarray(axis) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.deg2rad(degrees)
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross  # Rodrigues
+    return change_header(head, turn)
+
+
+def scan_upright(head: Head) -> Head:
+    """Scan a head, as it lies, in a field along the scanner's axes about its brain's middle.
+
+    The field is a cube as long as the longest side of the old one, with its finest voxels but
+    none below 1 mm.
+    """
+    box = find_box(head.reference)
+    middle = head.grid.to_mm([(part.start + part.stop - 1) / 2 for part in box])
+    size = max(min(head.grid.voxel_size), 1.0)
+    count = round(max(np.multiply(head.grid.shape, head.grid.voxel_size)) / size)
+    grid = make_ras_grid(middle, (count, count, count), size)
+    share = resample(head.reference.astype(np.float32), head.grid, grid)
+    return Head(resample(head.image, head.grid, grid), share >= 0.5, grid)

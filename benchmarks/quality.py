@@ -1,14 +1,14 @@
-"""Does the score find the bad masks: heads as they are and spoiled on purpose, and phantoms.
+"""Does the score find the bad masks: heads as they are and damaged on purpose, and phantoms.
 
     python benchmarks/quality.py HEADS --out runs/quality
 
-HEADS is a folder as for `compare.py`. Each head is stripped as it is and spoiled in some of the
-ways of `spoil.py`; what was measured goes to `cases.jsonl` (what is there is not done again).
+HEADS is a folder as for `compare.py`. Each head is stripped as it is and damaged in some of
+`WAYS`; what was measured goes to `cases.jsonl` (what is there is not done again).
 The penalties of the score are fitted on half of the data sets (by non-negative least squares to
-the Dice that spoiling cost) and shown beside those in use, which were rounded from such a fit by
+the Dice that the damage cost) and shown beside those in use, which were rounded from such a fit by
 hand; on the other half the score in use is judged: ROC AUC for a Dice below 0.95 and others, with
 `quality.png` and a table in Markdown. A reference has its own convention (0.94 to 0.98 for good
-masks), which blurs the limit of 0.95: so what spoiling cost is judged as well. The distance from
+masks), which blurs the limit of 0.95: so what the damage cost is judged as well. The distance from
 the training heads is left out, because not every card knows them.
 """
 
@@ -16,6 +16,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -26,17 +27,31 @@ from scipy.optimize import nnls
 from scipy.stats import rankdata
 
 from compare import find_pairs
-from deskull import Stripper, load_volume
+from damage import (
+    Head,
+    add_bias,
+    add_ghosts,
+    add_noise,
+    blur,
+    change_header,
+    cut_field,
+    load_head,
+    lose_signal,
+    rotate,
+    strip,
+    thicken,
+    wrap_round,
+)
+from deskull import Stripper
 from deskull.errors import DeskullError
-from deskull.image.geometry import to_canonical_array
 from deskull.measure.metrics import dice
 from deskull.measure.score import COSTS, LOW, TERMS, make_score
-from spoil import SPOILED, Case, make_phantoms
+from phantoms import make_phantoms
 
 AS_IS, PHANTOM = "as is", "phantom"
 LIMITS = {"Dice < 0.95": 0.95, "Dice < 0.90": 0.90}
 COST = 0.02
-"""Dice that spoiling took, above which a mask counts as spoiled."""
+"""Dice that the damage took, above which a mask counts as bad."""
 
 STEEPNESS = 18.0
 """A mask that lost `COST` is to have a score of 70: exp(-18 * 0.02)."""
@@ -45,13 +60,52 @@ MOST = 3.0
 """Largest penalty to fit: a score of 5."""
 
 
+def _add_noise(head: Head, level: float, rng: np.random.Generator) -> Head:
+    """Add noise of so many times the brain's brightness, its 75th percentile."""
+    return add_noise(head, level * float(np.percentile(head.image[head.reference], 75)), rng)
+
+
+def _keep_slab(head: Head, mm: float, rng: np.random.Generator) -> Head:
+    """Keep no more of the brain than so many mm, from its lower half on."""
+    extent = head.reference.any(axis=(0, 1)).sum() * head.grid.voxel_size[2]
+    start = rng.uniform(0.3, 0.5)
+    return cut_field(head, low=start, high=1 - (start + mm / extent))
+
+
+def _take_one_axis_for_another(head: Head, rng: np.random.Generator) -> Head:
+    orders = [(0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)]
+    return change_header(head, np.eye(3)[list(orders[rng.integers(5)])])
+
+
+WAYS: dict[str, Callable[[Head, np.random.Generator], Head]] = {
+    "bias": lambda head, rng: add_bias(head, None, rng),
+    "noise": lambda head, rng: _add_noise(head, 0.3, rng),
+    "loud noise": lambda head, rng: _add_noise(head, 0.8, rng),
+    "cut top": lambda head, rng: cut_field(head, high=1 - rng.uniform(0.65, 0.85)),
+    "cut below": lambda head, rng: cut_field(head, low=rng.uniform(0.25, 0.5)),
+    "slab": lambda head, rng: _keep_slab(head, 30, rng),
+    "rotated": lambda head, rng: rotate(head, rng.normal(size=3), rng.uniform(30, 60)),
+    "thick": lambda head, rng: thicken(head, 9),
+    "blurred": lambda head, rng: blur(head, 8),
+    "stripped": lambda head, rng: strip(head),
+    "upside down": lambda head, rng: change_header(head, np.diag([1, 1, -1])),
+    "back to front": lambda head, rng: change_header(head, np.diag([1, -1, 1])),
+    "wrong axes": _take_one_axis_for_another,
+    "wrong size": lambda head, rng: change_header(head, rng.choice([0.6, 1.6]) * np.eye(3)),
+    "wrapped": lambda head, rng: wrap_round(head),
+    "hole": lambda head, rng: lose_signal(head, 70, rng),
+    "motion": lambda head, rng: add_ghosts(head),
+}
+"""Ways to damage a head."""
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("heads", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     parser.add_argument("--only", default="", help="heads whose name matches this expression")
-    parser.add_argument("--each", type=int, default=7, help="ways in which each head is spoiled")
+    parser.add_argument("--each", type=int, default=7, help="ways in which each head is damaged")
     parser.add_argument("--weights", default="default")
     parser.add_argument("-t", "--threads", type=int)
     options = parser.parse_args()
@@ -76,40 +130,36 @@ def run_cases(options: argparse.Namespace, path: Path) -> None:
                 print(head, name, row.get("dice"), row.get("flags"), file=sys.stderr)
 
 
-def plan_cases(options: argparse.Namespace):
-    """Name every case, with what makes it; every way of spoiling gets its share of the heads."""
+def plan_cases(
+    options: argparse.Namespace,
+) -> Iterator[tuple[str, str, Callable[[], Head]]]:
+    """Name every case, with what makes it; every way to damage gets its share of the heads."""
     for name, phantom in make_phantoms().items():
         yield PHANTOM, name, lambda phantom=phantom: phantom
-    names = sorted(SPOILED)
+    names = sorted(WAYS)
     for number, (scan, mask) in enumerate(find_pairs(options.heads, options.only)):
         head = scan.name.removesuffix(".nii.gz")
         first = options.each * number
         chosen = [names[(first + k) % len(names)] for k in range(min(options.each, len(names)))]
         for name in (AS_IS, *chosen):
-            yield head, name, lambda paths=(scan, mask), name=name: spoil(*paths, name)
+            yield head, name, lambda paths=(scan, mask), name=name: make_case(*paths, name)
 
 
-def spoil(scan: Path, mask: Path, name: str) -> Case:
-    """Load a head, and spoil it, always alike."""
-    volume, truth = load_volume(scan), load_volume(mask)
-    grid = volume.grid.canonical()
-    case = Case(
-        to_canonical_array(volume.data, volume.grid),
-        to_canonical_array(truth.data, truth.grid) > 0.5,
-        grid.affine,
-    )
+def make_case(scan: Path, reference: Path, name: str) -> Head:
+    """Load a head, and damage it, always alike."""
+    head = load_head(scan, reference)
     rng = np.random.default_rng(crc32(f"{scan.name.removesuffix('.nii.gz')} {name}".encode()))
-    return case if name == AS_IS else SPOILED[name](case, rng)
+    return head if name == AS_IS else WAYS[name](head, rng)
 
 
-def run_case(stripper: Stripper, case: Case) -> dict[str, object]:
+def run_case(stripper: Stripper, case: Head) -> dict[str, object]:
     """Strip a case; no mask at all is a doubt that users cannot miss."""
     try:
-        result = stripper(nib.Nifti1Image(case.data.astype(np.float32), case.affine))
+        result = stripper(nib.Nifti1Image(case.image, case.grid.affine))
     except DeskullError as error:
         return {"error": str(error)}
     return {
-        "dice": dice(result.mask, case.truth),
+        "dice": dice(result.mask, case.reference),
         "flags": [flag.name for flag in result.flags],
         "traits": result.record["traits"],
     }
@@ -138,7 +188,7 @@ def read_cases(path: Path) -> pd.DataFrame:
     table["tuned"] = np.where(phantom, numbers % 2 == 0, table.data_set.isin(sets[::2]))
     for name, limit in LIMITS.items():
         table[name] = table.dice < limit
-    table[f"spoiling cost > {COST}"] = table.cost > COST
+    table[f"damage cost > {COST}"] = table.cost > COST
     return table
 
 
@@ -171,7 +221,7 @@ def fit(table: pd.DataFrame) -> pd.Series:
 
 
 def summarise(table: pd.DataFrame) -> str:
-    """Markdown: how well bad masks are found, what each way of spoiling does, and the fit."""
+    """Markdown: how well bad masks are found, what each damage does, and the fit."""
     real = table[table["head"] != PHANTOM]
     parts = {
         "data sets that the score was fitted on": real[real.tuned],
@@ -183,7 +233,7 @@ def summarise(table: pd.DataFrame) -> str:
         "|---|" + "---|" * 6,
     ]
     for name, rows in parts.items():
-        for kind in (*LIMITS, f"spoiling cost > {COST}"):
+        for kind in (*LIMITS, f"damage cost > {COST}"):
             bad, low = rows[kind], rows.score < LOW
             lines.append(
                 f"| {name} | {kind} | {len(rows)} | {bad.sum()} | {find_auc(rows.score, bad):.3f} "
@@ -217,7 +267,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
     rows = table[~table.tuned & (table["head"] != PHANTOM)]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for kind in (*LIMITS, f"spoiling cost > {COST}"):
+    for kind in (*LIMITS, f"damage cost > {COST}"):
         bad = rows[kind]
         levels = np.arange(-1, 101)
         hit = [(rows.score[bad] <= level).mean() for level in levels]
@@ -229,7 +279,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     )
     left.legend(loc="lower right")
     clean, phantom = table.case == AS_IS, table["head"] == PHANTOM
-    kinds = {"spoiled": ~(clean | phantom), "as they are": clean, "phantoms": phantom}
+    kinds = {"damaged": ~(clean | phantom), "as they are": clean, "phantoms": phantom}
     for name, chosen in kinds.items():
         right.scatter(table.dice[chosen], table.score[chosen], s=12, alpha=0.6, label=name)
     right.axhline(LOW, color="0.7", lw=0.8)

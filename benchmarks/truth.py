@@ -90,15 +90,17 @@ def make_head(labelled: LabelledHead, kind: str, contrast: str, name: str) -> He
     grid = make_ras_grid((0, 0, 0), SHAPE, VOXEL_MM)
     head = Head(example.image.numpy(), example.target[0].numpy() >= 0.5, grid)
     if not settings.corruption:  # an ordinary scanner in place of the generator's bad days
-        head = add_noise(add_bias(head, 1.5, rng), 0.03, rng)
+        head = add_bias(head, 1.5, rng)
+        head = add_noise(head, 0.03 * float(head.image[head.reference].mean()), rng)
     return FINISH[kind](head, rng) if kind in FINISH else head
 
 
 def _cut(head: Head, rng: np.random.Generator) -> Head:
     """Cut the field on one to three sides, each through at most a quarter of the brain."""
-    sides = [(2, True), (2, False), (1, True), (1, False), (0, True)]
+    sides = [(2, "high"), (2, "low"), (1, "high"), (1, "low"), (0, "high")]
     for number in rng.permutation(len(sides))[: rng.integers(1, 4)]:
-        head = cut_field(head, rng.uniform(0.05, 0.25), *sides[number])
+        axis, end = sides[number]
+        head = cut_field(head, axis, **{end: rng.uniform(0.05, 0.25)})
     return head
 
 

@@ -16,6 +16,8 @@ import pandas as pd
 import compare
 import corruption
 import damage
+import phantoms
+import quality
 import truth
 from conftest import make_head
 from deskull.image.geometry import Grid
@@ -134,14 +136,14 @@ def test_bias_has_its_ratio_within_the_brain():
 
 
 def test_noise_has_its_level():
-    found = damage.add_noise(HEAD, 0.1, np.random.default_rng(0)).image
+    found = damage.add_noise(HEAD, 10, np.random.default_rng(0)).image
     assert found[BRAIN].std() == pytest.approx(10, rel=0.05)
     assert found[~BRAIN].mean() == pytest.approx(10 * np.sqrt(np.pi / 2), rel=0.05)
 
 
 def test_a_turned_head_keeps_its_brain_and_truth_turns_with_it():
     for degrees in (30, 90):
-        found = damage.rotate(HEAD, degrees, np.random.default_rng(0))
+        found = damage.scan_upright(damage.rotate(HEAD, (1, 2, -3), degrees))
         assert found.reference.sum() == pytest.approx(BRAIN.sum(), rel=0.02)
         np.testing.assert_array_equal(found.image >= 50, found.reference)
     assert not np.array_equal(found.reference[:40, :, :44], BRAIN)
@@ -154,13 +156,36 @@ def test_thick_slices_lie_where_the_thin_ones_lay():
     np.testing.assert_array_equal(found.image >= 50, found.reference)
 
 
-@pytest.mark.parametrize("upper", [True, False])
-def test_a_cut_field_takes_its_share_of_the_brain_and_of_the_truth(upper):
-    found = damage.cut_field(HEAD, 0.5, axis=2, upper=upper)
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_a_cut_field_takes_its_share_of_the_brain_and_of_the_truth(end):
+    found = damage.cut_field(HEAD, axis=2, **{end: 0.5})
     assert found.reference.sum() == pytest.approx(BRAIN.sum() / 2, rel=0.06)
     assert found.image.shape == found.reference.shape == found.grid.shape
     centre = found.grid.to_mm(np.argwhere(found.reference).mean(axis=0))
-    assert (centre[2] < 0) == upper
+    assert (centre[2] < 0) == (end == "high")
+
+
+@pytest.mark.parametrize("way", quality.WAYS)
+def test_image_and_truth_stay_together_and_the_head_given_as_it_is(way):
+    before = HEAD.image.copy()
+    found = quality.WAYS[way](HEAD, np.random.default_rng(0))
+    np.testing.assert_array_equal(HEAD.image, before)
+    assert found.image.dtype == np.float32
+    assert found.image.shape == found.reference.shape == found.grid.shape
+    inside, outside = found.image[found.reference], found.image[~found.reference]
+    assert inside.mean() > 1.3 * outside.mean()
+
+
+def test_a_lost_signal_is_still_brain_in_the_truth():
+    found = damage.lose_signal(HEAD, 40, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.reference, BRAIN)
+    assert 0 < (BRAIN & (found.image == 0)).sum() * GRID.voxel_volume < 36000  # 33.5 ml
+
+
+def test_phantoms_have_no_brain():
+    for head in phantoms.make_phantoms().values():
+        assert head.image.shape == head.grid.shape
+        assert not head.reference.any()
 
 
 def test_every_corruption_is_run_at_every_level(heads, tmp_path, capsys):

@@ -20,12 +20,13 @@ from ball import HEAD, ball, list_files, make_ball_engine, read_json, run
 from deskull import stripper
 from deskull.cohort import Job, Progress, is_done, make_plan, strip_cohort
 from deskull.cohort import records as cohort_records
-from deskull.cohort.records import LOCK, STALE_SECONDS, explain, lock, make_request
+from deskull.cohort.lock import LOCK, STALE_SECONDS, lock
+from deskull.cohort.records import explain, make_request
 from deskull.cohort.sessions import share_masks
 from deskull.demo import load_demo
 from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.volume import load_volume
-from deskull.image.writing import save_image
+from deskull.image.writing import make_folder, save_image
 from deskull.network.weights import bundled_folder, load_weights
 from deskull.stripper import Settings, Stripper
 
@@ -513,7 +514,7 @@ def test_leftovers_of_killed_runs_are_swept_when_old(study):
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be made \("):
-        cohort_records.make_folder(tmp_path / "file/folder")
+        make_folder(tmp_path / "file/folder")
 
 
 # --- 4D scans, one mask for several

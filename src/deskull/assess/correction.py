@@ -309,6 +309,8 @@ def save_manual(
     ------
     ConflictError
         If it was saved from elsewhere since.
+    InputError
+        If the table of corrected masks cannot be read; the mask is then saved, but not listed.
     OutputError
         If it cannot be written; what was there then stays.
     """
@@ -350,9 +352,15 @@ def _list_corrected(files: Files, table: Path) -> None:
     """Add a pair to the table of those that were corrected."""
     rows: dict[str, str] = {}
     if table.exists():
-        with table.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            given = csv.DictReader(stream, delimiter="\t", restval="")
-            rows = {row.get("mask") or "": row.get("image") or "" for row in given}
+        try:
+            with table.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                given = csv.DictReader(stream, delimiter="\t", restval="")
+                rows = {row.get("mask") or "": row.get("image") or "" for row in given}
+        except (OSError, csv.Error) as error:
+            raise InputError(
+                f"{table}: cannot be read ({error}), so that the mask, which was saved, is not "
+                "listed in it. Move it away."
+            ) from error
     rows.pop("", None)
     rows[_see(files.manual, table)] = _see(files.scan, table)
     text = io.StringIO()

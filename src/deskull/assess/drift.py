@@ -114,7 +114,9 @@ def _compare(
     chance = _find_chance(below + above, len(ours), max(0.02, 2 / (count + 1)))
     sign = 1 if above >= below else -1
     beyond = [
-        one for one in tested if sign * (one["traits"].get(trait, middle) - limits[sign > 0]) > 0
+        one
+        for one in tested
+        if trait in one["traits"] and sign * (one["traits"][trait] - limits[sign > 0]) > 0
     ]
     differs = far or chance < CHANCE
     return Drift(trait, limits, middle, min(ours), max(ours), below + above, differs, beyond)
@@ -189,6 +191,8 @@ def keep_training(heads: Sequence[Head], folder: Path) -> None:
     ------
     InputError
         If there are too few heads.
+    WeightsError
+        If the card cannot be read.
     OutputError
         If the card cannot be written.
     """
@@ -214,6 +218,8 @@ def keep_tested(heads: Sequence[Head], folder: Path) -> None:
     ------
     InputError
         If a head has no Dice.
+    WeightsError
+        If the card cannot be read.
     OutputError
         If the card cannot be written.
     """

@@ -18,7 +18,7 @@ from deskull.assess.report_page import Shot, make_cohort_page, make_scan_page
 from deskull.assess.stripped import ENDING, Stripped, find_stem, find_stripped
 from deskull.cohort.records import DONE
 from deskull.errors import DeskullError, InputError
-from deskull.image.writing import save_bytes
+from deskull.image.writing import make_folder, save_bytes
 from deskull.picture import draw_svg
 
 NAME = "deskull_report.html"
@@ -114,10 +114,7 @@ def _write_scan(scan: Stripped, pair: Pair | None, problem: str) -> Path:
         picture = to_data_address(draw_picture(pair, scan.name, PAGE_WIDTH), WEBP)
     path, figure = find_own_names(scan)
     if figure is not None and pair is not None and pair.mask is not None:
-        try:
-            figure.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{figure.parent}: cannot be made ({error.strerror}).") from error
+        make_folder(figure.parent)
         svg = draw_svg(pair.volume.data, pair.mask, pair.volume.grid, scan.name)
         save_bytes(svg, figure)
     save_bytes(encode_page(make_scan_page(scan, picture, problem)), path)

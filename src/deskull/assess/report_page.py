@@ -218,7 +218,8 @@ def _tell(scan: Stripped) -> list[tuple[str, str]]:
 
 
 def _join(values: object) -> str:
-    return " × ".join(f"{v:g}" for v in values) if isinstance(values, list) else ""
+    known = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
+    return " × ".join(f"{v:g}" for v in values) if known else ""
 
 
 def _name_all(fields: object) -> str:

@@ -211,7 +211,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self, method: str) -> Request:
         """Let in who may come in."""
         self._check_name()
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "no address that we know.") from error
         _, token, *rest = [*parts.path.split("/", 2), ""]
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             raise RefusedError(

@@ -4,21 +4,22 @@ Nothing here opens an image, and no record is believed that points out of the fo
 scans are judged, shown and corrected is in the modules beside this one.
 """
 
-import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from deskull.cohort.records import DONE, FAILED, is_unchanged
+from deskull.cohort.plan import ENDINGS
+from deskull.cohort.records import DONE, FAILED, is_unchanged, load_record
 from deskull.errors import ImageFileError, InputError
 from deskull.image.formats import find_suffix
 from deskull.measure.quality import Flag
 
-ENDING = "_record.json"
+ENDING = ENDINGS["record"]
 MANUAL_WORD = "_mask_manual"
 _BIDS_MASK = re.compile(r"(?P<start>.+_desc-brain)(?P<manual>Manual)?(?P<contrast>\w*)_mask")
 
@@ -129,14 +130,16 @@ class Stripped:
 
 
 def _to_number(given: object) -> float | None:
-    return float(given) if isinstance(given, int | float) and given == given else None
+    if isinstance(given, int | float) and abs(given) <= sys.float_info.max:  # not NaN either
+        return float(given)
+    return None
 
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Whether a path, links followed, lies below a folder."""
     try:
         return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a loop of links
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is none
         return False
 
 
@@ -178,11 +181,8 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
 
 def _read(path: Path, root: Path) -> list[Stripped]:
     """Read a record; none where the file is not one of ours."""
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return []
-    if not isinstance(record, dict) or not isinstance(record.get("input"), dict):
+    record = load_record(path)
+    if record is None:
         return []
     known = path.relative_to(root).as_posix().removesuffix(ENDING)
     return [Stripped(str(record["input"].get("path") or known), root, path, record)]

@@ -17,25 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from deskull.cohort.cluster import Crew, strip_on_cluster
+from deskull.cohort.lock import LOCK, lock, sweep
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import OUTPUTS, Task, make_plan, take_shard
 from deskull.cohort.records import (
     FAILED,
-    LOCK,
-    TABLE,
     Outcome,
     is_done,
-    lock,
-    make_folder,
     make_outcome,
     make_request,
+    name_table,
     read_record,
     record_failure,
     save_table,
-    sweep,
 )
-from deskull.cohort.runners import Job, Stream, run_task, strip_here, strip_in_workers
+from deskull.cohort.runners import Stream, strip_here, strip_in_workers
+from deskull.cohort.steps import Job, run_task
 from deskull.errors import InputError
+from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
 from deskull.stripper import find_channel
@@ -155,8 +154,7 @@ def strip_cohort(
         )
         found = _strip_waiting(waiting, len(tasks), job, request, crew, tell)
         outcomes = [_find_outcome(task, found) for head in tasks for task in head.members]
-        name = Path(TABLE)
-        save_table(outcomes, out / f"{name.stem}{share}{name.suffix}")
+        save_table(outcomes, out / name_table(share))
     return outcomes
 
 

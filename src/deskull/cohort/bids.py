@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deskull.cohort.choice import EXTENSIONS, Choice, find_facts, fits
-from deskull.cohort.plan import Task, check_outputs
+from deskull.cohort.plan import ENDINGS, Task, check_outputs
 from deskull.cohort.sessions import share_masks
 from deskull.errors import InputError, OutputError
 from deskull.image.bids import SUFFIXES, BidsName, parse_name
@@ -151,7 +151,7 @@ def _make_task(
         source,
         scan,
         {output: place / f"{names[output]}.nii.gz" for output in outputs},
-        out / LOGS / scan.parent.parent.relative_to(root) / f"{name}_record.json",
+        out / LOGS / scan.parent.parent.relative_to(root) / f"{name}{ENDINGS['record']}",
         {output: sidecars[output] for output in outputs},
     )
 

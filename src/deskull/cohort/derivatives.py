@@ -13,6 +13,8 @@ from typing import Any
 
 from deskull import __version__
 from deskull.cohort.bids import LOGS, MAKER
+from deskull.cohort.plan import ENDINGS
+from deskull.cohort.records import load_record
 from deskull.errors import InputError
 from deskull.image.bids import parse_name
 from deskull.image.writing import save_bytes
@@ -126,8 +128,8 @@ def save_group(out_dir: Path) -> tuple[Path, int]:
     OutputError
         If a file cannot be written.
     """
-    found = [_read_record(path) for path in sorted((out_dir / LOGS).rglob("*_record.json"))]
-    records = [record for record in found if record is not None]
+    found = [load_record(path) for path in sorted((out_dir / LOGS).rglob(f"*{ENDINGS['record']}"))]
+    records = [one for one in found if one and isinstance(one["input"].get("path"), str)]
     if not records:
         raise InputError(
             f"{out_dir}: no records in its folder {LOGS}; nothing to sum up. Run the level "
@@ -142,14 +144,6 @@ def save_group(out_dir: Path) -> tuple[Path, int]:
     words = json.dumps(COLUMNS, indent=2) + "\n"
     save_bytes(words.encode(), out_dir / f"{GROUP}.json")
     return path, len(records)
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        return record if isinstance(record["input"]["path"], str) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _make_row(record: Mapping[str, Any]) -> dict[str, str]:

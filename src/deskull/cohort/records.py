@@ -1,4 +1,4 @@
-"""What is left of each scan of a cohort run: its record, its row in the table, and the lock.
+"""What is left of each scan of a cohort run: its record, and its row in the table.
 
 A record is written last and whole, so that one that says ``done`` means it: the outputs of
 that very input, of those settings and weights, are there.
@@ -10,26 +10,19 @@ import io
 import json
 import math
 import os
-import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from deskull.cohort.plan import Task
-from deskull.errors import DeskullError, ImageFileError, OutputError
-from deskull.image.writing import find_files, save_bytes
+from deskull.errors import DeskullError, ImageFileError
+from deskull.image.writing import find_files, make_folder, save_bytes
 from deskull.stripper import Settings
 
-TABLE = "deskull_batch.tsv"
 COLUMNS = ("input", "status", "volume_ml", "score", "flags", "seconds", "error")
-LOCK = ".deskull_batch.lock"
 DONE, FAILED, WAITING = "done", "failed", "waiting"
-STALE_SECONDS = 3600.0
-"""Age at which a temporary file was left by a run that was killed: writing takes seconds."""
-
 _CHUNK = 1024**2
 
 
@@ -164,14 +157,22 @@ def _is_as_recorded(task: Task, request: Mapping[str, Any]) -> bool:
     )
 
 
-def read_record(task: Task) -> dict[str, Any] | None:
-    """Read a task's record; None if there is none, or none of ours."""
+def load_record(path: Path) -> dict[str, Any] | None:
+    """Read a record; None if there is none, or none of ours."""
     try:
-        record = json.loads(task.record.read_text("utf-8"))
-        known = record["status"] in (DONE, FAILED) and {"input", "outputs"} <= set(record)
-    except (OSError, ValueError, KeyError, TypeError):
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if known else None
+    ours = isinstance(record, dict) and isinstance(record.get("input"), dict)
+    return record if ours else None
+
+
+def read_record(task: Task) -> dict[str, Any] | None:
+    """Read a task's record; None if there is none, or none that says what became of it."""
+    record = load_record(task.record)
+    if record is None or record.get("status") not in (DONE, FAILED) or "outputs" not in record:
+        return None
+    return record
 
 
 def make_record(
@@ -256,6 +257,11 @@ def _place(path: Path, task: Task) -> str:
         return path.as_posix()
 
 
+def name_table(share: str = "") -> str:
+    """Name of the table of a run, or of a share of it."""
+    return f"deskull_batch{share}.tsv"
+
+
 def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
     """Write one row a scan as TSV.
 
@@ -275,86 +281,6 @@ def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
     save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
 
 
-def sweep(tasks: Sequence[Task], now: float) -> None:
-    """Remove temporary files that killed runs left in the folders of outputs.
-
-    Parameters
-    ----------
-    tasks
-        Whose folders.
-    now
-        Seconds since 1970; only files older than `STALE_SECONDS` are removed.
-    """
-    for folder in {
-        path.parent
-        for task in tasks
-        for member in task.members
-        for path in (*member.outputs.values(), member.record)
-    }:
-        for file in folder.glob(".deskull-*.part"):
-            with suppress(OSError):  # another run was faster, or may do what we may not
-                if now - file.stat().st_mtime > STALE_SECONDS:
-                    file.unlink()
-
-
-@contextmanager
-def lock(folder: Path, share: str = "") -> Iterator[str]:
-    """Say to other runs that this one works in a folder, and give the words on the other's.
-
-    Two runs do no harm to one another, so nothing is refused.
-
-    Parameters
-    ----------
-    folder
-        Of the outputs.
-    share
-        Word of the shard, so that the shards of one run do not see one another.
-
-    Yields
-    ------
-    str
-        Where another run works there, or may: its process and machine; else empty.
-    """
-    path = folder / (LOCK + share)
-    mine = {"pid": os.getpid(), "machine": platform.node()}
-    other = _read_lock(path)
-    save_bytes(json.dumps(mine).encode(), path)
-    try:
-        yield _describe(other)
-    finally:
-        if _read_lock(path) == mine:
-            with suppress(OSError):
-                path.unlink()
-
-
-def _read_lock(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        return {"pid": int(found["pid"]), "machine": str(found["machine"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _describe(other: Mapping[str, Any]) -> str:
-    """Words on a run that holds the lock; none if its process is known to be gone."""
-    here = other.get("machine") == platform.node()
-    if not other or (here and not _is_running(other["pid"])):
-        return ""
-    return f"process {other['pid']}" + ("" if here else f" on {other['machine']}")
-
-
-def _is_running(pid: int) -> bool:
-    if os.name != "posix" or pid == os.getpid():  # elsewhere signal 0 would end it
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def explain(error: BaseException) -> str:
     """Words of the record on why a scan failed."""
     if isinstance(error, DeskullError):
@@ -362,17 +288,3 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory. Use fewer --workers, or a machine with more."
     return f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it."
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error

@@ -1,7 +1,8 @@
 """How scans are stripped one after the other: in this process, or in several of ours.
 
 One process reads the next scan and writes the last one while the network runs; several
-processes take one scan each. Which scans, and what is told of them, is `cohort.py`.
+processes take one scan each. Which scans, and what is told of them, is `__init__.py`; the way
+of one is `steps.py`.
 """
 
 import logging
@@ -19,7 +20,6 @@ from deskull.cohort.plan import Task
 from deskull.cohort.records import Outcome, record_failure
 from deskull.cohort.steps import Job, Scan, read_scan, run_task, save_scan, strip_scan
 
-__all__ = ["Job", "Stream", "run_task", "strip_here", "strip_in_workers"]
 logger = logging.getLogger(__name__)
 Stream = Generator[tuple[Task, Outcome], None, None]
 

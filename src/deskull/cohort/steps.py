@@ -21,7 +21,6 @@ from deskull.cohort.records import (
     Outcome,
     explain,
     make_fingerprint,
-    make_folder,
     make_outcome,
     make_record,
     record_no_mask,
@@ -37,7 +36,7 @@ from deskull.image.volume import (
     make_mask_image,
     make_volume,
 )
-from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.image.writing import Batch, make_folder, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.result import Result, save_results
 from deskull.stripper import Settings, Stripper

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deskull import __version__
-from deskull.commands.terminal import make_folder
 from deskull.demo import run_demo
-from deskull.image.writing import save_image
+from deskull.image.writing import make_folder, save_image
 from deskull.network.engine import count_threads, find_device, find_runtimes
 from deskull.network.weights import Weights, list_weights, load_weights
 from deskull.stripper import Stripper

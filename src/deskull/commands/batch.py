@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort, take_shard
+from deskull.cohort.records import DONE, name_table
 from deskull.cohort.sessions import share_masks
 from deskull.commands.terminal import progress
 from deskull.errors import DeskullError
@@ -47,8 +48,8 @@ def batch(options: Namespace) -> None:
 
 def sum_up(outcomes: Sequence[Outcome], folder: Path, share: str, quiet: bool) -> None:
     """Say at the end of many scans that all are done, or what failed."""
-    failed = [outcome.name for outcome in outcomes if outcome.status != "done"]
-    table = folder / f"deskull_batch{share}.tsv"
+    failed = [outcome.name for outcome in outcomes if outcome.status != DONE]
+    table = folder / name_table(share)
     if failed:
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         raise DeskullError(

@@ -11,8 +11,9 @@ from deskull.cohort.bids import LOGS, make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
 from deskull.cohort.derivatives import save_description, save_group
 from deskull.commands.batch import sum_up
-from deskull.commands.terminal import make_folder, progress
+from deskull.commands.terminal import progress
 from deskull.errors import InputError
+from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
 from deskull.stripper import Settings
 

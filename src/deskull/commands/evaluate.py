@@ -18,9 +18,9 @@ from deskull.assess.evaluation import (
 from deskull.assess.evaluation import evaluate as run
 from deskull.assess.evaluation.page import make_evaluation_page
 from deskull.assess.evaluation.pairing import TABLES
-from deskull.commands.terminal import make_folder, progress
+from deskull.commands.terminal import progress
 from deskull.errors import InputError
-from deskull.image.writing import Batch, check_output_path, save_bytes
+from deskull.image.writing import Batch, check_output_path, make_folder, save_bytes
 
 logger = logging.getLogger("deskull")
 
@@ -49,7 +49,7 @@ def evaluate(options: Namespace) -> None:
         texts = (to_tsv(rows), to_json(summaries, rows, pairing.unpaired), page)
         with Batch() as batch:
             for path, text in zip(outputs, texts, strict=True):
-                save_bytes(text.encode(), path, batch)
+                save_bytes(text.encode("utf-8", "surrogateescape"), path, batch)
     if not options.quiet:
         print(tell_summary(summaries))
     _refuse_failed(rows)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deskull.commands.terminal import PICTURE, progress
+from deskull.commands.terminal import progress
 from deskull.demo import load_demo
 from deskull.errors import InputError
 from deskull.image.volume import load_volume
@@ -35,7 +35,7 @@ def index(options: Namespace) -> None:
     folder, out = Path(os.path.abspath(options.folder)), Path(options.out)
     check_output_path(out, [folder], tuple(SEPARATORS))
     if options.pictures:
-        check_output_path(options.pictures, [folder], PICTURE)
+        check_output_path(options.pictures, [folder], (".png",))
     with progress(options.quiet) as show:
         table, findings = make_index(
             folder,

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deskull.commands.terminal import check_there, find_stem, make_folder, progress
+from deskull.commands.terminal import check_there, find_stem, progress
 from deskull.errors import OutputError
 from deskull.image.bids import SUFFIXES as RAW
 from deskull.image.bids import parse_name
 from deskull.image.formats import WRITABLE, open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
-from deskull.image.writing import check_output_path, find_files
+from deskull.image.writing import check_output_path, find_files, make_folder
 from deskull.measure.quality import Flag
 from deskull.picture import PICTURES
 from deskull.result import Result, StepSaver, save_results

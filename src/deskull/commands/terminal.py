@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deskull.errors import InputError, OutputError
+from deskull.errors import InputError
 from deskull.image.formats import find_suffix, open_image
-
-PICTURE = (".png",)
 
 
 @contextmanager
@@ -44,11 +42,3 @@ def find_stem(scan: Path) -> Path:
             raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
         return scan
     return scan.with_name(scan.name[: len(scan.name) - len(find_suffix(scan))])
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, or say why not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error

@@ -82,6 +82,20 @@ def _check_folder(path: Path) -> None:
         raise OutputError(f"{path}: no permission to write in {folder}. Choose another folder.")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+
+
 def find_files(path: str | os.PathLike[str]) -> list[Path]:
     """Files that an image of this name is made of: two for a .hdr/.img pair, else one."""
     path = Path(path)

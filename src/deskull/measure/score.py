@@ -4,7 +4,7 @@
 
 Each penalty is a weight times how far a trait lies beyond what good masks have, or the fixed
 cost of a flag; so nothing that gets worse can raise the score. The weights were rounded from a
-fit by `benchmarks/quality.py` to heads that were spoiled on purpose, so that masks with a Dice
+fit by `benchmarks/quality.py` to heads that were damaged on purpose, so that masks with a Dice
 below 0.95 mostly fall below `LOW`; costs of flags that no case had are by judgement.
 """
 
