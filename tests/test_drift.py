@@ -112,6 +112,14 @@ def test_what_did_not_matter_is_said():
     assert "It did not matter on 5 tested heads" in said
 
 
+def test_tested_heads_that_lack_a_trait_are_not_like_these():
+    tested = make_heads(5, 2, dice=0.96)
+    for head in tested:
+        del head.traits["voxel_large"]
+    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), make_card(make_heads(), tested))
+    assert "No tested head was like these" in said
+
+
 def test_nothing_is_claimed_where_nothing_was_tested():
     said = tell(make_heads(30, 3, {"voxel_large": -0.9}))
     assert "No tested head was like these" in said

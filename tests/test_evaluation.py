@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import re
 
 import nibabel as nib
@@ -296,7 +297,7 @@ def test_an_empty_mask_is_compared(study, capsys):
     ("words", "message"),
     [
         (["ours"], "ours: alone; expected PREDICTIONS and REFERENCES"),
-        (["nope.tsv"], "nope.tsv: not a readable table"),
+        (["nope.tsv"], "nope.tsv: cannot be read"),
         (["nope", "refs"], "nope: no such file or folder"),
         (["ours", "nope"], "nope: no such file or folder"),
         (["ours", "refs", "--images", "nope"], "nope: no such file or folder"),
@@ -315,3 +316,18 @@ def test_wrong_words_are_refused_and_nothing_is_written(study, capsys, words, me
     assert message in err
     assert err.count("\n") == 1
     assert list_files(study) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text there")
+def test_a_name_that_is_no_text_comes_out_of_every_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"caf\xe9_mask.nii.gz")
+    try:
+        for folder in ("ours", "refs"):
+            save(REFERENCE, tmp_path / folder / "x.nii.gz").rename(tmp_path / folder / name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert run("evaluate", "ours", "refs", "-o", "out", "-q") == 0
+    assert b"caf\xe9" in (tmp_path / "out/evaluation.tsv").read_bytes()
+    worst = json.loads((tmp_path / "out/evaluation.json").read_bytes())["methods"][0]["worst"]
+    assert os.fsencode(worst[0]["scan"]) == b"caf\xe9"

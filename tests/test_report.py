@@ -124,6 +124,7 @@ def test_score_order_and_flags(batch, undrawn):
         {"score": float("nan"), "flags": ["x", {"name": 1}], "settings": [], "weights": None},
         {"outputs": [], "score": True},
         {"outputs": {"mask": {"path": 7}}},
+        {"outputs": {"mask": {"path": "\0"}}, "volume_ml": float("inf"), "score": 10**400},
     ],
 )
 def test_a_record_with_odd_fields_is_still_shown(batch, fields, undrawn):

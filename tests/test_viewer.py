@@ -141,7 +141,18 @@ def test_only_this_machine_can_reach_it(still):
 
 
 @pytest.mark.parametrize(
-    "target", ["/", "", "//", "/wrong/", "/wrong/about?scan=0", "/static/viewer.js", "/%00/", "/é"]
+    "target",
+    [
+        "/",
+        "",
+        "//",
+        "/wrong/",
+        "/wrong/about?scan=0",
+        "/static/viewer.js",
+        "/%00/",
+        "/é",
+        "x://[x/",
+    ],
 )
 def test_without_the_token_nothing_is_told(still, target):
     status, content, _ = still.ask(target.encode().decode("latin-1"), raw=True)

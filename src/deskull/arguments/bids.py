@@ -57,7 +57,11 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         help="with or without ses- (default: all)",
     )
     parser.add_argument(
-        "--suffix", nargs="+", default=("T1w",), metavar="S", help="T1w, T2w, FLAIR, ... (T1w)"
+        "--suffix",
+        nargs="+",
+        default=("T1w",),
+        metavar="S",
+        help="T1w, T2w, FLAIR, ... (default: T1w)",
     )
     parser.add_argument(
         "--bids-filter-file",
@@ -114,7 +118,12 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--work-dir", metavar="DIR", help="taken, but not needed: no file lies between"
     )
-    parser.add_argument("--device", default="auto", metavar="WHERE", help="auto, cpu, cuda, mps")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="WHERE",
+        help="auto, cpu, cuda[:N] or mps (default: auto, which falls back to the CPU)",
+    )
     parser.add_argument(
         "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
     )

@@ -75,7 +75,8 @@ def add_sharing(parser: argparse.ArgumentParser) -> None:
         "--cluster",
         metavar="WHERE",
         help="strip on a Dask cluster: tcp://HOST:PORT of its scheduler, or a TOML file that says "
-        "what jobs to ask SLURM, PBS or SGE for; each scan on one core, or on -t",
+        "what jobs to ask SLURM, PBS or SGE for; each scan on one core, unless more threads are "
+        "asked for",
     )
     parser.add_argument(
         "--shard", type=_to_shard, metavar="I/N", help="every N-th scan from the I-th on, from 1"

@@ -38,7 +38,12 @@ def add_train(commands: Any) -> None:
         "train a network from label maps and pairs",
         "deskull train label_maps/ index.tsv --recipe segment --out runs/mine --minutes 60",
     )
-    parser.add_argument("--recipe", default="segment", metavar="NAME|TOML")
+    parser.add_argument(
+        "--recipe",
+        default="segment",
+        metavar="NAME|TOML",
+        help="segment, locate, article, or a file (default: segment)",
+    )
     _add_run(parser)
     parser.add_argument(
         "--test", type=float, default=0.0, metavar="SHARE", help="of the persons, for the very end"
@@ -58,7 +63,9 @@ def add_finetune(commands: Any) -> None:
         "make released weights better for your scans by a few corrected masks",
         "deskull finetune index.tsv --out runs/ours",
     )
-    parser.add_argument("--weights", default="default", metavar="NAME|PATH")
+    parser.add_argument(
+        "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
+    )
     _add_run(parser)
 
 
@@ -83,8 +90,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--label-table", metavar="TOML", help="[labels] of your maps, such as cortex = [3, 42]"
     )
     parser.add_argument("--cache", metavar="DIR", help="of prepared heads (default: in --out)")
-    parser.add_argument("-t", "--threads", type=int, metavar="N")
-    parser.add_argument("--device", default="auto", metavar="WHERE")
+    parser.add_argument(
+        "-t", "--threads", type=int, metavar="N", help="cores to use (default: all there are)"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="WHERE",
+        help="auto, cpu, cuda[:N] or mps (default: auto)",
+    )
 
 
 def add_export(commands: Any) -> None:

@@ -88,7 +88,13 @@ def add_demo(commands: Any) -> None:
     parser = add_command(
         commands, "demo", "strip a head that comes with deskull", "deskull demo && ls deskull_demo"
     )
-    parser.add_argument("folder", nargs="?", default="deskull_demo", metavar="DIR")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        default="deskull_demo",
+        metavar="DIR",
+        help="where it is written (default: deskull_demo)",
+    )
     add_engine(parser)
 
 

@@ -5,7 +5,6 @@ on the scan's own grid, beside the machine's mask, which is never touched.
 """
 
 import csv
-import io
 import json
 import math
 import os
@@ -31,6 +30,7 @@ from deskull.image.geometry import Box, find_box, from_canonical_array, to_canon
 from deskull.image.volume import Volume, make_mask_image
 from deskull.image.writing import Batch, save_bytes, save_image
 from deskull.prepare.postprocess import clean_mask, make_signed_distance
+from deskull.tables import make_tsv
 
 CORRECTED = "deskull_corrected.tsv"
 """Pairs of a folder that a person corrected: a table that ``deskull finetune`` reads."""
@@ -363,11 +363,9 @@ def _list_corrected(files: Files, table: Path) -> None:
             ) from error
     rows.pop("", None)
     rows[_see(files.manual, table)] = _see(files.scan, table)
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(["image", "mask", "manual"])
-    writer.writerows([image, mask, "true"] for mask, image in sorted(rows.items()))
-    save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), table)
+    pairs = [[image, mask, "true"] for mask, image in sorted(rows.items())]
+    text = make_tsv(["image", "mask", "manual"], pairs)
+    save_bytes(text.encode("utf-8", "surrogateescape"), table)
 
 
 def _see(path: Path, table: Path) -> str:

@@ -1,7 +1,6 @@
 """What a person thought of each scan of a folder, in a TSV beside the data."""
 
 import csv
-import io
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from deskull.assess.stripped import Stripped
 from deskull.errors import InputError
 from deskull.image.writing import save_bytes
+from deskull.tables import make_tsv
 
 TABLE = "deskull_review.tsv"
 COLUMNS = ("record", "input", "mark", "marked")
@@ -84,8 +84,5 @@ def _load_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _save_rows(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
+    table = make_tsv(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+    save_bytes(table.encode("utf-8", "surrogateescape"), path)

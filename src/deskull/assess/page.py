@@ -9,7 +9,9 @@ import base64
 import hashlib
 import html
 
-__all__ = ["escape", "make_page", "to_data_address"]
+__all__ = ["NOT_MEDICAL", "escape", "make_page", "to_data_address"]
+
+NOT_MEDICAL = "For research; not a medical device."
 
 STYLE = """
 :root { color-scheme: light dark; --back: #fff; --front: #1b1d21; --soft: #5c626b; --line: #d5d8dd;

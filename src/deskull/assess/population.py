@@ -1,6 +1,5 @@
 """What was measured of many heads: from the records of a batch, or by stripping them now."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any
 
 from deskull.assess.evaluation import Mask, check_one_grid, load_mask
 from deskull.assess.stripped import ENDING, find_stripped
-from deskull.cohort.plan import TABLES, make_plan
+from deskull.cohort.plan import make_plan
 from deskull.errors import DeskullError, InputError
 from deskull.image.geometry import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.metrics import dice
 from deskull.result import Result
 from deskull.stripper import Stripper
+from deskull.tables import TABLES, read_table
 
 GEOMETRY = {
     "voxel_small": "the smallest edge of a voxel in mm",
@@ -128,16 +128,12 @@ def _read_records(folder: Path) -> Population:
 
 def _find_scans(source: Path) -> Iterator[tuple[Path, Path | None]]:
     """Find the scans of a folder or table, and the masks to compare with."""
-    if source.suffix not in TABLES or source.is_dir():
+    if source.suffix.lower() not in TABLES or source.is_dir():
         for task in make_plan([source], source / ".deskull"):  # where nothing is, nor will be
             yield task.scan, None
         return
-    try:
-        with source.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="," if source.suffix == ".csv" else "\t"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read ({error}).") from error
-    found = [(_find_cell(row, IMAGES), _find_cell(row, MASKS)) for row in rows]
+    rows = read_table(source)
+    found = [(_find_cell(row, IMAGES), _find_cell(row, MASKS)) for _, row in rows]
     found = [(image, mask) for image, mask in found if image]
     if not found:
         raise InputError(f"{source}: no scan in it; expected the column {' or '.join(IMAGES)}.")
@@ -145,8 +141,8 @@ def _find_scans(source: Path) -> Iterator[tuple[Path, Path | None]]:
         yield source.parent / image, source.parent / mask if mask else None
 
 
-def _find_cell(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return next((str(row[name]) for name in names if row.get(name)), "")
+def _find_cell(row: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((row[name] for name in names if row.get(name)), "")
 
 
 def _compare(result: Result, reference: Path | None) -> float | None:

@@ -12,12 +12,10 @@ from importlib.resources import files
 
 from deskull.assess.chart import Dot, make_dot_chart
 from deskull.assess.marks import MARKS, get_key
-from deskull.assess.page import escape, make_page
+from deskull.assess.page import NOT_MEDICAL, escape, make_page
 from deskull.assess.stripped import Stripped
 from deskull.cohort.records import DONE
 from deskull.measure.score import LOW
-
-NOT_MEDICAL = "For research; not a medical device."
 
 
 @dataclass(frozen=True)
@@ -218,8 +216,9 @@ def _tell(scan: Stripped) -> list[tuple[str, str]]:
 
 
 def _join(values: object) -> str:
-    known = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
-    return " × ".join(f"{v:g}" for v in values) if known else ""
+    given = values if isinstance(values, list) else []
+    known = all(isinstance(value, int | float) for value in given)
+    return " × ".join(f"{value:g}" for value in given) if known else ""
 
 
 def _name_all(fields: object) -> str:

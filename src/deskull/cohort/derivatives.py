@@ -3,8 +3,6 @@
 Both are made from what is there: the raw data set's description, and the records of the runs.
 """
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from deskull.cohort.records import load_record
 from deskull.errors import InputError
 from deskull.image.bids import parse_name
 from deskull.image.writing import save_bytes
+from deskull.tables import make_tsv
 
 BIDS_VERSION = "1.10.0"
 GROUP = "group_brain"  # stem of the table and of its data dictionary
@@ -135,12 +134,10 @@ def save_group(out_dir: Path) -> tuple[Path, int]:
             f"{out_dir}: no records in its folder {LOGS}; nothing to sum up. Run the level "
             "participant first."
         )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS], delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted((_make_row(r) for r in records), key=lambda row: row["file"]))
+    rows = sorted((_make_row(record) for record in records), key=lambda row: row["file"])
+    table = make_tsv([*COLUMNS], [[*row.values()] for row in rows])
     path = out_dir / f"{GROUP}.tsv"
-    save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
+    save_bytes(table.encode("utf-8", "surrogateescape"), path)
     words = json.dumps(COLUMNS, indent=2) + "\n"
     save_bytes(words.encode(), out_dir / f"{GROUP}.json")
     return path, len(records)

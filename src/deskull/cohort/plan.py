@@ -4,7 +4,6 @@ Inputs are files, folders, globs, lists and tables; the plan is sorted, so that 
 makes the same one and takes its own share of it. Nothing is written here.
 """
 
-import csv
 import glob
 import os
 import re
@@ -14,8 +13,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deskull.errors import ImageFileError, InputError, OutputError
-from deskull.image.formats import READABLE, WRITABLE, find_suffix
+from deskull.image.formats import READABLE, WRITABLE, find_stem, find_suffix
 from deskull.image.writing import find_files
+from deskull.tables import TABLES, read_table, read_text
 
 ENDINGS = {  # of each output, after the scan's stem
     "brain": "_brain.nii.gz",
@@ -28,7 +28,6 @@ ENDINGS = {  # of each output, after the scan's stem
 OUTPUTS = ("brain", "mask")
 SCANS = tuple(s for s in READABLE if s not in (".dcm", ".ima", ".zip"))
 LISTS = (".txt", ".list", ".lst")
-TABLES = (".csv", ".tsv")
 _WORDS = (  # at the end of names of images that were made from a scan
     "masks?|mask_manual|brain|brainmask|brain_mask|stripped|skullstripped|bet|reference|majority|"
     "probability|probseg|prob|distance|seg|dseg|aseg|segmentation|labels?"
@@ -71,8 +70,7 @@ class Task:
     def _sidecar_paths(self) -> Iterator[tuple[str, Path]]:
         for name in self.sidecars:
             path = self.outputs[name]
-            stem = path.name[: len(path.name) - len(find_suffix(path))]
-            yield name, path.with_name(f"{stem}.json")
+            yield name, path.with_name(f"{find_stem(path)}.json")
 
     @property
     def members(self) -> tuple["Task", ...]:
@@ -147,11 +145,9 @@ def take_shard(tasks: Sequence[Task], number: int, count: int) -> list[Task]:
 
 def is_scan_name(path: PurePath) -> bool:
     """Whether a file's name is that of an image, and not of a mask or brain made from one."""
-    name = path.name
-    suffix = find_suffix(name)
-    if suffix not in SCANS or name.startswith("."):
+    if find_suffix(path) not in SCANS or path.name.startswith("."):
         return False
-    return _MADE.search(name[: -len(suffix)]) is None
+    return _MADE.search(find_stem(path)) is None
 
 
 @dataclass(frozen=True)
@@ -242,7 +238,7 @@ class _Search:
 
     def _take_list(self, path: Path) -> None:
         """Take each line of a file; relative paths begin at the file's folder."""
-        for line in _read(path).splitlines():
+        for line in read_text(path).splitlines():
             words = line.strip()
             if words and not words.startswith("#"):
                 scan = Path(os.path.abspath(path.parent / words))
@@ -250,7 +246,7 @@ class _Search:
 
     def _take_table(self, path: Path) -> None:
         """Take each row of a table; relative scans begin at its folder, outputs at out_dir."""
-        for number, row in _read_rows(path):
+        for number, row in read_table(path, ("in",), ("out", "mask")):
             if not row["in"]:
                 raise InputError(f"{path.name}, line {number}: no path in column `in`.")
             scan = Path(os.path.abspath(path.parent / row["in"]))
@@ -267,34 +263,6 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename}: a folder that cannot be read ({error.strerror}).")
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and known cells of each row of a table."""
-    lines = _read(path).splitlines()
-    head = lines[0] if lines else ""
-    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-    try:
-        rows = [*csv.reader(lines, delimiter=mark)]
-    except csv.Error as error:
-        raise InputError(f"{path.name}: not a table ({error}).") from error
-    columns = [name.strip().lower() for name in rows[0]] if rows else []
-    if "in" not in columns:
-        raise InputError(
-            f"{path.name}: columns {', '.join(columns) or 'none'}; expected `in`, and if wanted "
-            "`out` and `mask`, in the first line."
-        )
-    for number, cells in enumerate(rows[1:], start=2):
-        if any(cell.strip() for cell in cells):
-            row = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
-            yield number, {"in": "", **row}
-
-
 def _find_root(bases: Iterable[Path]) -> Path:
     try:
         return Path(os.path.commonpath(sorted(bases)))
@@ -306,12 +274,10 @@ def _find_root(bases: Iterable[Path]) -> Path:
 
 def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> Task:
     place = out / os.path.relpath(found.scan, root)
-    suffix = "" if found.scan.is_dir() else find_suffix(place)
+    stem = place.name if found.scan.is_dir() else find_stem(place)
     if found.out:
         place = out / found.out
-        suffix = find_suffix(place)
-    stem = place.name[: len(place.name) - len(suffix)]
-    stem = stem.removesuffix("_brain") if found.out else stem
+        stem = find_stem(place).removesuffix("_brain")
     paths = {name: place.with_name(stem + ENDINGS[name]) for name in (*wanted, "record")}
     if found.out:
         paths["brain"] = place

@@ -4,9 +4,7 @@ A record is written last and whole, so that one that says ``done`` means it: the
 that very input, of those settings and weights, are there.
 """
 
-import csv
 import hashlib
-import io
 import json
 import math
 import os
@@ -20,6 +18,7 @@ from deskull.cohort.plan import Task
 from deskull.errors import DeskullError, ImageFileError
 from deskull.image.writing import find_files, make_folder, save_bytes
 from deskull.stripper import Settings
+from deskull.tables import make_tsv
 
 COLUMNS = ("input", "status", "volume_ml", "score", "flags", "seconds", "error")
 DONE, FAILED, WAITING = "done", "failed", "waiting"
@@ -270,15 +269,13 @@ def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
     OutputError
         If it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[list[object]] = []
     for row in outcomes:
         volume = "" if row.volume_ml is None else f"{row.volume_ml:.3f}"
         score = "" if row.score is None else row.score
         judged = [volume, score, ",".join(row.flags)]
-        writer.writerow([row.name, row.status, *judged, f"{row.seconds:.2f}", row.error])
-    save_bytes(text.getvalue().encode("utf-8", "surrogateescape"), path)
+        rows.append([row.name, row.status, *judged, f"{row.seconds:.2f}", row.error])
+    save_bytes(make_tsv(COLUMNS, rows).encode("utf-8", "surrogateescape"), path)
 
 
 def explain(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from deskull.apply import apply_mask, load_mask
-from deskull.commands.terminal import check_there, find_stem
+from deskull.commands.terminal import check_there, find_start
 from deskull.errors import InputError, OutputError
 from deskull.image.formats import open_image
 from deskull.image.volume import count_frames, make_volume
@@ -35,5 +35,5 @@ def apply(options: Namespace) -> None:
 
 
 def _find_brain_name(scan: Path, out: str | None) -> Path:
-    stem = find_stem(scan)
+    stem = find_start(scan)
     return Path(out) if out is not None else stem.with_name(f"{stem.name}_brain.nii.gz")

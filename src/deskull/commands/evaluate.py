@@ -17,10 +17,10 @@ from deskull.assess.evaluation import (
 )
 from deskull.assess.evaluation import evaluate as run
 from deskull.assess.evaluation.page import make_evaluation_page
-from deskull.assess.evaluation.pairing import TABLES
 from deskull.commands.terminal import progress
 from deskull.errors import InputError
 from deskull.image.writing import Batch, check_output_path, make_folder, save_bytes
+from deskull.tables import TABLES
 
 logger = logging.getLogger("deskull")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deskull.commands.terminal import check_there, find_stem, progress
+from deskull.commands.terminal import check_there, find_start, progress
 from deskull.errors import OutputError
 from deskull.image.bids import SUFFIXES as RAW
 from deskull.image.bids import parse_name
@@ -87,7 +87,7 @@ def _find_outputs(options: Namespace, scan: Path) -> dict[str, Path]:
     chosen = {name: Path(path) for name, path in wanted.items() if path is not None}
     if chosen or options.steps is not None:
         return chosen
-    stem = find_stem(scan)
+    stem = find_start(scan)
     return {name: stem.with_name(f"{stem.name}_{name}.nii.gz") for name in ("brain", "mask")}
 
 

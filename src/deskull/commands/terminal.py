@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import InputError
-from deskull.image.formats import find_suffix, open_image
+from deskull.image.formats import find_stem, open_image
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def check_there(path: Path, series: str | None = None) -> None:
         open_image(path, series)
 
 
-def find_stem(scan: Path) -> Path:
+def find_start(scan: Path) -> Path:
     """Path of a scan without the suffix of its format; of a folder, the folder itself."""
     scan = scan.absolute() if scan.name in ("", ".", "..") else scan
     if scan.is_dir():
@@ -41,4 +41,4 @@ def find_stem(scan: Path) -> Path:
         if not scan.name:
             raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
         return scan
-    return scan.with_name(scan.name[: len(scan.name) - len(find_suffix(scan))])
+    return scan.with_name(find_stem(scan))

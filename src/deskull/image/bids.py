@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from deskull.image.formats import find_suffix
+from deskull.image.formats import find_stem
 
 SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "inplaneT1", "inplaneT2", "MTw", "UNIT1")
 """Anatomical images; what else BIDS knows is no head to strip or to learn from."""
@@ -79,8 +79,7 @@ class BidsName:
 
 def parse_name(path: PurePath) -> BidsName | None:
     """Read a name like ``sub-01_ses-A_T1w.nii.gz``; None if it is no such name."""
-    stem = path.name[: len(path.name) - len(find_suffix(path.name))]
-    *pairs, suffix = stem.split("_")
+    *pairs, suffix = find_stem(path).split("_")
     hits = [_PAIR.fullmatch(pair) for pair in pairs]
     if not hits or hits[0] is None or hits[0][1] != "sub" or not suffix.isalnum():
         return None

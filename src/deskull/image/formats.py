@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 import nibabel as nib
@@ -50,6 +50,11 @@ def find_suffix(path: str | os.PathLike[str]) -> str:
     """Suffix that names the format, in lower case, such as ``".nii.gz"``; else ``""``."""
     name = Path(path).name.lower()
     return next((suffix for suffix in READABLE if name.endswith(suffix)), "")
+
+
+def find_stem(path: PurePath) -> str:
+    """Name of a file without the suffix of its format."""
+    return path.name[: len(path.name) - len(find_suffix(path))]
 
 
 def find_partner(path: Path) -> Path | None:

@@ -6,7 +6,7 @@ can be said in words which trait is unusual; it knows nothing of traits that are
 together.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,8 @@ def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, list[floa
     }
 
 
-def find_unlike(
-    traits: Mapping[str, float], card: Mapping[str, Any], names: Iterable[str] = CHOSEN
-) -> dict[str, float] | None:
-    """Find which traits lie beyond what the training heads had, and how far.
+def find_unlike(traits: Mapping[str, float], card: Mapping[str, Any]) -> dict[str, float] | None:
+    """Find which of the traits `CHOSEN` lie beyond what the training heads had, and how far.
 
     Parameters
     ----------
@@ -74,8 +72,6 @@ def find_unlike(
         Of one head.
     card
         Of the weights.
-    names
-        Traits to look at.
 
     Returns
     -------
@@ -89,7 +85,7 @@ def find_unlike(
         return None
     known = training["traits"]
     found = {}
-    for name in names:
+    for name in CHOSEN:
         if name in traits and name in known:
             low, high = known[name][0], known[name][-1]
             beyond = max(low - traits[name], traits[name] - high, 0.0)

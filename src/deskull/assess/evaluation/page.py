@@ -15,7 +15,7 @@ from deskull.assess.evaluation.plots import (
 )
 from deskull.assess.evaluation.rows import SAME, Row, load_mask
 from deskull.assess.evaluation.summary import Estimate, Summary
-from deskull.assess.page import escape, make_page, to_data_address
+from deskull.assess.page import NOT_MEDICAL, escape, make_page, to_data_address
 from deskull.errors import InputError
 from deskull.image.geometry import to_canonical_array
 from deskull.image.volume import load_volume
@@ -51,7 +51,7 @@ def make_evaluation_page(
     rows: Sequence[Row],
     summaries: Sequence[Summary],
     unpaired: Sequence[str],
-    progress: Callable[[int, int], None] | None = None,
+    observe: Callable[[int, int], None] | None = None,
 ) -> str:
     """Make the page; the scans of its pictures are read once more.
 
@@ -61,7 +61,7 @@ def make_evaluation_page(
         As `evaluate` and `summarise` give them.
     unpaired
         A line for each file without a partner.
-    progress
+    observe
         Called with the number of pictures drawn, and of all.
     """
     good = [row for row in rows if not row.error]
@@ -69,10 +69,10 @@ def make_evaluation_page(
         f"<h1>Masks against references</h1><p>{escape(_tell(rows, summaries, unpaired))}</p>",
         _make_summary(summaries),
         _make_plots(good, summaries),
-        _make_worst(summaries, progress),
+        _make_worst(summaries, observe),
         _make_list(rows),
         _make_left_out(rows, unpaired),
-        f'<p class="soft">deskull {escape(__version__)}. For research; not a medical device.</p>',
+        f'<p class="soft">deskull {escape(__version__)}. {NOT_MEDICAL}</p>',
     ]
     return make_page("Masks against references", "\n".join(sections), style=STYLE)
 
@@ -180,12 +180,12 @@ def _sum_regions(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
     }
 
 
-def _make_worst(summaries: Sequence[Summary], progress: Callable[[int, int], None] | None) -> str:
+def _make_worst(summaries: Sequence[Summary], observe: Callable[[int, int], None] | None) -> str:
     worst = [row for one in summaries for row in one.worst]
     figures = []
-    for number, row in enumerate(worst, start=1):
-        if progress is not None:
-            progress(number, len(worst))
+    for number, row in enumerate(worst):
+        if observe is not None:
+            observe(number, len(worst))
         values = row.values
         words = (
             f"{row.pair.method}, {row.pair.scan}: Dice {_digits(values['dice'], 4)}, HD95 "

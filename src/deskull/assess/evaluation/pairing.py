@@ -3,7 +3,6 @@
 Only names are read here. What has no partner is told, never dropped in silence.
 """
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from deskull.errors import InputError
 from deskull.learn.layouts import MASK_WORDS, find_bare_name, list_files
+from deskull.tables import read_table
 
-TABLES = (".csv", ".tsv")
 TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
 """Words that end the name of a mask; of two masks of one scan the earlier word's is taken."""
 
@@ -151,7 +150,7 @@ def read_pairs(table: Path) -> Pairing:
     InputError
         If the table cannot be read, or a column or cell is missing.
     """
-    rows = _read_rows(table)
+    rows = read_table(table, ("prediction", "reference"), ("method", "scan", "image"))
     scans = _name_scans(table, rows)
     pairs = []
     for (number, row), scan in zip(rows, scans, strict=True):
@@ -188,29 +187,6 @@ def _name_scans(table: Path, rows: list[tuple[int, dict[str, str]]]) -> list[str
             )
         seen.add(key)
     return names
-
-
-def _read_rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of each row."""
-    try:
-        lines = table.read_text("utf-8-sig").splitlines()
-        head = lines[0] if lines else ""
-        mark = "\t" if table.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-        rows = [*csv.reader(lines, delimiter=mark)]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise InputError(f"{table}: not a readable table ({error}).") from error
-    columns = [name.strip().lower() for name in rows[0]] if rows else []
-    if not {"prediction", "reference"} <= set(columns):
-        raise InputError(
-            f"{table.name}: columns {', '.join(columns) or 'none'}; expected `prediction` and "
-            "`reference`, and if wanted `method`, `scan` and `image`, in the first line."
-        )
-    empty = dict.fromkeys(columns, "")
-    return [
-        (number, empty | dict(zip(columns, (cell.strip() for cell in cells), strict=False)))
-        for number, cells in enumerate(rows[1:], start=2)
-        if any(cell.strip() for cell in cells)
-    ]
 
 
 def _make_key(path: Path, below: Path | None = None) -> _Key:

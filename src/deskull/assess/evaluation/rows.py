@@ -4,8 +4,6 @@ Metrics of two arrays are in `measure`. Which files are a pair is `pairing.py`, 
 say together `summary.py`, the page `page.py`.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from deskull.measure.metrics import (
     volume_ml,
 )
 from deskull.measure.regions import REGIONS, share_by_region
+from deskull.tables import make_tsv
 
 OVERLAPS = ("dice", "iou", "sensitivity", "precision")
 """Shares, the larger the better; of all other metrics zero is best."""
@@ -177,7 +176,7 @@ def compare_masks(
 
 
 def evaluate(
-    pairs: Sequence[Comparison], progress: Callable[[int, int], None] | None = None
+    pairs: Sequence[Comparison], observe: Callable[[int, int], None] | None = None
 ) -> list[Row]:
     """Compare every prediction with its reference.
 
@@ -185,7 +184,7 @@ def evaluate(
     ----------
     pairs
         As `pairing` finds them.
-    progress
+    observe
         Called with the number of pairs done, and of all.
 
     Returns
@@ -194,9 +193,9 @@ def evaluate(
         A row for each pair; that of a pair which cannot be compared says why.
     """
     rows = []
-    for number, pair in enumerate(pairs, start=1):
-        if progress is not None:
-            progress(number, len(pairs))
+    for number, pair in enumerate(pairs):
+        if observe is not None:
+            observe(number, len(pairs))
         try:
             prediction, reference = load_mask(pair.prediction), load_mask(pair.reference)
             check_one_grid(prediction, reference)
@@ -209,14 +208,12 @@ def evaluate(
 
 def to_tsv(rows: Sequence[Row]) -> str:
     """Write rows as a table; what is unknown is ``n/a``, as in BIDS."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(["scan", "method", *COLUMNS, "prediction", "reference", "error"])
+    cells = []
     for row in rows:
         values = [_to_word(row.values.get(name, float("nan"))) for name in COLUMNS]
         paths = [str(row.pair.prediction), str(row.pair.reference)]
-        writer.writerow([row.pair.scan, row.pair.method, *values, *paths, row.error or "n/a"])
-    return stream.getvalue()
+        cells.append([row.pair.scan, row.pair.method, *values, *paths, row.error or "n/a"])
+    return make_tsv(["scan", "method", *COLUMNS, "prediction", "reference", "error"], cells)
 
 
 def _product(numbers: Iterable[float]) -> str:

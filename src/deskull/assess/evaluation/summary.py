@@ -134,7 +134,7 @@ def to_json(summaries: Sequence[Summary], rows: Sequence[Row], unpaired: Sequenc
         ],
         "unpaired": list(unpaired),
     }
-    return json.dumps(_to_plain(fields), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_to_plain(fields), indent=2) + "\n"
 
 
 def _dice_by_scan(rows: Iterable[Row], method: str) -> dict[str, float]:

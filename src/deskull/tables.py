@@ -1,0 +1,98 @@
+"""Tables of text: CSV and TSV that people wrote are read, TSV is written.
+
+A name that is no text in any language survives both ways. What columns mean is for others.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deskull.errors import InputError
+
+TABLES = (".csv", ".tsv")
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, in UTF-8 with or without a mark of it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        return path.read_text("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read_table(
+    path: Path, needed: Sequence[str] = (), more: Sequence[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
+    """Read a table with the names of its columns in the first line.
+
+    TSV is split at tabs, CSV at what its first line has most of: comma, semicolon or tab.
+
+    Parameters
+    ----------
+    path
+        Of the table.
+    needed
+        Columns that must be there, in lower case.
+    more
+        Columns that may be there, for the message.
+
+    Returns
+    -------
+    list
+        Number of each line that is not empty, and its cells by the column's name in lower case,
+        spaces around them cut off; a cell that a short line lacks is empty.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no table, or lacks a column.
+    """
+    lines = read_text(path).splitlines()
+    head = lines[0] if lines else ""
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
+    try:
+        rows = [*csv.reader(lines, delimiter=mark)]
+    except csv.Error as error:
+        raise InputError(f"{path.name}: not a table ({error}).") from error
+    columns = [name.strip().lower() for name in rows[0]] if rows else []
+    if not set(needed) <= set(columns):
+        raise InputError(
+            f"{path.name}: columns {', '.join(columns) or 'none'}; expected {_list(needed)}"
+            f"{f', and if wanted {_list(more)},' if more else ''} in the first line."
+        )
+    empty = dict.fromkeys(columns, "")
+    return [
+        (number, empty | dict(zip(columns, (cell.strip() for cell in cells), strict=False)))
+        for number, cells in enumerate(rows[1:], start=2)
+        if any(cell.strip() for cell in cells)
+    ]
+
+
+def _list(names: Sequence[str]) -> str:
+    """Names in words: `a`, `b` and `c`."""
+    *first, last = [f"`{name}`" for name in names]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def make_tsv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Make the text of a table; write it with the error handler ``surrogateescape``.
+
+    Parameters
+    ----------
+    columns
+        Their names, for the first line.
+    rows
+        Cells in the order of the columns.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
