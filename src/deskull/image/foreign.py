@@ -4,6 +4,7 @@ Each turns its file into a NIfTI-1 image made from the voxels and the affine in 
 Called by `formats.py`, which also wraps what the libraries used here raise.
 """
 
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +31,9 @@ class _AnalyzeImage(nib.Spm2AnalyzeImage):
 
 def read_analyze(path: Path) -> SpatialImage:
     """Read an Analyze 7.5 or SPM pair with nibabel; a .mat beside it gives the affine."""
-    image: Any = _AnalyzeImage.from_filename(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # scipy only warns of a .mat in numbers that it cannot read
+        image: Any = _AnalyzeImage.from_filename(path)
     dtype = image.header.get_data_dtype()
     held = Path(image.file_map["image"].filename).stat().st_size
     check_promise(image.shape, dtype, path.name, held)
