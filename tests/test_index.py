@@ -143,7 +143,7 @@ def test_an_index_comes_back_as_it_was_saved(nfbs, tmp_path):
     assert len(index) == 4
     folder = tmp_path / "tables" / "here"
     folder.mkdir(parents=True)
-    for name in ("index.tsv", "index.csv"):
+    for name in ("index.tsv", "index.csv", "INDEX.CSV", "index.Tsv"):
         save_index(index, folder / name)
         pd.testing.assert_frame_equal(load_index(folder / name), index)
     text = (folder / "index.tsv").read_text("utf-8")
@@ -241,7 +241,7 @@ def test_a_folder_without_heads_says_what_was_looked_for(tmp_path):
 
 def test_an_index_is_told_in_one_line(nfbs):
     seen = []
-    index, findings = make_index(nfbs, progress=lambda done, count: seen.append((done, count)))
+    index, findings = make_index(nfbs, observe=lambda done, count: seen.append((done, count)))
     assert tell_index(index, findings) == (
         "3 pairs (T1w 3) and 0 label maps of 3 persons; 1 left out"
     )
@@ -258,8 +258,8 @@ def test_training_reads_an_index(tmp_path):
     nib.save(nib.Nifti1Image(brain.astype(np.uint8), image.affine), tmp_path / "p1_T1w_mask.nii")
     nib.save(make_label_map(), tmp_path / "p2.nii.gz")
     index, _ = make_index(tmp_path)
-    save_index(index, tmp_path / "index.tsv")
-    sources = load_sources([tmp_path / "index.tsv"], load_recipe("locate"))
+    save_index(index, tmp_path / "index.TSV")
+    sources = load_sources([tmp_path / "index.TSV"], load_recipe("locate"))
     assert [head.person for head in sources.real] == ["p1"]
     assert [head.person for head in sources.labelled] == ["p2"]
 
@@ -323,7 +323,7 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("index DIR -o DIR/x.txt", "ends in .tsv, .csv"),
+        ("index DIR -o DIR/x.txt", "ends in .csv, .tsv"),
         ("index DIR -o DIR/x.tsv --pictures DIR/x.jpg", "ends in .png"),
         ("index DIR -o DIR/no/x.tsv", "no such folder"),
         ("index DIR/t.tsv -o DIR/t.tsv", "it is an input"),

@@ -12,8 +12,8 @@ from index_files import SHAPE, names, nfbs, whats, write, write_mask, write_text
 pytest.importorskip("pandas")
 
 from deskull.errors import InputError
+from deskull.image.names import name_head
 from deskull.learn.index import COLUMNS, make_index
-from deskull.learn.layouts import name_head
 
 __all__ = ["nfbs"]
 DERIVATIVE = '{"DatasetType": "derivative"}'

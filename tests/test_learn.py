@@ -268,7 +268,7 @@ def test_both_files_of_a_pair_tell_it_from_others(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_an_error(recipe, tmp_path):
     nib.save(make_label_map(), tmp_path / "b.nii.gz")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be made"):
         load_sources([tmp_path], recipe, tmp_path / "b.nii.gz" / "cache")
 
 

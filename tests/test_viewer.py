@@ -3,12 +3,17 @@
 import hashlib
 import http.client
 import json
+import os
 import random
 import shutil
 import socket
+import stat
 import threading
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import nibabel as nib
 import numpy as np
@@ -160,6 +165,11 @@ def test_without_the_token_nothing_is_told(still, target):
     assert b"nii" not in content
 
 
+def test_without_the_last_slash_one_is_sent_there(still):
+    status, content, headers = still.ask(f"/{still.token}", raw=True)
+    assert (status, content, headers["Location"]) == (308, b"", f"/{still.token}/")
+
+
 def test_a_token_cut_short_or_added_to_is_wrong(still):
     for token in (still.token[:-1], still.token + "x", still.token.swapcase(), "%" + still.token):
         assert still.ask(f"/{token}/", raw=True)[0] == 403
@@ -287,7 +297,16 @@ def test_a_chunked_body_is_refused(still):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'{"scan": 0}', b'{"scan": "0", "mark": "pass"}', b"\xff", b"[" * 5000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"scan": 0}',
+        b'{"scan": "0", "mark": "pass"}',
+        b'{"scan": true, "mark": "pass"}',
+        b"\xff",
+        b"[" * 5000,
+    ],
 )
 def test_a_mark_that_is_none(still, body):
     assert still.post("marks", body)[0] in (400, 404)
@@ -665,6 +684,44 @@ def test_the_commands_print_the_address_and_end_well(batch, briefly, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("http://127.0.0.1:")
     assert err == ""
+
+
+def test_the_browser_is_not_given_the_token_on_its_command_line(
+    batch, briefly, capsys, monkeypatch
+):
+    opened = []
+
+    def open_browser(address):
+        page = Path(url2pathname(urlsplit(address).path))
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (page, page.parent)]
+        opened.append((address, page, page.read_text("utf-8"), modes))
+        return True
+
+    monkeypatch.setattr("deskull.commands.view._has_screen", lambda: True)
+    monkeypatch.setattr("webbrowser.open", open_browser)
+    assert run("review", batch) == 0
+    out, err = capsys.readouterr()
+    [(address, page, content, modes)] = opened
+    token = out.rstrip("/\n").rpartition("/")[2]
+    assert token not in address
+    assert f'url={out.strip()}"' in content
+    assert os.name != "posix" or modes == [0o600, 0o700]
+    assert not page.parent.exists()
+    assert "If no page opens, open the address" in err
+
+
+def test_without_a_place_for_the_browsers_page_the_address_is_there(
+    batch, briefly, capsys, monkeypatch
+):
+    def fail(*words, **options):
+        raise OSError("no space")
+
+    monkeypatch.setattr("deskull.commands.view._has_screen", lambda: True)
+    monkeypatch.setattr("deskull.commands.view.TemporaryDirectory", fail)
+    assert run("review", batch) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("http://127.0.0.1:")
+    assert "Open the address in a browser" in err
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str) -> None:
         try:
-            answer = self.server.answer(self._read(method))
+            request = self._read(method)
+            answer = self._move() or self.server.answer(request)
         except RefusedError as error:
             answer = answer_json({"error": str(error)}, error.status)
         except DeskullError as error:
@@ -222,6 +223,13 @@ class _Handler(BaseHTTPRequestHandler):
             )
         body = self._read_body() if method == "POST" else b""
         return Request(method, rest[0], dict(parse_qsl(parts.query)), body)
+
+    def _move(self) -> Answer | None:
+        """Send who left out the last slash to where a page finds what it names."""
+        home = f"/{self.server.token}"
+        if urlsplit(self.path).path != home:
+            return None
+        return Answer(b"", status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": f"{home}/"})
 
     def _check_name(self) -> None:
         """Refuse who calls this server by another name, or from another site's page."""

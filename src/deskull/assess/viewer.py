@@ -300,7 +300,7 @@ class Viewer:
         return self._check_number(int(word) if word.isdecimal() and len(word) < 9 else None)
 
     def _check_number(self, number: object) -> int:
-        if not isinstance(number, int) or not 0 <= number < len(self.entries):
+        if type(number) is not int or not 0 <= number < len(self.entries):  # true is no number
             raise RefusedError(HTTPStatus.NOT_FOUND, "no such scan.")
         return number
 

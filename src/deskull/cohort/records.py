@@ -148,12 +148,16 @@ def _is_as_recorded(task: Task, request: Mapping[str, Any]) -> bool:
     if not is_unchanged(task.scan, record["input"]):
         return False
     written = record["outputs"]
-    return all(
-        name in written
-        and written[name]["path"] == _place(path, task)
-        and is_unchanged(path, written[name])
-        for name, path in task.files.items()
+    return isinstance(written, dict) and all(
+        _is_there(path, written.get(name), task) for name, path in task.files.items()
     )
+
+
+def _is_there(path: Path, written: object, task: Task) -> bool:
+    """Whether an output is in its place, as its entry in a record, maybe a damaged one, says."""
+    if not isinstance(written, dict) or written.get("path") != _place(path, task):
+        return False
+    return is_unchanged(path, written)
 
 
 def load_record(path: Path) -> dict[str, Any] | None:

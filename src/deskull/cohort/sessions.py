@@ -11,7 +11,7 @@ from pathlib import Path
 from deskull.cohort.plan import Task
 from deskull.image.bids import find_root, parse_name
 from deskull.image.header import peek
-from deskull.learn.layouts import name_head
+from deskull.image.names import name_head
 
 SHARED = ("brain", "mask")  # what is made for a scan that gets its mask from another
 

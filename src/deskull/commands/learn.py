@@ -13,9 +13,10 @@ from deskull.commands.terminal import progress
 from deskull.demo import load_demo
 from deskull.errors import InputError
 from deskull.image.volume import load_volume
-from deskull.image.writing import check_output_path
+from deskull.image.writing import check_output_path, make_folder
 from deskull.network.engine import count_threads, find_device
 from deskull.network.weights import load_weights
+from deskull.tables import TABLES
 
 if TYPE_CHECKING:
     from deskull.learn.dataset import Sources
@@ -29,11 +30,11 @@ logger = logging.getLogger("deskull")
 
 def index(options: Namespace) -> None:
     """List the heads with masks of a folder, and say what was left out."""
-    from deskull.learn.index import SEPARATORS, make_index, save_index, tell_index
+    from deskull.learn.index import make_index, save_index, tell_index
     from deskull.learn.sheets import save_sheets
 
     folder, out = Path(os.path.abspath(options.folder)), Path(options.out)
-    check_output_path(out, [folder], tuple(SEPARATORS))
+    check_output_path(out, [folder], TABLES)
     if options.pictures:
         check_output_path(options.pictures, [folder], (".png",))
     with progress(options.quiet) as show:
@@ -145,7 +146,6 @@ def _load_parts(
     import torch
 
     from deskull.learn.dataset import load_sources
-    from deskull.learn.folders import make_folder
     from deskull.learn.labels import load_label_table
     from deskull.learn.parts import settle_parts
     from deskull.learn.runs import check_begun
@@ -177,6 +177,9 @@ def _tell_where(out: Path, recipe: "Recipe") -> None:
             best["iou"],
             out / "curves.png",
         )
+    else:
+        logger.warning("no persons were looked at yet: the last weights are unjudged")
+    logger.warning("go on: the same command; release: deskull export %s --about card.json", out)
 
 
 def _test(out: Path, sources: "Sources", device: str) -> None:

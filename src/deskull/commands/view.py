@@ -4,7 +4,10 @@ import os
 import sys
 import webbrowser
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
@@ -35,15 +38,46 @@ def _serve(viewer: Viewer, options: Namespace) -> None:
     """Answer until interrupted, which is how a page ends, and no failure."""
     with viewer.start(options.port) as server:
         print(server.address, flush=True)
-        opened = not options.no_browser and _has_screen() and webbrowser.open(server.address)
-        if not options.quiet:
-            todo = "" if opened else "Open the address in a browser. "
-            print(f"deskull: {todo}Ctrl-C ends.", file=sys.stderr)
-        try:
-            server.serve()
-        except KeyboardInterrupt:
+        wanted = not options.no_browser and _has_screen()
+        with _browser(server.address if wanted else None) as opened:
             if not options.quiet:
-                print("deskull: the page has ended; what was saved is on disk.", file=sys.stderr)
+                todo = "If no page opens, open the address" if opened else "Open the address"
+                print(f"deskull: {todo} in a browser. Ctrl-C ends.", file=sys.stderr)
+            try:
+                server.serve()
+            except KeyboardInterrupt:
+                if not options.quiet:
+                    words = "the page has ended; what was saved is on disk."
+                    print(f"deskull: {words}", file=sys.stderr)
+
+
+@contextmanager
+def _browser(address: str | None) -> Iterator[bool]:
+    """Open an address in a browser, unless it is None, and tell whether one took it.
+
+    The browser gets a page that leads there and that only this user can read: all users of the
+    machine can read its command line, and the address holds the token.
+    """
+    try:
+        folder = None if address is None else TemporaryDirectory(prefix="deskull-")
+    except OSError:
+        folder = None
+    if address is None or folder is None:
+        yield False
+        return
+    with folder as name:
+        yield _open(address, Path(name, "open.html"))
+
+
+def _open(address: str, page: Path) -> bool:
+    lead = f'<meta http-equiv="refresh" content="0;url={address}">'
+    content = f'<!DOCTYPE html>\n<title>deskull</title>\n{lead}\n<a href="{address}">deskull</a>\n'
+    try:
+        page.touch(0o600)
+        page.write_text(content, "utf-8")
+    except OSError:
+        return False
+    return webbrowser.open(page.as_uri())
 
 
 def _has_screen() -> bool:

@@ -93,7 +93,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+        raise OutputError(
+            f"{folder}: cannot be made ({error.strerror}). Check its name, and the space and "
+            "permissions of the folder above it."
+        ) from error
 
 
 def find_files(path: str | os.PathLike[str]) -> list[Path]:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.image.bids import SUFFIXES, find_root, parse_name
+from deskull.image.formats import find_stem
+from deskull.image.names import list_images
 from deskull.learn.layouts import (
     Candidate,
     Found,
     Stems,
-    find_bare_name,
     find_base,
     find_brain_beside,
     find_masks_beside,
-    list_files,
     make_stems,
     rank_masks,
     read_json,
@@ -130,12 +130,12 @@ def _pair(group: list[_Scan], root: Path, stems: Stems) -> list[Candidate]:
 
 def _find_sources(mask: Path) -> set[str]:
     """Names of the anatomical images from which a mask was made, as its sidecar tells."""
-    fields = read_json(mask.with_name(f"{find_bare_name(mask)}.json"))
+    fields = read_json(mask.with_name(f"{find_stem(mask)}.json"))
     given = [
         source for field in ("Sources", "RawSources") for source in _to_list(fields.get(field))
     ]
     paths = [Path(str(source).rpartition(":")[2]) for source in given]
-    return {path.name for path in paths if find_bare_name(path).rpartition("_")[2] in SUFFIXES}
+    return {path.name for path in paths if find_stem(path).rpartition("_")[2] in SUFFIXES}
 
 
 def _to_list(given: object) -> list[object]:
@@ -154,7 +154,7 @@ def _list_beside(folder: Path, files: Iterable[Path]) -> list[Path]:
     near = [other for place in places if place.is_dir() for other in sorted(place.iterdir())]
     raws = [n for n in near if not _is_derivative(n) and any(n.glob("sub-*"))]
     made = [n for n in near if _is_derivative(n) and _find_raw(n, raws) == folder]
-    return [file for other in made for file in list_files(other)]
+    return [file for other in made for file in list_images(other)]
 
 
 def _is_derivative(root: Path) -> bool:

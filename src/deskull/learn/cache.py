@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from deskull import __version__
 from deskull.errors import ImageFileError
-from deskull.image.writing import find_files
-from deskull.learn.folders import explain_writing, make_folder
+from deskull.image.writing import find_files, make_folder
+from deskull.learn.writing import explain_writing
 
 Arrays = dict[str, NDArray[Any]]
 KINDS = {"U8": "uint8", "F32": "<f4", "F64": "<f8"}  # of numbers in safetensors and in numpy

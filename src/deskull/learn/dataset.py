@@ -14,6 +14,7 @@ from torch import Generator
 
 from deskull.errors import InputError
 from deskull.image.formats import find_suffix
+from deskull.image.names import NO_HEADS, name_head
 from deskull.image.volume import Volume, load_volume
 from deskull.learn.augment import AugmentSettings, chance, uniform
 from deskull.learn.cache import Arrays, cached, describe_file
@@ -27,12 +28,12 @@ from deskull.learn.labels import (
     load_tissues,
     make_labelled_head,
 )
-from deskull.learn.layouts import NO_HEADS, name_head
 from deskull.learn.pairs import FIELD_MM, FINE, RealHead, make_channels, pose_real
 from deskull.learn.recipe import CHANNELS, Recipe
 from deskull.learn.split import SplitPlan
 from deskull.learn.synthesis import Example, make_phantom, synthesise
 from deskull.prepare.intensity import normalise
+from deskull.tables import TABLES
 
 logger = logging.getLogger(__name__)
 BLOCK = 2  # voxels of a label map over which its truth is averaged
@@ -140,7 +141,7 @@ def _list_heads(path: Path) -> pd.DataFrame:
         files = [p for p in names if p.is_file() and find_suffix(p) not in NO_HEADS]
         rows = [(name_head(p).person, "", "", str(p)) for p in files]
         return pd.DataFrame(rows, columns=["person", "image", "mask", "label_map"])
-    if path.suffix not in (".tsv", ".csv"):
+    if path.suffix.lower() not in TABLES:
         raise InputError(
             f"{path}: neither a folder of label maps nor a .tsv or .csv table of pairs."
         )

@@ -18,8 +18,7 @@ from safetensors.torch import save
 
 from deskull.errors import InputError, WeightsError
 from deskull.image.volume import Volume
-from deskull.image.writing import save_bytes
-from deskull.learn.folders import make_folder
+from deskull.image.writing import make_folder, save_bytes
 from deskull.learn.parity import check_parity
 from deskull.learn.parts import count_parts
 from deskull.learn.recipe import Recipe

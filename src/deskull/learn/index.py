@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from deskull.errors import InputError
+from deskull.image.names import list_images, name_head
 from deskull.image.writing import save_bytes
 from deskull.learn.bids import find_bids
 from deskull.learn.checking import Checked, Finding, Row, check_candidate
@@ -25,15 +26,13 @@ from deskull.learn.layouts import (
     Finder,
     find_beside,
     find_freesurfer,
-    list_files,
     make_pattern_finder,
-    name_head,
 )
 from deskull.network.engine import count_threads
+from deskull.tables import TABLES
 
 PATHS = ("image", "mask", "brain", "label_map")
 COLUMNS = ("person", "session", "contrast", *PATHS, "manual", "shape", "voxel_size")
-SEPARATORS = {".tsv": "\t", ".csv": ","}
 MOST_WORKERS = 4  # each holds an image and its mask
 FINDERS: tuple[Finder, ...] = (find_freesurfer, find_bids, find_beside)
 
@@ -48,7 +47,7 @@ def make_index(
     folder: str | os.PathLike[str],
     pattern: str | None = None,
     mask_pattern: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    observe: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, list[Finding]]:
     """Find the pairs and label maps of a folder, or check those of a table.
 
@@ -59,7 +58,7 @@ def make_index(
     pattern, mask_pattern
         Names of images and masks where they follow no known layout; see
         `layouts.make_pattern_finder`.
-    progress
+    observe
         Called with the number of candidates done, and of all.
 
     Returns
@@ -80,8 +79,8 @@ def make_index(
     with ThreadPoolExecutor(min(count_threads(), MOST_WORKERS)) as pool:
         for result in pool.map(check_candidate, _name_persons(candidates, folder)):
             checked.append(result)
-            if progress is not None:
-                progress(len(checked), len(candidates))
+            if observe is not None:
+                observe(len(checked), len(candidates))
     findings = [finding for result in checked for finding in result.findings]
     rows, doubles = _drop_doubles(checked)
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"manual": bool})
@@ -94,7 +93,7 @@ def _find_candidates(
 ) -> list[Candidate]:
     if mask_pattern is not None and pattern is None:
         raise InputError(f"mask pattern {mask_pattern}: no pattern of the images. Give both.")
-    if folder.suffix in SEPARATORS and not folder.is_dir():
+    if folder.suffix.lower() in TABLES and not folder.is_dir():
         candidates = [_read_row(row) for _, row in load_index(folder).iterrows()]
         if not candidates:
             raise InputError(f"{folder}: a table without a row; expected one for each pair.")
@@ -103,7 +102,7 @@ def _find_candidates(
         raise InputError(f"{folder}: no such folder; expected one with heads, or a table.")
     finders = FINDERS if pattern is None else (make_pattern_finder(pattern, mask_pattern),)
     candidates = []
-    files = rest = list_files(folder)
+    files = rest = list_images(folder)
     for find in finders:
         found, rest = find(folder, rest)
         candidates += found
@@ -186,9 +185,9 @@ def _to_relative(text: str, folder: Path) -> str:
 
 
 def _find_separator(path: Path) -> str:
-    if path.suffix not in SEPARATORS:
+    if path.suffix.lower() not in TABLES:
         raise InputError(f"{path}: not a table; expected a name that ends in .tsv or .csv.")
-    return SEPARATORS[path.suffix]
+    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:

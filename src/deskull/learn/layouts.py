@@ -5,36 +5,23 @@ the next one. No voxel is read here: what holds is decided in `index.py`. BIDS i
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import InputError
-from deskull.image.formats import find_suffix
-
-MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
-"""What follows an image's name in that of its mask, the most trusted first."""
+from deskull.image.formats import find_stem
+from deskull.image.names import MASK_WORDS, HeadName, name_head
 
 BRAIN_WORDS = ("brain", "stripped")
 """What follows an image's name in that of its stripped brain."""
 
 DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
 
-CONTRASTS = {
-    "T1w": ("t1w", "t1", "mprage"),
-    "T2w": ("t2w", "t2"),
-    "FLAIR": ("flair",),
-    "PDw": ("pdw", "pd"),
-    "T1ce": ("t1ce", "t1c", "t1gd"),
-}
-"""Name of each contrast, and the words that tell it in a file's name."""
-
 FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
 FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")
 
-NO_HEADS = ("", ".dcm", ".ima", ".zip", ".img", ".img.gz")
 _FIELDS = ("person", "session", "contrast")
 
 Stems = Mapping[tuple[Path, str], Path]
@@ -72,41 +59,17 @@ Found = tuple[list[Candidate], list[Path]]
 Finder = Callable[[Path, list[Path]], Found]
 
 
-def list_files(folder: Path) -> list[Path]:
-    """Image files below a folder, sorted; hidden folders are passed by, links are followed."""
-    files: list[Path] = []
-    seen: set[str] = set()
-    for where, folders, names in os.walk(os.path.abspath(folder), followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [
-            Path(where, name)
-            for name in names
-            if not name.startswith(".") and find_suffix(name) not in NO_HEADS
-        ]
-    return sorted(files)
-
-
-def find_bare_name(path: Path) -> str:
-    """File name without the suffix of its format."""
-    return path.name[: len(path.name) - len(find_suffix(path))]
-
-
 def make_stems(files: Iterable[Path]) -> Stems:
     """Files by their folder and stem; of two formats of one image the first stays."""
     stems: dict[tuple[Path, str], Path] = {}
     for file in files:
-        stems.setdefault((file.parent, find_bare_name(file)), file)
+        stems.setdefault((file.parent, find_stem(file)), file)
     return stems
 
 
 def is_manual(mask: Path) -> bool:
     """Whether a person corrected a mask: its name says so, or ``Manual: true`` beside it."""
-    stem = find_bare_name(mask)
+    stem = find_stem(mask)
     if stem.endswith("_mask_manual") or "_desc-brainManual" in stem:
         return True
     return read_json(mask.with_name(f"{stem}.json")).get("Manual") is True
@@ -128,13 +91,13 @@ def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
 
 def find_masks_beside(image: Path, stems: Stems) -> list[Path]:
     """Masks in an image's folder that bear its name, or only say that they are a mask."""
-    names = [f"{find_bare_name(image)}_{word}" for word in MASK_WORDS] + list(MASK_WORDS)
+    names = [f"{find_stem(image)}_{word}" for word in MASK_WORDS] + list(MASK_WORDS)
     return [stems[image.parent, name] for name in names if (image.parent, name) in stems]
 
 
 def find_brain_beside(image: Path, stems: Stems) -> Path | None:
     """Find the stripped brain in an image's folder that bears its name."""
-    names = [f"{find_bare_name(image)}_{word}" for word in BRAIN_WORDS]
+    names = [f"{find_stem(image)}_{word}" for word in BRAIN_WORDS]
     return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)
 
 
@@ -143,32 +106,11 @@ def find_base(file: Path) -> str | None:
 
     Empty where the name is a word alone, such as ``mask.nii.gz``.
     """
-    stem = find_bare_name(file)
+    stem = find_stem(file)
     if stem in MASK_WORDS:
         return ""
     ends = [word for word in DERIVED_WORDS if stem.endswith(f"_{word}")]
     return stem[: -len(max(ends, key=len)) - 1] if ends else None
-
-
-def name_head(path: Path) -> Candidate:
-    """Guess person, session and contrast from the name of a file.
-
-    ``sub-`` and ``ses-`` are taken as BIDS means them; else the person is the name without the
-    contrast's word, or the folder's name where nothing is left.
-    """
-    rest = find_bare_name(path)
-    known = {word: name for name, words in CONTRASTS.items() for word in words}
-    hits = [m for m in re.finditer(r"[^_\-. ]+", rest) if m[0].lower() in known]
-    contrast = known[hits[-1][0].lower()] if hits else ""
-    if hits:
-        rest = rest[: hits[-1].start()].rstrip("_-. ") + rest[hits[-1].end() :]
-    entities = dict(re.findall(r"(?:^|_)(sub|ses)-([A-Za-z0-9]+)", rest))
-    person = f"sub-{entities['sub']}" if "sub" in entities else rest.strip("_-. ")
-    return Candidate(
-        person or path.parent.name,
-        f"ses-{entities['ses']}" if "ses" in entities else "",
-        contrast,
-    )
 
 
 def find_beside(folder: Path, files: list[Path]) -> Found:
@@ -189,7 +131,7 @@ def find_beside(folder: Path, files: list[Path]) -> Found:
     return candidates + [Candidate("", masks=(mask,)) for mask in orphans], []
 
 
-def make_candidate(head: Candidate, image: Path, masks: list[Path], stems: Stems) -> Candidate:
+def make_candidate(head: HeadName, image: Path, masks: list[Path], stems: Stems) -> Candidate:
     """Make a pair, or what may be a label map where there is no mask."""
     names = (head.person, head.session, head.contrast)
     if not masks:
@@ -198,7 +140,7 @@ def make_candidate(head: Candidate, image: Path, masks: list[Path], stems: Stems
 
 
 def _is_mask(file: Path) -> bool:
-    return find_bare_name(file).endswith(MASK_WORDS) and find_base(file) is not None
+    return find_stem(file).endswith(MASK_WORDS) and find_base(file) is not None
 
 
 def _has_base(file: Path, stems: Stems) -> bool:
@@ -271,7 +213,7 @@ def make_pattern_finder(pattern: str, mask_pattern: str | None = None) -> Finder
         candidates = []
         for image, fields in images.items():
             head = name_head(image)
-            named = Candidate(
+            named = HeadName(
                 fields["person"],
                 fields.get("session", head.session),
                 fields.get("contrast", head.contrast),

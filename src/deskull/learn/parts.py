@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import InputError
-from deskull.image.writing import save_bytes
+from deskull.image.writing import make_folder, save_bytes
 from deskull.learn.dataset import Sources, draw_parts
-from deskull.learn.folders import make_folder
 from deskull.learn.split import PARTS, SplitPlan
 
 logger = logging.getLogger(__name__)

@@ -139,7 +139,12 @@ def load_recipe(name_or_path: str) -> Recipe:
         )
     try:
         return make_recipe(tomllib.loads(text), name=Path(name_or_path).stem)
-    except (tomllib.TOMLDecodeError, TypeError, KeyError, ValueError) as error:
+    except KeyError as error:
+        raise InputError(
+            f"{name_or_path}: not a recipe: no {error}; expected the sections [window] with shape "
+            "and voxel_size, [network], and [training] with horizon."
+        ) from error
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
         raise InputError(f"{name_or_path}: not a recipe: {error}.") from error
 
 

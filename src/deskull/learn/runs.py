@@ -25,11 +25,11 @@ from torch import Tensor
 
 from deskull.errors import InputError, WeightsError
 from deskull.image.geometry import make_ras_grid
-from deskull.image.writing import save_bytes
-from deskull.learn.folders import explain_writing, make_folder
+from deskull.image.writing import make_folder, save_bytes
 from deskull.learn.processes import seeded
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.synthesis import Example
+from deskull.learn.writing import explain_writing
 from deskull.network.unet import UNet
 from deskull.picture import draw_mosaic, encode_png
 

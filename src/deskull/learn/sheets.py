@@ -17,7 +17,7 @@ from deskull.picture import Shown, draw_sheets, encode_png
 def save_sheets(
     index: pd.DataFrame,
     path: str | os.PathLike[str],
-    progress: Callable[[int, int], None] | None = None,
+    observe: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Draw each pair of an index, and each label map with its brain labels, a dozen to a page.
 
@@ -27,7 +27,7 @@ def save_sheets(
         As `make_index` or `load_index` give it.
     path
         PNG of the first page; the next are ``NAME-2.png`` and so on.
-    progress
+    observe
         Called with the number of rows done, and of all.
 
     Returns
@@ -44,7 +44,7 @@ def save_sheets(
     """
     path = Path(path)
     pages: list[Path] = []
-    for image in draw_sheets(_load_rows(index, progress)):
+    for image in draw_sheets(_load_rows(index, observe)):
         number = len(pages) + 1
         name = path.name if number == 1 else f"{path.stem}-{number}{path.suffix}"
         pages.append(path.with_name(name))
@@ -52,12 +52,10 @@ def save_sheets(
     return pages
 
 
-def _load_rows(
-    index: pd.DataFrame, progress: Callable[[int, int], None] | None
-) -> Iterator[Shown]:
+def _load_rows(index: pd.DataFrame, observe: Callable[[int, int], None] | None) -> Iterator[Shown]:
     for number, (_, row) in enumerate(index.iterrows(), start=1):
-        if progress is not None:
-            progress(number, len(index))
+        if observe is not None:
+            observe(number, len(index))
         if row["mask"]:
             scan, mask = load_volume(row["image"]), load_volume(row["mask"]).data > INSIDE
         else:

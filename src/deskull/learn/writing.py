@@ -1,4 +1,4 @@
-"""Folders and files that learning writes, with errors that say what could not be written."""
+"""Files that learning writes, with errors that say which could not be written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,15 +26,3 @@ def explain_writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written ({reason}). Check its name, and the space and "
             "permissions of its folder."
         ) from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made, such as below a file.
-    """
-    with explain_writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deskull.errors import InputError
-from deskull.learn.layouts import MASK_WORDS, find_bare_name, list_files
+from deskull.image.formats import find_stem
+from deskull.image.names import MASK_WORDS, list_images
 from deskull.tables import read_table
 
 TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
@@ -191,7 +192,7 @@ def _name_scans(table: Path, rows: list[tuple[int, dict[str, str]]]) -> list[str
 
 def _make_key(path: Path, below: Path | None = None) -> _Key:
     """Key of a file by its name, and by its folder below another one if given."""
-    stem = find_bare_name(path)
+    stem = find_stem(path)
     stem = _TOOL.sub("", _END.sub("", stem))
     words = stem.split("_")
     contrast = ""
@@ -209,16 +210,16 @@ def _list_masks(place: Path) -> list[Path]:
     """Masks in a folder by their names; if none is named so, every image that nothing made."""
     if place.is_file():
         return [Path(os.path.abspath(place))]
-    files = list_files(place)
-    named = [file for file in files if _END.search(find_bare_name(file))]
-    return named or [file for file in files if not _MADE.search(find_bare_name(file))]
+    files = list_images(place)
+    named = [file for file in files if _END.search(find_stem(file))]
+    return named or [file for file in files if not _MADE.search(find_stem(file))]
 
 
 def _list_scans(place: Path) -> list[Path]:
     """Images in a folder that are no masks and were not made from one."""
     if place.is_file():
         return [Path(os.path.abspath(place))]
-    stems = {file: find_bare_name(file) for file in list_files(place)}
+    stems = {file: find_stem(file) for file in list_images(place)}
     return [file for file, stem in stems.items() if not (_END.search(stem) or _MADE.search(stem))]
 
 
@@ -242,7 +243,7 @@ def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
 
 def _rank(path: Path) -> int:
     """Place of a mask among several of one scan, the most trusted first."""
-    end = _END.search(find_bare_name(path))
+    end = _END.search(find_stem(path))
     return TRUSTED.index(end[1]) if end else len(TRUSTED)
 
 
