@@ -142,12 +142,17 @@ def take_best_border(table: pd.DataFrame) -> pd.Series:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy against time: a dot per head, a large one for mean Dice and median time."""
+    """Draw accuracy against time: a dot per head, a large one for mean Dice and median time.
+
+    Where heads have references, those with a mere majority are left out.
+    """
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
+    if (table.reference == "reference").any():
+        table = table[table.reference == "reference"]
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
         axis.scatter(rows.wall, rows.dice, s=14, alpha=0.5, color=f"C{number}")
