@@ -1,14 +1,15 @@
-"""The published recipe and ours on the same data set, split and minutes: how good, how fast.
+"""The published recipe and ours on the same data set, split and number of steps.
 
     python examples/make_dataset.py label_maps/ --out heads
     python examples/make_dataset.py other_persons/ --out others --heads 2
     deskull index heads -o learn.tsv && deskull index others -o test.tsv
-    python benchmarks/recipes.py learn.tsv --test test.tsv --minutes 60 --out runs/recipes
+    python benchmarks/recipes.py learn.tsv --test test.tsv --steps 200 --out runs/recipes
 
-Each recipe is trained by `deskull train` in turns of a few minutes, so that whatever else the
-machine does hits both alike; the one that has had less goes next. The same command with more
-minutes goes on. The best weights by validation are released, strip every head kept apart, and
-are judged on the scan's own grid. Prints Markdown; leaves `turns.tsv` and `heads.tsv`.
+Each recipe is trained by `deskull train` in turns of a few minutes; the one that has taken fewer
+steps goes next, so that whatever else the machine does hits both. Stopped, the same command goes
+on, and so does one with more steps. The best weights by validation are released, strip every
+head kept apart, and are judged on the scan's own grid. Prints Markdown; leaves `turns.tsv` and
+`heads.tsv`.
 
 Ours finds the brain by the bundled `locate` network; give it test persons who taught that one
 nothing. Without AMX or a GPU both train in float32.
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("index", type=Path, help="heads to train and to validate on")
     parser.add_argument("--test", type=Path, required=True, help="index of other persons")
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
-    parser.add_argument("--minutes", type=float, required=True, help="for each, from the first")
+    parser.add_argument("--steps", type=int, required=True, help="of each, from the first")
     parser.add_argument("--turn", type=float, default=5.0, help="minutes of a turn")
     parser.add_argument("--validation", type=float, default=0.2, help="share of the persons")
     parser.add_argument("-t", "--threads", type=int, default=2)
@@ -69,18 +70,17 @@ def check_persons(index: Path, test: Path) -> None:
 
 
 def train_in_turns(options: argparse.Namespace, recipes: dict[str, str]) -> pd.DataFrame:
-    """Give each turn to the recipe that has had fewest seconds, until both have had theirs."""
+    """Give each turn to the recipe that has taken fewest steps, until both have taken theirs."""
     path = options.out / "turns.tsv"
     columns = ["recipe", "wall", "cpu", "peak_mb"]
     turns = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame(columns=columns)
     while True:
-        had = {name: turns.loc[turns["recipe"] == name, "wall"].sum() for name in recipes}
-        name = min(had, key=had.__getitem__)
-        left = options.minutes - had[name] / 60
-        if left < 0.02 * options.minutes:
+        taken = {name: read_step(options.out / name / "last.safetensors") for name in recipes}
+        name = min(taken, key=taken.__getitem__)
+        if taken[name] >= options.steps:
             return turns
-        run = take_turn(options, name, recipes[name], "--minutes", str(min(options.turn, left)))
-        turns.loc[len(turns)] = [name, *run]
+        limits = ("--steps", str(options.steps), "--minutes", str(options.turn))
+        turns.loc[len(turns)] = [name, *take_turn(options, name, recipes[name], *limits)]
         turns.to_csv(path, sep="\t", index=False)
 
 

@@ -4,6 +4,8 @@ With it the whole way of a scan is walked in a tenth of a second, and every answ
 """
 
 import json
+import os
+import signal
 from functools import lru_cache
 
 import nibabel as nib
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 
 from conftest import make_head
-from deskull import cli
+from deskull import cli, stripper
+from deskull.stripper import Stripper
 
+DEADLY = ("two", "3")  # names of scans at which `load_deadly` dies
 BRAIN_MM, TISSUE_MM = 60.0, 55.0  # radii
 HEAD = make_head()[0]  # 40 x 48 x 44 voxels of 4 mm, its middle at the origin
 ALONE = {  # each output option, and a file for it
@@ -40,6 +44,26 @@ def make_ball_logits(shape, voxel_size):
     logits = np.stack([BRAIN_MM - radius, TISSUE_MM - radius]).astype(np.float32)
     logits.flags.writeable = False
     return logits
+
+
+def load_ball(weights, device, threads):
+    """A stripper with the ball for a network, also in a process of its own."""
+    stripper.make_engine = make_ball_engine
+    made = Stripper.load(weights, device, threads)
+    made.weights.card.pop("likeness", None)  # a ball is unlike any head
+    return made
+
+
+def load_deadly(weights, device, threads):
+    """One that kills its process at a scan of these names."""
+    mild = load_ball(weights, device, threads)
+
+    def strip(volume, settings):
+        if volume.name.startswith(DEADLY):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return mild(volume, settings)
+
+    return strip
 
 
 def ball_ml(radius):

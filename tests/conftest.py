@@ -8,6 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from deskull.demo import load_demo
+from deskull.image.writing import save_image
+
 ORIENTATIONS = [
     "".join(codes)
     for axes in itertools.permutations(["LR", "PA", "IS"])
@@ -56,3 +59,14 @@ def full_disk(limit):
 @pytest.fixture
 def head():
     return make_head()[0]
+
+
+@pytest.fixture
+def demo_place(tmp_path, monkeypatch):
+    """Work in a folder that holds the scan that README and docs speak of, at 4.5 mm."""
+    monkeypatch.chdir(tmp_path)
+    head = load_demo()[0]
+    data = np.ascontiguousarray(head.data[::3, ::3, ::3]).astype(np.int16)
+    image = nib.Nifti1Image(data, head.grid.affine @ np.diag([3, 3, 3, 1]))
+    save_image(image, tmp_path / "sub-01_T1w.nii.gz")
+    return tmp_path

@@ -5,21 +5,13 @@ import shutil
 
 import pytest
 
-from ball import HEAD, make_ball_engine
+from ball import HEAD, load_ball
 from deskull import stripper
 from deskull.cohort import Job, make_plan, strip_cohort
-from deskull.stripper import Stripper
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'.nii.gz"
 SCANS = ("one.nii.gz", "b/two.nii.gz", HOSTILE)
 OUTPUTS = ("brain", "mask", "probability")
-
-
-def load_ball(weights, device, threads):
-    stripper.make_engine = make_ball_engine
-    made = Stripper.load(weights, device, threads)
-    made.weights.card.pop("likeness", None)  # a ball is unlike any head
-    return made
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ball import HEAD, ball, list_files, make_ball_engine, read_json, run
-from deskull import stripper
+from ball import HEAD, ball, list_files, load_ball, load_deadly, read_json, run
 from deskull.cohort import Job, is_done, make_plan, strip_cohort
 from deskull.cohort import cluster as on_cluster
 from deskull.cohort import queues as queue_files
@@ -25,7 +24,7 @@ from deskull.demo import load_demo
 from deskull.errors import DeskullError, InputError, WeightsError
 from deskull.image.writing import save_image
 from deskull.network.weights import load_weights
-from deskull.stripper import Settings, Stripper
+from deskull.stripper import Settings
 
 distributed = pytest.importorskip("distributed")
 if find_spec("dask_jobqueue") is None:
@@ -70,12 +69,6 @@ def check_all_there(tasks):
     assert rows == [(task.name, "done") for task in tasks]
 
 
-def load_ball(weights, device, threads):
-    """A stripper with the ball for a network, on a worker."""
-    stripper.make_engine = make_ball_engine
-    return Stripper.load(weights, device, threads)
-
-
 def load_slow(weights, device, threads):
     """One that takes as long for a scan as a real one, so that one can die meanwhile."""
     quick = load_ball(weights, device, threads)
@@ -83,18 +76,6 @@ def load_slow(weights, device, threads):
     def strip(volume, settings):
         time.sleep(0.4)
         return quick(volume, settings)
-
-    return strip
-
-
-def load_deadly(weights, device, threads):
-    """One that kills its worker at the scan of that name."""
-    mild = load_ball(weights, device, threads)
-
-    def strip(volume, settings):
-        if volume.name.startswith("3"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return mild(volume, settings)
 
     return strip
 

@@ -16,8 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ball import HEAD, ball, list_files, make_ball_engine, read_json, run
-from deskull import stripper
+from ball import HEAD, ball, list_files, load_ball, load_deadly, read_json, run
 from deskull.cohort import Job, Progress, is_done, make_plan, strip_cohort
 from deskull.cohort import records as cohort_records
 from deskull.cohort.lock import LOCK, STALE_SECONDS, lock
@@ -28,7 +27,7 @@ from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.volume import load_volume
 from deskull.image.writing import make_folder, save_image
 from deskull.network.weights import bundled_folder, load_weights
-from deskull.stripper import Settings, Stripper
+from deskull.stripper import Settings
 
 __all__ = ["ball"]
 
@@ -70,26 +69,6 @@ def records():
 
 def changed(before):
     return sorted(stem for stem, when in records().items() if when != before.get(stem))
-
-
-def load_ball(weights, device, threads):
-    """A stripper with the ball for a network, also in a process of its own."""
-    stripper.make_engine = make_ball_engine
-    made = Stripper.load(weights, device, threads)
-    made.weights.card.pop("likeness", None)  # a ball is unlike any head
-    return made
-
-
-def load_deadly(weights, device, threads):
-    """A stripper that kills its process at a scan of that name."""
-    mild = load_ball(weights, device, threads)
-
-    def strip(volume, settings):
-        if volume.name.startswith("two"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return mild(volume, settings)
-
-    return strip
 
 
 def load_quitter(weights, device, threads):
@@ -559,7 +538,9 @@ def test_one_mask_is_for_scans_that_differ_in_nothing_but_contrast(study):
     assert [row["status"] for row in read_table()] == ["done"] * 6
     one, other = (load_volume(f"out/p1_{name}_mask.nii.gz").data for name in ("T1", "FLAIR"))
     np.testing.assert_array_equal(one, other)
-    assert read_json(study / "out/p1_FLAIR_record.json")["mask_of"] == "p1_T1.nii.gz"
+    given, own = (read_json(study / f"out/p1_{name}_record.json") for name in ("FLAIR", "T1"))
+    assert given["mask_of"] == "p1_T1.nii.gz"
+    assert given["input"]["voxel_size"] == own["input"]["voxel_size"] == [4, 4, 4]
 
 
 # --- killed

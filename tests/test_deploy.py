@@ -13,15 +13,11 @@ import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from deskull import __version__
 from deskull.arguments import COMMANDS, make_parser, settle
 from deskull.cohort import queues
-from deskull.demo import load_demo
-from deskull.image.writing import save_image
 
 ROOT = Path(__file__).parents[1]
 DEPLOY, DOCS = ROOT / "deploy", ROOT / "docs"
@@ -188,17 +184,6 @@ def test_command_lines_are_ours(page):
     assert lines or page not in ("cluster", "nextflow")
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Work in a folder that holds the scan that the docs speak of, at about 4.5 mm."""
-    monkeypatch.chdir(tmp_path)
-    head = load_demo()[0]
-    data = np.ascontiguousarray(head.data[::3, ::3, ::3]).astype(np.int16)
-    image = nib.Nifti1Image(data, head.grid.affine @ np.diag([3, 3, 3, 1]))
-    save_image(image, tmp_path / "sub-01_T1w.nii.gz")
-    return tmp_path
-
-
 def test_the_plan_for_a_hundred_thousand_scans_counts_what_it_says():
     (program,) = find_blocks("cluster", "python")
     said = io.StringIO()
@@ -235,13 +220,13 @@ def test_the_file_of_jobs_in_the_docs_is_right(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
-def test_programs_with_other_libraries_run(place, number):
+def test_programs_with_other_libraries_run(demo_place, number):
     exec(compile(find_blocks("python", "python")[number], "python.md", "exec"), {})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
-def test_programs_in_pipelines_run(place, monkeypatch, number):
+def test_programs_in_pipelines_run(demo_place, monkeypatch, number):
     monkeypatch.setenv("NO_ET", "1")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     pytest.importorskip(("nipype", "nipype", "pydra")[number])

@@ -11,7 +11,7 @@ from deskull.image.volume import make_volume
 from deskull.learn.anatomy import vary_anatomy
 from deskull.learn.augment import AugmentSettings, add_ghosts, blur, cut_field, ring, thicken
 from deskull.learn.dataset import STILL
-from deskull.learn.labels import TISSUE, make_labelled_head, tissue_codes
+from deskull.learn.labels import TISSUE, make_brain_mask, make_labelled_head, tissue_codes
 from deskull.learn.synthesis import make_phantom, paint, synthesise
 from learn_heads import make_label_map
 
@@ -39,6 +39,24 @@ def vary(posed, seed=0, **settings):
     tissue, points = posed
     quiet = AugmentSettings(**{"lesion": 0.0, "electrodes": 0.0, **settings})
     return vary_anatomy(tissue, points, 3.0, quiet, draw(seed))
+
+
+@pytest.mark.parametrize("voxel_size", [0.5, 1.0])
+def test_the_brain_takes_a_rim_of_the_csf_around_it_and_no_bone(voxel_size):
+    axis = (np.arange(90) - 44.5) * voxel_size
+    x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    tissue = np.full(radius.shape, CODES["bone"], np.uint8)
+    tissue[radius < 15] = CODES["csf"]
+    tissue[radius < 12] = CODES["cortex"]
+    bare = (radius >= 12) & (z > 0)  # bone lies on the upper half of the cortex
+    tissue[bare] = CODES["bone"]
+    brain = make_brain_mask(tissue, tissue == CODES["cortex"], voxel_size)
+    assert brain[radius < 12].all()
+    assert not brain[bare].any()
+    rim = brain & (radius >= 12)
+    assert rim.sum() * voxel_size**3 == pytest.approx(2 / 3 * np.pi * (13.3**3 - 12**3), rel=0.1)
+    assert radius[rim].max() < 13.5
 
 
 def test_ringing_overshoots_an_edge_as_gibbs_found():

@@ -4,13 +4,9 @@ import re
 import shlex
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from ball import run
-from deskull.demo import load_demo
-from deskull.image.writing import save_image
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -22,28 +18,17 @@ CONSOLES = [
 ]
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Work in a folder that holds the scan that the README speaks of, at about 4 mm."""
-    monkeypatch.chdir(tmp_path)
-    head = load_demo()[0]
-    data = np.ascontiguousarray(head.data[::3, ::3, ::3]).astype(np.int16)
-    image = nib.Nifti1Image(data, head.grid.affine @ np.diag([3, 3, 3, 1]))
-    save_image(image, tmp_path / "sub-01_T1w.nii.gz")
-    return tmp_path
-
-
 def test_the_readme_has_programs_and_console_lines():
     assert PROGRAMS
     assert CONSOLES
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda text: text.split("\n\n")[-1][:40])
-def test_program_runs(place, program):
+def test_program_runs(demo_place, program):
     exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("lines", CONSOLES, ids=lambda lines: lines[0])
-def test_console_lines_leave_with_0(place, lines):
+def test_console_lines_leave_with_0(demo_place, lines):
     for line in lines:
         assert run(*shlex.split(line)[1:]) == 0, line

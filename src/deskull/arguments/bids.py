@@ -5,7 +5,13 @@ from typing import Any
 
 from deskull import __version__
 from deskull.arguments.cohort import add_sharing
-from deskull.arguments.options import NOT_MEDICAL, add_command, add_strip_settings
+from deskull.arguments.options import (
+    NOT_MEDICAL,
+    add_command,
+    add_device,
+    add_strip_settings,
+    add_weights,
+)
 
 OUTPUTS = ("brain", "mask", "probability", "corrected")
 
@@ -118,12 +124,5 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--work-dir", metavar="DIR", help="taken, but not needed: no file lies between"
     )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="WHERE",
-        help="auto, cpu, cuda[:N] or mps (default: auto, which falls back to the CPU)",
-    )
-    parser.add_argument(
-        "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
-    )
+    add_device(parser)
+    add_weights(parser)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from deskull.arguments.options import add_command
+from deskull.arguments.options import add_command, add_device, add_threads, add_weights
 
 
 def add_index(commands: Any) -> None:
@@ -63,9 +63,7 @@ def add_finetune(commands: Any) -> None:
         "make released weights better for your scans by a few corrected masks",
         "deskull finetune index.tsv --out runs/ours",
     )
-    parser.add_argument(
-        "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
-    )
+    add_weights(parser)
     _add_run(parser)
 
 
@@ -90,15 +88,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--label-table", metavar="TOML", help="[labels] of your maps, such as cortex = [3, 42]"
     )
     parser.add_argument("--cache", metavar="DIR", help="of prepared heads (default: in --out)")
-    parser.add_argument(
-        "-t", "--threads", type=int, metavar="N", help="cores to use (default: all there are)"
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        metavar="WHERE",
-        help="auto, cpu, cuda[:N] or mps (default: auto)",
-    )
+    add_threads(parser)
+    add_device(parser)
 
 
 def add_export(commands: Any) -> None:

@@ -24,17 +24,44 @@ def add_command(commands: Any, name: str, words: str, example: str) -> argparse.
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add what says where and with what the network runs."""
+    add_threads(parser)
+    add_device(parser)
+    add_weights(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add how many cores a command may take."""
     parser.add_argument(
         "-t", "--threads", type=int, metavar="N", help="cores to use (default: all there are)"
     )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add where the network runs."""
     parser.add_argument(
         "--device",
         default="auto",
         metavar="WHERE",
         help="auto, cpu, cuda[:N] or mps (default: auto, which falls back to the CPU)",
     )
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add which weights are taken."""
     parser.add_argument(
         "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
+    )
+
+
+def add_fill(parser: argparse.ArgumentParser) -> None:
+    """Add what stands outside of the brain."""
+    parser.add_argument(
+        "-f",
+        "--fill",
+        type=float,
+        default=0.0,
+        metavar="VALUE",
+        help="intensity outside of the brain (default: 0); as in SynthStrip, not BET's -f",
     )
 
 
@@ -51,14 +78,7 @@ def add_strip_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-csf", action="store_true", help="leave out the CSF around the brain's tissue"
     )
-    parser.add_argument(
-        "-f",
-        "--fill",
-        type=float,
-        default=0.0,
-        metavar="VALUE",
-        help="intensity outside of the brain (default: 0); as in SynthStrip, not BET's -f",
-    )
+    add_fill(parser)
     parser.add_argument(
         "--threshold",
         type=float,

@@ -3,7 +3,13 @@
 import argparse
 from typing import Any
 
-from deskull.arguments.options import NOT_MEDICAL, add_command, add_engine, add_strip_settings
+from deskull.arguments.options import (
+    NOT_MEDICAL,
+    add_command,
+    add_engine,
+    add_fill,
+    add_strip_settings,
+)
 
 
 def add_strip(commands: Any) -> None:
@@ -58,14 +64,7 @@ def add_apply(commands: Any) -> None:
     parser.add_argument("mask", metavar="MASK", help="0 and 1, or a probability")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="any grid, 3D or 4D")
     parser.add_argument("-o", "--out", metavar="FILE", help="the brain, of one image")
-    parser.add_argument(
-        "-f",
-        "--fill",
-        type=float,
-        default=0.0,
-        metavar="VALUE",
-        help="intensity outside of the brain (default: 0)",
-    )
+    add_fill(parser)
 
 
 def add_info(commands: Any) -> None:

@@ -8,23 +8,14 @@ from pathlib import Path
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort, take_shard
 from deskull.cohort.records import DONE, name_table
 from deskull.cohort.sessions import share_masks
+from deskull.commands.strip import make_settings
 from deskull.commands.terminal import progress
 from deskull.errors import DeskullError
-from deskull.stripper import Settings
 
 
 def batch(options: Namespace) -> None:
     """Strip many scans, and say at the end what failed."""
-    settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
-    job = Job(
-        settings,
-        options.fill,
-        options.weights,
-        options.device,
-        options.threads,
-        frame=options.frame,
-        memory_gb=options.mem_gb,
-    )
+    job = make_job(options, options.threads)
     share = ""
     with progress(options.quiet) as show:
         show("looking for scans")
@@ -44,6 +35,19 @@ def batch(options: Namespace) -> None:
             observe=lambda now: show(str(now)),
         )
     sum_up(outcomes, Path(options.out_dir), share, options.quiet)
+
+
+def make_job(options: Namespace, threads: int | None) -> Job:
+    """Settle how every scan is stripped."""
+    return Job(
+        make_settings(options),
+        options.fill,
+        options.weights,
+        options.device,
+        threads,
+        frame=options.frame,
+        memory_gb=options.mem_gb,
+    )
 
 
 def sum_up(outcomes: Sequence[Outcome], folder: Path, share: str, quiet: bool) -> None:

@@ -6,16 +6,15 @@ from argparse import Namespace
 from pathlib import Path
 
 from deskull.assess.report import write_report
-from deskull.cohort import Job, strip_cohort, take_shard
+from deskull.cohort import strip_cohort, take_shard
 from deskull.cohort.bids import LOGS, make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
 from deskull.cohort.derivatives import save_description, save_group
-from deskull.commands.batch import sum_up
+from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
 from deskull.errors import InputError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
-from deskull.stripper import Settings
 
 
 def bids(options: Namespace) -> None:
@@ -27,21 +26,12 @@ def bids(options: Namespace) -> None:
 
 
 def _strip_participants(options: Namespace) -> None:
-    settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
     workers, threads = 1, options.threads
     if options.cluster is None:
         workers, threads = _share_cores(options.nprocs, options.threads)
     elif options.nprocs is not None:
         raise InputError("nprocs and a cluster; the cores of a cluster are its own. Choose one.")
-    job = Job(
-        settings,
-        options.fill,
-        options.weights,
-        options.device,
-        threads,
-        frame=options.frame,
-        memory_gb=options.mem_gb,
-    )
+    job = make_job(options, threads)
     filters = read_filters(options.bids_filter_file) if options.bids_filter_file else {}
     choice = Choice(options.suffix, options.participant_label, options.session_id, filters)
     out = Path(options.out_dir)

@@ -30,7 +30,7 @@ def strip(options: Namespace) -> None:
     _check_outputs(outputs, scan)
     if options.bare_out:
         _check_no_scan(Path(options.out))
-    settings = Settings(options.threshold, options.border, not options.no_csf, options.n4)
+    settings = make_settings(options)
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
@@ -50,6 +50,11 @@ def strip(options: Namespace) -> None:
 
         save_results(strip_frames(), outputs, options.fill, count)
     _tell(scan.name or str(scan), doubts)
+
+
+def make_settings(options: Namespace) -> Settings:
+    """Settle what the options say about the mask."""
+    return Settings(options.threshold, options.border, not options.no_csf, options.n4)
 
 
 def _load_frames(

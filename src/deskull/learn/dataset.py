@@ -23,6 +23,7 @@ from deskull.learn.index import load_index
 from deskull.learn.labels import (
     CLOSING_MM,
     MAY_CLOSE,
+    RIM_MM,
     TISSUE,
     LabelledHead,
     load_tissues,
@@ -167,6 +168,7 @@ def _load_label_map(
         "table": load_tissues()["labels"] if table is None else table,
         "closing_mm": CLOSING_MM,
         "may_close": MAY_CLOSE,
+        "rim_mm": RIM_MM,
         "tissue": TISSUE,
     }
     arrays = cached(cache, key, make)

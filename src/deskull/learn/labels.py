@@ -1,8 +1,9 @@
 """From a whole-head label map to a head that the generator can paint: tissues and truth.
 
-The convention of the brain's mask is laid down here, once: brain tissue, ventricles and the
-CSF of the sulci inside the closed surface of the brain; outer CSF, dura, sinuses and optic
-nerves are out, and the brain stem ends where its label ends, at the foramen magnum.
+The convention of the brain's mask is laid down here, once: brain tissue, ventricles, the CSF of
+the sulci inside the closed surface of the brain, and a rim of the CSF around it; other outer CSF,
+dura, sinuses and optic nerves are out, and the brain stem ends where its label ends, at the
+foramen magnum.
 """
 
 import tomllib
@@ -23,6 +24,7 @@ from deskull.image.volume import Volume
 
 MOST_CODES = 2**20  # of labels; FreeSurfer's go up to about 15000
 CLOSING_MM = 6.0  # bridges the sulci and the Sylvian fissure, not the cisterns at the base
+RIM_MM = 1.5  # to centres of outer CSF: 1.3 mm of it, as real masks take; docs/experiments.md, 8
 TISSUE = (
     "white_matter",
     "cortex",
@@ -170,7 +172,7 @@ def make_labelled_head(
 def make_brain_mask(
     tissue: NDArray[np.uint8], core: NDArray[np.bool_], voxel_size: float
 ) -> NDArray[np.bool_]:
-    """Close the surface of the brain's tissue over the sulci.
+    """Close the surface of the brain's tissue over the sulci, and add a rim of CSF.
 
     Parameters
     ----------
@@ -193,8 +195,10 @@ def make_brain_mask(
     grown = ndimage.distance_transform_edt(~inside) <= radius
     closed = ndimage.distance_transform_edt(grown) > radius
     allowed = np.isin(tissue[box], [codes[name] for name in MAY_CLOSE])
+    filled = ndimage.binary_fill_holes(inside | (closed & allowed))
+    near = ndimage.distance_transform_edt(~filled) <= RIM_MM / voxel_size
     brain = np.zeros_like(core)
-    brain[box] = ndimage.binary_fill_holes(inside | (closed & allowed))
+    brain[box] = filled | (near & (tissue[box] == codes["csf"]))
     return brain
 
 
