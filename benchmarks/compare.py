@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deskull.assess.evaluation import Mask, check_one_grid, estimate, load_mask
+from deskull.assess.evaluation import Mask, check_one_grid, estimate, load_canonical_mask
 from deskull.errors import InputError
 from deskull.measure.metrics import dice, surface_distances
 from deskull.prepare.postprocess import make_signed_distance
@@ -89,7 +89,8 @@ def run_method(command: Command, scan: Path, reference: Path) -> dict[str, objec
         row["error"] = "" if run.code == 0 else f"exit code {run.code}"
         if run.code == 0:
             try:
-                row |= judge(load_mask(mask), load_mask(reference)) | {"failed": False}
+                ours, wanted = load_canonical_mask(mask), load_canonical_mask(reference)
+                row |= judge(ours, wanted) | {"failed": False}
             except InputError as error:
                 row["error"] = str(error)
     return row

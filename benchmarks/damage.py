@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from deskull import load_volume
-from deskull.assess.evaluation import check_one_grid, load_mask
+from deskull.assess.evaluation import check_one_grid, load_canonical_mask
 from deskull.image.geometry import Grid, find_box, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.image.writing import Batch, save_image
@@ -41,7 +41,7 @@ class Head:
 
 def load_head(scan: Path, reference: Path) -> Head:
     """Read a scan, with its intensities as they are, and its reference."""
-    volume, mask = load_volume(scan), load_mask(reference)
+    volume, mask = load_volume(scan), load_canonical_mask(reference)
     grid = volume.grid.canonical()
     check_one_grid(mask, replace(mask, grid=grid, name=scan.name))
     return Head(to_canonical_array(volume.data, volume.grid), mask.inside, grid)

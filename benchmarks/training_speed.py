@@ -3,8 +3,8 @@
     python benchmarks/training_speed.py [--steps N] [--threads N] [--recipe NAME|TOML] ...
 
 Each configuration runs in a process of its own, on heads made from the bundled one, so that no
-data is needed. Prints Markdown: steps per second as `deskull train` takes them (the next batch
-is made beside the step), what a step and a batch cost alone, and peak memory: of the process
+data is needed. Prints Markdown: steps per second as `deskull train` takes them (the next batches
+are made beside the step), what a step and a batch cost alone, and peak memory: of the process
 on a CPU, of torch on a GPU.
 """
 
@@ -89,7 +89,7 @@ def measure(name: str, device: str, precision: str, steps: int, threads: int) ->
             loop.take_step(batch)
             made.append(ready - began)
             alone.append(time.perf_counter() - ready)
-        coming = training._Batches(loop.make)
+        coming = training._Batches(loop.make, training.count_makers(device))
         coming.take(0)
         for step in range(steps):
             began = time.perf_counter()

@@ -66,18 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/truth"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    maps = {path.name.split(".")[0]: path for path in sorted(options.labels.glob("*.nii.gz"))}
-    persons = options.persons or list(maps)
-    missing = [person for person in persons if person not in maps]
-    if missing or not persons:
-        raise SystemExit(f"{options.labels}: no label map of {', '.join(missing) or 'anybody'}")
-    for person in persons:
-        head = make_labelled_head(load_volume(maps[person]), block=1)
+    for person, path in find_maps(options.labels, options.persons).items():
+        head = make_labelled_head(load_volume(path), block=1)
         for kind in options.kinds:
             for contrast in KINDS[kind][0]:
                 name = f"truth-{kind}-{person}_{contrast}"
                 save_head(make_head(head, kind, contrast, name), options.out, name)
                 print(name, file=sys.stderr)
+
+
+def find_maps(folder: Path, persons: Sequence[str] | None) -> dict[str, Path]:
+    """Label maps of some persons, or of all in a folder."""
+    maps = {path.name.split(".")[0]: path for path in sorted(folder.glob("*.nii.gz"))}
+    persons = persons or list(maps)
+    missing = [person for person in persons if person not in maps]
+    if missing or not persons:
+        raise SystemExit(f"{folder}: no label map of {', '.join(missing) or 'anybody'}")
+    return {person: maps[person] for person in persons}
 
 
 def make_head(labelled: LabelledHead, kind: str, contrast: str, name: str) -> Head:

@@ -146,7 +146,6 @@ def crowd(place):
         ("mask.nii.gz t1.nii.gz -o mask.nii.gz", "it is an input"),
         ("mask.nii.gz t1.nii.gz -o nope/t1.nii.gz", "no such folder"),
         ("mask.nii.gz t1.nii.gz -o out.txt", "cannot write this kind of file"),
-        ("mask.nii.gz t1.nii.gz far.nii.gz -o out.nii", "--out names one file, but 2 images"),
         ("mask.nii.gz t1.nii.gz t1.nii.gz", "two images would write one output"),
         ("mask.nii.gz t1.nii.gz ./t1.nii", "two images would write one output"),
         ("mask.nii.gz far.nii.gz", "no brain within the field of far.nii.gz. Are the two co-reg"),
@@ -168,3 +167,8 @@ def test_refuses(crowd, capsys, words, message):
     assert "fault of deskull's own" not in err
     assert message in err
     assert list_files(crowd) == before
+
+
+def test_one_name_for_two_outputs_is_wrong_use(crowd, capsys):
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "far.nii.gz", "-o", "out.nii") == 2
+    assert "--out names one file, but 2 images" in capsys.readouterr().err

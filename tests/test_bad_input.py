@@ -1,4 +1,4 @@
-"""What cannot be stripped, or not be written: exit 1, one line that says why, nothing changed."""
+"""What cannot be stripped or written: exit 1 (2 for a wrong option), one line, nothing changed."""
 
 import gzip
 import os
@@ -112,37 +112,40 @@ OPTIONS = [
     ("-m " + "a" * 300 + ".nii", "cannot be written (File name too long)"),
     ("--steps scan.nii.gz", "scan.nii.gz: cannot be made (File exists)"),
     ("--steps scan.nii.gz/deep", "scan.nii.gz/deep: cannot be made (Not a directory)"),
+    ("--no-csf --threshold 0.999 -b -50", "a border of -50 mm leaves no brain"),
+    ("--frame 1", "no frame 1; it is a 3D image. Omit --frame."),
+    ("--frame 5 -i bold.nii", "no frame 5; expected 0 to 1"),
+    ("--series 3", "no DICOM, so it has no series 3. Omit --series."),
+    ("--device cuda:99", "device 'cuda:99' is not available"),
+    ("--weights nope", "nope: no such weights; expected one of default"),
+    ("--weights folder", "folder: no such weights"),
+    ("-i whole.nii --fill nan", "fill nan: the image stores int16"),
+]
+RANGES = [
     ("--threshold 0", "threshold 0.0; expected a probability from 0.001 to 0.999"),
     ("--threshold nan", "threshold nan"),
     ("--threshold inf", "threshold inf"),
     ("-b nan", "border nan; expected millimetres from -50 to 50"),
     ("-b inf", "border inf"),
     ("-b 51", "border 51"),
-    ("--no-csf --threshold 0.999 -b -50", "a border of -50 mm leaves no brain"),
     ("-t 0", "threads 0; expected 1 to 1024"),
     ("-t -1", "threads -1"),
     ("-t 9999999999999999999999", "threads 9999999999999999999999"),
-    ("--frame 1", "no frame 1; it is a 3D image. Omit --frame."),
-    ("--frame 5 -i bold.nii", "no frame 5; expected 0 to 1"),
-    ("--series 3", "no DICOM, so it has no series 3. Omit --series."),
     ("--device tpu", "device 'tpu'; expected auto, cpu, cuda, cuda:N or mps."),
-    ("--device cuda:99", "device 'cuda:99' is not available"),
-    ("--weights nope", "nope: no such weights; expected one of default"),
-    ("--weights folder", "folder: no such weights"),
-    ("-i whole.nii --fill nan", "fill nan: the image stores int16"),
+    ("-b 51 -i missing.nii.gz", "border 51"),
 ]
 COMMANDS = [
     ("weights show nope", "nope: no such weights"),
     ("weights verify nope", "nope: no such weights"),
-    ("demo scan.nii.gz/demo", "scan.nii.gz/demo: cannot be made (Not a directory)"),
+    ("demo -o scan.nii.gz/demo", "scan.nii.gz/demo: cannot be made (Not a directory)"),
     ("/", "/: no folder of one scan"),
 ]
 
 
-def check_refusal(capsys, folder, words, message):
+def check_refusal(capsys, folder, words, message, code=1):
     """Run a command that must fail as promised."""
     before = list_files(folder)
-    assert run(*words) == 1
+    assert run(*words) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -180,6 +183,12 @@ def crowd(place):
 def test_refuses_options(crowd, capsys, words, message):
     words = words.replace("HERE", crowd.name).split()
     check_refusal(capsys, crowd, words if "-i" in words else ["scan.nii.gz", *words], message)
+
+
+@pytest.mark.parametrize(("words", "message"), RANGES, ids=name_of)
+def test_an_option_out_of_range_is_wrong_use(place, capsys, words, message):
+    words = words.split()
+    check_refusal(capsys, place, words if "-i" in words else ["scan.nii.gz", *words], message, 2)
 
 
 @pytest.mark.parametrize(

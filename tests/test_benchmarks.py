@@ -16,12 +16,13 @@ import pandas as pd
 import compare
 import corruption
 import damage
+import painted
 import phantoms
 import quality
 import truth
 from conftest import make_head
 from deskull.image.geometry import Grid
-from learn_heads import make_label_map
+from learn_heads import TOY, make_label_map
 from processes import Command
 
 COPY = Command("deskull", "cp {in} {mask}")
@@ -125,6 +126,39 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
 def test_a_person_without_a_label_map_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="no label map of nobody"):
         truth.main([str(tmp_path), "--persons", "nobody", "--out", str(tmp_path)])
+
+
+# --- networks on painted heads
+
+
+def test_networks_are_judged_on_the_same_painted_heads(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    from deskull.learn.recipe import make_recipe
+    from deskull.learn.runs import Run
+
+    (tmp_path / "maps").mkdir()
+    make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
+    runs = [tmp_path / name for name in ("always", "never")]
+    for run, bias in zip(runs, (9, -9), strict=True):  # networks that see brain everywhere or not
+        recipe = make_recipe(TOY, run.name)
+        state = Run(run, recipe).begin(None, "cpu")
+        for parameter in state.mean.parameters():
+            torch.nn.init.zeros_(parameter)
+        torch.nn.init.constant_(state.mean.head.bias, bias)
+        Run(run, recipe).save(state)
+    words = [str(tmp_path / "maps"), *map(str, runs), "--persons", "one", "--heads", "2", "--out"]
+    painted.main([*words, str(tmp_path / "out")])
+    cells = read_cells(capsys.readouterr().out)
+    assert [row[0] for row in cells] == [str(run) for run in runs]
+    table = pd.read_csv(tmp_path / "out/painted.tsv", sep="\t")
+    assert len(table) == 2 * 2 * len(painted.CONTRASTS)
+    assert (table[table.network == str(runs[1])].dice < 0.01).all()
+    always = table[table.network == str(runs[0])].dice
+    assert float(cells[0][5]) == pytest.approx(always.mean(), abs=1e-3)
+    assert float(cells[0][6]) == pytest.approx(always.min(), abs=1e-3)
+    painted.main([*words, str(tmp_path / "again")])
+    again = tmp_path / "again/painted.tsv"
+    assert again.read_bytes() == (tmp_path / "out/painted.tsv").read_bytes()
 
 
 # --- damage

@@ -178,7 +178,6 @@ def test_a_wrong_filter_file_is_told(study, content, message):
         ("nope out participant", "nope: no such folder; expected the root of a BIDS data set."),
         ("raw/sub-01 out participant", "sub-01: no folder sub-*; expected the root of a BIDS"),
         ("raw out participant --participant-label 9", "sub-9: no such participant in "),
-        ("raw out participant --suffix bold", "suffix 'bold'; expected some of T1w, T2w"),
         (
             "raw out participant --suffix PDw",
             "no PDw image found of 2 participants; expected",
@@ -192,10 +191,6 @@ def test_a_wrong_filter_file_is_told(study, content, message):
             "raw: among the raw images; expected a folder of its own",
         ),
         ("raw raw/sub-01/x participant", "x: among the raw images; expected a folder of its own"),
-        ("raw out participant --nprocs 0", "nprocs 0; expected at least 1."),
-        ("raw out participant --nprocs 2 --omp-nthreads 3", "omp-nthreads 3; expected 1 to 2"),
-        ("raw out participant --nprocs 2 --cluster tcp://x:1", "nprocs and a cluster; the cores"),
-        ("raw out participant --mem-gb 0.1", "mem-gb 0.1; expected more than 0.35"),
         ("raw out group", "out: no records in its folder logs; nothing to sum up. Run the level"),
     ],
 )
@@ -206,6 +201,24 @@ def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
     assert message in err
     assert err.count("\n") == 1
     assert list_files(study / "raw") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--suffix bold", "suffix 'bold'; expected some of T1w, T2w"),
+        ("--nprocs 0", "nprocs 0; expected at least 1."),
+        ("--nprocs 2 --omp-nthreads 3", "omp-nthreads 3; expected 1 to 2"),
+        ("--nprocs 2 --cluster tcp://x:1", "nprocs and a cluster; the cores"),
+        ("--mem-gb 0.1", "mem-gb 0.1; expected more than 0.35"),
+        ("-b 51", "border 51.0; expected millimetres"),
+    ],
+)
+def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
+    assert app(*words.split()) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The command line in process: what is written where, what is said, and exit codes."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from importlib import metadata
 
@@ -21,6 +24,7 @@ from ball import (
     read_json,
     run,
 )
+from deskull.arguments import make_parser
 from deskull.demo import load_demo
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
@@ -59,6 +63,7 @@ WRONG_USE = [
     "scan.nii.gz --frame x",
     "scan.nii.gz --frame -1",
     "scan.nii.gz --frame ²",
+    "view scan.nii.gz --frame -1",
     "weights",
     "weights burn",
     "info x",
@@ -274,6 +279,55 @@ def test_wrong_use_leaves_with_2_and_writes_nothing(place, capsys, words):
 def test_an_empty_argument_is_wrong_use(place, capsys, words):
     assert run(*words) == 2
     assert "an empty argument. Is a variable of your shell not set?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("strp", "strip"), ("evalute", "evaluate"), ("Batch", "batch")]
+)
+def test_a_misspelt_command_is_told_the_nearest(place, capsys, word, near):
+    assert run(word, "scan.nii.gz") == 2
+    words = f"{word}: no such command or file. Is it `deskull {near}`?"
+    assert words in capsys.readouterr().err
+    (place / "scan.nii.gz").rename(place / word)
+    assert run(word, "-m", "mask.nii.gz") != 2
+
+
+@pytest.mark.parametrize("word", ["series", "scan", "strp.nii"])
+def test_a_missing_file_is_no_misspelt_command(place, capsys, word):
+    assert run(word) == 1
+    assert capsys.readouterr().err.startswith(f"deskull: error: {word}: no such file")
+
+
+@pytest.mark.parametrize("command", ["strip", "batch", "apply", "demo", "evaluate", "report"])
+def test_where_results_go_is_said_by_o_or_out(command):
+    check_out(command, {"apply": ["x", "x"], "demo": []}.get(command, ["x"]))
+
+
+@pytest.mark.parametrize("command", ["index", "train", "finetune", "export"])
+def test_where_what_is_learned_goes_is_said_by_o_or_out(command):
+    check_out(command, ["x", "--about", "x"] if command == "export" else ["x"])
+
+
+def check_out(command, words):
+    short, long = (
+        vars(make_parser().parse_args([command, *words, option, "there"]))
+        for option in ("-o", "--out")
+    )
+    found = {name for name, value in short.items() if value == "there"}
+    assert found == {"out_dir" if command == "batch" else "out"}
+    assert {name: short[name] for name in found} == {name: long[name] for name in found}
+
+
+def test_a_name_that_stdout_has_no_letters_for_is_escaped(place):
+    for folder in ("café", "refs"):
+        (place / folder).mkdir()
+        mask = nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4))
+        save_image(mask, place / folder / "x_mask.nii.gz")
+    words = [sys.executable, "-m", "deskull", "evaluate", "café", "refs"]
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(words, capture_output=True, env=environ)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"worst of caf\\xe9: x 1.0000" in done.stdout
 
 
 def test_works_outside_of_the_main_thread(place):

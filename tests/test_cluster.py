@@ -250,12 +250,6 @@ def find_port():
         return free.getsockname()[1]
 
 
-def test_a_cluster_and_workers_are_too_much(study, capsys):
-    words = ["--cluster", "tcp://127.0.0.1:1", "--workers", "2"]
-    assert run("batch", "study", "--out-dir", "out", *words) == 1
-    assert "workers 2 and a cluster; its workers are its own." in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("name", ["distributed", "dask_jobqueue"])
 def test_a_missing_library_is_named(study, queues, monkeypatch, capsys, name):
     monkeypatch.setitem(sys.modules, name, None)

@@ -135,6 +135,31 @@ def test_a_record_says_what_was_done(study):
     assert {"deskull", "runtime", "volume_ml", "flags", "steps", "finished"} <= set(record)
 
 
+def test_a_run_again_says_how_many_were_done_before(study, capsys):
+    (study / "study/b/three.nii").unlink()
+    assert batch() == 0
+    write_scan(study / "study/b/three.nii")
+    assert batch() == 0
+    assert run("batch", "study", "-o", "out") == 0
+    said = [line.split("; ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        "deskull: 2 scans done",
+        "deskull: 3 scans done, 2 by an earlier run",
+        "deskull: 3 scans done, all by an earlier run",
+    ]
+
+
+@pytest.mark.parametrize("inputs", [["study"], ["study/**"], ["study/a", "study/b", "study/out"]])
+def test_outputs_among_the_inputs_are_no_inputs_of_the_next_run(study, inputs):
+    words = [*inputs, "-o", "study/out", "--outputs", "brain,mask,probability,distance,picture"]
+    first = inputs if len(inputs) == 1 else inputs[:2]
+    assert run("batch", *first, *words[len(inputs) :]) == 0
+    before = list_files(study)
+    assert run("batch", *words) == 0
+    assert [row["input"] for row in read_table("study/out/deskull_batch.tsv")] == SCANS
+    assert list_files(study).keys() == before.keys()
+
+
 def test_quiet_says_nothing(study, capsys):
     assert batch("-q") == 0
     assert capsys.readouterr() == ("", "")
@@ -299,15 +324,31 @@ def test_many_failures_are_counted(study, capsys):
         (["nope", "--out-dir", "out"], "nope: no such file or folder."),
         (["study", "--out-dir", "study/a/one.nii"], "one.nii: cannot be made (File exists)."),
         (["study", "--out-dir", "out", "--weights", "nope"], "nope: no such weights"),
-        (["study", "--out-dir", "out", "--device", "tpu"], "device 'tpu'; expected auto"),
-        (["study", "--out-dir", "out", "--workers", "0"], "workers 0; expected 1 to 1024."),
-        (["study", "--out-dir", "out", "-t", "0"], "threads 0; expected 1 to 1024."),
-        (["study", "--out-dir", "out", "--threshold", "2"], "threshold 2.0; expected a prob"),
     ],
 )
 def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, words, message):
     before = list_files(study)
     assert run("batch", *words) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list_files(study) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--device tpu", "device 'tpu'; expected auto"),
+        ("--workers 0", "workers 0; expected 1 to 1024."),
+        ("-t 0", "threads 0; expected 1 to 1024."),
+        ("--threshold 2", "threshold 2.0; expected a prob"),
+        ("--cluster tcp://127.0.0.1:1 --workers 2", "workers 2 and a cluster; its workers are"),
+        ("--cluster tcp://127.0.0.1:1 --mem-gb 2", "mem-gb and a cluster"),
+    ],
+)
+def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
+    before = list_files(study)
+    assert batch(*words.split()) == 2
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
@@ -325,6 +366,7 @@ def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, wor
         "study --out-dir out --shard 4/3",
         "study --out-dir out --shard x",
         "study --out-dir out --frame x",
+        "study --out-dir out --frame -1",
         "study --out-dir out --nope",
     ],
 )

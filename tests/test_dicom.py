@@ -209,6 +209,38 @@ def test_a_missing_slice_is_told_and_the_evened_image_can_be_chosen(series):
     assert load_volume(series, series="3_Eq_1").data.shape[:2] == SHAPE[:2]
 
 
+def write_tilted(path):
+    """CT whose gantry is tilted such that each slice lies one row before the last."""
+    tilt = np.degrees(np.arctan(1.5 / 4))
+    study = encode(0x20, 0x0D, b"UI", UID)
+
+    def edit(number, content):
+        before, after = (
+            encode(0x20, 0x32, b"DS", f"-8\\{y:g}\\{number * 4 - 12}")
+            for y in (-7, -7 - 1.5 * number)
+        )
+        content = content.replace(before, after)
+        content = content.replace(study, encode(0x18, 0x1120, b"DS", f"{-tilt:.3f}") + study)
+        content = content.replace(b"1.2.840.10008.5.1.4.1.1.4\0", b"1.2.840.10008.5.1.4.1.1.2\0")
+        return content.replace(encode(8, 0x60, b"CS", "MR"), encode(8, 0x60, b"CS", "CT"))
+
+    write_edited(edit)(path)
+
+
+def test_a_tilted_gantry_is_told_and_the_upright_image_can_be_chosen(tmp_path):
+    place = tmp_path / "series"
+    write_tilted(place)
+    with pytest.raises(ImageFileError, match=r"a tilted gantry.*--series 3_Tilt_1\."):
+        load_volume(place)
+    volume = load_volume(place, series="3_Tilt_1")
+    assert volume.grid.voxel_size == pytest.approx((2.0, 1.5, 4.0))
+    for number in range(SHAPE[2]):  # a row off at most, as dcm2niix rounds
+        middle = HEAD[0, 4, number]
+        (row,) = np.flatnonzero(volume.data[0, :, number] == middle)
+        y = volume.grid.to_mm((0, row, number))[1]
+        assert y == pytest.approx(-0.5 + 1.5 * number, abs=1.51)
+
+
 def make_sequence(group, element, *items):
     """Sequence of items, each a list of elements."""
     bodies = [b"".join(item) for item in items]

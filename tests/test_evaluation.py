@@ -16,7 +16,7 @@ from deskull.assess.evaluation import (
     COLUMNS,
     compare_masks,
     estimate,
-    load_mask,
+    load_canonical_mask,
 )
 from deskull.image.geometry import Grid
 from deskull.measure.regions import REGIONS, share_by_region
@@ -120,12 +120,12 @@ def test_unknown_values_are_not_counted():
 
 @pytest.mark.parametrize(
     ("values", "inside"),
-    [((0, 255), 255), ((0.2, 0.7), 0.7), ((0, 17), 17), ((np.nan, 1.0), 1)],
+    [((0, 255), 255), ((0.2, 0.7), 0.7), ((0, 17), 17), ((np.nan, 1.0), 1), ((-1, 3), 3)],
 )
 def test_inside_is_what_lies_above_one_half(tmp_path, values, inside):
     data = np.where(REFERENCE, values[1], values[0]).astype(np.float32)
     nib.Nifti1Image(data, AFFINE).to_filename(tmp_path / "m.nii")
-    np.testing.assert_array_equal(load_mask(tmp_path / "m.nii").inside, REFERENCE)
+    np.testing.assert_array_equal(load_canonical_mask(tmp_path / "m.nii").inside, REFERENCE)
 
 
 # --- the picture
@@ -223,6 +223,19 @@ def test_a_table_is_evaluated_with_its_methods_and_images(study, capsys):
     assert "another grid" not in (study / "out/evaluation.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ours"], "ours: alone; expected PREDICTIONS and REFERENCES"),
+        (["ours", "ours/", "refs"], "a second method called ours"),
+        (["t.tsv", "--images", "heads"], "--images with a table"),
+    ],
+)
+def test_paths_that_make_no_sense_together_are_wrong_use(study, capsys, words, message):
+    assert run("evaluate", *words) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_no_paths_are_wrong_use(capsys):
     assert run("evaluate") == 2
     assert "usage: deskull evaluate" in capsys.readouterr().err
@@ -286,6 +299,34 @@ def test_one_that_cannot_be_compared_does_not_stop_the_others(study, capsys):
     assert "starts with" in (study / "out/evaluation.html").read_text("utf-8")
 
 
+def test_none_that_can_be_compared_is_one_line_and_no_file(study, capsys):
+    for number in (1, 2, 3):
+        save(REFERENCE[1:], study / f"ours/sub-0{number}_T1w_mask.nii.gz")
+    assert run("evaluate", "ours", "refs", "-o", "out") == 1
+    out, err = capsys.readouterr()
+    words = "deskull: error: none of 3 pairs could be compared; the first: sub-01_T1w_mask.nii.gz"
+    assert err.startswith(words)
+    assert (out, err.count("\n")) == ("", 1)
+    assert list((study / "out").iterdir()) == []
+
+
+def test_of_a_method_that_cannot_be_compared_no_number_is_told(study, capsys):
+    for number in (1, 2):
+        save(REFERENCE[1:], study / f"bet/sub-0{number}_T1w_brain_mask.nii.gz")
+    assert run("evaluate", "ours", "bet", "refs", "-o", "out") == 1
+    assert capsys.readouterr().out.splitlines()[2].split()[:3] == ["bet", "0", "–"]
+    page = (study / "out/evaluation.html").read_text("utf-8")
+    assert "5 masks of 3 scans by 2 methods. 2 could not be compared." in page
+
+
+@pytest.mark.parametrize("low", [0, -3])
+def test_a_scan_or_brain_is_no_mask(study, capsys, low):
+    noise = np.random.default_rng(0).normal(100, 5, SHAPE)
+    nib.Nifti1Image(np.where(REFERENCE, noise, low), AFFINE).to_filename(study / "brain.nii")
+    assert run("evaluate", "brain.nii", "refs/sub-01_T1w_reference.nii.gz") == 1
+    assert "a scan or a brain, not its mask; expected 0 and 1" in capsys.readouterr().err
+
+
 def test_an_empty_mask_is_compared(study, capsys):
     save(np.zeros(SHAPE), study / "ours/sub-01_T1w_mask.nii.gz")
     assert run("evaluate", "ours", "refs", "-o", "out") == 0
@@ -296,13 +337,10 @@ def test_an_empty_mask_is_compared(study, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ours"], "ours: alone; expected PREDICTIONS and REFERENCES"),
         (["nope.tsv"], "nope.tsv: cannot be read"),
         (["nope", "refs"], "nope: no such file or folder"),
         (["ours", "nope"], "nope: no such file or folder"),
         (["ours", "refs", "--images", "nope"], "nope: no such file or folder"),
-        (["ours", "ours/", "refs"], "a second method called ours"),
-        (["t.tsv", "--images", "heads"], "--images with a table"),
         (["ours", "refs", "-o", "ours/sub-01_T1w_mask.nii.gz"], "cannot be made"),
         (["evaluation.tsv", "-o", "."], "it is an input, and an input is never replaced"),
     ],

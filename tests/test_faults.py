@@ -2,21 +2,26 @@
 
 import gc
 import hashlib
+import itertools
 import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from ball import ALONE, HEAD, ball, list_files, place, run
+from ball import ALONE, HEAD, ball, list_files, make_ball_engine, place, run
 from conftest import full_disk
+from deskull import __version__
+from deskull.cohort.records import is_unchanged, make_fingerprint
 from deskull.demo import load_demo
 from deskull.errors import WeightsError
 from deskull.image.volume import load_volume
@@ -25,6 +30,7 @@ from deskull.network.engine import make_engine
 from deskull.network.weights import bundled_folder, load_weights
 from deskull.stripper import Stripper
 from test_bad_input import check_refusal
+from test_properties import make_stripper
 
 __all__ = ["ball", "place"]
 
@@ -162,6 +168,97 @@ def test_a_name_that_is_no_text_will_do(place):
     assert (place / os.fsdecode(b"caf\xe9_mask.nii.gz")).exists()
 
 
+# --- clocks
+
+YEAR = 365 * 24 * 3600
+
+
+@pytest.fixture
+def study(place):
+    (place / "study").mkdir()
+    for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz"):
+        shutil.copy(place / "scan.nii.gz", place / "study" / name)
+    return place
+
+
+def batch(*words):
+    return run("batch", "study", "-o", "out", *words)
+
+
+def read_records():
+    return {path.name: path.read_bytes() for path in Path("out").glob("*_record.json")}
+
+
+def test_a_clock_that_jumps_in_a_batch_does_no_harm(study, monkeypatch):
+    now, jumps = time.time(), itertools.cycle([0, 3 * YEAR, -YEAR, -50 * YEAR])
+    monkeypatch.setattr("time.time", lambda: now + next(jumps))
+    monkeypatch.setattr(
+        "time.gmtime", lambda *_: datetime.fromtimestamp(time.time(), UTC).timetuple()
+    )
+    assert batch() == 0
+    before = read_records()
+    assert len(before) == 3
+    for content in map(json.loads, before.values()):
+        assert content["status"] == "done"
+        assert min([*content["seconds"].values(), *content["steps"].values()]) >= 0
+    assert batch() == 0
+    assert read_records() == before
+
+
+@pytest.mark.parametrize("years", [-60, -1, 30])
+def test_files_of_another_time_are_neither_stripped_again_nor_forgotten(study, years):
+    then = time.time() + years * YEAR
+    for path in Path("study").iterdir():
+        os.utime(path, (then, then))
+    assert batch() == 0
+    before = read_records()
+    assert batch() == 0
+    assert read_records() == before
+    image = nib.Nifti1Image(np.asarray(HEAD.dataobj) + 1, HEAD.affine)
+    save_image(image, Path("study/b.nii.gz"))
+    os.utime("study/b.nii.gz", (then - 1, then - 1))  # newer, but looks older
+    assert batch() == 0
+    after = read_records()
+    assert [name for name in after if after[name] != before[name]] == ["b_record.json"]
+
+
+def test_a_file_that_a_process_writes_is_not_swept_however_old_it_looks(study):
+    Path("out").mkdir()
+    names = {"alive": os.getppid(), "gone": 2**22 + 1, "of no process": 10**30}
+    files = {word: Path(f"out/.deskull-{pid}-0123.part") for word, pid in names.items()}
+    for path in files.values():
+        path.touch()
+        os.utime(path, (0, 0))
+    assert batch() == 0
+    assert [word for word, path in files.items() if path.exists()] == ["alive"]
+
+
+def test_one_file_of_a_pair_that_was_put_back_is_noticed(study):
+    image = nib.Nifti1Pair(np.asarray(HEAD.dataobj), HEAD.affine)
+    image.to_filename("study/b.hdr")
+    os.utime("study/b.hdr", (2e9, 2e9))
+    fingerprint = make_fingerprint(Path("study/b.hdr"))
+    Path("study/b.img").write_bytes(Path("study/b.img").read_bytes()[::-1])
+    os.utime("study/b.img", (1e9, 1e9))
+    assert not is_unchanged(Path("study/b.hdr"), fingerprint)
+
+
+# --- another version
+
+
+def test_what_another_version_made_is_kept_and_told(study, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr("deskull.stripper.__version__", "0.0.7")
+        assert batch("-q") == 0
+    before = read_records()
+    assert {json.loads(record)["deskull"] for record in before.values()} == {"0.0.7"}
+    assert batch() == 0
+    assert read_records() == before
+    err = capsys.readouterr().err
+    assert "out: 3 scans keep what deskull 0.0.7 made of them with the same weights" in err
+    assert f"this is {__version__}. --force strips them again" in err
+
+
 # --- junk for weights
 
 
@@ -235,11 +332,11 @@ def strip_often(folder, stripper, count):
 
 
 @LINUX
-@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
-def test_many_calls_leave_memory_and_open_files_as_they_were(tmp_path, ball, count):
+@pytest.mark.parametrize("count", [20, pytest.param(3000, marks=pytest.mark.slow)])
+def test_many_calls_leave_memory_and_open_files_as_they_were(tmp_path, count):
     small = nib.Nifti1Image(np.asarray(HEAD.dataobj)[::2, ::2, ::2], np.diag([8, 8, 8, 1]))
     save_image(small, tmp_path / "scan.nii.gz")
-    stripper = Stripper.load(device="cpu", threads=1)
+    stripper = make_stripper(make_ball_engine)
     strip_often(tmp_path, stripper, 10)
     memory, files = measure_memory(), count_open_files()
     strip_often(tmp_path, stripper, count)
@@ -257,7 +354,7 @@ def test_many_calls_of_the_network_leave_memory_as_it_was():
     for _ in range(5):
         stripper(small)
     before = measure_memory()
-    for _ in range(30):
+    for _ in range(200):
         stripper(small)
     assert measure_memory() - before < 40 * 2**20
 

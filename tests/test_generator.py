@@ -55,7 +55,7 @@ def test_the_brain_takes_a_rim_of_the_csf_around_it_and_no_bone(voxel_size):
     assert brain[radius < 12].all()
     assert not brain[bare].any()
     rim = brain & (radius >= 12)
-    assert rim.sum() * voxel_size**3 == pytest.approx(2 / 3 * np.pi * (13.3**3 - 12**3), rel=0.1)
+    assert rim.sum() * voxel_size**3 == pytest.approx(2 / 3 * np.pi * (13.3**3 - 12**3), rel=0.15)
     assert radius[rim].max() < 13.5
 
 

@@ -187,6 +187,20 @@ def test_a_table_made_by_hand_is_read_and_checked(tmp_path):
     assert (finding.where.name, finding.what) == ("gone.nii", "unreadable")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;mask;age\na.nii;m.nii;34,5\n",
+        "Image\tMask\tAge\na.nii\tm.nii\t34,5\n",
+        '\ufeffimage, mask, age\na.nii, m.nii,"34,5"\n',
+    ],
+)
+def test_the_tables_of_spreadsheets_are_read(tmp_path, text):
+    (row,) = load_index(write_text(tmp_path / "t.csv", text)).to_dict("records")
+    assert (row["image"], row["mask"]) == (str(tmp_path / "a.nii"), str(tmp_path / "m.nii"))
+    assert row["age"] == "34,5"
+
+
 def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
     nib.save(make_label_map(32, 6.0), tmp_path / "map.nii.gz")
     write(tmp_path / "a.nii.gz")
@@ -212,8 +226,10 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
         ("t.tsv", "image\tmask\na.nii\t\n", "line 2 names neither"),
         ("t.tsv", "image\tmask\na\tb\n\tb\n", "line 3 names neither"),
         ("t.tsv", "image\tmask\n", "a table without a row"),
-        ("t.csv", "", "not a readable table"),
-        ("t.csv", None, "not a readable table"),
+        ("t.tsv", "image\tmask\na\tb\n\n\tb\n", "line 4 names neither"),
+        ("t.tsv", "image,mask\na,b\n", "no columns image and mask.*found image,mask"),
+        ("t.csv", "", "a table without a row"),
+        ("t.csv", None, "cannot be read"),
         ("nowhere", None, "no such folder"),
     ],
 )

@@ -261,7 +261,7 @@ def test_a_folder_below_a_file_cannot_be_written(folder, capsys, command):
 @pytest.mark.parametrize("share", ["0", "1", "2", "nan"])
 def test_finetune_needs_a_share_kept_apart(folder, capsys, share):
     words = ("--weights", folder / "weights", "--out", folder / "r", "--validation", share)
-    assert run("finetune", folder / "index.tsv", *words) == 1
+    assert run("finetune", folder / "index.tsv", *words) == 2
     assert "expected a share above 0 and below 1" in capsys.readouterr().err
 
 
@@ -281,21 +281,40 @@ def test_a_run_may_keep_nobody_apart(folder):
         (["export", "run", "--about", "nowhere.json", "--out", "w"], "not a readable JSON"),
         (["finetune", "index.tsv", "--weights", "none", "--out", "r"], "no such weights"),
         (["train", "maps", "--recipe", "toy.toml", "--out", "r", "--device", "cuda:9"], "cuda:9"),
-        (["train", "index.tsv", "--recipe", "toy.toml", "--out", "r", "--validation", "2"], "2"),
-        (["train", "maps", "--out", "r", "--test", "0.9"], "validation 0.2 and test 0.9"),
-        (["train", "maps", "--out", "r", "--fold", "1"], "fold 1 of 0"),
-        (["train", "maps", "--out", "r", "--folds", "4", "--test", "0.1"], "one of them"),
         (["train", "maps", "--out", "r", "--folds", "5"], "folds"),
         (["export", "run", "--about", "about.json", "--out", "w", "--check", "no.nii"], "no.nii"),
     ],
 )
-def test_wrong_use_is_one_clear_line(folder, monkeypatch, capsys, words, message):
+def test_what_cannot_be_learned_from_is_one_clear_line(
+    folder, monkeypatch, capsys, words, message
+):
     monkeypatch.chdir(folder)
     assert run(*words) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("deskull: error: ")
     assert message in last
     assert "fault of deskull's own" not in last
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--validation 2", "validation 2; expected a share below 1"),
+        ("--test 0.9", "validation 0.2 and test 0.9"),
+        ("--fold 1", "fold 1 of 0"),
+        ("--folds 4 --test 0.1", "one of them"),
+        ("--steps -1", "steps -1; expected 0 or more"),
+        ("--minutes nan", "minutes nan; expected 0 or more"),
+        ("--device tpu", "device 'tpu'; expected auto"),
+    ],
+)
+def test_an_option_out_of_range_is_wrong_use(folder, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(folder)
+    assert run("train", "maps", "-o", "unmade", *words.split()) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (folder / "unmade").exists()
 
 
 def test_without_the_extra_the_message_names_it(folder, monkeypatch, capsys):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +255,38 @@ def test_too_little_memory_says_what_to_lower(labelled, recipe, tmp_path, monkey
 def test_processes_need_equal_shares_of_a_batch(recipe):
     with pytest.raises(InputError, match="3 processes cannot share a batch of 1"):
         check_batch(recipe, 3)
+
+
+def test_steps_see_the_same_examples_however_many_make_them(labelled, recipe):
+    make = partial(training._make_batch, Sources([labelled], []), recipe, Group(0, 1, "cpu"))
+    seen = []
+    for makers in (1, 3):
+        batches = training._Batches(make, makers)
+        seen.append([batches.take(step) for step in range(4, 10)])
+        batches.close()
+    for one, three in zip(*seen, strict=True):
+        assert all(map(torch.equal, one, three))
+
+
+def test_makers_hold_a_batch_each_and_use_a_core_each():
+    made, before = [], torch.get_num_threads()
+    batches = training._Batches(lambda n: made.append((n, torch.get_num_threads())), 3)
+    for step in range(6):
+        batches.take(step)
+        assert sorted(batches.coming) == [step + 1, step + 2, step + 3]
+    batches.close()
+    assert {threads for _, threads in made} == {1}
+    numbers = sorted(number for number, _ in made)
+    assert numbers == list(range(len(made)))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "makers"), [("cpu", 8, 1), ("cuda:0", 8, 7), ("cuda", 1, 1)]
+)
+def test_a_gpu_leaves_the_cores_to_the_makers(monkeypatch, device, threads, makers):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert training.count_makers(device) == makers
 
 
 def make_persons(labelled, maps, scans):

@@ -1,5 +1,7 @@
 """What is shipped and what it stands on: the wheel, its licences, and the lock file."""
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from ball import HEAD, load
 from deskull import __version__
 from deskull.network.weights import bundled_folder
 from licences import COPYLEFT, find_licence, find_packages
@@ -108,8 +111,85 @@ def test_what_is_in_the_wheel_strips_a_head(wheel, tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import deskull; "
         "assert deskull.__file__.startswith(sys.argv[1]), deskull.__file__; "
-        "from deskull.cli import run; sys.exit(run(['demo', sys.argv[2]]))"
+        "from deskull.cli import run; sys.exit(run(['demo', '-o', sys.argv[2]]))"
     )
     words = [sys.executable, "-c", program, tmp_path / "site", tmp_path / "demo"]
     subprocess.run([str(word) for word in words], check=True, cwd=tmp_path, timeout=300)
     assert any(path.name.endswith("_mask.nii.gz") for path in (tmp_path / "demo").iterdir())
+
+
+# --- two versions side by side
+
+OF_A_VERSION = """
+import sys
+sys.path.insert(0, sys.argv[1])
+sys.path.append(sys.argv[2])
+import deskull
+assert deskull.__file__.startswith(sys.argv[1]), deskull.__file__
+import ball
+from deskull import stripper
+stripper.make_engine = ball.make_ball_engine
+sys.exit(ball.run("batch", "study", "-o", "out", *sys.argv[3:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def versions(wheel, tmp_path_factory):
+    """Where this version and an older one with other weights are installed."""
+    place = tmp_path_factory.mktemp("versions")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place / "source")
+    old = place / "source" / "deskull"
+    init = (old / "__init__.py").read_text("utf-8")
+    (old / "__init__.py").write_text(init.replace(f'"{__version__}"', '"0.0.7"'), "utf-8")
+    card = json.loads((old / "weights/default/card.json").read_text("utf-8"))
+    (old / "weights/default/extra").write_bytes(b"of other weights")
+    card["files"]["extra"] = hashlib.sha256(b"of other weights").hexdigest()
+    (old / "weights/default/card.json").write_text(json.dumps(card), "utf-8")
+    metadata = place / f"source/deskull-{__version__}.dist-info/METADATA"
+    text = metadata.read_text("utf-8")
+    metadata.write_text(text.replace(f"\nVersion: {__version__}", "\nVersion: 0.0.7"), "utf-8")
+    metadata.parent.rename(place / "source/deskull-0.0.7.dist-info")
+    shutil.make_archive(str(place / "old"), "zip", place / "source")
+    other = (place / "old.zip").rename(place / "deskull-0.0.7-py3-none-any.whl")
+    for version, made in ((__version__, wheel), ("0.0.7", other)):
+        words = ["install", "-q", "--no-deps", "--no-index", "--no-compile", "--target"]
+        words = [sys.executable, "-m", "pip", *words, place / version, made]
+        subprocess.run([str(word) for word in words], check=True)
+    return {version: place / version for version in (__version__, "0.0.7")}
+
+
+def start(site, folder, *words):
+    tests = Path(__file__).parent
+    command = [sys.executable, "-c", OF_A_VERSION, str(site), str(tests), *words]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def read_versions(folder):
+    """Of each record: the version that it names, and the weights."""
+    records = [json.loads(path.read_text("utf-8")) for path in (folder / "out").rglob("*.json")]
+    assert [record["status"] for record in records] == ["done"] * 4
+    return {(record["deskull"], record["weights"]["sha256"]) for record in records}
+
+
+@pytest.mark.slow
+def test_two_versions_work_on_one_folder_one_after_the_other_and_at_once(versions, tmp_path):
+    (tmp_path / "study").mkdir()
+    for number in range(4):
+        HEAD.to_filename(tmp_path / f"study/{number}.nii.gz")
+    digests = {}
+    for version in ("0.0.7", __version__):  # other weights: all is stripped again
+        with start(versions[version], tmp_path) as process:
+            assert process.stderr.read().count("another run") == 0
+        assert process.returncode == 0
+        ((found, digests[version]),) = read_versions(tmp_path)
+        assert found == version
+    assert digests["0.0.7"] != digests[__version__]
+    both = [start(site, tmp_path, "--force") for site in versions.values()]
+    for process in both:
+        process.communicate(timeout=300)
+    assert [process.returncode for process in both] == [0, 0]
+    assert read_versions(tmp_path) <= set(digests.items())
+    masks = list((tmp_path / "out").glob("*_mask.nii.gz"))
+    assert len({load(path).tobytes() for path in masks}) == 1
+    assert list((tmp_path / "out").glob(".deskull*")) == []

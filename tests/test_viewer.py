@@ -732,7 +732,6 @@ def test_without_a_place_for_the_browsers_page_the_address_is_there(
         (["view", "study/bad.nii.gz"], "bad.nii.gz"),
         (["view", "study/one.nii.gz", "study/b/two.nii.gz"], "no mask"),
         (["review", "study"], "no record"),
-        (["review", "out", "--port", "-1"], "port -1"),
     ],
 )
 def test_what_cannot_be_shown_is_said_before_a_page_opens(
@@ -743,3 +742,9 @@ def test_what_cannot_be_shown_is_said_before_a_page_opens(
     out, err = capsys.readouterr()
     assert said in err
     assert out == ""
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_out_of_range_is_wrong_use(batch, briefly, capsys, port):
+    assert run("review", batch, "--port", port) == 2
+    assert f"port {port}; expected 1 to 65535" in capsys.readouterr().err

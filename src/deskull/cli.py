@@ -1,11 +1,13 @@
 """The command line: parse, call one function per command, print errors, exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. Nothing heavy is imported before
-a command runs, so that --help answers at once.
+Exit codes: 0 done, 1 failed, 2 wrong use, which the words alone show, whatever the files they
+name; 130 interrupted. Nothing heavy is imported before a command runs, so that --help answers at
+once.
 """
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import signal
@@ -16,8 +18,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from deskull.arguments import COMMANDS, make_parser, settle
-from deskull.errors import DeskullError
+from deskull.errors import DeskullError, OptionError
 
+WRONG_USE = 2  # as argparse leaves
 NO_MEMORY = ("bad_alloc", "Cannot allocate memory", "can't start new thread")  # of any library
 
 
@@ -34,21 +37,24 @@ def run(arguments: Sequence[str]) -> int:
     int
         Exit code.
     """
-    arguments = list(arguments)
+    _let_any_name_be_printed()
+    arguments, parser = list(arguments), make_parser()
     if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
+        near = _find_near(arguments[0])
+        if near is not None:
+            parser.error(f"{arguments[0]}: no such command or file. Is it `deskull {near}`?")
         arguments.insert(0, "strip")
-    parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
-        return 2
+        return WRONG_USE
     settle(options, rest)
     try:
         with _interruptible(), _talking(options):
             _call(options)
             sys.stdout.flush()
     except DeskullError as error:
-        return _fail(str(error), options)
+        return _fail(str(error), options, WRONG_USE if isinstance(error, OptionError) else 1)
     except KeyboardInterrupt:
         print("deskull: interrupted; no half file was left", file=sys.stderr)
         return 130
@@ -66,6 +72,21 @@ def run(arguments: Sequence[str]) -> int:
             options,
         )
     return 0
+
+
+def _let_any_name_be_printed() -> None:
+    """Write escapes for what stdout has no letters for, as Python does on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _find_near(word: str) -> str | None:
+    """Find the command that is meant by a word which is none, and no file."""
+    if not word.isalpha() or os.path.lexists(word):
+        return None
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word.lower(), COMMANDS, 1, 0.7)), None)
 
 
 def _call(options: argparse.Namespace) -> None:
@@ -101,11 +122,11 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _fail(message: str, options: argparse.Namespace) -> int:
+def _fail(message: str, options: argparse.Namespace, code: int = 1) -> int:
     if options.debug:
         raise
     print("deskull: error: " + " ".join(message.split()), file=sys.stderr)
-    return 1
+    return code
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 DeskullError
 ├── InputError (also a ValueError)      something the user gave is wrong
+│   ├── OptionError                     an option out of range, or an unknown choice
 │   ├── ImageFileError                  a file that cannot be read as one head
 │   └── GeometryError                   a grid that has no place in a scanner
 ├── OutputError                         a result that cannot be written
@@ -18,6 +19,13 @@ class DeskullError(Exception):
 
 class InputError(DeskullError, ValueError):
     """An input, option or argument is wrong."""
+
+
+class OptionError(InputError):
+    """An option is out of range, no known choice, or contradicts another, whatever the data.
+
+    The command line calls it wrong use and leaves with 2, with any other error with 1.
+    """
 
 
 class ImageFileError(InputError):

@@ -17,7 +17,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull import __version__
-from deskull.errors import EmptyMaskError, InputError, WeightsError
+from deskull.errors import EmptyMaskError, OptionError, WeightsError
 from deskull.image.geometry import Box, Grid
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
@@ -67,12 +67,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0.001 <= self.threshold <= 0.999:
-            raise InputError(
+            raise OptionError(
                 f"threshold {self.threshold}; expected a probability from 0.001 to 0.999. (To "
                 "move the mask's surface by millimetres use the border.)"
             )
         if not -50 <= self.border <= 50:
-            raise InputError(f"border {self.border}; expected millimetres from -50 to 50.")
+            raise OptionError(f"border {self.border}; expected millimetres from -50 to 50.")
 
 
 class Stripper:
@@ -127,7 +127,7 @@ class Stripper:
             If a device or runtime is unknown or not there, or `threads` is out of range.
         """
         if threads is not None and not 1 <= threads <= 1024:
-            raise InputError(f"threads {threads}; expected 1 to 1024.")
+            raise OptionError(f"threads {threads}; expected 1 to 1024.")
         found = find_device(device)
         return cls(
             load_weights(weights), found, threads or count_threads(), find_runtime(found, runtime)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from deskull.arguments.options import NOT_MEDICAL, add_command, add_engine
+from deskull.arguments.options import NOT_MEDICAL, add_command, add_engine, add_frame
 
 
 def add_evaluate(commands: Any) -> None:
@@ -42,13 +42,15 @@ def add_report(commands: Any) -> None:
         commands,
         "report",
         "show the scans of a batch on one page, those that most need a look first",
-        "deskull batch study/ --out-dir brains && deskull report brains\n"
+        "deskull batch study/ -o brains && deskull report brains\n"
         "The page is one file that opens from disk, and can be sent on: go through the scans with "
         "the arrow\nkeys, mark them with p, f and m, download the marks. `deskull review` saves "
         "them beside the data.\n" + NOT_MEDICAL,
     )
     parser.add_argument("folder", metavar="DIR", help="output of deskull batch or deskull-bids")
-    parser.add_argument("-o", "--out", metavar="HTML", help="(default: DIR/deskull_report.html)")
+    parser.add_argument(
+        "-o", "--out", metavar="HTML", help="the page (default: DIR/deskull_report.html)"
+    )
     parser.add_argument(
         "--each",
         action="store_true",
@@ -72,7 +74,7 @@ def add_view(commands: Any) -> None:
     parser.add_argument(
         "mask", nargs="?", metavar="MASK", help="(default: <stem>_mask.nii.gz beside the scan)"
     )
-    parser.add_argument("--frame", type=int, metavar="N", help="frame of a 4D scan, from 0")
+    add_frame(parser)
     parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
     _add_page(parser)
 

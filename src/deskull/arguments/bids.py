@@ -9,6 +9,7 @@ from deskull.arguments.options import (
     NOT_MEDICAL,
     add_command,
     add_device,
+    add_frame,
     add_strip_settings,
     add_weights,
 )
@@ -88,12 +89,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         help="strip one image of each session, its T1w if there is one, and put the mask on the "
         "others of --suffix, which must be co-registered",
     )
-    parser.add_argument(
-        "--frame",
-        type=int,
-        metavar="N",
-        help="which frame of 4D scans, from 0 (default: an error)",
-    )
+    add_frame(parser)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

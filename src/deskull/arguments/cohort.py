@@ -3,7 +3,13 @@
 import argparse
 from typing import Any
 
-from deskull.arguments.options import NOT_MEDICAL, add_command, add_engine, add_strip_settings
+from deskull.arguments.options import (
+    NOT_MEDICAL,
+    add_command,
+    add_engine,
+    add_frame,
+    add_strip_settings,
+)
 
 OUTPUTS = ("brain", "mask", "record", "probability", "distance", "picture")
 
@@ -14,7 +20,7 @@ def add_batch(commands: Any) -> None:
         commands,
         "batch",
         "isolate the brain in many scans",
-        "deskull batch study/ --out-dir brains\n"
+        "deskull batch study/ -o brains\n"
         "Outputs mirror the tree of the inputs: brains/sub-01/T1w_brain.nii.gz, T1w_mask.nii.gz, "
         "T1w_record.json;\nthe table of all is brains/deskull_batch.tsv. Run the same again to go "
         "on after an end of any kind:\nwhat is done is skipped, what failed is tried again. Of "
@@ -22,7 +28,7 @@ def add_batch(commands: Any) -> None:
         "every line counts, and paths begin at its folder.\n\n"
         "As a job array of SLURM, with the same command once more at the end for the whole "
         "table:\n  #SBATCH --array=1-50 --cpus-per-task=2\n"
-        "  deskull batch study/ --out-dir brains --shard $SLURM_ARRAY_TASK_ID/50 "
+        "  deskull batch study/ -o brains --shard $SLURM_ARRAY_TASK_ID/50 "
         "-t $SLURM_CPUS_PER_TASK\n" + NOT_MEDICAL,
     )
     parser.add_argument(
@@ -32,7 +38,15 @@ def add_batch(commands: Any) -> None:
         help="scan, folder, glob, text file with one path a line, or CSV or TSV with the column "
         "in and perhaps out and mask",
     )
-    parser.add_argument("--out-dir", required=True, metavar="DIR", help="where outputs go")
+    parser.add_argument(
+        "-o",
+        "--out",
+        "--out-dir",
+        dest="out_dir",
+        required=True,
+        metavar="DIR",
+        help="where outputs go",
+    )
     parser.add_argument(
         "--outputs",
         type=_to_outputs,
@@ -62,9 +76,7 @@ def add_batch(commands: Any) -> None:
         help="one mask for all contrasts of a session: its T1w image is stripped, else the best "
         "resolved one, and the co-registered others get its mask",
     )
-    parser.add_argument(
-        "--frame", type=int, metavar="N", help="which frame of 4D scans, from 0 (none: an error)"
-    )
+    add_frame(parser)
     add_strip_settings(parser)
     add_engine(parser)
 

@@ -36,7 +36,7 @@ def add_train(commands: Any) -> None:
         commands,
         "train",
         "train a network from label maps and pairs",
-        "deskull train label_maps/ index.tsv --recipe segment --out runs/mine --minutes 60",
+        "deskull train label_maps/ index.tsv --recipe segment -o runs/mine --minutes 60",
     )
     parser.add_argument(
         "--recipe",
@@ -61,7 +61,7 @@ def add_finetune(commands: Any) -> None:
         commands,
         "finetune",
         "make released weights better for your scans by a few corrected masks",
-        "deskull finetune index.tsv --out runs/ours",
+        "deskull finetune index.tsv -o runs/ours",
     )
     add_weights(parser)
     _add_run(parser)
@@ -74,7 +74,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="index or table of pairs, folder of label maps",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="of the run; goes on there")
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="DIR", help="of the run; goes on there"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="from the very first")
     parser.add_argument("--minutes", type=float, metavar="M", help="of this call")
     parser.add_argument(
@@ -98,7 +100,7 @@ def add_export(commands: Any) -> None:
         commands,
         "export",
         "make weights from training runs",
-        "deskull export runs/mine --locate runs/locate --about card.json --out my_weights",
+        "deskull export runs/mine --locate runs/locate --about card.json -o my_weights",
     )
     parser.add_argument("segment", metavar="RUN", help="folder of the run")
     parser.add_argument(
@@ -119,4 +121,4 @@ def add_export(commands: Any) -> None:
         metavar="SCAN",
         help="compare the runtimes on these too, not on the bundled head alone",
     )
-    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("-o", "--out", required=True, metavar="DIR", help="of the weights")

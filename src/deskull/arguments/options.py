@@ -65,6 +65,23 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_frame(parser: argparse.ArgumentParser) -> None:
+    """Add which frame is taken of a scan that has several."""
+    parser.add_argument(
+        "--frame",
+        type=to_frame,
+        metavar="N",
+        help="which frame of a 4D scan, from 0 (default: an error)",
+    )
+
+
+def to_frame(word: str) -> int:
+    """Read the number of a frame."""
+    if not (word.isascii() and word.isdigit() and len(word) < 10):
+        raise argparse.ArgumentTypeError(f"{word!r}: expected a number from 0")
+    return int(word)
+
+
 def add_strip_settings(parser: argparse.ArgumentParser) -> None:
     """Add what a user may choose about the mask."""
     parser.add_argument(

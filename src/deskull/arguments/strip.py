@@ -1,6 +1,5 @@
 """The words of the commands that strip one scan, and of their kin."""
 
-import argparse
 from typing import Any
 
 from deskull.arguments.options import (
@@ -9,6 +8,7 @@ from deskull.arguments.options import (
     add_engine,
     add_fill,
     add_strip_settings,
+    to_frame,
 )
 
 
@@ -88,8 +88,8 @@ def add_demo(commands: Any) -> None:
         commands, "demo", "strip a head that comes with deskull", "deskull demo && ls deskull_demo"
     )
     parser.add_argument(
-        "folder",
-        nargs="?",
+        "-o",
+        "--out",
         default="deskull_demo",
         metavar="DIR",
         help="where it is written (default: deskull_demo)",
@@ -98,6 +98,4 @@ def add_demo(commands: Any) -> None:
 
 
 def _to_frame(word: str) -> str:
-    if word != "all" and not (word.isascii() and word.isdigit() and len(word) < 10):
-        raise argparse.ArgumentTypeError(f"{word!r}: expected a number from 0, or all")
-    return word
+    return word if word == "all" else str(to_frame(word))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deskull.assess.evaluation import Mask, check_one_grid, load_mask
+from deskull.assess.evaluation import Mask, check_one_grid, load_canonical_mask
 from deskull.assess.stripped import ENDING, find_stripped
 from deskull.cohort.plan import make_plan
 from deskull.errors import DeskullError, InputError
@@ -149,7 +149,7 @@ def _compare(result: Result, reference: Path | None) -> float | None:
     """Dice against a reference on the scan's grid."""
     if reference is None:
         return None
-    wanted, grid = load_mask(reference), result.volume.grid
+    wanted, grid = load_canonical_mask(reference), result.volume.grid
     ours = Mask(to_canonical_array(result.mask, grid), grid.canonical(), result.volume.name)
     check_one_grid(ours, wanted)
     return dice(ours.inside, wanted.inside)

@@ -14,6 +14,7 @@ from deskull.assess.chart import Dot, make_dot_chart
 from deskull.assess.marks import MARKS, get_key
 from deskull.assess.page import NOT_MEDICAL, escape, make_page
 from deskull.assess.stripped import Stripped
+from deskull.assess.svg import STYLE
 from deskull.cohort.records import DONE
 from deskull.measure.score import LOW
 
@@ -80,7 +81,7 @@ def make_cohort_page(title: str, shots: Sequence[Shot], served: bool = False) ->
     )
     static = files("deskull.assess") / "static"
     style, script = ((static / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    return make_page(title, body, style=style, script=script)
+    return make_page(title, body, style=STYLE + style, script=script)
 
 
 _COLUMNS = (

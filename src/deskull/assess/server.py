@@ -18,7 +18,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from deskull.errors import DeskullError, InputError
+from deskull.errors import DeskullError, InputError, OptionError
 
 LOOPBACK = "127.0.0.1"
 IDLE_SECONDS = 60.0
@@ -122,7 +122,7 @@ class LocalServer:
         self, answer: Callable[[Request], Answer], most_bytes: int, port: int = 0
     ) -> None:
         if not 0 <= port <= 65535:
-            raise InputError(f"port {port}; expected 1 to 65535, or 0 for any that is free.")
+            raise OptionError(f"port {port}; expected 1 to 65535, or 0 for any that is free.")
         self.token = secrets.token_urlsafe(24)
         try:
             self._server = _Server((LOOPBACK, port), _Handler)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deskull import __version__
 from deskull.cohort.cluster import Crew, strip_on_cluster
 from deskull.cohort.lock import LOCK, lock, sweep
 from deskull.cohort.memory import fit_memory
@@ -23,6 +24,7 @@ from deskull.cohort.plan import OUTPUTS, Task, make_plan, take_shard
 from deskull.cohort.records import (
     FAILED,
     Outcome,
+    count_versions,
     is_done,
     make_outcome,
     make_request,
@@ -33,7 +35,7 @@ from deskull.cohort.records import (
 )
 from deskull.cohort.runners import Stream, strip_here, strip_in_workers
 from deskull.cohort.steps import Job, run_task
-from deskull.errors import InputError
+from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
@@ -147,15 +149,35 @@ def strip_cohort(
                 out,
                 other,
             )
-        sweep(tasks, time.time())
+        sweep(tasks, out / f"{LOCK}{share}")
         waiting = [task for task in tasks if force or not is_done(task, request)]
+        left = {task.record for task in waiting}
+        _tell_versions([task for task in tasks if task.record not in left], out)
         crew: int | Crew = (
             Crew(cluster, out / f"{LOCK}{share}") if cluster is not None else workers
         )
         found = _strip_waiting(waiting, len(tasks), job, request, crew, tell)
-        outcomes = [_find_outcome(task, found) for head in tasks for task in head.members]
+        outcomes = [
+            replace(_find_outcome(task, found), earlier=head.record not in left)
+            for head in tasks
+            for task in head.members
+        ]
         save_table(outcomes, out / name_table(share))
     return outcomes
+
+
+def _tell_versions(done: Sequence[Task], out: Path) -> None:
+    """Say which scans keep what another version of deskull made."""
+    for version, count in sorted(count_versions(done).items()):
+        if version != __version__:
+            logger.warning(
+                "%s: %d scans keep what deskull %s made of them with the same weights and "
+                "settings; this is %s. --force strips them again",
+                out,
+                count,
+                version,
+                __version__,
+            )
 
 
 def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
@@ -171,13 +193,13 @@ def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
 def _check_job(job: Job, workers: int, away: bool) -> tuple[Job, dict[str, Any]]:
     """Let what would fail on every scan fail now; settle the device, and what is asked of each."""
     if not 1 <= workers <= 1024:
-        raise InputError(f"workers {workers}; expected 1 to 1024.")
+        raise OptionError(f"workers {workers}; expected 1 to 1024.")
     if away and workers != 1:
-        raise InputError(f"workers {workers} and a cluster; its workers are its own. Choose one.")
+        raise OptionError(f"workers {workers} and a cluster; its workers are its own. Choose one.")
     if away and job.memory_gb is not None:
-        raise InputError("mem-gb and a cluster; the memory of a cluster is its own. Choose one.")
+        raise OptionError("mem-gb and a cluster; the memory of a cluster is its own. Choose one.")
     if job.threads is not None and not 1 <= job.threads <= 1024:
-        raise InputError(f"threads {job.threads}; expected 1 to 1024.")
+        raise OptionError(f"threads {job.threads}; expected 1 to 1024.")
     if not away:  # each worker of a cluster finds its own
         job = replace(job, device=find_device(job.device))
         find_runtime(job.device)

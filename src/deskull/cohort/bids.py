@@ -166,7 +166,7 @@ def _make_sidecars(source: str) -> dict[str, dict[str, Any]]:
             "SkullStripped": True,
         },
         "mask": {
-            "Description": "Brain with the CSF inside its closed surface: 1, all else: 0",
+            "Description": "Brain with the CSF of its sulci and a rim of CSF: 1, all else: 0",
             "Type": "Brain",
             "Sources": [source],
             **region,

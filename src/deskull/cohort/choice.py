@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deskull.errors import InputError
+from deskull.errors import InputError, OptionError
 from deskull.image.bids import ENTITIES, NUMBERS, SUFFIXES, BidsName
 
 EXTENSIONS = (".nii.gz", ".nii")
@@ -40,7 +40,7 @@ class Choice:
     def __post_init__(self) -> None:
         for suffix in self.suffixes:
             if suffix not in SUFFIXES:
-                raise InputError(f"suffix {suffix!r}; expected some of {', '.join(SUFFIXES)}.")
+                raise OptionError(f"suffix {suffix!r}; expected some of {', '.join(SUFFIXES)}.")
 
 
 def read_filters(path: str | os.PathLike[str]) -> dict[str, Query]:

@@ -16,16 +16,24 @@ STALE_SECONDS = 3600.0
 """Age at which a temporary file was left by a run that was killed: writing takes seconds."""
 
 
-def sweep(tasks: Sequence[Task], now: float) -> None:
+def sweep(tasks: Sequence[Task], fresh: Path) -> None:
     """Remove temporary files that killed runs left in the folders of outputs.
+
+    A clock that was changed, or goes wrong on one of several machines, must not make a file in
+    use look old: ages are those that the file system tells, and a process that is here keeps
+    its files.
 
     Parameters
     ----------
     tasks
         Whose folders.
-    now
-        Seconds since 1970; only files older than `STALE_SECONDS` are removed.
+    fresh
+        A file just written; only files older than it by `STALE_SECONDS` are removed.
     """
+    try:
+        now = fresh.stat().st_mtime
+    except OSError:  # gone with another run that ended just now; the next one sweeps
+        return
     for folder in {
         path.parent
         for task in tasks
@@ -34,8 +42,14 @@ def sweep(tasks: Sequence[Task], now: float) -> None:
     }:
         for file in folder.glob(".deskull-*.part"):
             with suppress(OSError):  # another run was faster, or may do what we may not
-                if now - file.stat().st_mtime > STALE_SECONDS:
+                if now - file.stat().st_mtime > STALE_SECONDS and not _is_in_use(file):
                     file.unlink()
+
+
+def _is_in_use(file: Path) -> bool:
+    """Whether a process of the number in a temporary file's name runs on this machine."""
+    pid = file.name.split("-")[1]
+    return pid.isdecimal() and _is_running(int(pid))
 
 
 @contextmanager
@@ -89,7 +103,7 @@ def _is_running(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # another user's
         return True

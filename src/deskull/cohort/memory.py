@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 
 from deskull.cohort.plan import Task
-from deskull.errors import InputError
+from deskull.errors import OptionError
 from deskull.image.header import peek
 from deskull.image.writing import find_files
 
@@ -91,13 +91,13 @@ def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: 
 
     Raises
     ------
-    InputError
+    OptionError
         If the limit leaves no room for a scan of any size.
     """
     if limit_gb is None or not tasks:
         return Fit(workers, overlap=True)
     if not limit_gb > PROCESS_GB:
-        raise InputError(
+        raise OptionError(
             f"mem-gb {limit_gb:g}; expected more than {PROCESS_GB}, which the program itself "
             "takes. A scan of 256 x 256 x 256 needs 0.6 in all."
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from deskull.errors import ImageFileError, InputError, OutputError
+from deskull.errors import ImageFileError, InputError, OptionError, OutputError
 from deskull.image.formats import READABLE, WRITABLE, find_stem, find_suffix
 from deskull.image.writing import find_files
 from deskull.tables import TABLES, read_table, read_text
@@ -104,14 +104,16 @@ def make_plan(
     Raises
     ------
     InputError
-        If no scan is found, or an input, a table or the name of an output is wrong.
+        If no scan is found, or an input or a table is wrong.
+    OptionError
+        If the name of an output is unknown.
     OutputError
         If two scans would write one file, or an output would replace an input.
     """
     words, wanted = [os.fspath(word) for word in inputs], [*outputs]
     unknown = [name for name in wanted if name not in ENDINGS]
     if unknown:
-        raise InputError(f"output {unknown[0]!r}; expected some of {', '.join(ENDINGS)}.")
+        raise OptionError(f"output {unknown[0]!r}; expected some of {', '.join(ENDINGS)}.")
     out = Path(os.path.abspath(out_dir))
     search = _Search(os.path.realpath(out))
     for word in words:
@@ -135,11 +137,11 @@ def take_shard(tasks: Sequence[Task], number: int, count: int) -> list[Task]:
 
     Raises
     ------
-    InputError
+    OptionError
         If there is no such share.
     """
     if not 1 <= number <= count:
-        raise InputError(f"shard {number}/{count}; expected 1/{count} to {count}/{count}.")
+        raise OptionError(f"shard {number}/{count}; expected 1/{count} to {count}/{count}.")
     return list(tasks[number - 1 :: count])
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ class Outcome:
         From reading to writing.
     error
         Why it failed, else empty.
+    earlier
+        Whether a run before did it, and nothing was left to do in this one.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Outcome:
     flags: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    earlier: bool = False
 
 
 def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
@@ -83,7 +87,10 @@ def make_request(
 
 
 def make_fingerprint(path: Path) -> dict[str, Any]:
-    """Size in bytes, time of change in ns and SHA-256 of a scan: of all its files together.
+    """Size in bytes, time of change in ns and SHA-256 of a scan.
+
+    Of several files the sizes and times are added up, so that one which was put back as it was
+    earlier counts as changed too.
 
     Raises
     ------
@@ -106,7 +113,7 @@ def _list_files(path: Path) -> list[Path]:
 def _measure(path: Path) -> dict[str, int]:
     stats = [file.stat() for file in _list_files(path)]
     size = sum(stat.st_size for stat in stats)
-    return {"bytes": size, "modified": max((stat.st_mtime_ns for stat in stats), default=0)}
+    return {"bytes": size, "modified": sum(stat.st_mtime_ns for stat in stats)}
 
 
 def _hash(path: Path) -> str:
@@ -176,6 +183,12 @@ def read_record(task: Task) -> dict[str, Any] | None:
     if record is None or record.get("status") not in (DONE, FAILED) or "outputs" not in record:
         return None
     return record
+
+
+def count_versions(tasks: Iterable[Task]) -> Counter[str]:
+    """Count the versions of deskull that did these tasks, as their records say."""
+    records = (load_record(task.record) or {} for task in tasks)
+    return Counter(str(record.get("deskull")) for record in records)
 
 
 def make_record(

@@ -206,7 +206,8 @@ def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
         result.volume.source,
         result.volume.name,
     )
-    brain = find_brain(mask, checked.grid, name)
+    grid = checked.grid
+    brain = find_brain(mask, grid, name)
     makers = {
         "brain": lambda: make_brain_image(brain, checked.source, job.fill),
         "mask": lambda: make_mask_image(brain, checked.source),
@@ -218,8 +219,12 @@ def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
         _save_sidecars(task, batch)
     return {
         **{key: result.record[key] for key in ("deskull", "weights", "settings")},
-        "input": {"shape": list(checked.grid.shape), "orientation": checked.grid.orientation},
+        "input": {
+            "shape": list(grid.shape),
+            "voxel_size": [round(size, 6) for size in grid.voxel_size],
+            "orientation": grid.orientation,
+        },
         "mask_of": result.volume.name,
-        "volume_ml": round(volume_ml(brain, checked.grid.voxel_volume), 3),
+        "volume_ml": round(volume_ml(brain, grid.voxel_volume), 3),
         "flags": [],
     }

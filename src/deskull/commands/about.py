@@ -60,7 +60,7 @@ def weights(options: Namespace) -> None:
 
 def demo(options: Namespace) -> None:
     """Strip the bundled synthetic head, and compare with its truth."""
-    folder = Path(options.folder)
+    folder = Path(options.out)
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = run_demo(stripper)
     make_folder(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deskull.apply import apply_mask, load_mask
 from deskull.commands.terminal import check_there, find_start
-from deskull.errors import InputError, OutputError
+from deskull.errors import OptionError, OutputError
 from deskull.image.formats import open_image
 from deskull.image.volume import count_frames, make_volume
 from deskull.image.writing import Batch, check_output_path, save_image
@@ -14,7 +14,7 @@ from deskull.image.writing import Batch, check_output_path, save_image
 def apply(options: Namespace) -> None:
     """Put one mask on co-registered images."""
     if options.out is not None and len(options.images) > 1:
-        raise InputError(f"--out names one file, but {len(options.images)} images were given.")
+        raise OptionError(f"--out names one file, but {len(options.images)} images were given.")
     images = [Path(image) for image in options.images]
     inputs = [Path(options.mask), *images]
     for path in inputs:

@@ -61,4 +61,8 @@ def sum_up(outcomes: Sequence[Outcome], folder: Path, share: str, quiet: bool) -
             f"Why is in {table}; run the same again to try them again."
         )
     if not quiet:
-        print(f"deskull: {len(outcomes)} scans done; table: {table}", file=sys.stderr)
+        words = "1 scan done" if len(outcomes) == 1 else f"{len(outcomes)} scans done"
+        earlier = sum(outcome.earlier for outcome in outcomes)
+        if earlier:
+            words += f", {'all' if earlier == len(outcomes) else earlier} by an earlier run"
+        print(f"deskull: {words}; table: {table}", file=sys.stderr)

@@ -12,7 +12,7 @@ from deskull.cohort.choice import Choice, read_filters
 from deskull.cohort.derivatives import save_description, save_group
 from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
-from deskull.errors import InputError
+from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
 
@@ -30,7 +30,7 @@ def _strip_participants(options: Namespace) -> None:
     if options.cluster is None:
         workers, threads = _share_cores(options.nprocs, options.threads)
     elif options.nprocs is not None:
-        raise InputError("nprocs and a cluster; the cores of a cluster are its own. Choose one.")
+        raise OptionError("nprocs and a cluster; the cores of a cluster are its own. Choose one.")
     job = make_job(options, threads)
     filters = read_filters(options.bids_filter_file) if options.bids_filter_file else {}
     choice = Choice(options.suffix, options.participant_label, options.session_id, filters)
@@ -61,11 +61,11 @@ def _share_cores(nprocs: int | None, threads: int | None) -> tuple[int, int]:
     """Settle processes, and threads of all of them together: no more cores than were given."""
     cores = count_threads() if nprocs is None else nprocs
     if cores < 1:
-        raise InputError(f"nprocs {cores}; expected at least 1.")
+        raise OptionError(f"nprocs {cores}; expected at least 1.")
     if threads is None:
         return 1, cores
     if not 1 <= threads <= cores:
-        raise InputError(f"omp-nthreads {threads}; expected 1 to {cores}, the cores of --nprocs.")
+        raise OptionError(f"omp-nthreads {threads}; expected 1 to {cores}, the cores of --nprocs.")
     workers = cores // threads
     return workers, workers * threads
 

@@ -1,9 +1,11 @@
 """`deskull evaluate`: masks against references."""
 
 import logging
+import math
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from deskull.assess.evaluation import (
     Pairing,
@@ -18,7 +20,7 @@ from deskull.assess.evaluation import (
 from deskull.assess.evaluation import evaluate as run
 from deskull.assess.evaluation.page import make_evaluation_page
 from deskull.commands.terminal import progress
-from deskull.errors import InputError
+from deskull.errors import InputError, OptionError
 from deskull.image.writing import Batch, check_output_path, make_folder, save_bytes
 from deskull.tables import TABLES
 
@@ -37,6 +39,9 @@ def evaluate(options: Namespace) -> None:
     _tell_unpaired(pairing.unpaired)
     with progress(options.quiet) as show:
         rows = run(pairing.pairs, lambda done, count: show(f"comparing {done}/{count}"))
+    failed = [row for row in rows if row.error]
+    if len(failed) == len(rows):
+        _refuse(failed, len(rows))
     summaries = summarise(rows)
     if outputs:
         with progress(options.quiet) as show:
@@ -52,7 +57,8 @@ def evaluate(options: Namespace) -> None:
                 save_bytes(text.encode("utf-8", "surrogateescape"), path, batch)
     if not options.quiet:
         print(tell_summary(summaries))
-    _refuse_failed(rows)
+    if failed:
+        _refuse(failed, len(rows))
 
 
 def tell_summary(summaries: Sequence[Summary]) -> str:
@@ -66,12 +72,12 @@ def tell_summary(summaries: Sequence[Summary]) -> str:
             (
                 one.method,
                 str(one.scans - one.failed),
-                f"{overlap.mean:.4f}",
-                f"{overlap.low:.4f} to {overlap.high:.4f}",
-                f"{overlap.worst:.4f}",
-                f"{values['iou'].mean:.4f}",
-                f"{values['hd95_mm'].mean:.2f}",
-                f"{values['difference_ml'].mean:+.1f}",
+                _digits(overlap.mean, ".4f"),
+                f"{_digits(overlap.low, '.4f')} to {_digits(overlap.high, '.4f')}",
+                _digits(overlap.worst, ".4f"),
+                _digits(values["iou"].mean, ".4f"),
+                _digits(values["hd95_mm"].mean, ".2f"),
+                _digits(values["difference_ml"].mean, "+.1f"),
             )
         )
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
@@ -88,16 +94,20 @@ def tell_summary(summaries: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
+def _digits(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else "–"
+
+
 def _find_pairs(options: Namespace) -> Pairing:
     *words, last = options.paths
     if not words:
         if Path(last).suffix.lower() not in TABLES:
-            raise InputError(
+            raise OptionError(
                 f"{last}: alone; expected PREDICTIONS and REFERENCES, or a table of pairs that "
                 f"ends in {' or '.join(TABLES)}."
             )
         if options.images:
-            raise InputError("--images with a table; give the scans in its column image.")
+            raise OptionError("--images with a table; give the scans in its column image.")
         return read_pairs(Path(last))
     images = Path(options.images) if options.images else None
     return pair_folders(_name_methods(words), Path(last), images)
@@ -114,7 +124,7 @@ def _name_methods(words: Sequence[str]) -> dict[str, Path]:
         else:
             name = path.resolve().name
         if name in methods:
-            raise InputError(
+            raise OptionError(
                 f"{word}: a second method called {name}; expected one name each. "
                 "Write NAME=PATH, such as ours=run1/masks."
             )
@@ -141,9 +151,11 @@ def _tell_unpaired(unpaired: Sequence[str]) -> None:
         logger.warning("... and %d more files without a partner", len(unpaired) - TOLD)
 
 
-def _refuse_failed(rows: Sequence[Row]) -> None:
-    """Raise the first error, when all else is done."""
-    failed = [row for row in rows if row.error]
-    if failed:
-        words = f" ({len(failed)} of {len(rows)} pairs could not be compared; this is the first.)"
-        raise InputError(failed[0].error + words * (len(rows) > 1))
+def _refuse(failed: Sequence[Row], count: int) -> NoReturn:
+    """Raise the first error of some pairs, or of all there are."""
+    words = failed[0].error
+    if len(failed) == count > 1:
+        words = f"none of {count} pairs could be compared; the first: {words}"
+    elif count > 1:
+        words += f" ({len(failed)} of {count} pairs could not be compared; this is the first.)"
+    raise InputError(words)

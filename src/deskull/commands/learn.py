@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deskull.commands.terminal import progress
 from deskull.demo import load_demo
-from deskull.errors import InputError
+from deskull.errors import InputError, OptionError
 from deskull.image.volume import load_volume
 from deskull.image.writing import check_output_path, make_folder
 from deskull.network.engine import count_threads, find_device
@@ -100,7 +100,7 @@ def finetune(options: Namespace) -> None:
 
     weights, out = load_weights(options.weights), Path(options.out)
     if not 0 < options.validation < 1:
-        raise InputError(
+        raise OptionError(
             f"--validation {options.validation:g}; expected a share above 0 and below 1, such as "
             "0.2: the persons by whom the weights are chosen."
         )

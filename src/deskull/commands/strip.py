@@ -24,13 +24,12 @@ SUFFIXES = {"record": (".json",), "picture": PICTURES}
 
 def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
-    scan = Path(options.image)
+    settings, scan = make_settings(options), Path(options.image)
     check_there(scan, options.series)
     outputs = _find_outputs(options, scan)
     _check_outputs(outputs, scan)
     if options.bare_out:
         _check_no_scan(Path(options.out))
-    settings = make_settings(options)
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)

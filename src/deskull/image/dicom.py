@@ -21,7 +21,12 @@ _CHUNK = 1024**2
 
 _FAILURES = ("Error", "Warning: File not large enough", "No valid DICOM images")
 _NO_DICOM = ("Unable to find any DICOM", "Not a DICOM image")
-_EVENED = "_Eq_"  # in the label of the image that dcm2niix adds where slices lie unevenly
+_MENDED = {  # in the label of an image that dcm2niix adds, and why it does
+    "_Eq_": "its slices lie at uneven distances; one may be missing. Export the series again, or "
+    "take what dcm2niix made even",
+    "_Tilt_": "its slices stand aslant in their stack (a tilted gantry), which no affine can say. "
+    "Take what dcm2niix made upright",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -145,12 +150,10 @@ def _choose(found: list[Series], series: str | int | None, name: str) -> Series:
     if len(picked) == 1:
         return picked[0]
     listed = "; ".join(str(one) for one in picked or found)
-    evened = [one for one in picked if _EVENED in one.label]
-    if len(picked) == 2 and evened:
-        raise ImageFileError(
-            f"{name}: its slices lie at uneven distances; one may be missing. Export the series "
-            f"again, or take what dcm2niix made even with --series {evened[0].label}."
-        )
+    for mark, words in _MENDED.items() if len(picked) == 2 else ():
+        for one in picked:
+            if mark in one.label:
+                raise ImageFileError(f"{name}: {words} with --series {one.label}.")
     if picked:
         raise ImageFileError(
             f"{name}: {len(picked)} DICOM series; expected one. "

@@ -6,7 +6,6 @@ first, so that nothing aliases.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from scipy import ndimage
 from deskull.image.geometry import Box, Grid, Shape, from_canonical_array, to_canonical_array
 
 PARALLEL = 1e-4  # voxels by which axes may stray over the whole field and still be parallel
+SLAB = 16  # layers that one thread works on at a time
 
 
 def resample(
@@ -117,9 +117,10 @@ def _in_slabs(
             prefilter=False,
         )
 
-    edges = np.linspace(0, shape[0], threads + 1).astype(int)
+    # Where a slab starts decides the last bit of a coordinate; the threads must not.
+    slabs = [slice(a, min(a + SLAB, shape[0])) for a in range(0, shape[0], SLAB)]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(fill_slab, [slice(a, b) for a, b in pairwise(edges) if b > a]))
+        list(pool.map(fill_slab, slabs))
     return out
 
 

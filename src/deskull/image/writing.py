@@ -123,7 +123,7 @@ class Batch:
         OutputError
             If it cannot be written.
         """
-        part = path.with_name(f".deskull-{secrets.token_hex(8)}.part")
+        part = path.with_name(f".deskull-{os.getpid()}-{secrets.token_hex(8)}.part")
         self._pending.append((part, path))
         try:
             _write(part, parts, compress)

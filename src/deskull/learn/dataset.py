@@ -29,6 +29,7 @@ from deskull.learn.labels import (
     load_tissues,
     make_labelled_head,
 )
+from deskull.learn.losses import to_distance
 from deskull.learn.pairs import FIELD_MM, FINE, RealHead, make_channels, pose_real
 from deskull.learn.recipe import CHANNELS, Recipe
 from deskull.learn.split import SplitPlan
@@ -286,8 +287,10 @@ def _paint(head: LabelledHead, recipe: Recipe, generator: Generator) -> Example:
 
 
 def _finish(example: Example, recipe: Recipe) -> Example:
+    """Normalise the image, choose the outputs, and turn shares into what the loss compares."""
     image = torch.from_numpy(normalise(example.image.numpy()))
     channels = [CHANNELS.index(name) for name in recipe.network.outputs]
-    return replace(
-        example, image=image, target=example.target[channels], known=example.known[channels]
-    )
+    target = example.target[channels]
+    if recipe.training.loss == "distance":
+        target = to_distance(target, recipe.window.voxel_size).sigmoid()
+    return replace(example, image=image, target=target, known=example.known[channels])

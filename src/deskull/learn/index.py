@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from deskull.errors import InputError
+from deskull.errors import InputError, OptionError
 from deskull.image.names import list_images, name_head
 from deskull.image.writing import save_bytes
 from deskull.learn.bids import find_bids
@@ -29,7 +29,7 @@ from deskull.learn.layouts import (
     make_pattern_finder,
 )
 from deskull.network.engine import count_threads
-from deskull.tables import TABLES
+from deskull.tables import TABLES, read_table
 
 PATHS = ("image", "mask", "brain", "label_map")
 COLUMNS = ("person", "session", "contrast", *PATHS, "manual", "shape", "voxel_size")
@@ -92,12 +92,9 @@ def _find_candidates(
     folder: Path, pattern: str | None, mask_pattern: str | None
 ) -> list[Candidate]:
     if mask_pattern is not None and pattern is None:
-        raise InputError(f"mask pattern {mask_pattern}: no pattern of the images. Give both.")
+        raise OptionError(f"mask pattern {mask_pattern}: no pattern of the images. Give both.")
     if folder.suffix.lower() in TABLES and not folder.is_dir():
-        candidates = [_read_row(row) for _, row in load_index(folder).iterrows()]
-        if not candidates:
-            raise InputError(f"{folder}: a table without a row; expected one for each pair.")
-        return candidates
+        return [_read_row(row) for _, row in load_index(folder).iterrows()]
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with heads, or a table.")
     finders = FINDERS if pattern is None else (make_pattern_finder(pattern, mask_pattern),)
@@ -167,13 +164,15 @@ def save_index(index: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     path = Path(os.path.abspath(path))
+    _check_name(path)
     frame = index.copy()
     for name in PATHS:
         frame[name] = [_to_relative(text, path.parent) for text in frame[name]]
     frame["manual"] = ["true" if manual else "false" for manual in frame["manual"]]
     stream = StringIO()
-    frame.to_csv(stream, sep=_find_separator(path), index=False, lineterminator="\n")
-    save_bytes(stream.getvalue().encode("utf-8"), path)
+    mark = "\t" if path.suffix.lower() == ".tsv" else ","
+    frame.to_csv(stream, sep=mark, index=False, lineterminator="\n")
+    save_bytes(stream.getvalue().encode("utf-8", "surrogateescape"), path)
 
 
 def _to_relative(text: str, folder: Path) -> str:
@@ -184,10 +183,9 @@ def _to_relative(text: str, folder: Path) -> str:
         return text
 
 
-def _find_separator(path: Path) -> str:
+def _check_name(path: Path) -> None:
     if path.suffix.lower() not in TABLES:
         raise InputError(f"{path}: not a table; expected a name that ends in .tsv or .csv.")
-    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -196,58 +194,51 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     path
-        TSV or CSV with columns ``image`` and ``mask``, or ``label_map``, or all of them; paths
-        absolute or from the table's folder. Other columns are optional: what is missing is
-        empty, but for person, session and contrast, which are guessed from the file's name.
+        TSV or CSV, as `tables.read_table` reads them, with columns ``image`` and ``mask``, or
+        ``label_map``, or all of them; paths absolute or from the table's folder. Other columns
+        are optional: what is missing is empty, but for person, session and contrast, which are
+        guessed from the file's name.
 
     Returns
     -------
     DataFrame
-        With `COLUMNS`, then any others; paths absolute. The files were not opened.
+        With `COLUMNS`, then any others, in lower case; paths absolute. The files were not
+        opened.
 
     Raises
     ------
     InputError
-        If the table cannot be read, or a row names neither a pair nor a label map.
+        If the table cannot be read or has no row, or a row names neither a pair nor a label map.
     """
     path = Path(os.path.abspath(path))
-    frame = _read_table(path)
-    if not ({"image", "mask"} <= set(frame.columns) or "label_map" in frame.columns):
+    _check_name(path)
+    rows = read_table(path)
+    if not rows:
+        raise InputError(f"{path}: a table without a row; expected one for each pair.")
+    given = [*rows[0][1]]
+    if not ({"image", "mask"} <= set(given) or "label_map" in given):
         raise InputError(
             f"{path}: no columns image and mask, and no column label_map; found "
-            f"{', '.join(map(str, frame.columns))}."
+            f"{', '.join(given)}."
         )
-    given = set(frame.columns)
-    frame = frame.reindex(columns=list(dict.fromkeys([*COLUMNS, *frame.columns])), fill_value="")
+    frame = pd.DataFrame([row for _, row in rows], dtype=str).replace("n/a", "")
+    frame = frame.reindex(columns=list(dict.fromkeys([*COLUMNS, *given])), fill_value="")
     for name in PATHS:
         frame[name] = [os.path.normpath(path.parent / p) if p else "" for p in frame[name]]
     heads = []
     columns = (frame[name] for name in ("image", "mask", "label_map"))
-    for line, (image, mask, label_map) in enumerate(zip(*columns, strict=True), start=2):
+    for (line, _), image, mask, label_map in zip(rows, *columns, strict=True):
         if not label_map and not (image and mask):
             raise InputError(
                 f"{path}: line {line} names neither an image with its mask nor a label map."
             )
         heads.append(name_head(Path(image or label_map)))
-    for name in {"person", "session", "contrast"} - given:
+    for name in {"person", "session", "contrast"}.difference(given):
         frame[name] = [getattr(head, name) for head in heads]
     names = zip(frame["person"], heads, strict=True)
     frame["person"] = [person or head.person for person, head in names]
     frame["manual"] = [text.lower() in ("true", "1", "yes") for text in frame["manual"]]
     return frame
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    separator = _find_separator(path)
-    try:
-        frame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(
-            f"{path}: not a readable table ({' '.join(str(error).split())})."
-        ) from error
-    return frame.replace("n/a", "")
 
 
 def tell_index(index: pd.DataFrame, findings: list[Finding]) -> str:

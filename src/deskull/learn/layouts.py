@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deskull.errors import InputError
+from deskull.errors import OptionError
 from deskull.image.formats import find_stem
 from deskull.image.names import MASK_WORDS, HeadName, name_head
 
@@ -195,7 +195,7 @@ def make_pattern_finder(pattern: str, mask_pattern: str | None = None) -> Finder
 
     Raises
     ------
-    InputError
+    OptionError
         If a pattern has no ``{person}``, or a field that is unknown.
     """
     image_rule = _make_rule(pattern)
@@ -237,7 +237,7 @@ def _make_rule(pattern: str) -> re.Pattern[str]:
         elif part == name:
             rule += re.escape(part)
         elif name not in _FIELDS:
-            raise InputError(
+            raise OptionError(
                 f"pattern {pattern}: unknown field {part}; expected {{person}}, {{session}} or "
                 "{contrast}."
             )
@@ -245,7 +245,7 @@ def _make_rule(pattern: str) -> re.Pattern[str]:
             rule += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
             seen.add(name)
     if "person" not in seen:
-        raise InputError(
+        raise OptionError(
             f"pattern {pattern}: no {{person}} in it; expected one, as in "
             "'{person}_{contrast}.nii.gz'."
         )

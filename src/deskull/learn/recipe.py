@@ -63,7 +63,8 @@ class TrainingSettings:
     batch
         Examples per step.
     loss
-        Soft Dice alone, or with cross-entropy.
+        Soft Dice alone, or with cross-entropy; or of the signed distance to the surface, which
+        the network's answer is then, in mm, plus inside.
     optimiser
         Adam, or AdamW with `weight_decay`.
     learning_rate
@@ -87,7 +88,7 @@ class TrainingSettings:
 
     horizon: int
     batch: int = 1
-    loss: Literal["dice", "dice_and_cross_entropy"] = "dice_and_cross_entropy"
+    loss: Literal["dice", "dice_and_cross_entropy", "distance"] = "dice_and_cross_entropy"
     optimiser: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from deskull.errors import InputError
+from deskull.errors import InputError, OptionError
 
 PARTS = ("train", "validation", "test")
 
@@ -33,7 +33,7 @@ class SplitPlan:
 
     Raises
     ------
-    InputError
+    OptionError
         If nobody would be left to learn from, or there is no such fold.
     """
 
@@ -45,16 +45,16 @@ class SplitPlan:
     def __post_init__(self) -> None:
         for name, share in (("validation", self.validation), ("test", self.test)):
             if not 0 <= share < 1:
-                raise InputError(f"{name} {share:g}; expected a share below 1, such as 0.2.")
+                raise OptionError(f"{name} {share:g}; expected a share below 1, such as 0.2.")
         if self.validation + self.test >= 1:
-            raise InputError(
+            raise OptionError(
                 f"validation {self.validation:g} and test {self.test:g}; expected less than 1 "
                 "together, for somebody has to learn."
             )
         if self.folds and self.test:
-            raise InputError(f"test {self.test:g} and {self.folds} folds; expected one of them.")
+            raise OptionError(f"test {self.test:g} and {self.folds} folds; expected one of them.")
         if (self.folds or self.fold) and not 0 <= self.fold < self.folds:
-            raise InputError(
+            raise OptionError(
                 f"fold {self.fold} of {self.folds}; expected one from 0 to folds - 1, and 2 folds "
                 "at least."
             )

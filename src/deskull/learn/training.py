@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from deskull.errors import InputError, WeightsError
+from deskull.errors import InputError, OptionError, WeightsError
 from deskull.learn.dataset import Sources, make_example, make_plain_examples
 from deskull.learn.judging import overlaps
-from deskull.learn.losses import dice, dice_and_cross_entropy
+from deskull.learn.losses import dice, dice_and_cross_entropy, distance
 from deskull.learn.processes import Group, Wish, join_processes, notice_interrupts, seeded
 from deskull.learn.recipe import MOST_EXAMPLES, Recipe
 from deskull.learn.runs import Run, State
@@ -31,7 +31,11 @@ from deskull.network.unet import UNet
 
 logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 120
-LOSSES = {"dice": dice, "dice_and_cross_entropy": dice_and_cross_entropy}
+LOSSES = {
+    "dice": dice,
+    "dice_and_cross_entropy": dice_and_cross_entropy,
+    "distance": distance,
+}
 Batch = tuple[Tensor, Tensor, Tensor]
 Show = Callable[[str], None]
 
@@ -54,7 +58,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in (("steps", self.steps), ("minutes", self.minutes)):
             if value is not None and not value >= 0:
-                raise InputError(f"{name} {value}; expected 0 or more.")
+                raise OptionError(f"{name} {value}; expected 0 or more.")
 
 
 def train(
@@ -139,7 +143,7 @@ class _Loop:
         if kept_apart and self.teacher is not None and not run.has_validated:
             _validate(state, kept_apart, run, group.device)
         interrupted = late = False
-        batches = _Batches(self.make)
+        batches = _Batches(self.make, count_makers(group.device))
         try:
             while state.step < last_step:
                 asked = group.add([wish.stop, time.monotonic() > stop_at])
@@ -235,22 +239,30 @@ def _explain_memory(recipe: Recipe) -> Iterator[None]:
 
 
 class _Batches:
-    """The batch of each step, made beside the step before on another core."""
+    """The batches of the next steps, made beside the step: at once so many, each on one core."""
 
-    def __init__(self, make: Callable[[int], Batch]) -> None:
-        self.make = make
-        self.pool = ThreadPoolExecutor(1)
+    def __init__(self, make: Callable[[int], Batch], makers: int) -> None:
+        self.make, self.makers = make, makers
+        self.threads = torch.get_num_threads()  # asked here, this thread keeps them
+        self.pool = ThreadPoolExecutor(makers, initializer=torch.set_num_threads, initargs=(1,))
         self.coming: dict[int, Future[Batch]] = {}
 
     def take(self, step: int) -> Batch:
-        """Wait for the batch of this step, and have the next one begun."""
-        batch = self.coming.pop(step, None) or self.pool.submit(self.make, step)
-        self.coming[step + 1] = self.pool.submit(self.make, step + 1)
-        return batch.result()
+        """Wait for the batch of this step, and have as many more begun as there are makers."""
+        for number in range(step, step + self.makers + 1):
+            if number not in self.coming:
+                self.coming[number] = self.pool.submit(self.make, number)
+        return self.coming.pop(step).result()
 
     def close(self) -> None:
-        """Begin no more."""
+        """Begin no more, and give later threads their cores back."""
         self.pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self.threads)
+
+
+def count_makers(device: str) -> int:
+    """Count the batches to make at once: beside a GPU on all cores but one, else one."""
+    return 1 if device == "cpu" else max(1, torch.get_num_threads() - 1)
 
 
 def _make_batch(sources: Sources, recipe: Recipe, group: Group, step: int) -> Batch:

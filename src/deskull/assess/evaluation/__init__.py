@@ -1,15 +1,13 @@
 """How good are masks: predictions against references. The page is made in `page.py`."""
 
+from deskull.assess.evaluation.masks import Mask, check_one_grid, load_canonical_mask
 from deskull.assess.evaluation.pairing import Comparison, Pairing, pair_folders, read_pairs
 from deskull.assess.evaluation.rows import (
     COLUMNS,
     METRICS,
-    Mask,
     Row,
-    check_one_grid,
     compare_masks,
     evaluate,
-    load_mask,
     to_tsv,
 )
 from deskull.assess.evaluation.summary import Estimate, Summary, estimate, summarise, to_json
@@ -27,7 +25,7 @@ __all__ = [
     "compare_masks",
     "estimate",
     "evaluate",
-    "load_mask",
+    "load_canonical_mask",
     "pair_folders",
     "read_pairs",
     "summarise",

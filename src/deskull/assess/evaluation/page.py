@@ -6,14 +6,15 @@ from io import BytesIO
 import numpy as np
 
 from deskull import __version__
+from deskull.assess.evaluation.masks import SAME, load_canonical_mask
 from deskull.assess.evaluation.plots import STYLE as PLOT_STYLE
 from deskull.assess.evaluation.plots import (
-    Dot,
+    Point,
     draw_bland_altman,
     draw_distributions,
     draw_two_sided,
 )
-from deskull.assess.evaluation.rows import SAME, Row, load_mask
+from deskull.assess.evaluation.rows import Row
 from deskull.assess.evaluation.summary import Estimate, Summary
 from deskull.assess.page import NOT_MEDICAL, escape, make_page, to_data_address
 from deskull.errors import InputError
@@ -80,7 +81,8 @@ def make_evaluation_page(
 def _tell(rows: Sequence[Row], summaries: Sequence[Summary], unpaired: Sequence[str]) -> str:
     scans = len({row.pair.scan for row in rows})
     failed = sum(one.failed for one in summaries)
-    words = f"{len(rows)} masks of {scans} scans by {len(summaries)} methods."
+    by = "1 method" if len(summaries) == 1 else f"{len(summaries)} methods"
+    words = f"{len(rows)} masks of {scans} scans by {by}."
     if failed:
         words += f" {failed} could not be compared."
     if unpaired:
@@ -131,7 +133,7 @@ def _make_plots(rows: Sequence[Row], summaries: Sequence[Summary]) -> str:
     spread = [
         draw_distributions(
             {
-                method: [Dot(row.pair.scan, row.values[metric]) for row in mine]
+                method: [Point(row.pair.scan, row.values[metric]) for row in mine]
                 for method, mine in by_method.items()
             },
             label,
@@ -159,9 +161,9 @@ def _make_plots(rows: Sequence[Row], summaries: Sequence[Summary]) -> str:
     )
 
 
-def _to_volumes(row: Row) -> Dot:
+def _to_volumes(row: Row) -> Point:
     mean = (row.values["volume_ml"] + row.values["reference_ml"]) / 2
-    return Dot(row.pair.scan, mean, row.values["difference_ml"])
+    return Point(row.pair.scan, mean, row.values["difference_ml"])
 
 
 def _sum_regions(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
@@ -205,7 +207,8 @@ def _make_worst(summaries: Sequence[Summary], observe: Callable[[int, int], None
 
 def _draw(row: Row) -> tuple[bytes, str]:
     """Picture of a scan's errors, and a note where the scan itself cannot be shown."""
-    prediction, reference = load_mask(row.pair.prediction), load_mask(row.pair.reference)
+    prediction = load_canonical_mask(row.pair.prediction)
+    reference = load_canonical_mask(row.pair.reference)
     image, note = None, ""
     if row.pair.image is not None:
         try:

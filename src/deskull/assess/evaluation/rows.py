@@ -1,22 +1,20 @@
 """How good are masks: predictions against references, a row per scan.
 
-Metrics of two arrays are in `measure`. Which files are a pair is `pairing.py`, what all rows
-say together `summary.py`, the page `page.py`.
+Metrics of two arrays are in `measure`. Which files are a pair is `pairing.py`, how one is read
+`masks.py`, what all rows say together `summary.py`, the page `page.py`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deskull.assess.evaluation.masks import check_one_grid, load_canonical_mask
 from deskull.assess.evaluation.pairing import Comparison
-from deskull.errors import GeometryError, ImageFileError, InputError
-from deskull.image.formats import open_image
-from deskull.image.geometry import Grid, to_canonical_array
-from deskull.image.stored import to_stored
+from deskull.errors import InputError
+from deskull.image.geometry import Grid
 from deskull.measure.metrics import (
     dice,
     iou,
@@ -45,31 +43,6 @@ METRICS = (
 
 COLUMNS = (*METRICS, *(f"{kind}_{region}" for kind in ("fp", "fn") for region in REGIONS))
 
-INSIDE = 0.5
-"""A voxel of a mask or of a probability is inside above this."""
-
-SAME = 0.05
-"""Voxels by which the corners of two grids may differ and still be one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Mask:
-    """A mask in the axes nearest to RAS+.
-
-    Parameters
-    ----------
-    inside
-        (X, Y, Z) bool.
-    grid
-        Where its voxels lie.
-    name
-        What messages call it.
-    """
-
-    inside: NDArray[np.bool_]
-    grid: Grid
-    name: str
-
 
 @dataclass(frozen=True)
 class Row:
@@ -88,50 +61,6 @@ class Row:
     pair: Comparison
     values: dict[str, float]
     error: str = ""
-
-
-def load_mask(path: Path) -> Mask:
-    """Read a mask, a probability or a label map; an empty mask is one too.
-
-    Raises
-    ------
-    ImageFileError
-        If the file cannot be read as one 3D image.
-    """
-    image, name = open_image(path), path.name
-    try:
-        data = np.asarray(to_stored(image).without_singletons())
-    except (OSError, EOFError, ValueError) as error:
-        raise ImageFileError(f"{name}: its voxels cannot be read ({error}).") from error
-    if data.ndim != 3 or data.dtype.kind not in "biuf":
-        raise ImageFileError(f"{name}: {data.dtype} {data.shape}; expected a 3D mask.")
-    x, y, z = data.shape
-    try:
-        grid = Grid((x, y, z), image.affine)
-    except GeometryError as error:
-        raise GeometryError(f"{name}: {error}") from error
-    return Mask(to_canonical_array(data > INSIDE, grid), grid.canonical(), name)
-
-
-def check_one_grid(prediction: Mask, reference: Mask) -> None:
-    """Raise GeometryError unless both masks lie on one lattice; stored axes may differ."""
-    mine, wanted = prediction.grid, reference.grid
-    if mine.shape == wanted.shape and mine.matches(wanted, SAME):
-        return
-    if mine.shape != wanted.shape:
-        what = f"shape {_product(mine.shape)} in RAS order, but that of {reference.name} is "
-        what += _product(wanted.shape)
-    elif not np.allclose(mine.voxel_size, wanted.voxel_size, rtol=1e-3):
-        what = f"voxels of {_product(mine.voxel_size)} mm, but those of {reference.name} are "
-        what += f"{_product(wanted.voxel_size)} mm"
-    else:
-        apart = np.linalg.norm(mine.to_mm(mine.corners) - wanted.to_mm(mine.corners), axis=1)
-        what = f"its affine puts the field's corners {apart.min():.3g} to {apart.max():.3g} mm "
-        what += f"away from those of {reference.name}"
-    raise GeometryError(
-        f"{prediction.name}: {what}; expected masks on one grid. Strip the scan that the "
-        "reference was made on, or resample one mask to the other's grid."
-    )
 
 
 def compare_masks(
@@ -197,7 +126,8 @@ def evaluate(
         if observe is not None:
             observe(number, len(pairs))
         try:
-            prediction, reference = load_mask(pair.prediction), load_mask(pair.reference)
+            prediction = load_canonical_mask(pair.prediction)
+            reference = load_canonical_mask(pair.reference)
             check_one_grid(prediction, reference)
             values = compare_masks(prediction.inside, reference.inside, reference.grid)
             rows.append(Row(pair, values))
@@ -214,10 +144,6 @@ def to_tsv(rows: Sequence[Row]) -> str:
         paths = [str(row.pair.prediction), str(row.pair.reference)]
         cells.append([row.pair.scan, row.pair.method, *values, *paths, row.error or "n/a"])
     return make_tsv(["scan", "method", *COLUMNS, "prediction", "reference", "error"], cells)
-
-
-def _product(numbers: Iterable[float]) -> str:
-    return " x ".join(f"{number:.4g}" for number in numbers)
 
 
 def _to_word(value: float) -> str:

@@ -1,0 +1,125 @@
+"""Networks on painted heads of persons kept apart: Dice straight from each, on its own grid.
+
+    python benchmarks/painted.py LABELS runs/one runs/two default --persons head-a head-b
+
+LABELS is a folder of whole-head label maps `<person>.nii.gz`; a network is the folder of a
+training run, or weights as `deskull --weights` takes them (the network that draws the surface).
+Each person is painted in each contrast, always the same way for the same grid, and judged without
+the way there and back that `truth.py` and `compare.py` take: quick enough to choose between
+networks, and nothing but the network in it. Prints Markdown; leaves `painted.tsv`.
+
+Networks on one grid see the same heads; Dice on grids of different voxels is not to be compared.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from deskull import load_volume
+from deskull.learn.augment import AugmentSettings
+from deskull.learn.dataset import BLOCK
+from deskull.learn.labels import LabelledHead, make_labelled_head
+from deskull.learn.losses import hard_dice
+from deskull.learn.recipe import WindowSettings, make_recipe
+from deskull.learn.runs import RECIPE, load_released
+from deskull.learn.synthesis import synthesise
+from deskull.network.unet import UNet
+from deskull.network.weights import load_weights
+from deskull.prepare.intensity import normalise
+from truth import find_maps
+
+CONTRASTS = {"T1w": "T1w", "T2w": "T2w", "T1w with contrast": "T1c", "free": None}
+"""By column of the table; a free one is drawn as in training, often such as no scanner makes."""
+
+ORDINARY = AugmentSettings(any_pose=0, field_cut=0, stripped=0, phantom=0, corruption=0.5)
+
+Network = tuple[UNet, WindowSettings]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Judge all networks on all heads, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("networks", nargs="+", metavar="RUN_OR_WEIGHTS")
+    parser.add_argument("--persons", nargs="+", metavar="NAME", help="of files (default: all)")
+    parser.add_argument("--heads", type=int, default=1, help="of each person and contrast")
+    parser.add_argument("--out", type=Path, default=Path("runs/painted"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    networks = {name: load_network(name) for name in options.networks}
+    rows = []
+    for person, path in find_maps(options.labels, options.persons).items():
+        labelled = make_labelled_head(load_volume(path), BLOCK)
+        rows += judge(labelled, person, networks, options.heads)
+        print(person, file=sys.stderr)
+    table = pd.DataFrame(rows, columns=["network", "person", "contrast", "seed", "dice"])
+    table.to_csv(options.out / "painted.tsv", sep="\t", index=False, float_format="%.4f")
+    print(summarise(table))
+
+
+def load_network(name: str) -> Network:
+    """Load what a run would release, or released weights, and the window that it looks at."""
+    if (Path(name) / RECIPE).is_file():
+        recipe, network, _ = load_released(Path(name))
+        return network, recipe.window
+    weights = load_weights(name)
+    recipe = make_recipe(dict(weights.card["stages"]["segment"]), name)
+    network = UNet(recipe.network).eval()
+    tensors = load_file(weights.segment.tensors)
+    network.load_state_dict({key: value.float() for key, value in tensors.items()})
+    return network, recipe.window
+
+
+def judge(
+    labelled: LabelledHead, person: str, networks: dict[str, Network], heads: int
+) -> list[tuple[str, str, str, int, float]]:
+    """Dice of each network on each head of one person."""
+    rows = []
+    for number in range(heads):
+        for order, (column, contrast) in enumerate(CONTRASTS.items()):
+            seed = order + number * len(CONTRASTS)
+            see = cache(partial(paint, labelled, contrast, seed))
+            for name, (network, window) in networks.items():
+                rows.append((name, person, column, seed, measure(network, *see(window))))
+    return rows
+
+
+def paint(
+    labelled: LabelledHead, contrast: str | None, seed: int, window: WindowSettings
+) -> tuple[Tensor, Tensor]:
+    """Paint a head as a network sees it: image and share of brain, (1, 1, X, Y, Z)."""
+    generator = torch.Generator().manual_seed(seed)
+    shape, size = window.shape, window.voxel_size
+    example = synthesise(labelled, shape, size, ORDINARY, generator, contrast)
+    image = torch.from_numpy(normalise(example.image.numpy()))
+    return image[None, None], example.target[None, :1]
+
+
+@torch.no_grad()
+def measure(network: UNet, image: Tensor, target: Tensor) -> float:
+    """Dice of the brain."""
+    brain = network.spec.outputs.index("brain")
+    return float(hard_dice(network(image)[:, brain : brain + 1], target))
+
+
+def summarise(table: pd.DataFrame) -> str:
+    """Markdown: mean Dice of each network by contrast, over all, and of its worst head."""
+    lines = [f"| {len(table) // table['network'].nunique()} heads | "]
+    lines[0] += " | ".join([*CONTRASTS, "all", "worst"]) + " |"
+    lines.append("|---" * (len(CONTRASTS) + 3) + "|")
+    for name, rows in table.groupby("network", sort=False):
+        means = rows.groupby("contrast")["dice"].mean()
+        cells = [*means[list(CONTRASTS)], rows["dice"].mean(), rows["dice"].min()]
+        lines.append(f"| {name} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
