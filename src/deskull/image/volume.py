@@ -185,7 +185,7 @@ def _check_values(data: NDArray[np.float32], name: str) -> None:
             raise ImageFileError(f"{name}: every voxel is NaN or infinite; expected a head.")
         low, high = float(finite.min()), float(finite.max())
     if low == high:
-        raise ImageFileError(f"{name}: every voxel is {low:g}; expected a head.")
+        raise ImageFileError(f"{name}: every voxel is {low + 0:g}; expected a head.")
 
 
 def make_mask_image(mask: NDArray[Any], source: SpatialImage) -> SpatialImage:
