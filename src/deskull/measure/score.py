@@ -45,9 +45,9 @@ class Term:
 
 
 TERMS = {
-    "rim_mm": Term(2.1, 0.25),
-    "sure_in": Term(4.5, -0.15),
-    "sure_out": Term(-0.45, 1.5),
+    "rim_mm": Term(1.85, 0.25),
+    "sure_in": Term(5.4, -0.1),
+    "sure_out": Term(-0.53, 2.0),
     "second": Term(0.0, 2.0),
     "mirror": Term(0.08, 2.0),
 }
