@@ -229,7 +229,7 @@ def test_every_corruption_is_run_at_every_level(heads, tmp_path, capsys):
     dice = {(row[0].partition(",")[0], float(row[1])): float(row[2].split()[0]) for row in cells}
     assert dice["bias", 1] == dice["rotation", 0] == dice["field cut", 0.4] == 1.0
     assert dice["rotation", 90] > 0.9
-    assert dice["noise", 0.2] < 0.5
+    assert np.isnan(dice["noise", 0.2])  # a copy of a scan is no mask
     table = pd.read_csv(tmp_path / "out/corruption.tsv", sep="\t")
     assert len(table) == 1 + 3 * len(corruption.CORRUPTIONS)
     assert (tmp_path / "out/corruption.png").stat().st_size > 1000

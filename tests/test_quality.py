@@ -210,13 +210,13 @@ MM = (np.indices(WINDOW) - (np.array(WINDOW)[:, None, None, None] - 1) / 2) * ED
 
 
 def make_brain(radii=(68.0, 84.0, 62.0)):
-    """Logits that fall by 1 per mm, of an ellipsoid with a blunt back and a stem below."""
+    """Logits that fall by 1.4 per mm, of an ellipsoid with a blunt back and a stem below."""
     x, y, z = MM
     width = 1 - 0.2 * y / radii[1] + 0.2 * z / radii[2]
     radius = np.sqrt((x / radii[0] / width) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2)
     stem = np.maximum(np.hypot(x, y + 20) - 18, np.abs(z + 50) - 30)
     ball = (radius - 1) * min(radii)
-    return np.clip(-np.minimum(ball, stem), -8, 8).astype(np.float32)
+    return np.clip(-1.4 * np.minimum(ball, stem), -8, 8).astype(np.float32)
 
 
 def make_head_image(logits, contrast=0.35, noise=0.1, seed=0):
