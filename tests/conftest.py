@@ -1,6 +1,7 @@
 """Heads of geometry for tests: cheap, exact, and nobody's scan."""
 
 import itertools
+import signal
 import resource
 from contextlib import contextmanager
 
@@ -54,6 +55,17 @@ def full_disk(limit):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_in_a_terminal():
+    """Tests send signals that a process begun by nohup or in the background ignores."""
+    for number, action in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, action)
 
 
 @pytest.fixture
