@@ -1,8 +1,8 @@
 """Heads of geometry for tests: cheap, exact, and nobody's scan."""
 
 import itertools
-import signal
 import resource
+import signal
 from contextlib import contextmanager
 
 import nibabel as nib
