@@ -47,7 +47,9 @@ def read_minc(path: Path) -> SpatialImage:
     with path.open("rb") as file:
         is_hdf5 = file.read(4) == b"\x89HDF"
     if is_hdf5:
-        image: Any = nib.Minc2Image.from_filename(path)
+        with warnings.catch_warnings():  # some writers garble the word for even spacing
+            warnings.filterwarnings("ignore", "Invalid spacing declaration")
+            image: Any = nib.Minc2Image.from_filename(path)
     else:  # from memory, or a damaged header has nibabel ask for any number of bytes
         holder = nib.FileHolder(fileobj=BytesIO(path.read_bytes()))
         image = nib.Minc1Image.from_file_map({"image": holder})
