@@ -56,7 +56,7 @@ def draw_head(stripper: Stripper, name: str, scan: Path, reference: Path) -> Ima
     doubts = ", ".join(flag.name for flag in result.flags) or "none"
     words = (
         f"{name.removeprefix('truth-')}: Dice {dice(mask, truth.inside):.3f}, "
-        f"score {result.record['score']:.0f}, doubts: {doubts}"
+        f"score {result.score:.0f}, doubts: {doubts}"
     )
     page = Image.new("RGB", (picture.width, picture.height + CAPTION), "black")
     page.paste(picture, (0, CAPTION))

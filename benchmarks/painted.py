@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from deskull import load_volume
@@ -30,7 +29,7 @@ from deskull.learn.losses import hard_dice
 from deskull.learn.recipe import WindowSettings, make_recipe
 from deskull.learn.runs import RECIPE, load_released
 from deskull.learn.synthesis import synthesise
-from deskull.network.unet import UNet
+from deskull.network.unet import UNet, load_unet
 from deskull.network.weights import load_weights
 from deskull.prepare.intensity import normalise
 from truth import find_maps
@@ -71,10 +70,7 @@ def load_network(name: str) -> Network:
         return network, recipe.window
     weights = load_weights(name)
     recipe = make_recipe(dict(weights.card["stages"]["segment"]), name)
-    network = UNet(recipe.network).eval()
-    tensors = load_file(weights.segment.tensors)
-    network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    return network, recipe.window
+    return load_unet(weights.segment), recipe.window
 
 
 def judge(

@@ -46,6 +46,15 @@ def test_minc_gives_values_and_place(tmp_path, write):
     assert volume.grid.affine == pytest.approx(AFFINE[:, [2, 1, 0, 3]])
 
 
+def test_minc_with_a_garbled_word_for_even_spacing_is_read_in_silence(tmp_path):
+    path = write_minc2(tmp_path / "scan.mnc")
+    with h5py.File(path, "a") as file:
+        for axis in file["minc-2.0/dimensions"].values():
+            axis.attrs["spacing"] = np.bytes_("xspace")
+    volume = load_volume(path)  # a warning is an error in these tests
+    assert volume.grid.affine == pytest.approx(AFFINE[:, [2, 1, 0, 3]])
+
+
 def test_minc_frames_come_last(tmp_path):
     path = write_minc1(tmp_path / "scan.mnc", frames=2)
     assert np.array_equal(load_volume(path, frame=1).data, np.minimum(HEAD.T + 1, 120) * 2)

@@ -10,6 +10,7 @@ walks it `runners.py` and `cluster.py`; what is left of it `records.py`.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -24,7 +25,6 @@ from deskull.cohort.plan import OUTPUTS, Task, make_plan, take_shard
 from deskull.cohort.records import (
     FAILED,
     Outcome,
-    count_versions,
     is_done,
     make_outcome,
     make_request,
@@ -152,7 +152,6 @@ def strip_cohort(
         sweep(tasks, out / f"{LOCK}{share}")
         waiting = [task for task in tasks if force or not is_done(task, request)]
         left = {task.record for task in waiting}
-        _tell_versions([task for task in tasks if task.record not in left], out)
         crew: int | Crew = (
             Crew(cluster, out / f"{LOCK}{share}") if cluster is not None else workers
         )
@@ -163,12 +162,14 @@ def strip_cohort(
             for task in head.members
         ]
         save_table(outcomes, out / name_table(share))
+    _tell_versions(outcomes, out)
     return outcomes
 
 
-def _tell_versions(done: Sequence[Task], out: Path) -> None:
+def _tell_versions(outcomes: Sequence[Outcome], out: Path) -> None:
     """Say which scans keep what another version of deskull made."""
-    for version, count in sorted(count_versions(done).items()):
+    kept = Counter(outcome.version for outcome in outcomes if outcome.earlier)
+    for version, count in sorted(kept.items()):
         if version != __version__:
             logger.warning(
                 "%s: %d scans keep what deskull %s made of them with the same weights and "

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,6 +45,8 @@ class Outcome:
         From reading to writing.
     error
         Why it failed, else empty.
+    version
+        Of the deskull that did it; empty if nothing was done.
     earlier
         Whether a run before did it, and nothing was left to do in this one.
     """
@@ -57,6 +58,7 @@ class Outcome:
     flags: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    version: str = ""
     earlier: bool = False
 
 
@@ -72,6 +74,7 @@ def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
         tuple(flag["name"] for flag in record.get("flags", ())),
         round(math.fsum(record.get("seconds", {}).values()), 3),
         record.get("error", ""),
+        str(record.get("deskull", "")),
     )
 
 
@@ -183,12 +186,6 @@ def read_record(task: Task) -> dict[str, Any] | None:
     if record is None or record.get("status") not in (DONE, FAILED) or "outputs" not in record:
         return None
     return record
-
-
-def count_versions(tasks: Iterable[Task]) -> Counter[str]:
-    """Count the versions of deskull that did these tasks, as their records say."""
-    records = (load_record(task.record) or {} for task in tasks)
-    return Counter(str(record.get("deskull")) for record in records)
 
 
 def make_record(

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from deskull.errors import InputError
 from deskull.image.volume import Volume
 from deskull.learn.dataset import Sources
@@ -16,7 +14,7 @@ from deskull.learn.processes import join_processes
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.runs import load_released
 from deskull.learn.training import Limits, train
-from deskull.network.unet import UNet
+from deskull.network.unet import load_unet
 from deskull.network.weights import Weights
 
 STEPS = 300  # of few heads; more only learns them by heart
@@ -91,8 +89,7 @@ def finetune(
     recipe = make_finetune_recipe(weights)
     judges = validation.judges
     _check_persons(sources, judges)
-    start = UNet(recipe.network)
-    start.load_state_dict({k: v.float() for k, v in load_file(weights.segment.tensors).items()})
+    start = load_unet(weights.segment)
     with join_processes(device) as group:
         before = means(judge(start, judges, recipe, group.device))[0]
         train(

@@ -241,13 +241,10 @@ def _use_onnxruntime(stage: Stage, device: str, threads: int) -> Engine:
 
 def _use_torch(stage: Stage, device: str, threads: int) -> Engine:
     import torch
-    from safetensors.torch import load_file
 
-    from deskull.network.unet import UNet, make_spec
+    from deskull.network.unet import load_unet
 
-    network = UNet(make_spec(stage.spec))
-    network.load_state_dict({k: v.float() for k, v in load_file(stage.tensors).items()})
-    network = network.to(device).eval()
+    network = load_unet(stage).to(device)
 
     def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

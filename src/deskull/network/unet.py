@@ -1,4 +1,4 @@
-"""The network: a 3D residual U-Net. It knows tensors only, (N, C, X, Y, Z)."""
+"""The network: a 3D residual U-Net, new or with released weights. Tensors are (N, C, X, Y, Z)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,10 @@ from itertools import pairwise
 from typing import Any, Literal, cast
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from deskull.network.weights import Stage
 
 
 @dataclass(frozen=True)
@@ -187,3 +190,10 @@ def _make_norm(channels: int, spec: NetworkSpec) -> nn.Module:
     if spec.norm == "batch":
         return nn.BatchNorm3d(channels)
     return nn.InstanceNorm3d(channels, affine=True)
+
+
+def load_unet(stage: Stage) -> UNet:
+    """Load a released network, in float32 and evaluation mode, on the CPU."""
+    network = UNet(make_spec(stage.spec)).eval()
+    network.load_state_dict({k: v.float() for k, v in load_file(stage.tensors).items()})
+    return network
