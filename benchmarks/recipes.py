@@ -1,15 +1,15 @@
-"""The published recipe and ours on the same data set, split and number of steps.
+"""The published recipe and ours on the same data set and split, for as many steps or minutes.
 
     python examples/make_dataset.py label_maps/ --out heads
     python examples/make_dataset.py other_persons/ --out others --heads 2
     deskull index heads -o learn.tsv && deskull index others -o test.tsv
     python benchmarks/recipes.py learn.tsv --test test.tsv --steps 200 --out runs/recipes
 
-Each recipe is trained by `deskull train` in turns of a few minutes; the one that has taken fewer
-steps goes next, so that whatever else the machine does hits both. Stopped, the same command goes
-on, and so does one with more steps. The best weights by validation are released, strip every
-head kept apart, and are judged on the scan's own grid. Prints Markdown; leaves `turns.tsv` and
-`heads.tsv`.
+Each recipe is trained by `deskull train` in turns of a few minutes; the one that has had less
+goes next, so that whatever else the machine does hits both. Stopped, the same command goes on,
+and so does one with more steps. `--minutes 60` instead of steps gives each as long. The best
+weights by validation are released, strip every head kept apart, and are judged on the scan's own
+grid. Prints Markdown; leaves `turns.tsv` and `heads.tsv`.
 
 Ours finds the brain by the bundled `locate` network; give it test persons who taught that one
 nothing. Without AMX or a GPU both train in float32.
@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("index", type=Path, help="heads to train and to validate on")
     parser.add_argument("--test", type=Path, required=True, help="index of other persons")
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
-    parser.add_argument("--steps", type=int, required=True, help="of each, from the first")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--steps", type=int, help="of each, from the first")
+    budget.add_argument("--minutes", type=float, help="of each, from the first")
     parser.add_argument("--turn", type=float, default=5.0, help="minutes of a turn")
     parser.add_argument("--validation", type=float, default=0.2, help="share of the persons")
     parser.add_argument("-t", "--threads", type=int, default=2)
@@ -70,18 +72,36 @@ def check_persons(index: Path, test: Path) -> None:
 
 
 def train_in_turns(options: argparse.Namespace, recipes: dict[str, str]) -> pd.DataFrame:
-    """Give each turn to the recipe that has taken fewest steps, until both have taken theirs."""
+    """Give each turn to the recipe that has had least, until both have had theirs."""
     path = options.out / "turns.tsv"
-    columns = ["recipe", "wall", "cpu", "peak_mb"]
+    columns = ["recipe", "steps", "wall", "cpu", "peak_mb"]
     turns = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame(columns=columns)
+    budget = options.steps or options.minutes
     while True:
-        taken = {name: read_step(options.out / name / "last.safetensors") for name in recipes}
-        name = min(taken, key=taken.__getitem__)
-        if taken[name] >= options.steps:
+        spent = {name: spend(options, name, turns) for name in recipes}
+        name = min(spent, key=spent.__getitem__)
+        if spent[name] >= budget:
             return turns
-        limits = ("--steps", str(options.steps), "--minutes", str(options.turn))
-        turns.loc[len(turns)] = [name, *take_turn(options, name, recipes[name], *limits)]
+        if options.steps:
+            limits = ["--steps", str(options.steps), "--minutes", str(options.turn)]
+        else:
+            limits = ["--minutes", str(min(options.turn, budget - spent[name]))]
+        before = read_step(options.out / name)
+        run = take_turn(options, name, recipes[name], *limits)
+        turns.loc[len(turns)] = [name, read_step(options.out / name) - before, *run]
         turns.to_csv(path, sep="\t", index=False)
+
+
+def spend(options: argparse.Namespace, name: str, turns: pd.DataFrame) -> float:
+    """Count the steps that a recipe has taken, or the minutes."""
+    steps = read_step(options.out / name)
+    return steps if options.steps else steps * find_pace(turns, name) / 60
+
+
+def find_pace(turns: pd.DataFrame, name: str) -> float:
+    """Seconds a step, over the turns that left a row: one cut short leaves its steps alone."""
+    had = turns[turns["recipe"] == name]
+    return float(had["wall"].sum() / max(had["steps"].sum(), 1))
 
 
 def take_turn(
@@ -130,14 +150,13 @@ def summarise(out: Path, names: list[str], turns: pd.DataFrame, heads: pd.DataFr
     table: dict[str, list[str]] = {}
     for name in names:
         had = turns[turns["recipe"] == name]
-        steps, seconds = read_step(out / name / "last.safetensors"), had["wall"].sum()
-        best = out / name / "best.safetensors"
+        steps, seconds = read_step(out / name), find_pace(turns, name)
         cells = {
-            "minutes": f"{seconds / 60:.1f}",
+            "minutes": f"{seconds * steps / 60:.1f}",
             "steps": f"{steps}",
-            "seconds a step": f"{seconds / max(steps, 1):.2f}",
+            "seconds a step": f"{seconds:.2f}",
             "peak memory, GB": f"{had['peak_mb'].max() / 1024:.1f}",
-            "weights of step": f"{read_step(best) if best.exists() else steps}",
+            "weights of step": f"{read_best_step(out / name)}",
         }
         for part in ("validation", "test"):
             here = heads[(heads["recipe"] == name) & (heads["part"] == part)]
@@ -151,10 +170,16 @@ def summarise(out: Path, names: list[str], turns: pd.DataFrame, heads: pd.DataFr
     return head + "\n".join(f"| {row} | {' | '.join(cells)} |" for row, cells in table.items())
 
 
-def read_step(checkpoint: Path) -> int:
-    """Step at which a checkpoint was written."""
-    with safe_open(checkpoint, "np") as file:
-        return int(file.metadata()["step"])
+def read_step(run: Path, file: str = "last.safetensors") -> int:
+    """Step at which a checkpoint of a run was written."""
+    with safe_open(run / file, "np") as checkpoint:
+        return int(checkpoint.metadata()["step"])
+
+
+def read_best_step(run: Path) -> int:
+    """Step of the weights that are released: the best, or the last where none were judged."""
+    best = "best.safetensors"
+    return read_step(run, best if (run / best).exists() else "last.safetensors")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 import nibabel as nib
 import numpy as np
+import pytest
+
+from deskull.image.volume import make_volume
+from deskull.learn.labels import make_labelled_head
 
 TOY = {  # a recipe that trains in milliseconds
     "window": {"shape": [16, 16, 16], "voxel_size": 12.0},
@@ -29,3 +33,15 @@ def make_label_map(size=64, voxel_size=3.0):
     affine = np.diag([voxel_size] * 3 + [1.0])
     affine[:3, 3] = axis[0]
     return nib.Nifti1Image(labels, affine)
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    return make_labelled_head(make_volume(make_label_map()), block=2)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    from deskull.learn.recipe import make_recipe  # needs torch, label maps do not
+
+    return make_recipe(TOY, name="toy")

@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-import test_volume
 from ball import ALONE, HEAD, ball, place, run
 from deskull.image.formats import find_partner, open_image
 from deskull.image.geometry import Grid
 from deskull.image.writing import save_image
+from nifti_files import (
+    CONTENT,
+    EXTENSION,
+    find_changed_fields,
+    make_header,
+    read_bytes,
+    write_nifti,
+)
 from scans import write_metaimage
-from test_volume import CONTENT, EXTENSION, find_changed_fields, make_header, write_nifti
 
 __all__ = ["ball", "place"]
 
@@ -65,7 +71,7 @@ def test_every_output_keeps_every_header_byte_that_its_content_need_not_change(p
         changed = find_changed_fields(path, out, header)
         assert changed <= (set() if option == "-o" else CONTENT), option
         size = header.sizeof_hdr
-        assert test_volume.read_bytes(out)[size : size + len(EXTENSION)] == EXTENSION
+        assert read_bytes(out)[size : size + len(EXTENSION)] == EXTENSION
 
 
 def test_one_frame_changes_the_dimensions_only(place):

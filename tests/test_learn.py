@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import make_head
-from learn_heads import TOY, make_label_map
+from learn_heads import labelled, make_label_map, recipe
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pandas")
@@ -34,17 +34,9 @@ from deskull.learn.training import Limits, train
 from deskull.network.engine import make_engine
 from deskull.network.weights import load_weights
 
+__all__ = ["labelled", "recipe"]
+
 ABOUT = {"licence": "Apache-2.0", "population": "balls", "convention": "closed", "data": "none"}
-
-
-@pytest.fixture(scope="module")
-def labelled():
-    return make_labelled_head(make_volume(make_label_map()), block=2)
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    return make_recipe(TOY, name="toy")
 
 
 def draw(seed=0):

@@ -1,44 +1,25 @@
-"""The training loop and its folder: interrupted, resumed, broken and shared, at toy size."""
+"""The training loop and its folder: interrupted, resumed and broken, at toy size."""
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from learn_heads import TOY, make_label_map
+from learn_heads import labelled, recipe
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from deskull.errors import InputError, WeightsError
-from deskull.image.volume import make_volume
 from deskull.learn import training
-from deskull.learn.dataset import Sources, draw_parts
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.pairs import RealHead
-from deskull.learn.parts import count_parts, settle_parts
-from deskull.learn.processes import Group
-from deskull.learn.recipe import load_recipe, make_recipe
+from deskull.learn.dataset import Sources
+from deskull.learn.recipe import load_recipe
 from deskull.learn.runs import Run, begin_board, load_released
-from deskull.learn.split import SplitPlan
-from deskull.learn.training import Limits, check_batch, learning_rate, train
+from deskull.learn.training import Limits, learning_rate, train
 from deskull.network.unet import UNet
 
-
-@pytest.fixture(scope="module")
-def labelled():
-    return make_labelled_head(make_volume(make_label_map()), block=2)
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    return make_recipe(TOY, name="toy")
+__all__ = ["labelled", "recipe"]
 
 
 def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
@@ -87,26 +68,6 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(labelled, recip
     with pytest.raises(WeightsError, match="the loss became nan at step 2"):
         train(Sources([broken], []), recipe, tmp_path, limits=Limits(4))
     assert (tmp_path / "last.safetensors").read_bytes() == before
-
-
-def test_two_processes_share_a_batch_and_give_the_weights_of_one(tmp_path):
-    program = Path(__file__).with_name("two_processes.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, program, tmp_path / "one"], check=True, env=environment)
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-    ]
-    subprocess.run(
-        [*torchrun, program, tmp_path / "two"], check=True, env=environment, capture_output=True
-    )
-    one = load_released(tmp_path / "one")[1].state_dict()
-    two = load_released(tmp_path / "two")[1].state_dict()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_learning_rate_warms_up_and_falls_to_a_hundredth(recipe):
@@ -252,103 +213,6 @@ def test_too_little_memory_says_what_to_lower(labelled, recipe, tmp_path, monkey
         train(Sources([labelled], []), recipe, tmp_path, limits=Limits(1))
 
 
-def test_processes_need_equal_shares_of_a_batch(recipe):
-    with pytest.raises(InputError, match="3 processes cannot share a batch of 1"):
-        check_batch(recipe, 3)
-
-
-def test_steps_see_the_same_examples_however_many_make_them(labelled, recipe):
-    make = partial(training._make_batch, Sources([labelled], []), recipe, Group(0, 1, "cpu"))
-    seen = []
-    for makers in (1, 3):
-        batches = training._Batches(make, makers)
-        seen.append([batches.take(step) for step in range(4, 10)])
-        batches.close()
-    for one, three in zip(*seen, strict=True):
-        assert all(map(torch.equal, one, three))
-
-
-def test_makers_hold_a_batch_each_and_use_a_core_each():
-    made, before = [], torch.get_num_threads()
-    batches = training._Batches(lambda n: made.append((n, torch.get_num_threads())), 3)
-    for step in range(6):
-        batches.take(step)
-        assert sorted(batches.coming) == [step + 1, step + 2, step + 3]
-    batches.close()
-    assert {threads for _, threads in made} == {1}
-    numbers = sorted(number for number, _ in made)
-    assert numbers == list(range(len(made)))
-    assert torch.get_num_threads() == before
-
-
-@pytest.mark.parametrize(
-    ("device", "threads", "makers"), [("cpu", 8, 1), ("cuda:0", 8, 7), ("cuda", 1, 1)]
-)
-def test_a_gpu_leaves_the_cores_to_the_makers(monkeypatch, device, threads, makers):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert training.count_makers(device) == makers
-
-
-def make_persons(labelled, maps, scans):
-    heads = [replace(labelled, person=name) for name in maps]
-    channels = np.zeros((2, 4, 4, 4), np.float32)
-    return Sources(heads, [RealHead(name, name, channels, 12.0) for name in scans])
-
-
-def test_scans_are_always_among_those_kept_apart(labelled):
-    sources = make_persons(labelled, [f"m{n}" for n in range(20)], ["r0", "r1", "r2"])
-    for seed in range(5):
-        parts = draw_parts(sources, SplitPlan(0.1), seed)
-        kept_apart = [person for person, part in parts.items() if part == "validation"]
-        assert sorted(name[0] for name in kept_apart) == ["m", "m", "r"]
-
-
-def test_who_was_kept_apart_never_learns(labelled, tmp_path, caplog):
-    names = [f"p{n}" for n in range(5)]
-    first = settle_parts(tmp_path, make_persons(labelled, names, []), SplitPlan(0.4), 1)
-    apart = first.validation.persons
-    sources = make_persons(labelled, [*apart, *first.train.persons[1:], "new"], [])
-    again = settle_parts(tmp_path, sources, SplitPlan(), 9)
-    assert again.validation.persons == apart
-    assert again.train.persons == sorted([*first.train.persons[1:], "new"])
-    assert "1 persons of this run are not in the sources" in caplog.text
-    counts = {"train": 4, "validation": 2, "test": 0}
-    assert count_parts(tmp_path) == {"share": 0.4, "seed": 1, **counts}
-    with pytest.raises(InputError, match="nobody of those whom the run keeps apart"):
-        settle_parts(tmp_path, make_persons(labelled, first.train.persons, []), SplitPlan(), 1)
-    with pytest.raises(InputError, match="nobody of the run is left to learn from"):
-        settle_parts(tmp_path, make_persons(labelled, apart, []), SplitPlan(), 1)
-
-
-def test_folds_take_turns_at_the_test_and_a_run_keeps_its_own(labelled, tmp_path):
-    names = [f"p{n}" for n in range(9)]
-    tested = []
-    for fold in range(3):
-        plan = SplitPlan(0.2, folds=3, fold=fold)
-        parts = settle_parts(tmp_path / f"{fold}", make_persons(labelled, names, []), plan, 0)
-        sizes = [len(part.persons) for part in (parts.train, parts.validation, parts.test)]
-        assert sizes == [5, 1, 3]
-        tested += parts.test.persons
-    assert sorted(tested) == names
-    assert count_parts(tmp_path / "2")["fold"] == 2
-    again = settle_parts(tmp_path / "2", make_persons(labelled, names, []), plan, 5)
-    assert again.test.persons == parts.test.persons
-    with pytest.raises(InputError, match="begun with fold 2 of 3"):
-        settle_parts(tmp_path / "2", make_persons(labelled, names, []), SplitPlan(), 0)
-
-
-def test_a_split_of_an_older_run_without_a_test_goes_on(labelled, tmp_path):
-    (tmp_path / "split.json").write_text(
-        '{"share": 0.2, "seed": 0, "train": ["a"], "validation": ["b"]}', "utf-8"
-    )
-    parts = settle_parts(tmp_path, make_persons(labelled, ["a", "b"], []), SplitPlan(), 0)
-    assert (parts.train.persons, parts.validation.persons, parts.test.persons) == (
-        ["a"],
-        ["b"],
-        [],
-    )
-
-
 def test_a_log_of_an_older_run_gets_the_new_column(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
     train(sources, recipe, tmp_path, limits=Limits(20))
@@ -380,32 +244,7 @@ def test_without_tensorboard_the_message_names_it(tmp_path, monkeypatch):
         begin_board(tmp_path)
 
 
-def test_statistics_of_batch_norm_are_averaged_over_processes(monkeypatch):
-    network = torch.nn.BatchNorm3d(2)
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda x: x.add_(torch.full_like(x, 3)))
-    Group(0, 2, "cpu").average_statistics(network)
-    assert network.running_mean.tolist() == [1.5, 1.5]
-    assert network.running_var.tolist() == [2, 2]
-    assert network.num_batches_tracked == 0
-
-
-def test_a_damaged_split_is_not_overwritten(labelled, tmp_path):
-    (tmp_path / "split.json").write_text('{"train": 3}', "utf-8")
-    sources = make_persons(labelled, ["a", "b"], [])
-    with pytest.raises(InputError, match="not a readable split"):
-        settle_parts(tmp_path, sources, SplitPlan(0.5), 0)
-
-
 def test_a_damaged_recipe_is_not_overwritten(recipe, tmp_path):
     (tmp_path / "recipe.json").write_text('{"train": 3}', "utf-8")
     with pytest.raises(InputError, match="not a readable recipe"):
         Run(tmp_path, recipe)
-
-
-def test_heads_in_one_process_are_prepared_before_others_begin(monkeypatch):
-    order = []
-    monkeypatch.setattr(Group, "wait", lambda group: order.append(f"{group.rank} waits"))
-    for rank in (0, 1):
-        with Group(rank, 2, "cpu").first():
-            order.append(f"{rank} works")
-    assert order == ["0 works", "0 waits", "1 waits", "1 works"]

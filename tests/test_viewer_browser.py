@@ -14,7 +14,7 @@ from deskull.assess.report import write_report
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries
 from reviewed import HOSTILE, batch, edit, stripped_once
-from test_viewer import serving
+from served import serving
 
 __all__ = ["batch", "stripped_once"]
 

@@ -1,4 +1,4 @@
-"""Trains three steps of batches of four; run alone and by torchrun, see test_learn.py."""
+"""Trains three steps of batches of four, alone or by torchrun, for test_learn_processes.py."""
 
 import sys
 from pathlib import Path

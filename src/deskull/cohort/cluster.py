@@ -177,18 +177,18 @@ class _Pump:
                 f"{self.where}: the scheduler was lost. What is done stays done; run the same "
                 "again to go on."
             )
-        error = future.exception()
-        if error is None:
+        try:
             outcome: Outcome = future.result()
-            return outcome
-        if isinstance(error, KilledWorker):
+        except KilledWorker:  # also where it had answered, and its worker died with the answer
             return None
-        if isinstance(error, DeskullError):
-            raise error
-        raise DeskullError(
-            f"{self.where}: a worker cannot strip ({type(error).__name__}: {error}). Is deskull "
-            f"{__version__} installed where the workers run?"
-        ) from error
+        except DeskullError:
+            raise
+        except Exception as error:
+            raise DeskullError(
+                f"{self.where}: a worker cannot strip ({type(error).__name__}: {error}). Is "
+                f"deskull {__version__} installed where the workers run?"
+            ) from error
+        return outcome
 
 
 # --- on a worker

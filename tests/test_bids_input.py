@@ -1,0 +1,185 @@
+"""The BIDS App: names, the images that it finds and chooses, and what it refuses."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ball import ball, list_files, run
+from bids_study import RAW, app, study, write_json
+from deskull.cohort.bids import make_bids_plan
+from deskull.cohort.choice import Choice, read_filters
+from deskull.errors import InputError
+from deskull.image.bids import BidsName, parse_name
+
+__all__ = ["ball", "study"]
+
+
+def names(*words):
+    """Images that would be stripped."""
+    choice = Choice(*words) if words else None
+    return [task.name for task in make_bids_plan("raw", "out", choice)]
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01_T1w.nii.gz",
+        "sub-01_ses-A_acq-hires_run-02_T1w.nii",
+        "sub-01_space-orig_label-brain_desc-x_probseg.nii.gz",
+    ],
+)
+def test_a_name_is_written_as_it_was_read(name):
+    parsed = parse_name(Path(name))
+    assert parsed is not None
+    assert str(parsed) == name.split(".")[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["T1w.nii.gz", "scan_T1w.nii.gz", "sub-01.nii.gz", "sub-_T1w.nii", "sub-01_T1w_mask.nii"],
+)
+def test_other_names_are_no_bids_names(name):
+    assert parse_name(Path(name)) is None
+
+
+def test_entities_of_a_derived_name_stand_in_their_order():
+    name = BidsName({"sub": "01", "run": "1"}, "T1w")
+    derived = name.derive("probseg", desc="x", label="brain", acq="a")
+    assert str(derived) == "sub-01_acq-a_run-1_label-brain_desc-x_probseg"
+
+
+# --- what is found
+
+
+def test_t1w_images_of_all_sessions_runs_and_acquisitions_are_found(study):
+    assert names() == [RAW[0], *RAW[2:5]]
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ((("T2w",),), [1]),
+        ((("T1w", "FLAIR"),), [0, 2, 3, 5, 4]),
+        ((("T1w",), ("01",)), [0]),
+        ((("T1w",), ("sub-02", "sub-02")), [2, 3, 4]),
+        ((("T1w",), (), ("B",)), [4]),
+        ((("T1w",), (), ("ses-A", "B")), [2, 3, 4]),
+    ],
+)
+def test_a_choice_is_kept(study, choice, found):
+    assert names(*choice) == [RAW[number] for number in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"session": "A"}, [2, 3]),
+        ({"session": None}, [0]),
+        ({"session": "*"}, [2, 3, 4]),
+        ({"run": 1}, [2]),
+        ({"run": ["1", None]}, [0, 2, 4]),
+        ({"acquisition": "hires", "run": "02"}, [3]),
+        ({"acquisition": "^hi", "regex_search": True}, [2, 3]),
+        ({"suffix": "FLAIR"}, [5]),
+        ({"extension": ".nii"}, [4]),
+        ({"subject": ["01", "03"]}, [0]),
+        ({"datatype": "anat", "suffix": "T1w"}, [0, 2, 3, 4]),
+    ],
+)
+def test_a_filter_file_means_what_it_means_to_fmriprep(study, query, found):
+    write_json("filter.json", {"t1w": query, "t2w": {"run": 9}, "bold": {"task": "rest"}})
+    assert names(("T1w",), (), (), read_filters("filter.json")) == [RAW[i] for i in found]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"filter.json: cannot be read \(No such file"),
+        ("{", r"filter.json: not JSON \("),
+        ("[]", r"filter.json: expected an object of queries such as"),
+        ('{"T1w": {}}', r"filter.json: query 'T1w'; expected some of t1w, t2w"),
+        ('{"t1w": {"run": "(", "regex_search": true}}', r"filter.json: '\(' is no regular expr"),
+        ('{"t1w": {"acq": "x"}}', r"filter.json: t1w: entity 'acq'; expected subject, session"),
+    ],
+)
+def test_a_wrong_filter_file_is_told(study, content, message):
+    if content is not None:
+        Path("filter.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_filters("filter.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nope out participant", "nope: no such folder; expected the root of a BIDS data set."),
+        ("raw/sub-01 out participant", "sub-01: no folder sub-*; expected the root of a BIDS"),
+        ("raw out participant --participant-label 9", "sub-9: no such participant in "),
+        (
+            "raw out participant --suffix PDw",
+            "no PDw image found of 2 participants; expected",
+        ),
+        (
+            "raw out participant --session-id C",
+            "in session C (there are: ses-A, ses-B)",
+        ),
+        (
+            "raw raw participant",
+            "raw: among the raw images; expected a folder of its own",
+        ),
+        ("raw raw/sub-01/x participant", "x: among the raw images; expected a folder of its own"),
+        ("raw out group", "out: no records in its folder logs; nothing to sum up. Run the level"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
+    before = list_files(study / "raw")
+    assert run("bids", *words.split()) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list_files(study / "raw") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--suffix bold", "suffix 'bold'; expected some of T1w, T2w"),
+        ("--nprocs 0", "nprocs 0; expected at least 1."),
+        ("--nprocs 2 --omp-nthreads 3", "omp-nthreads 3; expected 1 to 2"),
+        ("--nprocs 2 --cluster tcp://x:1", "nprocs and a cluster; the cores"),
+        ("--mem-gb 0.1", "mem-gb 0.1; expected more than 0.35"),
+        ("-b 51", "border 51.0; expected millimetres"),
+    ],
+)
+def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
+    assert app(*words.split()) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "raw out", "raw out all", "raw out participant --outputs brains", "raw out group x"],
+)
+def test_wrong_use_leaves_with_2(study, words):
+    assert run("bids", *words.split()) == 2
+
+
+def test_the_program_of_its_own_is_the_same_command(capsys, monkeypatch):
+    from deskull.__main__ import bids
+
+    monkeypatch.setattr(sys, "argv", ["deskull-bids", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        bids()
+    assert capsys.readouterr().out.startswith("deskull-bids ")
+
+
+def test_the_data_set_of_another_program_is_left_alone(study, capsys):
+    write_json("out/dataset_description.json", {"GeneratedBy": [{"Name": "fMRIPrep"}]})
+    assert app() == 1
+    assert "out: holds a data set made by fMRIPrep." in capsys.readouterr().err

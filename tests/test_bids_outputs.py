@@ -1,0 +1,153 @@
+"""The BIDS App: what its outputs are called and say, and what others find in them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from ball import HEAD, ball, list_files, read_json, run
+from bids_study import app, study, write_json
+from deskull.image.bids import parse_name
+from deskull.learn.bids import find_bids
+from studies import write_scan
+
+__all__ = ["ball", "study"]
+
+
+def outputs():
+    found = (path.relative_to("out").as_posix() for path in Path("out").glob("sub-*/**/*.*"))
+    return sorted(found)
+
+
+def test_names_are_those_of_bids(study):
+    words = ["--participant-label", "02", "--session-id", "A"]
+    assert app(*words, "--outputs", "brain", "mask", "probability", "corrected") == 0
+    stem = "sub-02/ses-A/anat/sub-02_ses-A_acq-hires_run-01_"
+    assert [name.removeprefix(stem) for name in outputs() if name.startswith(stem)] == [
+        "desc-brain_T1w.json",
+        "desc-brain_T1w.nii.gz",
+        "desc-brain_mask.json",
+        "desc-brain_mask.nii.gz",
+        "desc-preproc_T1w.json",
+        "desc-preproc_T1w.nii.gz",
+        "label-brain_probseg.json",
+        "label-brain_probseg.nii.gz",
+    ]
+    assert not any("space-" in name for name in outputs())
+
+
+def test_two_contrasts_of_the_same_entities_do_not_meet(study):
+    assert app("--suffix", "T1w", "T2w", "--participant-label", "01") == 0
+    assert [name for name in outputs() if name.endswith(".nii.gz")] == [
+        "sub-01/anat/sub-01_desc-brainT2w_mask.nii.gz",
+        "sub-01/anat/sub-01_desc-brain_T1w.nii.gz",
+        "sub-01/anat/sub-01_desc-brain_T2w.nii.gz",
+        "sub-01/anat/sub-01_desc-brain_mask.nii.gz",
+    ]
+
+
+def test_what_a_filter_lets_stand_for_t1w_has_the_plain_mask(study):
+    write_scan(Path("raw/sub-01/anat/sub-01_UNIT1.nii.gz"))
+    write_json("filter.json", {"t1w": {"suffix": "UNIT1"}})
+    assert app("--bids-filter-file", "filter.json") == 0
+    assert [name for name in outputs() if name.endswith(".nii.gz")] == [
+        "sub-01/anat/sub-01_desc-brain_UNIT1.nii.gz",
+        "sub-01/anat/sub-01_desc-brain_mask.nii.gz",
+    ]
+
+
+def test_sidecars_say_what_an_image_is_and_was_made_from(study):
+    assert app("--outputs", "brain", "mask", "probability", "--participant-label", "01") == 0
+    folder, source = Path("out/sub-01/anat"), ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"]
+    mask = read_json(folder / "sub-01_desc-brain_mask.json")
+    assert (mask["Type"], mask["Sources"]) == ("Brain", source)
+    brain = read_json(folder / "sub-01_desc-brain_T1w.json")
+    assert (brain["SkullStripped"], brain["Sources"]) == (True, source)
+    assert read_json(folder / "sub-01_label-brain_probseg.json")["Sources"] == source
+
+
+def test_the_description_leads_back_to_the_raw_data_set(study):
+    write_json("raw/dataset_description.json", {"Name": "Heads", "DatasetDOI": "doi:10.1/x"})
+    assert app() == 0
+    fields = read_json(Path("out/dataset_description.json"))
+    assert fields["DatasetType"] == "derivative"
+    assert fields["GeneratedBy"][0]["Name"] == "deskull"
+    assert fields["SourceDatasets"] == [{"URL": "https://doi.org/10.1/x", "DOI": "doi:10.1/x"}]
+    assert fields["DatasetLinks"] == {"raw": "../raw"}
+    assert "logs/" in Path("out/.bidsignore").read_text().splitlines()
+
+
+def test_masks_are_on_the_grid_of_their_scan_and_inputs_stay(study):
+    before = list_files(study / "raw")
+    assert app() == 0
+    mask = nib.load("out/sub-02/ses-B/anat/sub-02_ses-B_desc-brain_mask.nii.gz")
+    assert mask.shape == HEAD.shape
+    np.testing.assert_array_equal(mask.affine, HEAD.affine)
+    assert list_files(study / "raw") == before
+
+
+def test_the_query_of_smriprep_finds_the_mask_of_the_t1w_image(study):
+    words = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
+    assert app(*words, "--outputs", "mask", "brain", "corrected") == 0
+    # as in the specification that sMRIPrep and fMRIPrep ask --derivatives with
+    query = {"sub": "01", "datatype": "anat", "space": None}
+    mask = query | {"desc": "brain", "suffix": "mask"}
+    assert find_by(mask) == ["sub-01_desc-brain_mask.nii.gz"]
+    prepared = query | {"desc": "preproc", "suffix": "T1w"}
+    assert find_by(prepared) == ["sub-01_desc-preproc_T1w.nii.gz"]
+
+
+def find_by(query):
+    """Files of the derivatives with these entities; None says that there is no such entity."""
+    found = []
+    for path in sorted(Path("out").glob("sub-*/**/*.nii.gz")):
+        name = parse_name(path)
+        facts = {**name.entities, "datatype": path.parent.name, "suffix": name.suffix}
+        if all(facts.get(key) == value for key, value in query.items()):
+            found.append(path.name)
+    return found
+
+
+def test_pybids_finds_the_mask_as_smriprep_asks_for_it(study):
+    layouts = pytest.importorskip("bids.layout")
+    assert app("--suffix", "T1w", "T2w", "--participant-label", "01") == 0
+    layout = layouts.BIDSLayout("out", config=["bids", "derivatives"], validate=False)
+    query = {"datatype": "anat", "space": None, "desc": "brain", "suffix": "mask"}
+    hits = layout.get(subject="01", extension=[".nii.gz", ".nii"], **query)
+    assert [hit.filename for hit in hits] == ["sub-01_desc-brain_mask.nii.gz"]
+    assert hits[0].get_metadata()["Type"] == "Brain"
+
+
+@pytest.mark.slow
+def test_the_validator_of_bids_has_no_complaint(study):
+    validator = pytest.importorskip("bids_validator_deno")
+    everything = ("--suffix", "T1w", "T2w", "--outputs", "brain", "mask", "probability")
+    assert app(*everything, "corrected", "--session-id", "B") == 0
+    assert app(*everything, "--participant-label", "01", "--one-mask") == 0
+    assert app(level="group") == 0
+    found = subprocess.run(
+        [Path(sys.executable).with_name("bids-validator-deno"), "out", "--format", "json"],
+        capture_output=True,
+        text=True,
+    )
+    issues = json.loads(found.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == [], validator
+
+
+def test_each_contrast_can_be_learned_from_with_its_own_mask(study):
+    words = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
+    assert run("bids", "raw", "raw/derivatives/deskull", "participant", *words) == 0
+    files = [path.absolute() for path in Path("raw/derivatives").rglob("sub-*.nii.gz")]
+    files += [path.absolute() for path in Path("raw/sub-01").rglob("*w.nii.gz")]
+    candidates, _ = find_bids(study / "raw", files)
+    found = {
+        pair.contrast: [mask.name for mask in pair.masks] for pair in candidates if pair.masks
+    }
+    assert found == {
+        "T1w": ["sub-01_desc-brain_mask.nii.gz"],
+        "T2w": ["sub-01_desc-brainT2w_mask.nii.gz"],
+    }

@@ -1,0 +1,157 @@
+"""A cohort run: what fails, with which words, and that no scan costs another."""
+
+import pytest
+
+from ball import ball, list_files, load_ball, read_json, run
+from deskull.cohort import Job, make_plan, strip_cohort
+from deskull.cohort.records import explain
+from deskull.errors import OutputError
+from deskull.image.writing import make_folder
+from studies import SCANS, batch, changed, read_table, records, study, write_scan
+
+__all__ = ["ball", "study"]
+
+
+def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
+    (study / "study/a/two.nii").write_text("no image at all")
+    assert batch() == 1
+    assert [row["status"] for row in read_table()] == ["done", "failed", "done"]
+    assert read_table()[1]["error"].startswith("two.nii: not an image, it starts with b'no")
+    record = read_json(study / "out/a/two_record.json")
+    assert (record["status"], record["outputs"]) == ("failed", {})
+    assert record["error"] == read_table()[1]["error"]
+    assert record["input"]["bytes"] == 15
+    assert not (study / "out/a/two_mask.nii.gz").exists()
+    err = capsys.readouterr().err.splitlines()
+    assert err[0].startswith("deskull: a/two.nii: failed: two.nii: not an image")
+    assert err[1:] == [
+        "deskull: error: 1 of 3 scans failed: a/two.nii. Why is in out/deskull_batch.tsv; run "
+        "the same again to try them again."
+    ]
+
+
+def test_failed_scans_are_tried_again_and_done_ones_not(study):
+    (study / "study/a/two.nii").write_text("no image at all")
+    assert batch() == 1
+    before = records()
+    assert batch() == 1
+    assert changed(before) == ["a/two"]
+    write_scan(study / "study/a/two.nii")
+    before = records()
+    assert batch() == 0
+    assert changed(before) == ["a/two"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_links_without_content_and_missing_files_are_recorded(study, workers):
+    (study / "study/gone.nii.gz").symlink_to(".git/annex/objects/x")
+    (study / "study/list.txt").write_text("gone.nii.gz\nmissing.nii.gz\n")
+    tasks = make_plan(["study/list.txt"], "out")
+    gone, missing = strip_cohort(tasks, "out", Job(load=load_ball), workers=workers)
+    assert "a link whose content is not here: .git/annex/objects/x" in gone.error
+    assert "git annex get" in gone.error
+    assert "missing.nii.gz: no such file." in missing.error
+
+
+def test_what_no_one_thought_of_is_recorded_too(study):
+    def load(*_):
+        return lambda volume, settings: 1 / 0
+
+    (outcome, *_) = strip_cohort(make_plan(["study"], "out"), "out", Job(load=load))
+    assert outcome.error.startswith("a fault of deskull's own (ZeroDivisionError: ")
+
+
+def test_too_little_memory_is_said_so():
+    assert explain(MemoryError()).startswith("not enough memory.")
+
+
+def test_many_failures_are_counted(study, capsys):
+    for number in range(7):
+        (study / f"study/x{number}.nii").write_text("no")
+    assert batch("-q") == 1
+    err = capsys.readouterr().err
+    assert "7 of 10 scans failed: x0.nii, x1.nii, x2.nii, x3.nii, x4.nii and 2 more." in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nope", "--out-dir", "out"], "nope: no such file or folder."),
+        (["study", "--out-dir", "study/a/one.nii"], "one.nii: cannot be made (File exists)."),
+        (["study", "--out-dir", "out", "--weights", "nope"], "nope: no such weights"),
+    ],
+)
+def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, words, message):
+    before = list_files(study)
+    assert run("batch", *words) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list_files(study) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--device tpu", "device 'tpu'; expected auto"),
+        ("--workers 0", "workers 0; expected 1 to 1024."),
+        ("-t 0", "threads 0; expected 1 to 1024."),
+        ("--threshold 2", "threshold 2.0; expected a prob"),
+        ("--cluster tcp://127.0.0.1:1 --workers 2", "workers 2 and a cluster; its workers are"),
+        ("--cluster tcp://127.0.0.1:1 --mem-gb 2", "mem-gb and a cluster"),
+    ],
+)
+def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
+    before = list_files(study)
+    assert batch(*words.split()) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list_files(study) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "study",
+        "--out-dir out",
+        "study --out-dir out --outputs brains",
+        "study --out-dir out --shard 0/3",
+        "study --out-dir out --shard 4/3",
+        "study --out-dir out --shard x",
+        "study --out-dir out --frame x",
+        "study --out-dir out --frame -1",
+        "study --out-dir out --nope",
+    ],
+)
+def test_wrong_use_leaves_with_2(study, words):
+    assert run("batch", *words.split()) == 2
+    assert not (study / "out").exists()
+
+
+def test_inputs_may_stand_on_both_sides_of_an_option(study):
+    assert run("batch", "study/a", "--out-dir", "out", "study/b") == 0
+    assert [row["input"] for row in read_table()] == SCANS
+
+
+def test_a_record_that_cannot_be_written_stops_the_run(study, capsys):
+    (study / "out/a/one_record.json").mkdir(parents=True)
+    assert batch() == 1
+    assert "one_record.json" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_link_is_replaced_and_not_written_through(study):
+    precious = study / "precious.nii.gz"
+    precious.write_text("precious")
+    (study / "out/a").mkdir(parents=True)
+    (study / "out/a/one_mask.nii.gz").symlink_to(precious)
+    assert batch() == 0
+    assert precious.read_text() == "precious"
+    assert not (study / "out/a/one_mask.nii.gz").is_symlink()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot be made \("):
+        make_folder(tmp_path / "file/folder")
