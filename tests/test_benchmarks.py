@@ -1,6 +1,7 @@
 """The benchmark programs at toy size, with `cp` for a tool: what they say must stay true."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +20,7 @@ import damage
 import painted
 import phantoms
 import quality
+import recipes
 import truth
 from conftest import make_head
 from deskull.image.geometry import Grid
@@ -233,3 +235,39 @@ def test_every_corruption_is_run_at_every_level(heads, tmp_path, capsys):
     table = pd.read_csv(tmp_path / "out/corruption.tsv", sep="\t")
     assert len(table) == 1 + 3 * len(corruption.CORRUPTIONS)
     assert (tmp_path / "out/corruption.png").stat().st_size > 1000
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    """Training that only counts: a step of `article` takes 6 s, one of ours 1 s."""
+    pace = {"article": 6.0, "ours": 1.0}
+    monkeypatch.setattr("recipes.read_step", lambda run: steps[run.name])
+    steps = dict.fromkeys(pace, 0)
+
+    def take_turn(options, name, recipe, *limits):
+        words = dict(zip(limits[::2], limits[1::2], strict=True))
+        most = int(words.get("--steps", 1e9)) - steps[name]
+        taken = min(most, round(float(words["--minutes"]) * 60 / pace[name]))
+        steps[name] += taken
+        return taken * pace[name], 0.0, 0.0
+
+    monkeypatch.setattr("recipes.take_turn", take_turn)
+
+    def train(**budget):
+        options = Namespace(out=tmp_path, **({"steps": None, "minutes": None, "turn": 1} | budget))
+        recipes.train_in_turns(options, {"article": "article", "ours": "segment"})
+        return steps
+
+    return train
+
+
+def test_recipes_are_trained_for_as_many_steps_or_as_long(trainer):
+    assert trainer(steps=25) == {"article": 25, "ours": 25}
+    assert trainer(minutes=10) == {"article": 100, "ours": 600}
+
+
+def test_a_turn_that_left_no_row_is_counted_by_its_steps(trainer, tmp_path):
+    trainer(minutes=3)
+    turns = pd.read_csv(tmp_path / "turns.tsv", sep="\t")
+    turns.drop(0).to_csv(tmp_path / "turns.tsv", sep="\t", index=False)
+    assert trainer(minutes=5) == {"article": 50, "ours": 300}
