@@ -72,24 +72,28 @@ def check_persons(index: Path, test: Path) -> None:
 
 
 def train_in_turns(options: argparse.Namespace, recipes: dict[str, str]) -> pd.DataFrame:
-    """Give each turn to the recipe that has had least, until both have had theirs."""
+    """Give each turn to the recipe that has had least, until all have had theirs."""
     path = options.out / "turns.tsv"
     columns = ["recipe", "steps", "wall", "cpu", "peak_mb"]
     turns = pd.read_csv(path, sep="\t") if path.exists() else pd.DataFrame(columns=columns)
-    budget = options.steps or options.minutes
-    while True:
-        spent = {name: spend(options, name, turns) for name in recipes}
-        name = min(spent, key=spent.__getitem__)
-        if spent[name] >= budget:
-            return turns
+    budget, left = options.steps or options.minutes, set(recipes)
+    while left:
+        spent, name = min((spend(options, name, turns), name) for name in left)
+        if spent >= budget:
+            break
         if options.steps:
             limits = ["--steps", str(options.steps), "--minutes", str(options.turn)]
         else:
-            limits = ["--minutes", str(min(options.turn, budget - spent[name]))]
+            limits = ["--minutes", str(min(options.turn, budget - spent))]
         before = read_step(options.out / name)
         run = take_turn(options, name, recipes[name], *limits)
-        turns.loc[len(turns)] = [name, read_step(options.out / name) - before, *run]
+        steps = read_step(options.out / name) - before
+        if steps == 0:  # its schedule has come to an end
+            left.remove(name)
+            continue
+        turns.loc[len(turns)] = [name, steps, *run]
         turns.to_csv(path, sep="\t", index=False)
+    return turns
 
 
 def spend(options: argparse.Namespace, name: str, turns: pd.DataFrame) -> float:

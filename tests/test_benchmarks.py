@@ -240,13 +240,13 @@ def test_every_corruption_is_run_at_every_level(heads, tmp_path, capsys):
 @pytest.fixture
 def trainer(tmp_path, monkeypatch):
     """Training that only counts: a step of `article` takes 6 s, one of ours 1 s."""
-    pace = {"article": 6.0, "ours": 1.0}
+    pace, horizon = {"article": 6.0, "ours": 1.0}, 1000
     monkeypatch.setattr("recipes.read_step", lambda run: steps[run.name])
     steps = dict.fromkeys(pace, 0)
 
     def take_turn(options, name, recipe, *limits):
         words = dict(zip(limits[::2], limits[1::2], strict=True))
-        most = int(words.get("--steps", 1e9)) - steps[name]
+        most = int(words.get("--steps", horizon)) - steps[name]
         taken = min(most, round(float(words["--minutes"]) * 60 / pace[name]))
         steps[name] += taken
         return taken * pace[name], 0.0, 0.0
@@ -264,6 +264,10 @@ def trainer(tmp_path, monkeypatch):
 def test_recipes_are_trained_for_as_many_steps_or_as_long(trainer):
     assert trainer(steps=25) == {"article": 25, "ours": 25}
     assert trainer(minutes=10) == {"article": 100, "ours": 600}
+
+
+def test_a_recipe_whose_schedule_has_ended_is_left_alone(trainer):
+    assert trainer(minutes=20) == {"article": 200, "ours": 1000}
 
 
 def test_a_turn_that_left_no_row_is_counted_by_its_steps(trainer, tmp_path):
