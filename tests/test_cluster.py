@@ -53,6 +53,21 @@ def test_a_scan_gets_one_core_or_those_asked_for(study, address):
         assert {read_json(task.record)["threads"] for task in tasks} == {wanted}
 
 
+def test_an_answer_that_dies_with_its_worker_is_asked_for_again(study, address, monkeypatch):
+    result, lost = distributed.Future.result, []
+
+    def lose_the_first(future, timeout=None):
+        if not lost:
+            lost.append(future.key)
+            raise distributed.KilledWorker(future.key, None, 3)
+        return result(future, timeout)
+
+    monkeypatch.setattr(distributed.Future, "result", lose_the_first)
+    strip_cohort(tasks := make_plan(["study"], "out"), "out", cluster=address)
+    assert lost
+    check_all_there(tasks)
+
+
 def test_more_scans_than_the_scheduler_is_told_of_are_all_stripped(study, address, monkeypatch):
     monkeypatch.setattr(on_cluster, "AHEAD", 2)
     strip_cohort(tasks := make_plan(["study"], "out"), "out", cluster=address)
