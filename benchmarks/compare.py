@@ -3,13 +3,22 @@
     python benchmarks/compare.py HEADS --out runs/compare \
         --peer 'deepbet: deepbet-cli -i {in} -o {out} -m {mask} -g'
 
+Other peers, where they are at hand:
+
+    --peer 'ROBEX: robex -os {out} -om {mask} {in}'
+    --peer 'SynthStrip: mri_synthstrip -i {in} -o {out} -m {mask}'
+    --peer 'bet2: bash -c "cd $(dirname {mask}) && bet {in} out -m && mv out_mask.nii.gz {mask}"'
+    --peer 'HD-BET: bash -c "cd $(dirname {mask}) && hd-bet -i {in} -o out.nii.gz -device cpu
+        --save_bet_mask && mv out_bet.nii.gz {mask}"'
+
 HEADS is a folder of `<id>_<contrast>.nii.gz` with `<id>_<contrast>_reference.nii.gz` (or
 `_majority`, a convenience and no truth). Writes one row per head and method to
-`compare.tsv`, a figure to `compare.png`, and prints a table in Markdown: Dice at defaults with
-the 95 % interval of its mean, Dice at the best single border of each data set and method
-(conventions differ in how much CSF they take), HD95, seconds of the clock and of the cores,
-peak memory, failures. A data set is what a name begins with (`fs01_T1w`: fs). A mask on another
-grid than its reference is a failure; failures are counted, not averaged.
+`compare.tsv`, a figure to `compare.png`, and prints two tables in Markdown, by contrast and by
+data set: Dice at defaults with the 95 % interval of its mean, Dice at the best single border of
+each data set and method (conventions differ in how much CSF they take), HD95, seconds of the
+clock and of the cores, peak memory, failures, and by how much Dice lies above or below that of
+deskull on the same heads. A data set is what a name begins with (`fs01_T1w`: fs). A mask on
+another grid than its reference is a failure; failures are counted, not averaged.
 """
 
 import argparse
@@ -38,20 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer", action="append", default=[], type=parse_peer)
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument("--only", default="", help="heads whose name matches this expression")
+    parser.add_argument("--trained", help="heads of persons that the weights were trained on")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    pairs = find_pairs(options.heads, options.only)
+    pairs = find_pairs(options.heads.absolute(), options.only)
     if not pairs:
         raise SystemExit(f"{options.heads}: no head with a reference")
     rows = []
     for scan, reference in pairs:
+        trained = bool(options.trained and re.search(options.trained, scan.name))
         for command in (DESKULL, *options.peer):
-            rows.append(run_method(command, scan, reference))
+            rows.append({"trained": trained} | run_method(command, scan, reference))
             pd.DataFrame(rows).to_csv(options.out / "compare.tsv", sep="\t", index=False)
             print(f"{rows[-1]['head']} {command.name} {rows[-1]['dice']:.4f}", file=sys.stderr)
     table = pd.DataFrame(rows)
     print(f"{describe_machine()}\n")
     print(summarise(table))
+    print(f"\n{summarise(table, by_data_set=True)}")
     draw(table, options.out / "compare.png")
 
 
@@ -110,26 +122,51 @@ def judge(mask: Mask, reference: Mask) -> dict[str, float]:
     } | moved
 
 
-def summarise(table: pd.DataFrame) -> str:
-    """Markdown: a line per method for each contrast, apart where the truth is none."""
+def summarise(table: pd.DataFrame, by_data_set: bool = False) -> str:
+    """Markdown: a line per method for each contrast, and for each data set if asked for.
+
+    Majority masks stand apart from references, and persons trained on from others.
+    """
     table = table.assign(best=take_best_border(table))
     lines = [
-        "| heads | method | Dice mean (95 %) | worst | at best border | worst | HD95 mm | wall s "
-        "| CPU s | peak MB | failed |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| heads | method | Dice mean (95 %) | worst | at best border | worst | HD95 mm (95 %) "
+        f"| above {DESKULL.name} (95 %) | wall s | CPU s | peak MB | failed |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    table = table.sort_values("reference", ascending=False, kind="stable")
-    for (kind, contrast), heads in table.groupby(["reference", "contrast"], sort=False):
+    table = table.sort_values(["trained", "reference"], ascending=[True, False], kind="stable")
+    keys = ["trained", "reference", "contrast"] + ["data_set"] * by_data_set
+    for (trained, kind, *names), heads in table.groupby(keys, sort=False):
+        first = heads[heads.method == DESKULL.name].set_index("head").dice
         for method, rows in heads.groupby("method", sort=False):
-            mean = estimate(rows.dice.tolist(), most_is_best=True)
-            lines.append(
-                f"| {contrast}, {kind} ({len(rows)}) | {method}"
-                f" | {mean.mean:.4f} ({mean.low:.4f}-{mean.high:.4f}) | {mean.worst:.4f}"
-                f" | {rows.best.mean():.4f} | {rows.best.min():.4f} | {rows.hd95.mean():.2f}"
-                f" | {rows.wall.median():.2f} | {rows.cpu.median():.2f} | {rows.peak_mb.max():.0f}"
-                f" | {int(rows.failed.sum())} |"
-            )
+            title = " ".join(reversed(names)) + f", {kind}" + ", trained on" * trained
+            gain = None if method == DESKULL.name else rows.set_index("head").dice - first
+            lines.append(f"| {title} ({len(rows)}) | {method} | {describe(rows, gain)} |")
     return "\n".join(lines)
+
+
+def describe(rows: pd.DataFrame, gain: pd.Series | None) -> str:
+    """Cells of a line: of one method on some heads, and its Dice less that of deskull."""
+    cells = [
+        _tell(rows.dice, 4),
+        f"{rows.dice.min():.4f}",
+        f"{rows.best.mean():.4f}",
+        f"{rows.best.min():.4f}",
+        _tell(rows.hd95, 2),
+        "" if gain is None else _tell(gain, 4, "+"),
+        f"{rows.wall.median():.2f}",
+        f"{rows.cpu.median():.2f}",
+        f"{rows.peak_mb.max():.0f}",
+        f"{int(rows.failed.sum())}",
+    ]
+    return " | ".join(cells)
+
+
+def _tell(values: pd.Series, digits: int, sign: str = "") -> str:
+    """Tell a mean and its interval; of one scan there is none."""
+    mean = estimate(values.tolist(), most_is_best=True)
+    form = f"{sign}.{digits}f"
+    interval = f" ({mean.low:{form}} to {mean.high:{form}})" if mean.count > 1 else ""
+    return f"{mean.mean:{form}}{interval}"
 
 
 def take_best_border(table: pd.DataFrame) -> pd.Series:
@@ -162,7 +199,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axis.set(xscale="log", xlabel="seconds for one scan, whole process", ylabel="Dice")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("{x:g}")
-    axis.legend()
+    axis.legend(loc="lower right")
     pyplot.savefig(path, dpi=130)
     pyplot.close(figure)
 

@@ -63,15 +63,20 @@ def heads(tmp_path, monkeypatch):
 
 def test_tools_are_compared_by_contrast_and_kind_of_reference(heads, tmp_path, capsys):
     compare.main([str(heads), "--out", str(tmp_path / "out"), "--peer", "no: false {in} {mask}"])
-    cells = read_cells(capsys.readouterr().out)
+    contrasts, data_sets = capsys.readouterr().out.rstrip().rsplit("\n\n", 1)
+    cells = read_cells(contrasts)
     assert [row[:2] for row in cells] == [
         ["T1w, reference (2)", "deskull"],
         ["T1w, reference (2)", "no"],
         ["T2w, majority (1)", "deskull"],
         ["T2w, majority (1)", "no"],
     ]
-    assert cells[0][2:6] == ["1.0000 (1.0000-1.0000)", "1.0000", "1.0000", "1.0000"]
+    assert cells[0][2:6] == ["1.0000 (1.0000 to 1.0000)", "1.0000", "1.0000", "1.0000"]
     assert [row[-1] for row in cells] == ["0", "2", "0", "1"]
+    assert [row[0] for row in read_cells(data_sets)[::2]] == [
+        "a T1w, reference (2)",
+        "b T2w, majority (1)",
+    ]
     table = pd.read_csv(tmp_path / "out/compare.tsv", sep="\t")
     assert table.data_set.tolist() == ["a"] * 4 + ["b"] * 2
     assert table.error.dropna().unique().tolist() == ["exit code 1"]
@@ -87,6 +92,22 @@ def test_the_best_border_is_one_for_a_data_set_and_a_method(heads, tmp_path, cap
     wide_row = read_cells(capsys.readouterr().out)[1]
     assert float(wide_row[3]) < 0.95
     assert float(wide_row[4]) > float(wide_row[3]) + 0.02
+
+
+def test_persons_trained_on_are_counted_apart_and_gains_are_paired(heads, tmp_path, capsys):
+    for scan, _ in compare.find_pairs(heads, "a0"):
+        save(BRAIN, f"{scan}.exact.nii.gz")
+    save(ndimage.binary_erosion(BRAIN), scan)  # too little of the last, which was not trained on
+    words = ["--out", str(tmp_path), "--only", "a0", "--trained", "a01"]
+    compare.main([str(heads), *words, "--peer", "exact: cp {in}.exact.nii.gz {mask}"])
+    cells = read_cells(capsys.readouterr().out.split("\n\n")[1])
+    assert [row[0] for row in cells[::2]] == [
+        "T1w, reference (1)",
+        "T1w, reference, trained on (1)",
+    ]
+    ours, exact, *trained = [row[2] for row in cells]
+    assert (exact, trained) == ("1.0000", ["1.0000", "1.0000"])
+    assert [row[7] for row in cells] == ["", f"{1 - float(ours):+.4f}", "", "+0.0000"]
 
 
 def test_a_mask_on_another_grid_is_a_failure_that_is_told(heads, tmp_path, capsys):
