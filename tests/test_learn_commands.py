@@ -13,9 +13,12 @@ from ball import run
 from conftest import make_head
 from learn_heads import make_label_map
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
+from deskull.learn.recipe import load_recipe
+from deskull.learn.runs import load_released
+from deskull.learn.start import load_start
 from deskull.network.weights import load_weights
 
 TOY = """
@@ -133,6 +136,34 @@ def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch,
 def test_minutes_stop_a_run(folder):
     assert train(folder, "short", "--minutes", 0) == 0
     assert (folder / "short" / "last.safetensors").exists()
+
+
+def test_a_run_begins_with_the_weights_of_a_run_or_a_release(folder, tmp_path):
+    for name, wanted in (("weights", 2**-10), ("run", 0)):  # a release keeps halves
+        out = tmp_path / name
+        assert train(folder, out, "--steps", 0, "--start", folder / name) == 0
+        begun, given = load_released(out)[1], load_released(folder / "run")[1]
+        for mine, theirs in zip(begun.parameters(), given.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=wanted, atol=wanted / 1000)
+        assert pd.read_csv(out / "validation.tsv", sep="\t")["step"].tolist() == [0]
+    assert train(folder, tmp_path / "run", "--steps", 5, "--start", folder / "run") == 0
+
+
+def test_a_last_look_that_weights_lack_begins_as_a_change_of_nothing(folder, tmp_path):
+    (tmp_path / "toy.toml").write_text(TOY.replace("patch = 2", "patch = 2\nrefine = 4"), "utf-8")
+    recipe = load_recipe(tmp_path / "toy.toml")
+    image = torch.rand(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        grown, given = load_start(folder / "run", recipe), load_released(folder / "run")[1]
+        torch.testing.assert_close(grown.eval()(image), given(image))
+
+
+def test_weights_that_do_not_fit_the_recipe_are_refused(folder, capsys):
+    assert train(folder, "unfit", "--start", "default") == 1
+    told = capsys.readouterr().err
+    assert "default: no network that fits the recipe" in told
+    assert "filters 4, 8" in told
+    assert not (folder / "unfit").exists()
 
 
 def test_what_was_trained_strips(folder, tmp_path):

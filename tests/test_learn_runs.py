@@ -16,7 +16,7 @@ from deskull.learn import training
 from deskull.learn.dataset import Sources
 from deskull.learn.recipe import load_recipe
 from deskull.learn.runs import Run, begin_board, load_released
-from deskull.learn.training import Limits, learning_rate, train
+from deskull.learn.training import Limits, Start, learning_rate, train
 from deskull.network.unet import UNet
 
 __all__ = ["labelled", "recipe"]
@@ -177,7 +177,7 @@ def test_a_start_is_looked_at_first_and_never_beaten_by_worse(labelled, recipe, 
     fields = replace(recipe.training, best="dice", learning_rate=1.0)
     sources, start = Sources([labelled], []), UNet(recipe.network)
     wild = replace(recipe, training=fields)
-    train(sources, wild, tmp_path, limits=Limits(4), validation=sources, start=start)
+    train(sources, wild, tmp_path, limits=Limits(4), validation=sources, start=Start(start))
     table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
     assert table["step"].tolist() == [0, 2, 4]
     step = load_released(tmp_path)[2]

@@ -44,6 +44,11 @@ def add_train(commands: Any) -> None:
         metavar="NAME|TOML",
         help="segment, locate, article, or a file (default: segment)",
     )
+    parser.add_argument(
+        "--start",
+        metavar="WEIGHTS|RUN",
+        help="begin a new run with these weights, such as default (default: with random ones)",
+    )
     _add_run(parser)
     parser.add_argument(
         "--test", type=float, default=0.0, metavar="SHARE", help="of the persons, for the very end"

@@ -65,10 +65,12 @@ def train(options: Namespace) -> None:
     from deskull.learn.recipe import load_recipe
     from deskull.learn.runs import begin_board
     from deskull.learn.split import SplitPlan
-    from deskull.learn.training import Limits, check_batch
+    from deskull.learn.start import load_start
+    from deskull.learn.training import Limits, Start, check_batch
     from deskull.learn.training import train as run
 
     recipe, out = load_recipe(options.recipe), Path(options.out)
+    start = Start(load_start(options.start, recipe)) if options.start else None
     limits, device = Limits(options.steps, options.minutes), find_device(options.device)
     plan = SplitPlan(options.validation, options.test, options.folds, options.fold)
     with join_processes(device) as group, _progress(options, group) as show:
@@ -82,6 +84,7 @@ def train(options: Namespace) -> None:
             out,
             limits=limits,
             validation=parts.validation,
+            start=start,
             device=group.device,
             show=show,
         )

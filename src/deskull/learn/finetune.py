@@ -13,7 +13,7 @@ from deskull.learn.judging import judge, means
 from deskull.learn.processes import join_processes
 from deskull.learn.recipe import Recipe, make_recipe
 from deskull.learn.runs import load_released
-from deskull.learn.training import Limits, train
+from deskull.learn.training import Limits, Start, train
 from deskull.network.unet import load_unet
 from deskull.network.weights import Weights
 
@@ -98,7 +98,7 @@ def finetune(
             folder,
             limits=limits or Limits(),
             validation=judges,
-            start=start,
+            start=Start(start, teaches=True),
             device=group.device,
             show=show,
         )

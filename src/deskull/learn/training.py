@@ -61,6 +61,22 @@ class Limits:
                 raise OptionError(f"{name} {value}; expected 0 or more.")
 
 
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin a new run with; they are judged before the first step.
+
+    Parameters
+    ----------
+    network
+        Of the recipe's kind.
+    teaches
+        Whether it is asked, unchanged, for what the examples leave unknown.
+    """
+
+    network: UNet
+    teaches: bool = False
+
+
 def train(
     sources: Sources,
     recipe: Recipe,
@@ -68,7 +84,7 @@ def train(
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     validation: Sources | None = None,
-    start: UNet | None = None,
+    start: Start | None = None,
     device: str = "cpu",
     show: Show = lambda line: None,
 ) -> Path:
@@ -87,8 +103,7 @@ def train(
     validation
         Heads kept apart, looked at now and then; the best weights are kept.
     start
-        Weights to begin a new run with; random ones if not given. They are the first to be
-        looked at, and teach what the examples leave unknown.
+        Weights to begin a new run with; random ones if not given.
     device
         A torch device.
     show
@@ -116,6 +131,8 @@ def train(
         kept_apart = [example for _, example in plain]
         with _explain_memory(recipe):
             try:
+                if start is not None:
+                    loop.look_first(kept_apart)
                 interrupted = loop.go(limits, kept_apart, wish, show)
             finally:
                 loop.run.close()
@@ -128,11 +145,17 @@ def train(
 class _Loop:
     """A run as one process sees it: its state, its batches, and what it is taught by."""
 
-    def __init__(self, group: Group, run: Run, sources: Sources, start: UNet | None) -> None:
+    def __init__(self, group: Group, run: Run, sources: Sources, start: Start | None) -> None:
         self.group, self.run, self.recipe = group, run, run.recipe
-        self.state = run.begin(start, group.device)
-        self.teacher = None if start is None else start.to(group.device).eval()
+        self.state = run.begin(start.network if start else None, group.device)
+        teacher = start.network if start and start.teaches else None
+        self.teacher = None if teacher is None else teacher.to(group.device).eval()
         self.make = partial(_make_batch, sources, run.recipe, group)
+
+    def look_first(self, kept_apart: list[Example]) -> None:
+        """Look at the heads kept apart before any step."""
+        if kept_apart and not self.run.has_validated:
+            _validate(self.state, kept_apart, self.run, self.group.device)
 
     def go(self, limits: Limits, kept_apart: list[Example], wish: Wish, show: Show) -> bool:
         """Step until a limit is reached or someone asks to stop; say whether someone did."""
@@ -140,8 +163,6 @@ class _Loop:
         last_step = self.recipe.training.horizon if limits.steps is None else limits.steps
         stop_at = math.inf if limits.minutes is None else time.monotonic() + 60 * limits.minutes
         saved_at = began = time.monotonic()
-        if kept_apart and self.teacher is not None and not run.has_validated:
-            _validate(state, kept_apart, run, group.device)
         interrupted = late = False
         batches = _Batches(self.make, count_makers(group.device))
         try:
