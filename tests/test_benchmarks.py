@@ -139,6 +139,8 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
         head = damage.load_head(scan, reference)
         ml = head.reference.sum() * head.grid.voxel_volume / 1000
         assert 350 < ml < 3000  # a ball of 1200 ml, stretched, and cut in some
+    kinds = {compare.run_method(COPY, *pair)["data_set"] for pair in pairs}
+    assert kinds == {f"truth-{kind}" for kind in truth.KINDS}
     thick = nib.load(tmp_path / "out/truth-thick-one_T1w.nii.gz").header.get_zooms()
     assert sorted(thick) == [4, 4, 8]
     truth.main([*words, str(tmp_path / "again"), "--kinds", "plain"])
