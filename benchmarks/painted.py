@@ -4,9 +4,10 @@
 
 LABELS is a folder of whole-head label maps `<person>.nii.gz`; a network is the folder of a
 training run, or weights as `deskull --weights` takes them (the network that draws the surface).
-Each person is painted in each contrast, always the same way for the same grid, and judged without
+Each person is painted in each kind, always the same way for the same grid, and judged without
 the way there and back that `truth.py` and `compare.py` take: quick enough to choose between
-networks, and nothing but the network in it. Prints Markdown; leaves `painted.tsv`.
+networks, and nothing but the network in it. `--pairs index.tsv` judges real heads as well.
+Prints Markdown; leaves `painted.tsv`.
 
 Networks on one grid see the same heads; Dice on grids of different voxels is not to be compared.
 """
@@ -14,6 +15,7 @@ Networks on one grid see the same heads; Dice on grids of different voxels is no
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -23,10 +25,11 @@ from torch import Tensor
 
 from deskull import load_volume
 from deskull.learn.augment import AugmentSettings
-from deskull.learn.dataset import BLOCK
+from deskull.learn.dataset import BLOCK, load_sources
+from deskull.learn.judging import judge as find_overlaps
 from deskull.learn.labels import LabelledHead, make_labelled_head
 from deskull.learn.losses import hard_dice
-from deskull.learn.recipe import WindowSettings, make_recipe
+from deskull.learn.recipe import Recipe, WindowSettings, make_recipe
 from deskull.learn.runs import RECIPE, load_released
 from deskull.learn.synthesis import synthesise
 from deskull.network.unet import UNet, load_unet
@@ -34,12 +37,19 @@ from deskull.network.weights import load_weights
 from deskull.prepare.intensity import normalise
 from truth import find_maps
 
-CONTRASTS = {"T1w": "T1w", "T2w": "T2w", "T1w with contrast": "T1c", "free": None}
-"""By column of the table; a free one is drawn as in training, often such as no scanner makes."""
-
 ORDINARY = AugmentSettings(any_pose=0, field_cut=0, stripped=0, phantom=0, corruption=0.5)
 
-Network = tuple[UNet, WindowSettings]
+KINDS: dict[str, tuple[str | None, AugmentSettings]] = {
+    "T1w": ("T1w", ORDINARY),
+    "T2w": ("T2w", ORDINARY),
+    "T1w with contrast": ("T1c", ORDINARY),
+    "free": (None, ORDINARY),  # drawn as in training, often such as no scanner makes
+    "no face": ("T1w", replace(ORDINARY, deface=1)),
+    "cut": ("T1w", replace(ORDINARY, field_cut=1)),
+}
+REAL = "real"
+
+Network = tuple[UNet, Recipe]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("networks", nargs="+", metavar="RUN_OR_WEIGHTS")
     parser.add_argument("--persons", nargs="+", metavar="NAME", help="of files (default: all)")
-    parser.add_argument("--heads", type=int, default=1, help="of each person and contrast")
+    parser.add_argument("--heads", type=int, default=1, help="of each person and kind")
+    parser.add_argument("--pairs", type=Path, help="index of real heads with masks")
     parser.add_argument("--out", type=Path, default=Path("runs/painted"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -58,19 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         labelled = make_labelled_head(load_volume(path), BLOCK)
         rows += judge(labelled, person, networks, options.heads)
         print(person, file=sys.stderr)
-    table = pd.DataFrame(rows, columns=["network", "person", "contrast", "seed", "dice"])
+    if options.pairs:
+        for name, (network, recipe) in networks.items():
+            pairs = load_sources([options.pairs], recipe, cache=options.out / "cache")
+            rows += [
+                (name, v.head, REAL, 0, v.dice) for v in find_overlaps(network, pairs, recipe)
+            ]
+    table = pd.DataFrame(rows, columns=["network", "person", "kind", "seed", "dice"])
     table.to_csv(options.out / "painted.tsv", sep="\t", index=False, float_format="%.4f")
     print(summarise(table))
 
 
 def load_network(name: str) -> Network:
-    """Load what a run would release, or released weights, and the window that it looks at."""
+    """Load what a run would release, or released weights, and the recipe that they came from."""
     if (Path(name) / RECIPE).is_file():
         recipe, network, _ = load_released(Path(name))
-        return network, recipe.window
+        return network, recipe
     weights = load_weights(name)
     recipe = make_recipe(dict(weights.card["stages"]["segment"]), name)
-    return load_unet(weights.segment), recipe.window
+    return load_unet(weights.segment), recipe
 
 
 def judge(
@@ -79,21 +96,22 @@ def judge(
     """Dice of each network on each head of one person."""
     rows = []
     for number in range(heads):
-        for order, (column, contrast) in enumerate(CONTRASTS.items()):
-            seed = order + number * len(CONTRASTS)
-            see = cache(partial(paint, labelled, contrast, seed))
-            for name, (network, window) in networks.items():
-                rows.append((name, person, column, seed, measure(network, *see(window))))
+        for order, kind in enumerate(KINDS):
+            seed = order + number * len(KINDS)
+            see = cache(partial(paint, labelled, kind, seed))
+            for name, (network, recipe) in networks.items():
+                rows.append((name, person, kind, seed, measure(network, *see(recipe.window))))
     return rows
 
 
 def paint(
-    labelled: LabelledHead, contrast: str | None, seed: int, window: WindowSettings
+    labelled: LabelledHead, kind: str, seed: int, window: WindowSettings
 ) -> tuple[Tensor, Tensor]:
     """Paint a head as a network sees it: image and share of brain, (1, 1, X, Y, Z)."""
+    contrast, settings = KINDS[kind]
     generator = torch.Generator().manual_seed(seed)
     shape, size = window.shape, window.voxel_size
-    example = synthesise(labelled, shape, size, ORDINARY, generator, contrast)
+    example = synthesise(labelled, shape, size, settings, generator, contrast)
     image = torch.from_numpy(normalise(example.image.numpy()))
     return image[None, None], example.target[None, :1]
 
@@ -106,13 +124,16 @@ def measure(network: UNet, image: Tensor, target: Tensor) -> float:
 
 
 def summarise(table: pd.DataFrame) -> str:
-    """Markdown: mean Dice of each network by contrast, over all, and of its worst head."""
-    lines = [f"| {len(table) // table['network'].nunique()} heads | "]
-    lines[0] += " | ".join([*CONTRASTS, "all", "worst"]) + " |"
-    lines.append("|---" * (len(CONTRASTS) + 3) + "|")
+    """Markdown: mean Dice of each network by kind, over all painted heads, and its worst one."""
+    columns = [kind for kind in (*KINDS, REAL) if (table["kind"] == kind).any()]
+    painted = table["kind"] != REAL
+    lines = [f"| {painted.sum() // table['network'].nunique()} painted heads | "]
+    lines[0] += " | ".join([*columns, "all painted", "worst"]) + " |"
+    lines.append("|---" * (len(columns) + 3) + "|")
     for name, rows in table.groupby("network", sort=False):
-        means = rows.groupby("contrast")["dice"].mean()
-        cells = [*means[list(CONTRASTS)], rows["dice"].mean(), rows["dice"].min()]
+        means = rows.groupby("kind")["dice"].mean()
+        dice = rows["dice"][painted[rows.index]]
+        cells = [*means[columns], dice.mean(), dice.min()]
         lines.append(f"| {name} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
     return "\n".join(lines)
 
