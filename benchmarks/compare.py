@@ -183,24 +183,26 @@ def take_best_border(table: pd.DataFrame) -> pd.Series:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw accuracy against time: a dot per head, a large one for mean Dice and median time.
 
-    Where heads have references, those with a mere majority are left out.
+    Where heads have references, those with a mere majority are left out, and where persons were
+    not trained on, those that were.
     """
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    if (table.reference == "reference").any():
-        table = table[table.reference == "reference"]
+    for column, wanted in (("reference", "reference"), ("trained", False)):
+        chosen = table[table[column] == wanted]
+        table = table if chosen.empty else chosen
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
         axis.scatter(rows.wall, rows.dice, s=14, alpha=0.5, color=f"C{number}")
         place = rows.wall.median(), rows.dice.mean()
-        axis.scatter(*place, s=110, edgecolor="black", color=f"C{number}", label=method)
+        axis.scatter(*place, s=110, edgecolor="black", color=f"C{number}")
+        axis.annotate(method, place, (0, -18), textcoords="offset points", ha="center")
     axis.set(xscale="log", xlabel="seconds for one scan, whole process", ylabel="Dice")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("{x:g}")
-    axis.legend(loc="lower right")
     pyplot.savefig(path, dpi=130)
     pyplot.close(figure)
 
