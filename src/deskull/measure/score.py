@@ -45,8 +45,8 @@ class Term:
 
 
 TERMS = {
-    "rim_mm": Term(1.85, 0.25),
-    "sure_in": Term(5.4, -0.1),
+    "rim_mm": Term(1.79, 0.25),
+    "sure_in": Term(6.0, -0.1),
     "sure_out": Term(-0.53, 2.0),
     "second": Term(0.0, 2.0),
     "mirror": Term(0.08, 2.0),
