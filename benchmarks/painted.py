@@ -26,14 +26,13 @@ from torch import Tensor
 from deskull import load_volume
 from deskull.learn.augment import AugmentSettings
 from deskull.learn.dataset import BLOCK, load_sources
-from deskull.learn.judging import judge as find_overlaps
+from deskull.learn.judging import judge
 from deskull.learn.labels import LabelledHead, make_labelled_head
 from deskull.learn.losses import hard_dice
-from deskull.learn.recipe import Recipe, WindowSettings, make_recipe
-from deskull.learn.runs import RECIPE, load_released
+from deskull.learn.recipe import Recipe, WindowSettings
+from deskull.learn.start import load_trained
 from deskull.learn.synthesis import synthesise
-from deskull.network.unet import UNet, load_unet
-from deskull.network.weights import load_weights
+from deskull.network.unet import UNet
 from deskull.prepare.intensity import normalise
 from truth import find_maps
 
@@ -49,7 +48,7 @@ KINDS: dict[str, tuple[str | None, AugmentSettings]] = {
 }
 REAL = "real"
 
-Network = tuple[UNet, Recipe]
+Network = tuple[Recipe, UNet]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,34 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/painted"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    networks = {name: load_network(name) for name in options.networks}
+    networks = {name: load_trained(name)[0] for name in options.networks}
     rows = []
     for person, path in find_maps(options.labels, options.persons).items():
         labelled = make_labelled_head(load_volume(path), BLOCK)
-        rows += judge(labelled, person, networks, options.heads)
+        rows += judge_person(labelled, person, networks, options.heads)
         print(person, file=sys.stderr)
     if options.pairs:
-        for name, (network, recipe) in networks.items():
+        for name, (recipe, network) in networks.items():
             pairs = load_sources([options.pairs], recipe, cache=options.out / "cache")
-            rows += [
-                (name, v.head, REAL, 0, v.dice) for v in find_overlaps(network, pairs, recipe)
-            ]
+            rows += [(name, v.head, REAL, 0, v.dice) for v in judge(network, pairs, recipe)]
     table = pd.DataFrame(rows, columns=["network", "person", "kind", "seed", "dice"])
     table.to_csv(options.out / "painted.tsv", sep="\t", index=False, float_format="%.4f")
     print(summarise(table))
 
 
-def load_network(name: str) -> Network:
-    """Load what a run would release, or released weights, and the recipe that they came from."""
-    if (Path(name) / RECIPE).is_file():
-        recipe, network, _ = load_released(Path(name))
-        return network, recipe
-    weights = load_weights(name)
-    recipe = make_recipe(dict(weights.card["stages"]["segment"]), name)
-    return load_unet(weights.segment), recipe
-
-
-def judge(
+def judge_person(
     labelled: LabelledHead, person: str, networks: dict[str, Network], heads: int
 ) -> list[tuple[str, str, str, int, float]]:
     """Dice of each network on each head of one person."""
@@ -99,7 +86,7 @@ def judge(
         for order, kind in enumerate(KINDS):
             seed = order + number * len(KINDS)
             see = cache(partial(paint, labelled, kind, seed))
-            for name, (network, recipe) in networks.items():
+            for name, (recipe, network) in networks.items():
                 rows.append((name, person, kind, seed, measure(network, *see(recipe.window))))
     return rows
 

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +18,7 @@ from learn_heads import make_label_map
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
-from deskull.learn.recipe import load_recipe
+from deskull.learn.recipe import load_recipe, make_recipe
 from deskull.learn.runs import load_released
 from deskull.learn.start import load_start
 from deskull.network.weights import load_weights
@@ -156,6 +158,33 @@ def test_a_last_look_that_weights_lack_begins_as_a_change_of_nothing(folder, tmp
     with torch.no_grad():
         grown, given = load_start(folder / "run", recipe), load_released(folder / "run")[1]
         torch.testing.assert_close(grown.eval()(image), given(image))
+
+
+def test_a_damaged_checkpoint_is_named(folder, tmp_path, capsys):
+    begun = tmp_path / "run"
+    shutil.copytree(folder / "run", begun)
+    for path in begun.glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-100])
+    for name, words in ((begun, ()), (tmp_path / "new", ("--start", begun))):
+        assert train(folder, name, "--steps", 12, *words) == 1
+        told = capsys.readouterr().err
+        assert re.search(r"run/(last|best)\.safetensors: not a readable checkpoint", told)
+
+
+def test_a_start_that_is_nothing_is_told_what_it_can_be(folder, capsys):
+    assert train(folder, "nothing", "--start", "no/such") == 1
+    told = capsys.readouterr().err
+    assert "no/such" in told
+    assert "default" in told
+    assert "folder of a training run" in told
+
+
+def test_the_recipe_in_the_docs_made_the_default_weights():
+    folder = Path(__file__).parents[1] / "docs" / "weights"
+    told, card = load_recipe(folder / "segment.toml"), load_weights("default").card
+    assert make_recipe(card["stages"]["segment"], told.name) == replace(told, name="segment")
+    about = json.loads((folder / "default.json").read_text("utf-8"))
+    assert {key: card[key] for key in about} == about
 
 
 def test_weights_that_do_not_fit_the_recipe_are_refused(folder, capsys):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -229,21 +229,27 @@ def check_begun(folder: Path, recipe: Recipe) -> None:
     Raises
     ------
     InputError
-        If the folder was begun with another recipe.
+        If the folder was begun with another recipe, or one that cannot be read.
     """
     path = folder / RECIPE
     if not path.exists():
         return
-    try:
-        begun = make_recipe(json.loads(path.read_text("utf-8")), recipe.name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a readable recipe ({error}). Choose another --out."
-        ) from error
-    if begun != make_recipe(json.loads(json.dumps(recipe.to_dict())), recipe.name):
+    if _read_recipe(path, recipe.name) != make_recipe(
+        json.loads(json.dumps(recipe.to_dict())), recipe.name
+    ):
         raise InputError(
             f"{folder}: begun with another recipe (see {path.name}). Choose another --out."
         )
+
+
+def _read_recipe(path: Path, name: str) -> Recipe:
+    """Read the recipe of a run."""
+    try:
+        return make_recipe(json.loads(path.read_text("utf-8")), name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a readable recipe ({error}). Choose another folder."
+        ) from error
 
 
 def _rank_by(recipe: Recipe) -> tuple[str, int]:
@@ -270,18 +276,20 @@ def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
     Raises
     ------
     WeightsError
-        If the folder holds no run.
+        If the folder holds no run, or a damaged one.
+    InputError
+        If its recipe cannot be read.
     """
     if not (folder / LAST).is_file() or not (folder / RECIPE).is_file():
         raise WeightsError(f"{folder}: no {LAST}; expected the folder of a training run.")
-    recipe = make_recipe(json.loads((folder / RECIPE).read_text("utf-8")), folder.name)
+    recipe = _read_recipe(folder / RECIPE, folder.name)
     path = folder / BEST if (folder / BEST).is_file() else folder / LAST
-    tensors = load_file(path)
+    tensors, step = _load_tensors(path)
     if path.name == LAST:
         tensors = _take_part(tensors, "mean")
     network = UNet(recipe.network).eval()
     network.load_state_dict(tensors)
-    return recipe, network, _read_step(path)
+    return recipe, network, step
 
 
 def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -297,13 +305,21 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
         os.replace(temporary, path)
 
 
-def _read_step(path: Path) -> int:
-    with safe_open(path, "pt") as file:
-        return int((file.metadata() or {}).get("step", 0))
+def _load_tensors(path: Path) -> tuple[dict[str, Tensor], int]:
+    """Load a checkpoint's tensors and the step that it was saved at."""
+    try:
+        with safe_open(path, "pt") as file:
+            step = int((file.metadata() or {}).get("step", 0))
+        return load_file(path), step
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path}: not a readable checkpoint ({error}). Put a copy in its place, or "
+            "remove it to begin anew."
+        ) from error
 
 
 def _load_state(state: State, path: Path) -> None:
-    tensors = load_file(path)
+    tensors, state.step = _load_tensors(path)
     state.network.load_state_dict(_take_part(tensors, "network"))
     state.mean.load_state_dict(_take_part(tensors, "mean"))
     entries: dict[int, dict[str, Tensor]] = {}
@@ -312,4 +328,3 @@ def _load_state(state: State, path: Path) -> None:
         entries.setdefault(int(index), {})[key] = value
     param_groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
-    state.step = _read_step(path)
