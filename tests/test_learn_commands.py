@@ -179,6 +179,12 @@ def test_a_start_that_is_nothing_is_told_what_it_can_be(folder, capsys):
     assert "folder of a training run" in told
 
 
+@pytest.mark.parametrize("place", ["docs/weights/segment.toml", "examples/upright_t1w.toml"])
+def test_the_recipes_beside_the_code_begin_with_the_default_weights(place):
+    recipe = load_recipe(Path(__file__).parents[1] / place)
+    assert load_start("default", recipe).spec == recipe.network
+
+
 def test_the_recipe_in_the_docs_made_the_default_weights():
     folder = Path(__file__).parents[1] / "docs" / "weights"
     told, card = load_recipe(folder / "segment.toml"), load_weights("default").card
