@@ -52,8 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     pairs = find_pairs(options.heads.absolute(), options.only)
-    if not pairs:
-        raise SystemExit(f"{options.heads}: no head with a reference")
     rows = []
     for scan, reference in pairs:
         trained = bool(options.trained and re.search(options.trained, scan.name))
@@ -69,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def find_pairs(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
-    """Pair scans with their reference masks."""
+    """Pair scans with their reference masks; ends the program where there is none."""
     found = []
     for scan in sorted(folder.glob("*.nii.gz")):
         stem = scan.name.removesuffix(".nii.gz")
@@ -78,6 +76,8 @@ def find_pairs(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
             if mask.exists() and re.search(pattern, stem):
                 found.append((scan, mask))
                 break
+    if not found:
+        raise SystemExit(f"{folder}: no head with a reference")
     return found
 
 

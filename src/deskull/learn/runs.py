@@ -234,9 +234,8 @@ def check_begun(folder: Path, recipe: Recipe) -> None:
     path = folder / RECIPE
     if not path.exists():
         return
-    if _read_recipe(path, recipe.name) != make_recipe(
-        json.loads(json.dumps(recipe.to_dict())), recipe.name
-    ):
+    wanted = make_recipe(json.loads(json.dumps(recipe.to_dict())), recipe.name)
+    if _read_recipe(path, recipe.name) != wanted:
         raise InputError(
             f"{folder}: begun with another recipe (see {path.name}). Choose another --out."
         )
