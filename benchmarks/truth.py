@@ -3,7 +3,8 @@
     python benchmarks/truth.py LABELS --persons head-a head-b --out runs/truth
     python benchmarks/compare.py runs/truth --peer ...
 
-LABELS is a folder of whole-head label maps `<person>.nii.gz`. Writes
+LABELS is a folder of whole-head label maps `<person>.nii.gz`, with a `labels.toml` where their
+labels are not FreeSurfer's. Writes
 `truth-<kind>-<person>_<contrast>.nii.gz` and the same with `_reference`, as `compare.py` reads
 them (`--only thick` takes one kind), and for kinds whose voxels stay as they were painted
 `_tissues`: 1 where there is grey or white matter, 2 where there is bone, dura, fat, muscle, skin
@@ -27,7 +28,13 @@ from deskull import load_volume
 from deskull.image.geometry import Grid, make_ras_grid
 from deskull.image.writing import Batch, save_image
 from deskull.learn.augment import AugmentSettings
-from deskull.learn.labels import LabelledHead, make_labelled_head, tissue_codes
+from deskull.learn.dataset import LABEL_TABLE
+from deskull.learn.labels import (
+    LabelledHead,
+    load_label_table,
+    make_labelled_head,
+    tissue_codes,
+)
 from deskull.learn.synthesis import synthesise
 from deskull.prepare.conform import WindowSettings
 
@@ -45,6 +52,7 @@ CALM = {
     "stripped": 0,
     "phantom": 0,
     "corruption": 0,
+    "tight": 0,
 }
 ANY = "any"
 """A contrast drawn as in training: often one that no scanner makes."""
@@ -58,6 +66,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "cut": (("T1w", "T2w"), CALM),
     "thick": (("T1w", "T2w", "FLAIR"), CALM),
     "lesion": (("T1w", "T2w"), CALM | {"lesion": 1}),
+    "tight": (("T1w",), CALM | {"tight": 1}),
 }
 
 THICK_MM = 6.0
@@ -83,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/truth"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    own = options.labels / LABEL_TABLE
+    table = load_label_table(own) if own.exists() else None
     for person, path in find_maps(options.labels, options.persons).items():
-        head = make_labelled_head(load_volume(path))
+        head = make_labelled_head(load_volume(path), table)
         for kind in options.kinds:
             for contrast in KINDS[kind][0]:
                 name = f"truth-{kind}-{person}_{contrast}"
