@@ -106,7 +106,7 @@ function measureToCentres(inside: Uint8Array, shape: Triple, voxelSize: Triple):
   const squares = zeros(shape);
   for (let i = 0; i < inside.length; i++) squares.values[i] = inside[i] ? 0 : Infinity;
   for (const axis of [2, 1, 0]) sweep(squares, axis, voxelSize[axis]!);
-  return squares.values.map(Math.sqrt);
+  return squares.values.map((square, i) => (inside[i] ? 0 : Math.sqrt(square)));
 }
 
 /** Let the parabolas that stand on each line along an axis find its lowest points. */
