@@ -47,6 +47,12 @@ export class Brain {
     return mask;
   }
 
+  /** Take a mask that was made before. */
+  takeMask(values: Uint8Array): Field<Uint8Array> {
+    this.mask = this.mask.like(values);
+    return this.mask;
+  }
+
   private clean(threshold: number): void {
     const inside = Uint8Array.from(this.probability.values, (value) => (value >= threshold ? 1 : 0));
     const mask = emptyMask(this.grid.shape);
@@ -94,6 +100,12 @@ export class Result {
   /** Files of the mask and of the brain, for a mask that a hand may have mended. */
   encode(output: "mask" | "brain", mask: Uint8Array): Uint8Array[] {
     return output === "mask" ? encodeMask(mask, this.volume.source) : encodeBrain(mask, this.volume.source);
+  }
+
+  /** What a picture's title says. */
+  describe(mask: Uint8Array): string {
+    const flags = this.quality.flags.map(({ name }) => name);
+    return [`${this.measureMl(mask).toFixed(0)} ml`, `score ${this.quality.score}`, ...flags].join(", ");
   }
 
   measureMl(mask: Uint8Array): number {

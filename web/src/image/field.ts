@@ -65,6 +65,11 @@ export class Field<T extends Values = Float32Array> {
     }
   }
 
+  /** Other values of the same kind, the first axis running fastest. */
+  like(values: T, shape: Triple = this.shape): Field<T> {
+    return new Field(values, shape);
+  }
+
   /** The values in order, the first axis running fastest; a copy unless they lie so already. */
   flat(): T {
     return this.isPlain ? this.values : this.copy().values;

@@ -47,6 +47,10 @@ export class Grid {
     this.voxelSize = sizes;
   }
 
+  get voxels(): number {
+    return this.shape[0] * this.shape[1] * this.shape[2];
+  }
+
   /** Cubic millimetres of one voxel. */
   get voxelVolume(): number {
     return Math.abs(affines.determinant(affines.linear(this.affine)));
