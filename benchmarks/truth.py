@@ -24,6 +24,7 @@ from deskull.image.geometry import make_ras_grid
 from deskull.learn.augment import AugmentSettings
 from deskull.learn.labels import LabelledHead, make_labelled_head
 from deskull.learn.synthesis import synthesise
+from deskull.prepare.conform import WindowSettings
 
 SHAPE, VOXEL_MM = (192, 232, 224), 1.0
 """Field of the heads: face and neck are in it."""
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     for person, path in find_maps(options.labels, options.persons).items():
-        head = make_labelled_head(load_volume(path), block=1)
+        head = make_labelled_head(load_volume(path))
         for kind in options.kinds:
             for contrast in KINDS[kind][0]:
                 name = f"truth-{kind}-{person}_{contrast}"
@@ -91,7 +92,7 @@ def make_head(labelled: LabelledHead, kind: str, contrast: str, name: str) -> He
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     settings = AugmentSettings(**KINDS[kind][1])
     drawn = None if contrast == ANY else contrast
-    example = synthesise(labelled, SHAPE, VOXEL_MM, settings, generator, drawn)
+    example = synthesise(labelled, WindowSettings(SHAPE, VOXEL_MM), settings, generator, drawn)
     grid = make_ras_grid((0, 0, 0), SHAPE, VOXEL_MM)
     head = Head(example.image.numpy(), example.target[0].numpy() >= 0.5, grid)
     if not settings.corruption:  # an ordinary scanner in place of the generator's bad days
