@@ -1,7 +1,7 @@
 /** What comes out of a strip: the mask and all that is made from it, in native space. */
 
 import { EmptyMaskError } from "./errors";
-import { emptyMask, Field } from "./image/field";
+import { emptyMask, type Field, select } from "./image/field";
 import { type Box, findBox, type Grid } from "./image/geometry";
 import { encodeBrain, encodeMask, type Volume } from "./image/volume";
 import { judge, type Quality } from "./measure/score";
@@ -9,7 +9,7 @@ import type { Traits } from "./measure/traits";
 import { RUNTIME } from "./network/engine";
 import type { Weights } from "./network/weights";
 import { cleanMask, findReach, makeSignedDistance, paste, within } from "./prepare/postprocess";
-import { toDigits } from "./statistics";
+import { countVoxels, toDigits } from "./statistics";
 
 /** What a user may choose. */
 export interface Settings {
@@ -54,9 +54,8 @@ export class Brain {
   }
 
   private clean(threshold: number): void {
-    const inside = Uint8Array.from(this.probability.values, (value) => (value >= threshold ? 1 : 0));
     const mask = emptyMask(this.grid.shape);
-    paste(cleanMask(new Field(inside, this.probability.shape)), mask.crop(this.box));
+    paste(cleanMask(select(this.probability, (value) => value >= threshold)), mask.crop(this.box));
     if (!findBox(mask)) {
       throw new EmptyMaskError(`${this.name}: no brain found. Is it a head, and does its field hold the brain?`);
     }
@@ -109,7 +108,7 @@ export class Result {
   }
 
   measureMl(mask: Uint8Array): number {
-    return (mask.reduce((sum, value) => sum + value, 0) * this.volume.grid.voxelVolume) / 1000;
+    return (countVoxels({ values: mask }) * this.volume.grid.voxelVolume) / 1000;
   }
 
   /** Versions, weights, settings, timings, volume and flags, as the command line records them. */

@@ -33,3 +33,10 @@ export function roundHalfEven(value: number): number {
 export function toDigits(value: number, digits: number): number {
   return Number(value.toPrecision(digits));
 }
+
+/** Voxels of a mask. */
+export function countVoxels({ values }: { values: Uint8Array }): number {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (values[i]) count++;
+  return count;
+}

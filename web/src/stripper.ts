@@ -7,19 +7,22 @@
 
 import { EmptyMaskError } from "./errors";
 import type { Triple } from "./image/affine";
-import { Field } from "./image/field";
+import { type Field, select } from "./image/field";
 import type { Grid } from "./image/geometry";
 import type { Volume } from "./image/volume";
 import { measureTraits } from "./measure/traits";
 import { type Engine, makeEngine } from "./network/engine";
 import type { Stage, Weights } from "./network/weights";
-import { conform, findHeadCentres, makeWindow, toNative } from "./prepare/conform";
+import { conform, type Extent, findHeadCentres, makeWindow, measureExtent, toNative } from "./prepare/conform";
 import { makeFinite, normalise } from "./prepare/intensity";
 import { cleanMask } from "./prepare/postprocess";
+import { countVoxels } from "./statistics";
 import { Brain, Result, type Settings } from "./result";
 
 const SURE = 3.0; // logit, a probability of 0.95
-const STRAY = 1.0; // percent of a coarse mask that may be a neck or a nose
+// Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at once more.
+const OFF_CENTRE = 0.08;
+const MISFIT = 0.06;
 
 /** What is being done, for people. */
 export const STEPS = {
@@ -66,50 +69,48 @@ export class Stripper {
       return made;
     };
     const { data, air } = makeFinite(volume.data, grid);
-    const centre = await timed("locate", () => this.findCentre(data, grid, air));
-    const view = await timed("segment", () => this.segment(data, grid, air, centre));
+    const found = await timed("locate", () => this.locate(data, grid, air));
+    const view = await timed("segment", () => this.segment(data, grid, air, found));
     const brain = await timed("to_native", () => findBrain(view, volume));
     await timed("clean", () => brain.makeMask(settings));
     const result = await timed("flags", () => {
-      const traits = measureTraits(view.image, view.logits[0]!, this.weights.segment.voxelSize);
+      const traits = measureTraits(view.image, view.logits[0]!, view.window.voxelSize[0]);
       return new Result(volume, brain, traits, this.weights, this.threads, seconds);
     });
     return result;
   }
 
-  /** Middle of the brain in RAS+ mm, by the coarse network; of the head without one. */
-  private async findCentre(data: Field, grid: Grid, air: number): Promise<Triple> {
-    const stage = this.weights.locate ?? this.weights.segment;
-    const centres = findHeadCentres(data, grid, stage.voxelSize * Math.min(...stage.shape));
-    let found = [0, 1, 2].map((k) => centres.reduce((sum, point) => sum + point[k]!, 0) / centres.length) as Triple;
+  /** Find the brain by the coarse network; the middle of the head without one. */
+  private async locate(data: Field, grid: Grid, air: number): Promise<Extent> {
+    const { window } = this.weights.locate ?? this.weights.segment;
+    const centres = findHeadCentres(data, grid, window.chooseVoxelSize() * Math.min(...window.shape));
+    const middle = [0, 1, 2].map((k) => centres.reduce((sum, point) => sum + point[k]!, 0) / centres.length) as Triple;
+    let found: Extent = { centre: middle, extent: null };
+    if (!this.weights.locate || !this.locateEngine) return found;
     let most = 0;
-    for (const centre of this.locateEngine ? centres : []) {
-      const view = await this.ask(stage, this.locateEngine!, data, grid, air, centre);
-      const brain = findCore(view.logits[0]!);
-      const voxels = brain.values.reduce((sum, value) => sum + value, 0);
-      if (voxels > most) {
-        found = findMiddle(brain, view.window);
-        most = voxels;
-      }
+    for (const centre of centres) {
+      const view = await this.ask(this.weights.locate, this.locateEngine, data, grid, air, { centre, extent: null });
+      const core = findCore(view.logits[0]!);
+      const voxels = countVoxels(core);
+      if (voxels > most) [found, most] = [measureExtent(core, view.window), voxels];
     }
     return found;
   }
 
-  /** Look at the window about the brain, moved once if the brain runs out of it. */
-  private async segment(data: Field, grid: Grid, air: number, centre: Triple): Promise<View> {
+  /** Look at the window about the brain; once more where the brain does not fit it. */
+  private async segment(data: Field, grid: Grid, air: number, found: Extent): Promise<View> {
     const stage = this.weights.segment;
-    const view = await this.ask(stage, this.segmentEngine, data, grid, air, centre);
-    const brain = findCore(view.logits[0]!);
-    if (stage.centre !== "brain" || !brain.values.some(Boolean)) return view;
-    const better = findMiddle(brain, view.window);
-    const moved = Math.max(...better.map((value, k) => Math.abs(value - centre[k]!)));
-    if (moved <= 0.08 * stage.voxelSize * Math.min(...stage.shape)) return view;
-    return this.ask(stage, this.segmentEngine, data, grid, air, better);
+    const view = await this.ask(stage, this.segmentEngine, data, grid, air, found);
+    const core = findCore(view.logits[0]!);
+    if (stage.centre !== "brain" || !countVoxels(core)) return view;
+    const seen = measureExtent(core, view.window);
+    if (!isMisplaced(seen, view.window, stage.window.chooseVoxelSize(seen.extent))) return view;
+    return this.ask(stage, this.segmentEngine, data, grid, air, seen);
   }
 
-  /** Conform, normalise, and run a network on the window about a point. */
-  private async ask(stage: Stage, engine: Engine, data: Field, grid: Grid, air: number, centre: Triple): Promise<View> {
-    const window = makeWindow(centre, grid, stage.shape, stage.voxelSize);
+  /** Conform, normalise, and run a network on the window about a brain. */
+  private async ask(stage: Stage, engine: Engine, data: Field, grid: Grid, air: number, brain: Extent): Promise<View> {
+    const window = makeWindow(brain.centre, grid, stage.window.shape, stage.window.chooseVoxelSize(brain.extent));
     const image = normalise(conform(data, grid, window, air));
     return { window, image, logits: await engine(image) };
   }
@@ -117,41 +118,19 @@ export class Stripper {
 
 /** Largest piece of what a network is sure of; no neck that it only takes to be likely. */
 function findCore(logits: Field): Field<Uint8Array> {
-  const values = logits.copy().values;
-  const highest = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const plain = logits.copy();
+  let highest = -Infinity;
+  for (const value of plain.values) if (value > highest) highest = value;
   const level = Math.max(0, Math.min(SURE, highest / 2));
-  return cleanMask(new Field(Uint8Array.from(values, (value) => (value > level ? 1 : 0)), logits.shape));
+  return cleanMask(select(plain, (value) => value > level));
 }
 
-/** Middle of a mask in RAS+ mm: halfway between its ends, a stray hundredth cut off each. */
-function findMiddle(mask: Field<Uint8Array>, grid: Grid): Triple {
-  return grid.toMm(findEnds(mask).map(([low, high]) => (low + high) / 2));
-}
-
-/** Percentiles of the voxels' indices along each axis, without a stray hundredth at each end. */
-function findEnds(mask: Field<Uint8Array>): [number, number][] {
-  const [nx, ny] = mask.shape;
-  const counts = mask.shape.map((n) => new Float64Array(n));
-  mask.values.forEach((value, i) => {
-    if (!value) return;
-    counts[0]![i % nx]!++;
-    counts[1]![Math.floor(i / nx) % ny]!++;
-    counts[2]![Math.floor(i / (nx * ny))]!++;
-  });
-  return counts.map((along) => [findPercentile(along, STRAY), findPercentile(along, 100 - STRAY)]);
-}
-
-/** Percentile, by linear interpolation, of whole numbers of which so many are given. */
-function findPercentile(counts: Float64Array, percent: number): number {
-  const whole = counts.reduce((a, b) => a + b, 0);
-  const place = (percent / 100) * (whole - 1);
-  const find = (rank: number) => {
-    let before = 0;
-    return counts.findIndex((count) => (before += count) > rank);
-  };
-  const low = find(Math.floor(place));
-  const high = find(Math.min(Math.floor(place) + 1, whole - 1));
-  return low + (high - low) * (place - Math.floor(place));
+/** Whether a brain lies off the middle of its window, or needs other voxels than it has. */
+function isMisplaced(brain: Extent, window: Grid, voxelSize: number): boolean {
+  const [size] = window.voxelSize;
+  const { centre } = window;
+  const off = Math.max(...brain.centre.map((value, k) => Math.abs(value - centre[k]!)));
+  return off / (size * Math.min(...window.shape)) > OFF_CENTRE || Math.abs(voxelSize / size - 1) > MISFIT;
 }
 
 function findBrain(view: View, volume: Volume): Brain {

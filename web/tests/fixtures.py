@@ -35,9 +35,11 @@ from deskull.measure.likeness import CHOSEN, find_unlike  # noqa: E402
 from deskull.measure.traits import TRAITS, measure_traits  # noqa: E402
 from deskull.network.weights import load_weights  # noqa: E402
 from deskull.prepare.conform import (  # noqa: E402
+    WindowSettings,
     conform,
     find_head_centres,
     make_window,
+    measure_extent,
     to_native,
 )
 from deskull.prepare.intensity import find_air, normalise  # noqa: E402
@@ -157,6 +159,8 @@ def make_masks(write: Writer) -> list[dict[str, Any]]:
     for level, size in ((150, (1.0, 1.0, 1.0)), (50, (0.9, 1.2, 3.0)), (-100, (1.5, 1.5, 1.5))):
         mask = _smooth((20, 24, 22)) > level
         clean = clean_mask(mask)
+        grid = Grid(mask.shape, np.diag([*size, 1.0]))
+        centre, extent = measure_extent(clean, grid)
         borders = {b: write.array(move_border(clean, size, b)) for b in (-2.5, -1.0, 0.0, 0.6, 1.3, 4.0)}
         cases.append(
             {
@@ -165,9 +169,27 @@ def make_masks(write: Writer) -> list[dict[str, Any]]:
                 "clean": write.array(clean),
                 "distance": write.array(make_signed_distance(clean, size)),
                 "borders": borders,
+                "centre": centre,
+                "extent": extent,
             }
         )
     return cases
+
+
+def make_windows() -> list[dict[str, Any]]:
+    """Voxel sizes of windows, fixed and fitted, for brains of some lengths."""
+    shape = (96, 112, 96)
+    settings = [WindowSettings(shape, 2.0), WindowSettings(shape, "fit", 0.7)]
+    extents = [None, (130.0, 170.0, 140.0), (60.0, 70.0, 61.0), (100.0, 120.0, 190.0)]
+    return [
+        {
+            "window": {"shape": shape, "voxel_size": one.voxel_size, "fill": one.fill},
+            "extent": extent,
+            "size": one.choose_voxel_size(extent),
+        }
+        for one in settings
+        for extent in extents
+    ]
 
 
 def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -301,6 +323,7 @@ def main(folder: Path) -> None:
     write.index["fields"] = make_fields(write)
     write.index["intensities"] = make_intensities(write)
     write.index["masks"] = make_masks(write)
+    write.index["windows"] = make_windows()
     write.index["judged"] = make_judged(write)
     write.index["constants"] = make_constants()
     write.index["images"] = make_images(write)

@@ -100,3 +100,11 @@ export function zeros(shape: Triple): Field<Float32Array> {
 export function emptyMask(shape: Triple): Field<Uint8Array> {
   return new Field(new Uint8Array(shape[0] * shape[1] * shape[2]), shape);
 }
+
+/** Mask of the values that pass a test. */
+export function select(field: Field<Float32Array>, test: (value: number) => boolean): Field<Uint8Array> {
+  const values = field.flat();
+  const mask = emptyMask(field.shape);
+  for (let i = 0; i < values.length; i++) if (test(values[i]!)) mask.values[i] = 1;
+  return mask;
+}

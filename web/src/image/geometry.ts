@@ -63,6 +63,11 @@ export class Grid {
       .join("");
   }
 
+  /** Middle of the field in RAS+ mm. */
+  get centre(): Triple {
+    return this.toMm(this.shape.map((n) => (n - 1) / 2));
+  }
+
   /** Indices of the eight voxels at the field's corners. */
   get corners(): Triple[] {
     const last = this.shape.map((n) => n - 1);

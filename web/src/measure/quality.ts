@@ -8,8 +8,8 @@
 import type { Triple } from "../image/affine";
 import { emptyMask, Field } from "../image/field";
 import type { Box } from "../image/geometry";
-import { label } from "../prepare/pieces";
-import { percentiles, roundHalfEven } from "../statistics";
+import { measurePieces } from "../prepare/pieces";
+import { countVoxels, percentiles, roundHalfEven } from "../statistics";
 import { sumUp } from "./likeness";
 import { TRAITS, type Trait, type Traits } from "./traits";
 
@@ -114,7 +114,7 @@ function findStripped(few: Field, steps: Triple): Found {
     if (Number.isFinite(value) && Math.abs(value - level) > LIMITS.STRIPPED_LEVEL * bright) tissue.values[i] = 1;
   });
   const voxel = steps[0] * steps[1] * steps[2];
-  const some = tissue.values.reduce((sum, value) => sum + value, 0);
+  const some = countVoxels(tissue);
   const ml = (some * voxel) / 1000;
   const faces = countOnFaces(tissue).reduce((sum, [start, end], axis) => sum + ((start + end) * voxel) / steps[axis]!, 0);
   if (plain < LIMITS.STRIPPED_PLAIN_SHARE * few.size || ml > LIMITS.STRIPPED_MOST_ML) return null;
@@ -144,7 +144,7 @@ function countOnFaces(mask: Field<Uint8Array>): [number, number][] {
   return [0, 1, 2].map((axis) => {
     const count = (layer: number) => {
       const box = mask.shape.map((n, k): [number, number] => (k === axis ? [layer, layer + 1] : [0, n]));
-      return mask.crop(box).copy().values.reduce((sum, value) => sum + value, 0);
+      return countVoxels(mask.crop(box).copy());
     };
     return [count(0), count(mask.shape[axis]! - 1)];
   });
@@ -164,7 +164,7 @@ function findCut(mask: Field<Uint8Array>, voxelSize: Triple): Found {
 }
 
 function findVolume(mask: Field<Uint8Array>, voxelSize: Triple, cut: boolean): Found {
-  const voxels = mask.values.reduce((sum, value) => sum + value, 0);
+  const voxels = countVoxels(mask);
   const ml = (voxels * voxelSize[0] * voxelSize[1] * voxelSize[2]) / 1000;
   const [low, high] = LIMITS.VOLUME_ML;
   if ((cut || low <= ml) && ml <= high) return null;
@@ -183,7 +183,7 @@ function findPieces({ data, probability, box }: Scan, strides: Triple, first: Tr
     const known = [x, y, z].every((k, axis) => k >= 0 && k < probability.shape[axis]!);
     if (known && probability.at(x, y, z) >= LIMITS.PIECE_PROBABILITY) few.values[place] = 1;
   });
-  const sizes = label(few).sizes.slice(1).sort((a, b) => b - a);
+  const sizes = measurePieces(few);
   if (sizes.length < 2 || sizes[1]! <= LIMITS.PIECE_SHARE * sizes[0]!) return null;
   return {
     name: "pieces",

@@ -8,8 +8,8 @@
 import type { Triple } from "../image/affine";
 import { Field, zeros } from "../image/field";
 import { findBox } from "../image/geometry";
-import { fillHoles, label } from "../prepare/pieces";
-import { median, percentiles, roundHalfEven } from "../statistics";
+import { fillHoles, measurePieces } from "../prepare/pieces";
+import { countVoxels, median, percentiles, roundHalfEven } from "../statistics";
 import { average, countFaces, dilate, erode } from "./morphology";
 
 const BLOCK_MM = 4.0;
@@ -101,21 +101,17 @@ function select(values: Float32Array, zone: Mask): Float32Array {
   return values.filter((_, i) => zone.values[i]);
 }
 
-function count(mask: Mask): number {
-  return mask.values.reduce((sum, value) => sum + value, 0);
-}
-
 /** How sure the network is, and of how many pieces. */
 function measureSureness(logits: Field, inside: Mask, core: Mask, shell: Mask, voxelSize: number): Traits {
   const undecided = logits.values.reduce((sum, value) => sum + (Math.abs(value) < UNDECIDED ? 1 : 0), 0);
-  const sizes = label(inside).sizes.slice(1).sort((a, b) => b - a);
+  const sizes = measurePieces(inside);
   const around = select(logits.values, shell);
   return {
     rim_mm: (undecided * voxelSize) / countFaces(inside),
     sure_in: percentiles(select(logits.values, core), [5])[0]!,
     sure_out: around.length ? percentiles(around, [95])[0]! : 0,
     second: sizes.length > 1 ? sizes[1]! / sizes[0]! : 0,
-    holes: (count(fillHoles(inside)) - count(inside)) / count(inside),
+    holes: (countVoxels(fillHoles(inside)) - countVoxels(inside)) / countVoxels(inside),
   };
 }
 
@@ -130,7 +126,7 @@ function measureShape(inside: Mask, voxelSize: number): Traits {
     profiles[2]![Math.floor(i / (nx * ny))]!++;
   });
   const [x, y, z] = profiles.map(measureProfile) as [Profile, Profile, Profile];
-  const volume = count(inside);
+  const volume = countVoxels(inside);
   const area = (countFaces(inside) * 2) / 3; // of a ball 3/2 of its surface are counted
   return {
     ml: (volume * voxelSize ** 3) / 1000,

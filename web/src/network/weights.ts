@@ -9,11 +9,12 @@ import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 
 import { WeightsError } from "../errors";
 import type { Shape } from "../image/geometry";
+import { WindowSettings } from "../prepare/conform";
 
 const FORMAT = 1; // of the card; raised when older code could not read it right
 
 export interface StageCard {
-  window: { shape: Shape; voxel_size: number };
+  window: { shape: Shape; voxel_size: number | "fit"; fill?: number };
   network: { outputs: string[] };
   preparation: { n4: unknown; centre: string };
 }
@@ -28,8 +29,7 @@ export interface Card {
 /** One network and the window that it works on. */
 export interface Stage {
   name: string;
-  shape: Shape;
-  voxelSize: number;
+  window: WindowSettings;
   outputs: string[];
   centre: string;
   onnx: Uint8Array;
@@ -86,8 +86,7 @@ async function loadStage(name: string, fields: StageCard, card: Card, fetchFile:
   }
   return {
     name,
-    shape: fields.window.shape,
-    voxelSize: fields.window.voxel_size,
+    window: WindowSettings.read(fields.window),
     outputs: fields.network.outputs,
     centre: fields.preparation.centre,
     onnx,

@@ -10,6 +10,70 @@ const COARSE_MM = 4.0; // fine enough to find a head
 const HEAD_LEVEL = 0.15; // of the way from air to bright: above noise and ghosts
 const HEAD_SHARE = 0.05; // of the fullest slice: what a slice of the head holds at least
 const FLOOR = -8.0; // logit of "surely outside"
+const FITTED_MM = [1.0, 2.2] as const; // voxel sizes of a fitted window, from a newborn's brain to the largest
+const STRAY = 1.0; // percent of a brain's voxels at each end that may be a neck, a nose or noise
+
+/** The network's grid: how many voxels, and how large they are, as a card says it. */
+export class WindowSettings {
+  constructor(
+    readonly shape: Shape,
+    /** Edge in mm, or "fit": chosen for each head such that its brain fills `fill` of the window. */
+    readonly voxelSize: number | "fit",
+    readonly fill: number,
+  ) {}
+
+  static read(fields: { shape: Shape; voxel_size: number | "fit"; fill?: number }): WindowSettings {
+    return new WindowSettings(fields.shape, fields.voxel_size, fields.fill ?? 0.75);
+  }
+
+  /** Choose the voxel size for a brain of some length along x, y, z in mm; the largest if none is known. */
+  chooseVoxelSize(extent: Triple | null = null): number {
+    if (this.voxelSize !== "fit") return this.voxelSize;
+    if (!extent) return FITTED_MM[1];
+    const wanted = Math.max(...extent.map((length, axis) => length / (this.fill * this.shape[axis]!)));
+    return Math.min(Math.max(wanted, FITTED_MM[0]), FITTED_MM[1]);
+  }
+}
+
+/** Where a brain lies: its middle in RAS+ mm, and its length along x, y, z in mm if known. */
+export interface Extent {
+  centre: Triple;
+  extent: Triple | null;
+}
+
+/** Middle and length of a brain; the outmost hundredth of its voxels at either end does not count. */
+export function measureExtent(brain: Field<Uint8Array>, grid: Grid): Extent {
+  const ends = findEnds(brain);
+  const centre = grid.toMm(ends.map(([low, high]) => (low + high) / 2));
+  const extent = ends.map(([low, high], axis) => (high - low + 1) * grid.voxelSize[axis]!) as Triple;
+  return { centre, extent };
+}
+
+/** Percentiles of the voxels' indices along each axis. */
+function findEnds(mask: Field<Uint8Array>): [number, number][] {
+  const [nx, ny] = mask.shape;
+  const counts = mask.shape.map((n) => new Float64Array(n));
+  mask.values.forEach((value, i) => {
+    if (!value) return;
+    counts[0]![i % nx]!++;
+    counts[1]![Math.floor(i / nx) % ny]!++;
+    counts[2]![Math.floor(i / (nx * ny))]!++;
+  });
+  return counts.map((along) => [findPercentile(along, STRAY), findPercentile(along, 100 - STRAY)]);
+}
+
+/** Percentile, by linear interpolation, of whole numbers of which so many are given. */
+function findPercentile(counts: Float64Array, percent: number): number {
+  const whole = counts.reduce((a, b) => a + b, 0);
+  const place = (percent / 100) * (whole - 1);
+  const find = (rank: number) => {
+    let before = 0;
+    return counts.findIndex((count) => (before += count) > rank);
+  };
+  const low = find(Math.floor(place));
+  const high = find(Math.min(Math.floor(place) + 1, whole - 1));
+  return low + (high - low) * (place - Math.floor(place));
+}
 
 /**
  * Choose the network's grid about a point of the scan. Where the scan's axes are parallel to RAS+

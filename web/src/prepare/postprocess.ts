@@ -5,7 +5,7 @@
  */
 
 import type { Triple } from "../image/affine";
-import { emptyMask, Field, zeros } from "../image/field";
+import { emptyMask, Field, select, zeros } from "../image/field";
 import { findBox } from "../image/geometry";
 import { fillHoles, keepLargest } from "./pieces";
 
@@ -71,7 +71,7 @@ export function moveBorder(mask: Field<Uint8Array>, voxelSize: Triple, border: n
 /** Mask of what lies at most so many mm from a surface. */
 export function within(distance: Field, border: number): Field<Uint8Array> {
   const most = Math.fround(border); // as numpy compares a number with single precision
-  return new Field(Uint8Array.from(distance.values, (value) => (value <= most ? 1 : 0)), distance.shape);
+  return select(distance, (value) => value <= most);
 }
 
 /** Voxels along each axis that a mask may grow by. */
@@ -83,18 +83,21 @@ export function findReach(border: number, voxelSize: Triple): Triple {
 function measureOutside(inside: Uint8Array, shape: Triple, voxelSize: Triple): Float32Array {
   const centre = measureToCentres(inside, shape, voxelSize);
   const nearest = centre.slice();
-  const strides = [1, shape[0], shape[0] * shape[1]] as const;
-  for (let axis = 0; axis < 3; axis++) {
-    const stride = strides[axis]!;
-    const length = shape[axis]!;
-    for (let i = 0; i < centre.length; i++) {
-      const place = Math.floor(i / stride) % length;
-      if (place > 0 && centre[i - stride]! < nearest[i]!) nearest[i] = centre[i - stride]!;
-      if (place < length - 1 && centre[i + stride]! < nearest[i]!) nearest[i] = centre[i + stride]!;
-    }
-  }
+  shape.forEach((length, axis) => takeNeighbours(centre, nearest, shape.slice(0, axis).reduce((a, b) => a * b, 1), length));
   for (let i = 0; i < nearest.length; i++) nearest[i] = (nearest[i]! + centre[i]!) / 2;
   return nearest;
+}
+
+/** Take the least of each value and its two neighbours along an axis of some stride and length. */
+function takeNeighbours(values: Float32Array, least: Float32Array, stride: number, length: number): void {
+  const block = stride * length;
+  for (let start = 0; start < values.length; start += block) {
+    for (let i = start; i < start + block - stride; i++) {
+      const next = i + stride;
+      if (values[next]! < least[i]!) least[i] = values[next]!;
+      if (values[i]! < least[next]!) least[next] = values[i]!;
+    }
+  }
 }
 
 /**
