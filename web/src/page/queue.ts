@@ -17,6 +17,8 @@ export interface Entry {
   series: string | null;
   settings: Settings;
   isMended: boolean;
+  /** A drawing that is to be shown again; axes nearest to RAS+. */
+  drawn: Uint8Array | null;
   judged: Judged | null;
   ml: number;
   /** Files made of it; none where the mask has changed since. */
@@ -37,6 +39,7 @@ export class Queue {
       series: null,
       settings: { ...DEFAULTS },
       isMended: false,
+      drawn: null,
       judged: null,
       ml: 0,
       outputs: {},

@@ -44,6 +44,7 @@ export class Session {
     private readonly observer: Observer,
   ) {
     viewer.onDrawing = (action) => this.noteDrawing(action);
+    client.onDeath = (error) => this.noteDeath(error);
   }
 
   /** Whether the current scan has a mask to look at and to save. */
@@ -139,7 +140,9 @@ export class Session {
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const { mask, judged } = await this.client.ask("strip", { settings: entry.settings }, onStep);
     const kept = entry.isMended ? entry.outputs.mask : undefined;
-    this.viewer.setMask(kept ? (await this.client.ask("restore", { mask: kept })).mask : mask, true);
+    const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
+    entry.drawn = null;
+    this.viewer.setMask(drawn ?? mask, true);
     this.history.begin(entry.settings);
     entry.judged = judged;
     entry.ml = this.viewer.countMl();
@@ -179,6 +182,16 @@ export class Session {
     if (action === "undo") this.current.settings = this.history.undo() ?? this.current.settings;
     else this.history.add(this.current.settings);
     this.changed(true);
+  }
+
+  /** What the worker held of the current scan is lost; a drawing is not. */
+  private noteDeath(error: Error): void {
+    if (!this.isReady) return; // whoever waits for an answer hears of it
+    this.current!.state = "failed";
+    this.current!.message = error.message;
+    this.current!.drawn = this.current!.isMended ? this.viewer.mask.slice() : null;
+    this.observer.onSaid(error.message, "bad");
+    this.observer.onChange();
   }
 
   private changed(isMended: boolean): void {

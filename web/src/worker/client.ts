@@ -26,6 +26,8 @@ export class Client {
   private loading: Promise<unknown> | null = null;
   private readonly waiting = new Map<number, Waiting>();
   private count = 0;
+  /** Called when the worker has died of itself, and all that it held is lost. */
+  onDeath: (error: Error) => void = () => undefined;
 
   constructor(private readonly threads: number) {}
 
@@ -54,8 +56,9 @@ export class Client {
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.hear(data);
     this.worker.onerror = (event) => {
       event.preventDefault();
-      const reason = event.message ? `the work could not be started (${event.message}). Reload the page.` : DEAD;
-      this.stop(new WorkError({ message: reason }));
+      const error = new WorkError({ message: event.message ? `the work has failed (${event.message}). Try it again.` : DEAD });
+      this.stop(error);
+      this.onDeath(error);
     };
     return this.send("load", { base: document.baseURI, threads: this.threads });
   }
