@@ -13,16 +13,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from test_dicom import UID, encode  # noqa: E402
-
-import deskull  # noqa: E402
-from deskull.demo import HEAD  # noqa: E402
-from deskull.image.volume import Volume, load_volume  # noqa: E402
+import deskull
+from deskull.demo import HEAD
+from deskull.image.volume import Volume, load_volume
+from test_dicom import UID, encode
 
 
 def write_frames(head: Volume, path: Path) -> None:
     """Write a 4D file whose second frame is the head."""
-    nib.save(nib.Nifti1Image(np.stack([head.data * 0, head.data], axis=-1), head.grid.affine), path)
+    nib.save(
+        nib.Nifti1Image(np.stack([head.data * 0, head.data], axis=-1), head.grid.affine), path
+    )
 
 
 def write_dicom(head: Volume, folder: Path) -> None:
@@ -76,7 +77,9 @@ def main(folder: Path) -> None:
     write_dicom(head, folder / "series")
     stripper = deskull.Stripper.load()
     result = stripper(head)
-    result.save(mask=folder / "mask.nii.gz", brain=folder / "brain.nii.gz", record=folder / "record.json")
+    result.save(
+        mask=folder / "mask.nii.gz", brain=folder / "brain.nii.gz", record=folder / "record.json"
+    )
     moved = stripper(head, deskull.Settings(border=1.5, threshold=0.4))
     moved.save(mask=folder / "moved.nii.gz")
     stripper(load_volume(folder / "series")).save(mask=folder / "series_mask.nii.gz")

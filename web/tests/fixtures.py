@@ -1,7 +1,7 @@
 """Arrays and files that the TypeScript is tested against, made by the Python package itself.
 
-`python fixtures.py OUT` writes `index.json` (numbers, words, and where each array is), `arrays.bin`
-and files of images. vitest runs it before the tests; nothing of it is committed.
+`python fixtures.py OUT` writes `index.json` (numbers, words, and where each array is),
+`arrays.bin` and files of images. vitest runs it before the tests; nothing of it is committed.
 """
 
 import json
@@ -18,23 +18,19 @@ from scipy import ndimage
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from nifti_files import EXTENSION, HEADERS, make_header, write_nifti  # noqa: E402
-from nifti_files import HEAD as RAW  # noqa: E402
-from scans import WRITERS  # noqa: E402
-
-from deskull.errors import DeskullError  # noqa: E402
-from deskull.image.geometry import Grid  # noqa: E402
-from deskull.image.volume import (  # noqa: E402
+from deskull.errors import DeskullError
+from deskull.image.geometry import Grid
+from deskull.image.volume import (
     load_volume,
     make_brain_image,
     make_mask_image,
 )
-from deskull.image.writing import save_image  # noqa: E402
-from deskull.measure import quality, score  # noqa: E402
-from deskull.measure.likeness import CHOSEN, find_unlike  # noqa: E402
-from deskull.measure.traits import TRAITS, measure_traits  # noqa: E402
-from deskull.network.weights import load_weights  # noqa: E402
-from deskull.prepare.conform import (  # noqa: E402
+from deskull.image.writing import save_image
+from deskull.measure import quality, score
+from deskull.measure.likeness import CHOSEN, find_unlike
+from deskull.measure.traits import TRAITS, measure_traits
+from deskull.network.weights import load_weights
+from deskull.prepare.conform import (
     WindowSettings,
     conform,
     find_head_centres,
@@ -42,14 +38,18 @@ from deskull.prepare.conform import (  # noqa: E402
     measure_extent,
     to_native,
 )
-from deskull.prepare.intensity import find_air, normalise  # noqa: E402
-from deskull.prepare.postprocess import (  # noqa: E402
+from deskull.prepare.intensity import find_air, normalise
+from deskull.prepare.postprocess import (
     clean_mask,
     make_signed_distance,
     move_border,
 )
+from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
+from nifti_files import HEAD as RAW
+from scans import WRITERS
 
 RNG = np.random.default_rng(3)
+OFF = np.array([1.3, -0.4, 0.7])  # of the window's middle from the field's
 SHAPE = (11, 13, 12)
 
 
@@ -84,7 +84,9 @@ def _smooth(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def _linear_parts() -> dict[str, NDArray[np.float64]]:
     turn = np.deg2rad(20)
-    oblique = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    oblique = np.array(
+        [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    )
     tilt = np.array([[1, 0, 0], [0, np.cos(0.3), -np.sin(0.3)], [0, np.sin(0.3), np.cos(0.3)]])
     return {
         "isotropic": np.eye(3),
@@ -101,8 +103,10 @@ def _orient(axes: tuple[int, ...], flips: tuple[int, ...]) -> NDArray[np.float64
     return matrix
 
 
-def _make_resampled(write: Writer, data: NDArray[np.float32], grid: Grid, mm: float) -> dict[str, Any]:
-    window = make_window(grid.centre + [1.3, -0.4, 0.7], grid, (7, 8, 6), mm)
+def _make_resampled(
+    write: Writer, data: NDArray[np.float32], grid: Grid, mm: float
+) -> dict[str, Any]:
+    window = make_window(grid.centre + OFF, grid, (7, 8, 6), mm)
     conformed = conform(data, grid, window, fill=-5.0)
     logits = (conformed / 100).astype(np.float32)
     native, box = to_native(logits, window, grid)
@@ -112,7 +116,7 @@ def _make_resampled(write: Writer, data: NDArray[np.float32], grid: Grid, mm: fl
         "orientation": grid.orientation,
         "data": write.array(data),
         "size": mm,
-        "centre": grid.centre + [1.3, -0.4, 0.7],
+        "centre": grid.centre + OFF,
         "window": window.affine,
         "conformed": write.array(conformed),
         "native": write.array(native),
@@ -133,14 +137,21 @@ def make_orientations(write: Writer) -> list[dict[str, Any]]:
             affine[:3, 3] = 5, -7, 3
             grid = Grid(SHAPE, affine)
             mm = 2.0 if sum(axes[:2]) % 2 else 1.7
-            cases.append({"name": f"{name} {grid.orientation}"} | _make_resampled(write, data, grid, mm))
+            cases.append(
+                {"name": f"{name} {grid.orientation}"} | _make_resampled(write, data, grid, mm)
+            )
     return cases
 
 
 def make_fields(write: Writer) -> list[dict[str, Any]]:
     """Fields that the window outgrows, and fine ones whose voxels are averaged."""
     cases = []
-    for shape, size in (((4, 20, 20), 1.0), ((30, 30, 30), 0.5), ((6, 5, 40), 2.0), ((25, 9, 9), 0.7)):
+    for shape, size in (
+        ((4, 20, 20), 1.0),
+        ((30, 30, 30), 0.5),
+        ((6, 5, 40), 2.0),
+        ((25, 9, 9), 0.7),
+    ):
         grid = Grid(shape, np.diag([-size, size, size, 1.0]))
         data = _smooth(shape)
         name = f"{shape} of {size} mm"
@@ -149,7 +160,11 @@ def make_fields(write: Writer) -> list[dict[str, Any]]:
 
 
 def make_intensities(write: Writer) -> list[dict[str, Any]]:
-    heads = [_smooth((9, 9, 9)) ** 2, np.full((4, 4, 4), 7.0, np.float32), np.eye(27).reshape(9, 9, 9)]
+    heads = [
+        _smooth((9, 9, 9)) ** 2,
+        np.full((4, 4, 4), 7.0, np.float32),
+        np.eye(27).reshape(9, 9, 9),
+    ]
     arrays = [head.astype(np.float32) for head in heads]
     return [{"image": write.array(a), "normalised": write.array(normalise(a))} for a in arrays]
 
@@ -161,7 +176,9 @@ def make_masks(write: Writer) -> list[dict[str, Any]]:
         clean = clean_mask(mask)
         grid = Grid(mask.shape, np.diag([*size, 1.0]))
         centre, extent = measure_extent(clean, grid)
-        borders = {b: write.array(move_border(clean, size, b)) for b in (-2.5, -1.0, 0.0, 0.6, 1.3, 4.0)}
+        borders = {
+            b: write.array(move_border(clean, size, b)) for b in (-2.5, -1.0, 0.0, 0.6, 1.3, 4.0)
+        }
         cases.append(
             {
                 "mask": write.array(mask),
@@ -195,11 +212,15 @@ def make_windows() -> list[dict[str, Any]]:
 def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Normalised image and logits of an egg in a shell."""
     place = np.indices((48, 56, 48)) - np.array([24, 27, 24])[:, None, None, None]
-    radius = np.sqrt((place**2 / np.array([16.0, 20 * stretch, 15])[:, None, None, None] ** 2).sum(0))
+    radius = np.sqrt(
+        (place**2 / np.array([16.0, 20 * stretch, 15])[:, None, None, None] ** 2).sum(0)
+    )
     radius = radius + 0.004 * place[1] + 0.003 * np.abs(place[2])
     image = np.where(radius < 1, 1.0, np.where(radius < 1.3, -0.5, -1.5))
     image = image + noise * ndimage.gaussian_filter(RNG.normal(size=image.shape), 2)
-    return image.astype(np.float32), (12 * (1 - radius) + RNG.normal(size=radius.shape)).astype(np.float32)
+    return image.astype(np.float32), (12 * (1 - radius) + RNG.normal(size=radius.shape)).astype(
+        np.float32
+    )
 
 
 def make_judged(write: Writer) -> list[dict[str, Any]]:
@@ -271,7 +292,9 @@ def make_images(write: Writer) -> list[dict[str, Any]]:
     folder = write.folder
     for name, changes in HEADERS.items():
         path = folder / f"{name.replace(' ', '_')}.nii"
-        write_nifti(path, make_header(**changes), RAW, lead=EXTENSION if "scaled" in name else b"\0\0\0\0")
+        write_nifti(
+            path, make_header(**changes), RAW, lead=EXTENSION if "scaled" in name else b"\0\0\0\0"
+        )
         cases.append({"files": [path.name]} | _describe_image(write, path))
     for dtype in ("uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64", "float32"):
         path = folder / f"{dtype}.nii.gz"
@@ -281,13 +304,23 @@ def make_images(write: Writer) -> list[dict[str, Any]]:
     frames = np.stack([RAW, RAW + 1, RAW[::-1]], axis=-1)
     write_nifti(path, make_header(shape=frames.shape), frames)
     cases.append({"files": [path.name]} | _describe_image(write, path, frame=1))
-    for name in ("scan.hdr", "scan.mgh", "scan.mgz", "scan.nrrd", "scan.nhdr", "scan.mha", "scan.mhd"):
+    for name in (
+        "scan.hdr",
+        "scan.mgh",
+        "scan.mgz",
+        "scan.nrrd",
+        "scan.nhdr",
+        "scan.mha",
+        "scan.mhd",
+    ):
         path = folder / name
         before = set(folder.iterdir())
         WRITERS[name](path)
         beside = {p.name for p in set(folder.iterdir()) - before} - {name}
-        made = "scan.hdr" != name
-        cases.append({"files": [name, *sorted(beside)], "made": made} | _describe_image(write, path))
+        made = name != "scan.hdr"
+        cases.append(
+            {"files": [name, *sorted(beside)], "made": made} | _describe_image(write, path)
+        )
     return cases
 
 
@@ -308,7 +341,15 @@ def make_refused(write: Writer) -> list[dict[str, Any]]:
     write_nifti(folder / "huge.nii", make_header(srow_x=far), RAW)
     (folder / "words.nii").write_bytes(b"no image at all, only words")
     cases = []
-    for name in ("cut.nii", "empty.nii", "plain.nii", "flat.nii", "no_size.nii", "singular.nii", "huge.nii"):
+    for name in (
+        "cut.nii",
+        "empty.nii",
+        "plain.nii",
+        "flat.nii",
+        "no_size.nii",
+        "singular.nii",
+        "huge.nii",
+    ):
         try:
             load_volume(folder / name)
         except DeskullError as error:
