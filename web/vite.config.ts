@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { defaultClientConditions } from "vite";
 import { defineConfig } from "vitest/config";
 
-import { licences } from "./build/licences.ts";
-import { offline } from "./build/offline.ts";
-import { packageFiles, readVersion } from "./build/package-files.ts";
+import { licences } from "./plugins/licences.ts";
+import { offline } from "./plugins/offline.ts";
+import { packageFiles, readVersion } from "./plugins/package-files.ts";
 
 const ISOLATED = {
   "Cross-Origin-Opener-Policy": "same-origin",
