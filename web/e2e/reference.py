@@ -3,6 +3,7 @@
 `python reference.py OUT`; vitest runs it before the tests in the browser. Nothing is committed.
 """
 
+import os
 import struct
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ import deskull
 from deskull.demo import HEAD
 from deskull.image.volume import Volume, load_volume
 from test_dicom import UID, encode
+
+HEADS = ("philips_T1w", "fs01_T1w", "robex_T1w", "ds011_03_T2w", "openms12s1_FLAIR")
+"""Real heads that are looked at where the folder DESKULL_TEST_DATA is there."""
 
 
 def write_frames(head: Volume, path: Path) -> None:
@@ -83,6 +87,10 @@ def main(folder: Path) -> None:
     moved = stripper(head, deskull.Settings(border=1.5, threshold=0.4))
     moved.save(mask=folder / "moved.nii.gz")
     stripper(load_volume(folder / "series")).save(mask=folder / "series_mask.nii.gz")
+    heads = Path(os.environ.get("DESKULL_TEST_DATA", ""), "heads")
+    for name in HEADS if heads.is_dir() else ():
+        head = load_volume(heads / f"{name}.nii.gz")
+        stripper(head).save(mask=folder / f"{name}.nii.gz")
 
 
 if __name__ == "__main__":
