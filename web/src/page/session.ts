@@ -135,10 +135,10 @@ export class Session {
     await loading;
     say(STAGES[0]!, 0);
     const shown = await this.client.ask("open", { files, name: item.name, frame: entry.frame });
-    const isSeen = await this.viewer.show(shown);
-    this.observer.onUnseen(isSeen ? "" : "This browser cannot show the scan (it has no WebGL 2). The mask is made all the same.");
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
-    const { mask, judged } = await this.client.ask("strip", { settings: entry.settings }, onStep);
+    const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
+    const [{ mask, judged }, isSeen] = await Promise.all([stripping, this.viewer.show(shown)]);
+    this.observer.onUnseen(isSeen ? "" : "This browser cannot show the scan (it has no WebGL 2). The mask is made all the same.");
     const kept = entry.isMended ? entry.outputs.mask : undefined;
     const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
     entry.drawn = null;

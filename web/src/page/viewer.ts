@@ -44,23 +44,14 @@ export class Viewer {
       this.nv = null;
     }
     if (!this.nv) return false;
-    this.nv.closeDrawing();
-    for (const volume of [...this.nv.volumes]) this.nv.removeVolume(volume);
-    await this.nv.loadFromArrayBuffer(shown.file, "scan.nii");
-    this.nv.setDrawingEnabled(true); // which makes room for a mask
-    const lut = this.nv.drawLut.lut.map((value, i) => (i >> 2 === 1 ? ORANGE[i & 3]! : value));
-    this.nv.drawLut = { ...this.nv.drawLut, lut };
-    this.nv.updateGLVolume();
-    this.apply();
-    return true;
-  }
-
-  /** What was chosen for one scan holds for the next. */
-  private apply(): void {
-    this.look(this.chosen.view);
+    const { nv } = this;
+    nv.opts.multiplanarShowRender = SHOW_RENDER.NEVER; // slow without a GPU, and useless without a mask
+    nv.opts.sliceType = SLICES[this.chosen.view];
+    if (nv.volumes.length) nv.closeDrawing();
+    for (const volume of [...nv.volumes]) nv.removeVolume(volume);
+    await nv.loadFromArrayBuffer(shown.file, "scan.nii");
     this.choose(this.chosen.tool);
-    this.setPenSize(this.chosen.size);
-    this.setOpacity(this.chosen.opacity);
+    return true;
   }
 
   private async start(): Promise<Niivue | null> {
@@ -86,6 +77,11 @@ export class Viewer {
       tileMargin: 0,
     });
     await nv.attachToCanvas(this.canvas);
+    const lut = nv.drawLut.lut.map((value, i) => (i >> 2 === 1 ? ORANGE[i & 3]! : value));
+    nv.drawLut = { ...nv.drawLut, lut };
+    nv.drawRimOpacity = 1;
+    nv.drawOpacity = this.chosen.opacity;
+    nv.opts.penSize = this.chosen.size;
     nv.onDrawingChanged = (action) => {
       if (action === "draw" || action === "undo") this.onDrawing(action);
     };
@@ -102,11 +98,15 @@ export class Viewer {
     this.hidden = mask;
     const { nv } = this;
     if (!nv) return;
+    if (isFirst) {
+      nv.drawClearAllUndoBitmaps();
+      nv.createEmptyDrawing(); // makes room on the graphics card
+      nv.opts.multiplanarShowRender = SHOW_RENDER.ALWAYS;
+      this.goToMiddle(nv);
+    }
     nv.drawBitmap = mask;
-    if (isFirst) nv.drawClearAllUndoBitmaps();
     nv.drawAddUndoBitmap();
     nv.refreshDrawing(true);
-    if (isFirst) this.goToMiddle();
   }
 
   countMl(): number {
@@ -122,8 +122,9 @@ export class Viewer {
   choose(tool: Tool): void {
     this.chosen.tool = tool;
     if (!this.nv) return;
-    this.nv.setPenValue(tool === "brush" ? 1 : 0, false);
-    this.nv.setDrawingEnabled(tool !== "look");
+    this.nv.opts.penValue = tool === "brush" ? 1 : 0;
+    this.nv.opts.isFilledPen = false;
+    this.nv.opts.drawingEnabled = tool !== "look";
     this.canvas.style.cursor = tool === "look" ? "default" : "crosshair";
   }
 
@@ -155,14 +156,14 @@ export class Viewer {
   }
 
   /** The middle of the mask, where the slices are shown at first. */
-  private goToMiddle(): void {
+  private goToMiddle(nv: Niivue): void {
     const [nx, ny, nz] = this.shown!.shape;
     const sum: [number, number, number] = [0, 0, 0];
     let count = 0;
     for (let z = 0, i = 0; z < nz; z++) {
       for (let y = 0; y < ny; y++) {
         for (let x = 0; x < nx; x++) {
-          if (!this.mask[i++]) continue;
+          if (!this.hidden[i++]) continue;
           count++;
           sum[0] += x;
           sum[1] += y;
@@ -170,10 +171,8 @@ export class Viewer {
         }
       }
     }
-    if (count && this.nv) {
-      const place = sum.map((total, axis) => (total / count + 0.5) / this.shown!.shape[axis]!);
-      this.nv.scene.crosshairPos = place as [number, number, number];
-      this.nv.drawScene();
-    }
+    if (!count) return;
+    const place = sum.map((total, axis) => (total / count + 0.5) / this.shown!.shape[axis]!);
+    nv.scene.crosshairPos = place as [number, number, number];
   }
 }
