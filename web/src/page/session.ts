@@ -102,6 +102,8 @@ export class Session {
     this.current = entry;
     entry.state = "working";
     entry.message = "";
+    this.viewer.blank();
+    this.observer.onUnseen("");
     this.observer.onSaid("", "");
     this.observer.onChange();
     try {
@@ -112,6 +114,8 @@ export class Session {
       if (choice && (await this.settle(entry, choice.message, choice.choice!))) return this.attempt(entry);
       entry.state = error instanceof Cancelled ? "stopped" : "failed";
       entry.message = error instanceof Cancelled ? "stopped" : (error as Error).message;
+      this.viewer.blank();
+      this.observer.onUnseen(entry.message);
       this.observer.onSaid(entry.message, entry.state === "failed" ? "bad" : "");
     }
     this.observer.onChange();

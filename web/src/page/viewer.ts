@@ -5,6 +5,7 @@ import { MULTIPLANAR_TYPE, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivu
 import type { Shown } from "../worker/protocol";
 
 const ORANGE = [255, 107, 38, 255];
+const LEAST_OPACITY = 0.004; // below it NiiVue draws no outline either
 export const UNDOS = 40;
 export const VIEWS = ["multiplanar", "axial", "coronal", "sagittal", "render"] as const;
 export type ViewName = (typeof VIEWS)[number];
@@ -34,6 +35,11 @@ export class Viewer {
     return document.createElement("canvas").getContext("webgl2") !== null;
   }
 
+  /** Show nothing: what was there belongs to another scan. */
+  blank(): void {
+    this.canvas.style.visibility = "hidden";
+  }
+
   /** Show a scan without a mask; false if the browser cannot. */
   async show(shown: Shown): Promise<boolean> {
     this.shown = shown;
@@ -51,6 +57,7 @@ export class Viewer {
     for (const volume of [...nv.volumes]) nv.removeVolume(volume);
     await nv.loadFromArrayBuffer(shown.file, "scan.nii");
     this.choose(this.chosen.tool);
+    this.canvas.style.visibility = "visible";
     return true;
   }
 
@@ -141,12 +148,12 @@ export class Viewer {
   /** Opacity of the mask's inside; its outline is always drawn. */
   setOpacity(inside: number): void {
     this.chosen.opacity = inside;
-    this.drawMask(inside, 1);
+    this.drawMask(Math.max(inside, LEAST_OPACITY), 1);
   }
 
   /** Hide the mask with its outline, or show it again. */
   setHidden(isHidden: boolean): void {
-    this.drawMask(isHidden ? 0 : this.chosen.opacity, isHidden ? 0 : 1);
+    this.drawMask(isHidden ? 0 : Math.max(this.chosen.opacity, LEAST_OPACITY), isHidden ? 0 : 1);
   }
 
   private drawMask(inside: number, outline: number): void {
