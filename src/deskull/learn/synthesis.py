@@ -48,12 +48,16 @@ class Example:
         (outputs,) 1 where the target is known, else 0.
     voxel_size
         Of the window, mm.
+    tissue
+        Codes of `labels.tissue_codes` at the nearest painted voxels, (X, Y, Z) uint8, of a
+        synthetic head before it was damaged; None of a scan.
     """
 
     image: Tensor
     target: Tensor
     known: Tensor
     voxel_size: float
+    tissue: Tensor | None = None
 
 
 def synthesise(
@@ -101,7 +105,8 @@ def synthesise(
     if settings.corruption:
         image = corrupt(image, voxel_size, generator, strength)
     image, field = cut_field(image, settings, generator)
-    return Example(image, target * field, torch.ones(2), voxel_size)
+    nearest = F.interpolate(tissue[None, None], size=window.shape, mode="nearest-exact")[0, 0]
+    return Example(image, target * field, torch.ones(2), voxel_size, nearest)
 
 
 def _finer(shape: Shape, factor: float) -> Shape:
