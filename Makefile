@@ -1,5 +1,5 @@
-# Few targets: make test is what CI runs first, make slow what it runs after.
-.PHONY: setup test slow format
+# Few targets: make test is what CI runs first, make slow what it runs after, make web the page.
+.PHONY: setup test slow web format
 
 setup:
 	pip install -e '.[dev]'
@@ -13,6 +13,9 @@ test:
 
 slow:
 	pytest -m slow
+
+web:
+	cd web && npm ci --no-audit --no-fund && npm run build && npm test && npm run e2e
 
 format:
 	ruff check --fix .

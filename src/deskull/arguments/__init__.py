@@ -3,7 +3,14 @@
 import argparse
 
 from deskull import __version__
-from deskull.arguments.assess import add_drift, add_evaluate, add_report, add_review, add_view
+from deskull.arguments.assess import (
+    add_drift,
+    add_evaluate,
+    add_report,
+    add_review,
+    add_view,
+    add_web,
+)
 from deskull.arguments.bids import add_bids
 from deskull.arguments.cohort import add_batch
 from deskull.arguments.learn import add_export, add_finetune, add_index, add_train
@@ -23,6 +30,7 @@ COMMANDS = {  # name -> how its words are added, and the module of `deskull.comm
     "report": (add_report, "report"),
     "view": (add_view, "view"),
     "review": (add_review, "view"),
+    "web": (add_web, "view"),
     "index": (add_index, "learn"),
     "train": (add_train, "learn"),
     "finetune": (add_finetune, "learn"),

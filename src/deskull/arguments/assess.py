@@ -95,6 +95,19 @@ def add_review(commands: Any) -> None:
     _add_page(parser)
 
 
+def add_web(commands: Any) -> None:
+    """Add `deskull web`."""
+    parser = add_command(
+        commands,
+        "web",
+        "open the page that strips scans in the browser, for people without a terminal",
+        "deskull web\n"
+        "Scans are dropped on the page, and the browser does the work: nothing is sent anywhere, "
+        "not even to\nthis program. The page can also be hosted: docs/web.md.\n" + NOT_MEDICAL,
+    )
+    _add_page(parser)
+
+
 def _add_page(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, metavar="N", help="(default: a free one)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

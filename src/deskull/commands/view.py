@@ -1,4 +1,4 @@
-"""`deskull view` and `deskull review`: the local page."""
+"""`deskull view`, `deskull review` and `deskull web`: local pages."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
+from deskull.assess.webpage import WebPage, find_web_page
 from deskull.commands.terminal import check_there, progress
 
 
@@ -34,9 +35,14 @@ def review(options: Namespace) -> None:
     _serve(Viewer(make_entries(scans), f"Review of {scans[0].folder.name}"), options)
 
 
-def _serve(viewer: Viewer, options: Namespace) -> None:
+def web(options: Namespace) -> None:
+    """Serve the page that strips scans in the browser."""
+    _serve(find_web_page(), options)
+
+
+def _serve(page: Viewer | WebPage, options: Namespace) -> None:
     """Answer until interrupted, which is how a page ends, and no failure."""
-    with viewer.start(options.port) as server:
+    with page.start(options.port) as server:
         print(server.address, flush=True)
         wanted = not options.no_browser and _has_screen()
         with _browser(server.address if wanted else None) as opened:

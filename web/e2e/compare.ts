@@ -1,0 +1,28 @@
+/** Two files of one scan: headers byte by byte, masks voxel by voxel. */
+
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+
+const START = 352;
+
+export function unpack(path: string): Uint8Array {
+  return gunzipSync(readFileSync(path));
+}
+
+export function readHeader(path: string): number[] {
+  return [...unpack(path).subarray(0, START)];
+}
+
+export function readMask(path: string): Uint8Array {
+  return unpack(path).subarray(START);
+}
+
+export function dice(a: Uint8Array, b: Uint8Array): number {
+  let both = 0;
+  let all = 0;
+  a.forEach((value, i) => {
+    both += value && b[i] ? 1 : 0;
+    all += (value ? 1 : 0) + (b[i] ? 1 : 0);
+  });
+  return a.length === b.length ? (2 * both) / all : 0;
+}

@@ -1,0 +1,62 @@
+/** The page where there is little: a phone, no mouse, no WebGL, one thread, no headers for threads. */
+
+import { join } from "node:path";
+
+import { afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+
+import { Browser, DIST, keep, Server, strip, waitReady } from "./browser";
+import { dice, readMask } from "./compare";
+
+const reference = inject("reference");
+const find = (name: string) => join(reference, name);
+
+describe.skipIf(!Browser.isHere)("the page", () => {
+  let server: Server;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    server = await Server.start(DIST);
+    return () => server.stop();
+  });
+
+  afterEach(async () => browser.stop());
+
+  it("fits a phone, in the dark", async () => {
+    browser = await Browser.start(server.address, { width: 390, height: 780, dark: true });
+    const page = await browser.open();
+    const overflows = () => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+    expect(await overflows()).toBe(false);
+    await strip(page, find("demo_T1w.nii.gz"));
+    expect(await overflows()).toBe(false);
+    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe("rgb(22, 24, 28)");
+  });
+
+  it("works by keyboard, with one thread", async () => {
+    browser = await Browser.start(server.address);
+    const page = await browser.open("?threads=1");
+    await page.focus("#example");
+    await page.keyboard.press("Enter");
+    await waitReady(page);
+    expect(await page.textContent("#about")).toContain("one thread");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("s")]);
+    await download.saveAs(find("one_thread.nii.gz"));
+    expect(dice(readMask(find("one_thread.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
+    await page.keyboard.press("b");
+    expect(await page.getAttribute("[data-tool=brush]", "aria-pressed")).toBe("true");
+    await page.focus("#border");
+    await page.keyboard.press("ArrowRight");
+    await page.waitForFunction(() => document.querySelector("#border-value")!.textContent === "+0.25 mm");
+  });
+
+  it("makes the mask where nothing can be shown", async () => {
+    browser = await Browser.start(server.address);
+    await browser.context.addInitScript(() => {
+      HTMLCanvasElement.prototype.getContext = () => null;
+    });
+    const page = await browser.open();
+    await strip(page, find("demo_T1w.nii.gz"));
+    expect(await page.textContent("#unseen")).toContain("cannot show the scan");
+    await keep(page, "[data-output=mask]", find("unseen.nii.gz"));
+    expect(dice(readMask(find("unseen.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
+  });
+});

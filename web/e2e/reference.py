@@ -1,0 +1,97 @@
+"""Scans for the page, made of the bundled head, and what the command line makes of them.
+
+`python reference.py OUT`; vitest runs it before the tests in the browser. Nothing is committed.
+"""
+
+import os
+import struct
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import deskull
+from deskull.demo import HEAD
+from deskull.image.volume import Volume, load_volume
+from test_dicom import UID, encode
+
+HEADS = ("philips_T1w", "fs01_T1w", "robex_T1w", "ds011_03_T2w", "openms12s1_FLAIR")
+"""Real heads that are looked at where the folder DESKULL_TEST_DATA is there."""
+
+
+def write_frames(head: Volume, path: Path) -> None:
+    """Write a 4D file whose second frame is the head."""
+    nib.save(
+        nib.Nifti1Image(np.stack([head.data * 0, head.data], axis=-1), head.grid.affine), path
+    )
+
+
+def write_dicom(head: Volume, folder: Path) -> None:
+    """Write the head as an MR series of axial slices, stored as scanners do: in LPS."""
+    folder.mkdir()
+    values = np.clip(head.data, 0, 32767).astype("<i2")
+    u2 = struct.Struct("<H").pack
+    for k in range(values.shape[2]):
+        x, y, z = head.grid.to_mm([0, 0, k])
+        elements = [
+            (0x08, 0x08, b"CS", "ORIGINAL\\PRIMARY\\M"),
+            (0x08, 0x16, b"UI", "1.2.840.10008.5.1.4.1.1.4"),
+            (0x08, 0x18, b"UI", f"{UID}.3.{k + 1}"),
+            (0x08, 0x60, b"CS", "MR"),
+            (0x08, 0x70, b"LO", "SIEMENS"),
+            (0x08, 0x103E, b"LO", "demo"),
+            (0x10, 0x10, b"PN", "Doe^Jane"),
+            (0x18, 0x50, b"DS", head.grid.voxel_size[2]),
+            (0x18, 0x88, b"DS", head.grid.voxel_size[2]),
+            (0x20, 0x0D, b"UI", UID),
+            (0x20, 0x0E, b"UI", f"{UID}.3"),
+            (0x20, 0x11, b"IS", 3),
+            (0x20, 0x13, b"IS", k + 1),
+            (0x20, 0x32, b"DS", f"{-x:.4f}\\{-y:.4f}\\{z:.4f}"),
+            (0x20, 0x37, b"DS", "-1\\0\\0\\0\\-1\\0"),
+            (0x28, 0x02, b"US", u2(1)),
+            (0x28, 0x04, b"CS", "MONOCHROME2"),
+            (0x28, 0x10, b"US", u2(values.shape[1])),
+            (0x28, 0x11, b"US", u2(values.shape[0])),
+            (0x28, 0x30, b"DS", f"{head.grid.voxel_size[1]}\\{head.grid.voxel_size[0]}"),
+            (0x28, 0x100, b"US", u2(16)),
+            (0x28, 0x101, b"US", u2(16)),
+            (0x28, 0x102, b"US", u2(15)),
+            (0x28, 0x103, b"US", u2(1)),
+            (0x7FE0, 0x10, b"OW", values[:, :, k].tobytes(order="F")),
+        ]
+        meta = encode(2, 0x10, b"UI", "1.2.840.10008.1.2.1")
+        body = b"".join(encode(*element) for element in elements)
+        start = b"\0" * 128 + b"DICM" + encode(2, 0, b"UL", struct.pack("<I", len(meta)))
+        (folder / f"{k:03d}.dcm").write_bytes(start + meta + body)
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = Path(deskull.__file__).parent / "data" / HEAD
+    head = load_volume(path)
+    (folder / "demo_T1w.nii.gz").write_bytes(path.read_bytes())
+    (folder / "second.nii.gz").write_bytes(path.read_bytes())
+    (folder / "words.nii.gz").write_bytes(b"no image at all")
+    write_frames(head, folder / "frames.nii.gz")
+    write_dicom(head, folder / "series")
+    stripper = deskull.Stripper.load()
+    result = stripper(head)
+    result.save(
+        mask=folder / "mask.nii.gz", brain=folder / "brain.nii.gz", record=folder / "record.json"
+    )
+    moved = stripper(head, deskull.Settings(border=1.5, threshold=0.4))
+    moved.save(mask=folder / "moved.nii.gz")
+    stripper(load_volume(folder / "series")).save(mask=folder / "series_mask.nii.gz")
+    heads = Path(os.environ.get("DESKULL_TEST_DATA", ""), "heads")
+    for name in HEADS if heads.is_dir() else ():
+        head = load_volume(heads / f"{name}.nii.gz")
+        stripper(head).save(mask=folder / f"{name}.nii.gz")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,155 @@
+/** The page as a person uses it: scans in, masks out, equal to the command line's. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+
+import { Browser, DIST, keep, Server, strip, waitReady } from "./browser";
+import { dice, readHeader, readMask } from "./compare";
+
+const reference = inject("reference");
+const find = (name: string) => join(reference, name);
+
+describe.skipIf(!Browser.isHere)("the page", () => {
+  let server: Server;
+  let browser: Browser;
+  let page: Page;
+
+  beforeAll(async () => {
+    server = await Server.start(DIST);
+    browser = await Browser.start(server.address);
+    page = await browser.open();
+  });
+
+  afterAll(async () => {
+    await browser?.stop();
+    server?.stop();
+  });
+
+  it("draws the mask of the command line, with its header", async () => {
+    await strip(page, find("demo_T1w.nii.gz"));
+    expect(await keep(page, "[data-output=mask]", find("page_mask.nii.gz"))).toBe("demo_T1w_mask.nii.gz");
+    expect(dice(readMask(find("page_mask.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
+    expect(readHeader(find("page_mask.nii.gz"))).toEqual(readHeader(find("mask.nii.gz")));
+  });
+
+  it("gives the brain, a picture and a record", async () => {
+    await keep(page, "[data-output=brain]", find("page_brain.nii.gz"));
+    expect(readHeader(find("page_brain.nii.gz"))).toEqual(readHeader(find("brain.nii.gz")));
+    await keep(page, "[data-output=picture]", find("page.png"));
+    const picture = readFileSync(find("page.png"));
+    expect([picture.toString("latin1", 1, 4), picture.readUInt32BE(16)]).toEqual(["PNG", 1600]);
+    await keep(page, "[data-output=record]", find("page.json"));
+    const [found, wanted] = ["page.json", "record.json"].map((name) => JSON.parse(readFileSync(find(name), "utf-8")));
+    for (const field of ["score", "flags", "input", "weights"]) expect(found[field]).toEqual(wanted[field]);
+    expect(Math.abs(found.volume_ml - wanted.volume_ml)).toBeLessThan(1);
+    expect(await page.textContent("#volume")).toBe(`${found.volume_ml.toFixed(0)} ml`);
+  });
+
+  it("moves threshold and border as the command line does", async () => {
+    await page.fill("#threshold", "0.4");
+    await page.fill("#border", "1.5");
+    const before = await page.textContent("#volume");
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent !== old, before);
+    await page.waitForTimeout(1500);
+    await keep(page, "[data-output=mask]", find("page_moved.nii.gz"));
+    expect(dice(readMask(find("page_moved.nii.gz")), readMask(find("moved.nii.gz")))).toBeGreaterThan(0.999);
+    expect(await page.textContent("#border-value")).toBe("+1.5 mm");
+  });
+
+  it("lets a hand mend the mask, and takes it back", async () => {
+    await page.click("#reset");
+    await page.waitForFunction(() => document.querySelector("#border-value")!.textContent === "0 mm");
+    await page.waitForTimeout(1500);
+    const before = await page.textContent("#volume");
+    await page.keyboard.press("2"); // axial
+    await page.keyboard.press("e");
+    await page.fill("#size", "15");
+    const box = (await page.locator("#canvas").boundingBox())!;
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width / 2 + 60, box.y + box.height / 2, { steps: 6 });
+    await page.mouse.up();
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent !== old, before);
+    await keep(page, "[data-output=mask]", find("page_mended.nii.gz"));
+    const [mended, automatic] = ["page_mended.nii.gz", "page_mask.nii.gz"].map((name) => readMask(find(name)));
+    const lost = automatic!.filter((value, i) => value && !mended![i]).length;
+    const gained = mended!.filter((value, i) => value && !automatic![i]).length;
+    expect(lost).toBeGreaterThan(20);
+    expect(gained).toBe(0);
+    await keep(page, "[data-output=record]", find("page_mended.json"));
+    expect(JSON.parse(readFileSync(find("page_mended.json"), "utf-8")).mended_by_hand).toBe(true);
+    await page.keyboard.press("z");
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent === old, before);
+    await page.keyboard.press("l");
+    await page.keyboard.press("1");
+  });
+
+  it("says what is wrong with a file, and goes on", async () => {
+    await page.setInputFiles("#files", find("words.nii.gz"));
+    await page.waitForFunction(() => document.body.dataset.state === "failed");
+    expect(await page.textContent("#said")).toMatch(/^words.nii.gz: not an image, it starts with "no image at "/);
+    await page.click("[data-entry='0']");
+    await page.waitForFunction(() => document.body.dataset.state === "ready", null, { timeout: 180_000 });
+    expect(await page.textContent("#name")).toBe("demo_T1w.nii.gz");
+  });
+
+  it("asks for the frame of a 4D file", async () => {
+    await page.setInputFiles("#files", find("frames.nii.gz"));
+    await page.waitForSelector("#choice[open]");
+    expect(await page.textContent("#choice-words")).toContain("Choose a frame (0 to 1)");
+    await page.selectOption("#choice-options", "1");
+    await page.click("#choice button[value=take]");
+    await waitReady(page);
+    expect(await page.evaluate(() => document.body.dataset.state)).toBe("ready");
+  });
+
+  it("reads a DICOM series", async () => {
+    await page.setInputFiles("#folder", find("series"));
+    await page.waitForFunction(() => document.querySelector("#name")!.textContent === "series");
+    await waitReady(page);
+    await keep(page, "[data-output=mask]", find("page_series.nii.gz"));
+    expect(dice(readMask(find("page_series.nii.gz")), readMask(find("series_mask.nii.gz")))).toBeGreaterThan(0.999);
+  });
+
+  it("packs all scans into one zip", async () => {
+    await keep(page, "#zip", find("all.zip"));
+    const text = readFileSync(find("all.zip")).toString("latin1");
+    for (const name of ["demo_T1w_mask.nii.gz", "demo_T1w.json", "frames_frame-1_brain.nii.gz", "series.png"]) {
+      expect(text).toContain(name);
+    }
+  });
+
+  it("stops when told to, and starts again", async () => {
+    await page.setInputFiles("#files", find("second.nii.gz"));
+    await page.click("#cancel");
+    await page.waitForFunction(() => document.body.dataset.state === "stopped");
+    await page.click("[aria-pressed=true][data-entry]");
+    await waitReady(page);
+    expect(await page.evaluate(() => document.body.dataset.state)).toBe("ready");
+  });
+
+  it("survives a worker that dies, and keeps what was drawn", async () => {
+    await page.workers()[0]!.evaluate(() => void setTimeout(() => { throw new Error("out of memory"); }));
+    await page.waitForFunction(() => document.body.dataset.state === "failed");
+    expect(await page.textContent("#said")).toContain("out of memory");
+    await page.click("[aria-pressed=true][data-entry]");
+    await page.waitForFunction(() => document.body.dataset.state === "working");
+    await waitReady(page);
+    expect(await page.evaluate(() => document.body.dataset.state)).toBe("ready");
+  });
+
+  it("works without a network, and has asked nobody else for anything", async () => {
+    await browser.context.setOffline(true);
+    page.once("dialog", (dialog) => void dialog.accept());
+    await page.reload();
+    await page.click("#example");
+    await waitReady(page);
+    expect(await page.evaluate(() => document.body.dataset.state)).toBe("ready");
+    await browser.context.setOffline(false);
+    expect(browser.outside).toEqual([]);
+    expect(browser.faults.filter((words) => !words.includes("out of memory"))).toEqual([]);
+  });
+});

@@ -1,0 +1,122 @@
+/**
+ * Files to an image, for every format that the page reads.
+ *
+ * Formats are recognised by content first, then by name. What an image must be to count as a head
+ * is `volume.ts`; DICOM is converted before, by `dicom.ts`.
+ */
+
+import { ChoiceError, ImageFileError } from "../errors";
+import { readMetaimage, readNrrd } from "./described";
+import { readMgh } from "./mgh";
+import { findSuffix } from "./names";
+import { LENGTHS, NiftiHeader } from "./nifti";
+import { checkPromise, showShape, SIZES, type Stored, type VoxelType } from "./stored";
+import { ByteReader } from "./streams";
+import type { Source } from "./volume";
+
+const MAX_LEAD = 64 * 1024 ** 2;
+const EXPECTED = "expected NIfTI, MGH/MGZ, NRRD, MetaImage or DICOM";
+
+/** Read an image: the file, what lies beside it, and which frame of a 4D one. */
+export async function openImage(files: readonly File[], frame: number | null): Promise<Source> {
+  const [file] = files;
+  if (!file) throw new ImageFileError(`no file; ${EXPECTED}.`);
+  const { name } = file;
+  if (file.size === 0) throw new ImageFileError(`${name}: empty file (0 bytes); ${EXPECTED}.`);
+  const reader = await ByteReader.open(file, name);
+  const start = await reader.readUpTo(LENGTHS[1]);
+  reader.close();
+  if (NiftiHeader.find(start)) return readNifti(files, frame);
+  const text = new TextDecoder("latin1").decode(start.subarray(0, 12));
+  if (text.startsWith("NRRD0")) return readNrrd(files, frame);
+  if (text.startsWith("CDF\x01") || text.startsWith("\x89HDF")) {
+    throw new ImageFileError(`${name}: MINC is not read in the browser. Convert it to NIfTI, or use the command line.`);
+  }
+  switch (findSuffix(name)) {
+    case ".mgz":
+    case ".mgh":
+      return readMgh(file, frame);
+    case ".mha":
+    case ".mhd":
+      return readMetaimage(files, frame);
+    case ".hdr":
+      throw new ImageFileError(`${name}: Analyze is not read in the browser. Convert it to NIfTI, or use the command line.`);
+    default:
+      throw new ImageFileError(`${name}: not an image, it starts with ${JSON.stringify(text)}; ${EXPECTED}.`);
+  }
+}
+
+/** Settle on the axes of space and one frame; asks for it where there are several. */
+export function chooseFrame(shape: readonly number[], frame: number | null, name: string): { shape: number[]; frame: number | null } {
+  const kept = shape.filter((n, axis) => axis < 3 || n > 1);
+  if (kept.length < 3) throw new ImageFileError(`${name}: ${showShape(shape)} is not a 3D image; expected (X, Y, Z).`);
+  if (kept.length === 3) return { shape: kept, frame: null };
+  if (kept.length > 4) {
+    throw new ImageFileError(
+      `${name}: ${shape.length} dimensions ${showShape(shape)}; expected 3, or 4 with frames. Save one 3D image of it.`,
+    );
+  }
+  const count = kept[3]!;
+  if (frame === null) {
+    const options = Array.from({ length: count }, (_, k) => String(k));
+    throw new ChoiceError(`${name}: 4 dimensions ${showShape(kept)}; expected 3. Choose a frame (0 to ${count - 1}).`, "frame", options);
+  }
+  if (frame < 0 || frame >= count) throw new ImageFileError(`${name}: no frame ${frame}; expected 0 to ${count - 1}.`);
+  return { shape: kept.slice(0, 3), frame };
+}
+
+/** NIfTI-1 or -2, single file or pair, either byte order, gzip or not. */
+async function readNifti(files: readonly File[], wanted: number | null): Promise<Source> {
+  const [file, partner] = files as [File, File | undefined];
+  const { name } = file;
+  let reader = await ByteReader.open(file, name);
+  const header = NiftiHeader.find(await reader.readUpTo(LENGTHS[1]))!;
+  reader.close();
+  const promise = header.readPromise(name);
+  const { shape, frame } = chooseFrame(promise.shape, wanted, name);
+  const offset = header.get("vox_offset");
+  if (!(offset >= 0 && offset <= MAX_LEAD)) {
+    throw new ImageFileError(`${name}: voxels start at byte ${offset}; expected ${header.isSingle ? 352 : 0} to ${MAX_LEAD}.`);
+  }
+  const length = header.bytes.length;
+  let lead: Uint8Array;
+  reader = await ByteReader.open(file, name);
+  await reader.skip(length);
+  if (header.isSingle) {
+    lead = await reader.read(Math.max(Math.trunc(offset), length + 4) - length);
+  } else {
+    lead = await reader.readUpTo(MAX_LEAD);
+    reader.close();
+    if (!partner) throw new ImageFileError(`${name}: its .img is missing beside it; expected both files of the pair.`);
+    reader = await ByteReader.open(partner, partner.name);
+    await reader.skip(Math.trunc(offset));
+  }
+  const held = (header.isSingle ? file : partner!).size;
+  const bytes = await readVoxels(reader, shape, promise.type, frame, held);
+  const stored: Stored = {
+    bytes,
+    shape,
+    type: promise.type,
+    isLittle: header.isLittle,
+    slope: header.get("scl_slope"),
+    inter: header.get("scl_inter"),
+  };
+  return { header, lead, stored, affine: header.readAffine(name), frame };
+}
+
+/** Read the voxels of one frame, and close the file. */
+export async function readVoxels(
+  reader: ByteReader,
+  shape: readonly number[],
+  type: VoxelType,
+  frame: number | null,
+  held: number,
+): Promise<Uint8Array> {
+  checkPromise(shape, type, reader.name, held);
+  const count = shape.reduce((a, b) => a * b, 1) * SIZES[type];
+  await reader.skip((frame ?? 0) * count);
+  const bytes = await reader.read(count);
+  if (frame === null) await reader.finish();
+  else reader.close();
+  return bytes;
+}

@@ -1,0 +1,131 @@
+/** Bytes of a file in their order, unpacked on the way, and never more than were asked for. */
+
+import { ImageFileError } from "../errors";
+
+const GZIP = [0x1f, 0x8b];
+
+/** Reads a file from its start on, through gzip if its content is gzip whatever its name. */
+export class ByteReader {
+  private chunk: Uint8Array = new Uint8Array(0);
+  private done = false;
+
+  private constructor(
+    private readonly reader: ReadableStreamDefaultReader<Uint8Array>,
+    readonly name: string,
+    private readonly encoding: string,
+  ) {}
+
+  static async open(file: Blob, name: string, encoding: CompressionFormat | "" | "detect" = "detect"): Promise<ByteReader> {
+    if (encoding === "detect") {
+      const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+      encoding = first === GZIP[0] && second === GZIP[1] ? "gzip" : "";
+    }
+    const stream = encoding ? file.stream().pipeThrough(new DecompressionStream(encoding)) : file.stream();
+    return new ByteReader(stream.getReader() as ReadableStreamDefaultReader<Uint8Array>, name, encoding);
+  }
+
+  /** Exactly so many bytes. */
+  async read(count: number): Promise<Uint8Array> {
+    const buffer = this.allocate(count);
+    const got = await this.fill(buffer);
+    if (got < count) throw truncated(this.name, `ends after ${got} of ${count} bytes`);
+    return buffer;
+  }
+
+  /** At most so many bytes: fewer where the file ends. */
+  async readUpTo(count: number): Promise<Uint8Array> {
+    const buffer = this.allocate(count);
+    return buffer.subarray(0, await this.fill(buffer));
+  }
+
+  async skip(count: number): Promise<void> {
+    while (count > 0) {
+      if (!this.chunk.length && !(await this.next())) throw truncated(this.name, `ends ${count} bytes too early`);
+      const part = Math.min(count, this.chunk.length);
+      this.chunk = this.chunk.subarray(part);
+      count -= part;
+    }
+  }
+
+  /** All that is left. */
+  async rest(): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    while (this.chunk.length || (await this.next())) {
+      parts.push(this.chunk);
+      this.chunk = new Uint8Array(0);
+    }
+    const whole = this.allocate(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  }
+
+  /** Read on, so that gzip checks its sum where that is the end of the file, and stop. */
+  async finish(): Promise<void> {
+    if (!this.chunk.length) await this.next();
+    this.close();
+  }
+
+  close(): void {
+    this.reader.cancel().catch(() => undefined);
+  }
+
+  private allocate(count: number): Uint8Array {
+    try {
+      return new Uint8Array(count);
+    } catch {
+      throw new ImageFileError(`${this.name}: not enough memory for ${(count / 1024 ** 2).toFixed(0)} MB of voxels.`);
+    }
+  }
+
+  private async fill(buffer: Uint8Array): Promise<number> {
+    let at = 0;
+    while (at < buffer.length) {
+      if (!this.chunk.length && !(await this.next())) break;
+      const part = this.chunk.subarray(0, buffer.length - at);
+      buffer.set(part, at);
+      at += part.length;
+      this.chunk = this.chunk.subarray(part.length);
+    }
+    return at;
+  }
+
+  /** Get the next chunk that holds something; false at the end. */
+  private async next(): Promise<boolean> {
+    while (!this.done) {
+      try {
+        const { value, done } = await this.reader.read();
+        this.done = done;
+        if (value?.length) {
+          this.chunk = value;
+          return true;
+        }
+      } catch (error) {
+        throw this.explain(error);
+      }
+    }
+    return false;
+  }
+
+  private explain(error: unknown): ImageFileError {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (!this.encoding) return new ImageFileError(`${this.name}: cannot be read (${reason}). Is it still there?`);
+    if (/truncat|unexpected end/i.test(reason)) {
+      return new ImageFileError(`${this.name}: truncated, its ${this.encoding} stream has no end. Copy or download it again.`);
+    }
+    return new ImageFileError(`${this.name}: damaged ${this.encoding} (${reason}). Copy or download it again.`);
+  }
+}
+
+export function truncated(name: string, where: string): ImageFileError {
+  return new ImageFileError(`${name}: truncated, ${where}. Copy or download it again.`);
+}
+
+/** Compress bytes as gzip. */
+export async function gzip(parts: readonly Uint8Array[]): Promise<Blob> {
+  const stream = new Blob([...parts] as BlobPart[]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Response(stream).blob();
+}

@@ -1,0 +1,262 @@
+/**
+ * Doubts as data: what about a scan or its mask a person should look at.
+ *
+ * Each check returns a flag or nothing. Checks read every few voxels, so that all of them together
+ * take a small part of the network's time. Words and limits are those of the Python package.
+ */
+
+import type { Triple } from "../image/affine";
+import { emptyMask, Field } from "../image/field";
+import type { Box } from "../image/geometry";
+import { measurePieces } from "../prepare/pieces";
+import { countVoxels, percentiles, roundHalfEven } from "../statistics";
+import { sumUp } from "./likeness";
+import { TRAITS, type Trait, type Traits } from "./traits";
+
+export const LIMITS = {
+  SAMPLE_MM: 3.0,
+  CT_AIR_HU: -900.0,
+  CT_AIR_SHARE: 0.1,
+  CT_GAP_HU: [-800.0, -200.0],
+  CT_GAP_SHARE: 0.15,
+  CT_SOFT_HU: [0.0, 80.0],
+  CT_SOFT_SHARE: 0.2,
+  CT_BONE_HU: 300.0,
+  CT_BONE_SHARE: 0.02,
+  STRIPPED_LEVEL: 0.02,
+  STRIPPED_PLAIN_SHARE: 0.2,
+  STRIPPED_MOST_ML: 2000.0,
+  STRIPPED_FACE_MM2: 10000.0,
+  CUT_MM2: 400.0,
+  VOLUME_ML: [600.0, 2300.0],
+  PIECE_PROBABILITY: 0.5,
+  PIECE_SHARE: 0.05,
+  RIM_MM: 3.5,
+  PLAIN_STRUCTURE: 0.03,
+  MIRROR_SHARE: 0.16,
+  BACKWARD_SKEW: -0.05,
+  UPWARD_SKEW: 0.05,
+  UNLIKE: 1.5,
+} as const;
+
+/** One doubt: a short stable name, and what was found, for people. */
+export interface Flag {
+  name: string;
+  sentence: string;
+}
+
+/** A scan as it was read, its final mask, and the probability, which is 0 outside of its box. */
+export interface Scan {
+  data: Field;
+  mask: Field<Uint8Array>;
+  probability: Field;
+  box: Box;
+  voxelSize: Triple;
+}
+
+type Found = Flag | null;
+const only = (found: readonly Found[]): Flag[] => found.filter((flag) => flag !== null);
+const percent = (share: number): string => `${(100 * share).toFixed(0)}%`;
+
+/** Find all doubts about a scan and its mask, always in the same order. */
+export function findFlags(scan: Scan): Flag[] {
+  const strides = scan.voxelSize.map((size) => Math.max(1, roundHalfEven(LIMITS.SAMPLE_MM / size))) as Triple;
+  const first = strides.map((stride) => Math.floor(stride / 2)) as Triple;
+  const steps = strides.map((stride, axis) => stride * scan.voxelSize[axis]!) as Triple;
+  const few = scan.data.every(strides, first).copy();
+  const cut = findCut(scan.mask, scan.voxelSize);
+  return only([
+    findNotFinite(scan.data),
+    findCt(few.values),
+    findStripped(few, steps),
+    cut,
+    findVolume(scan.mask, scan.voxelSize, cut !== null),
+    findPieces(scan, strides, first),
+  ]);
+}
+
+function findNotFinite(data: Field): Found {
+  let count = 0;
+  for (const value of data.values) if (!Number.isFinite(value)) count++;
+  if (!count) return null;
+  const voxels = count === 1 ? "1 voxel is" : `${count} voxels are`;
+  return { name: "not-finite", sentence: `${voxels} NaN or infinite and treated as background.` };
+}
+
+function share(values: Float32Array, low: number, high: number): number {
+  return values.reduce((count, value) => count + (value >= low && value <= high ? 1 : 0), 0) / values.length;
+}
+
+function findCt(few: Float32Array): Found {
+  const finite = few.filter(Number.isFinite);
+  const head = finite.filter((value) => value > LIMITS.CT_AIR_HU);
+  if (finite.length - head.length < LIMITS.CT_AIR_SHARE * finite.length || !head.length) return null;
+  const gap = share(head, ...LIMITS.CT_GAP_HU);
+  const soft = share(head, ...LIMITS.CT_SOFT_HU);
+  const bone = share(head, LIMITS.CT_BONE_HU, Infinity);
+  if (gap > LIMITS.CT_GAP_SHARE || soft < LIMITS.CT_SOFT_SHARE || bone < LIMITS.CT_BONE_SHARE) return null;
+  return {
+    name: "looks-like-ct",
+    sentence:
+      `The intensities look like a CT in Hounsfield units (air near -1000, ${percent(soft)} of the ` +
+      `rest soft tissue, ${percent(bone)} bone); the weights are made for MR.`,
+  };
+}
+
+function findStripped(few: Field, steps: Triple): Found {
+  const finite = few.values.filter(Number.isFinite);
+  if (!finite.length) return null;
+  const { level, count } = findCommonest(finite);
+  const plain = count + few.size - finite.length;
+  const bright = percentiles(finite.map((value) => Math.abs(value - level)), [95])[0]!;
+  const tissue = emptyMask(few.shape);
+  few.values.forEach((value, i) => {
+    if (Number.isFinite(value) && Math.abs(value - level) > LIMITS.STRIPPED_LEVEL * bright) tissue.values[i] = 1;
+  });
+  const voxel = steps[0] * steps[1] * steps[2];
+  const some = countVoxels(tissue);
+  const ml = (some * voxel) / 1000;
+  const faces = countOnFaces(tissue).reduce((sum, [start, end], axis) => sum + ((start + end) * voxel) / steps[axis]!, 0);
+  if (plain < LIMITS.STRIPPED_PLAIN_SHARE * few.size || ml > LIMITS.STRIPPED_MOST_ML) return null;
+  if (!some || faces > LIMITS.STRIPPED_FACE_MM2) return null;
+  return {
+    name: "already-stripped",
+    sentence:
+      `The scan looks already stripped: ${ml.toFixed(0)} ml on a plain background, no more than a ` +
+      "brain; the mask may have lost its rim.",
+  };
+}
+
+/** The value that most voxels have (of several the smallest), and how many have it. */
+function findCommonest(values: Float32Array): { level: number; count: number } {
+  const sorted = values.slice().sort();
+  let best = { level: sorted[0]!, count: 0 };
+  for (let start = 0, i = 1; i <= sorted.length; i++) {
+    if (i < sorted.length && sorted[i] === sorted[start]) continue;
+    if (i - start > best.count) best = { level: sorted[start]!, count: i - start };
+    start = i;
+  }
+  return best;
+}
+
+/** Voxels of a mask on the first and the last layer of each axis. */
+function countOnFaces(mask: Field<Uint8Array>): [number, number][] {
+  return [0, 1, 2].map((axis) => {
+    const count = (layer: number) => {
+      const box = mask.shape.map((n, k): [number, number] => (k === axis ? [layer, layer + 1] : [0, n]));
+      return countVoxels(mask.crop(box).copy());
+    };
+    return [count(0), count(mask.shape[axis]! - 1)];
+  });
+}
+
+function findCut(mask: Field<Uint8Array>, voxelSize: Triple): Found {
+  const voxel = voxelSize[0] * voxelSize[1] * voxelSize[2];
+  const faces = countOnFaces(mask).flatMap((counts, axis) =>
+    counts.flatMap((count, end) => {
+      const area = (count * voxel) / voxelSize[axis]!;
+      if (area <= LIMITS.CUT_MM2) return [];
+      return [`${(area / 100).toFixed(0)} cm2 at the ${end ? "end" : "start"} of axis ${axis}`];
+    }),
+  );
+  if (!faces.length) return null;
+  return { name: "field-cuts-brain", sentence: `The field of view cuts the brain: ${faces.join(", ")}.` };
+}
+
+function findVolume(mask: Field<Uint8Array>, voxelSize: Triple, cut: boolean): Found {
+  const voxels = countVoxels(mask);
+  const ml = (voxels * voxelSize[0] * voxelSize[1] * voxelSize[2]) / 1000;
+  const [low, high] = LIMITS.VOLUME_ML;
+  if ((cut || low <= ml) && ml <= high) return null;
+  return {
+    name: "volume",
+    sentence: `The mask has ${ml.toFixed(0)} ml; ${low} to ${high} ml are plausible beyond infancy.`,
+  };
+}
+
+function findPieces({ data, probability, box }: Scan, strides: Triple, first: Triple): Found {
+  const few = emptyMask(data.every(strides, first).shape);
+  few.forEach((place, count) => {
+    const [nx, ny] = few.shape;
+    const at = [count % nx, Math.floor(count / nx) % ny, Math.floor(count / (nx * ny))];
+    const [x, y, z] = at.map((k, axis) => first[axis]! + k * strides[axis]! - box[axis]![0]) as Triple;
+    const known = [x, y, z].every((k, axis) => k >= 0 && k < probability.shape[axis]!);
+    if (known && probability.at(x, y, z) >= LIMITS.PIECE_PROBABILITY) few.values[place] = 1;
+  });
+  const sizes = measurePieces(few);
+  if (sizes.length < 2 || sizes[1]! <= LIMITS.PIECE_SHARE * sizes[0]!) return null;
+  return {
+    name: "pieces",
+    sentence:
+      `The network found more than one piece; the second has ${percent(sizes[1]! / sizes[0]!)} of the ` +
+      "first's volume and was left out.",
+  };
+}
+
+/** Find the doubts that what was measured in the network's window gives rise to. */
+export function findTraitFlags(traits: Traits, unlike: Traits | null, cut: boolean): Flag[] {
+  if (!Object.keys(traits).length) return [];
+  const known = traits as Required<Traits>;
+  return only([
+    findUncertainRim(known.rim_mm),
+    findPhantom(known.structure),
+    cut ? null : findOrientation(known),
+    cut ? null : findAsymmetry(known.mirror),
+    findUnlikeTraining(unlike ?? {}),
+  ]);
+}
+
+function findUncertainRim(rim: number): Found {
+  if (rim <= LIMITS.RIM_MM) return null;
+  return {
+    name: "uncertain-rim",
+    sentence:
+      `The network is undecided (probability 0.2 to 0.8) over a layer of ${rim.toFixed(1)} mm; 2 mm ` + "are usual.",
+  };
+}
+
+function findPhantom(structure: number): Found {
+  if (structure >= LIMITS.PLAIN_STRUCTURE) return null;
+  return {
+    name: "looks-like-phantom",
+    sentence:
+      `Within the mask nothing differs by more than noise and bias (${(100 * structure).toFixed(1)}% of the ` +
+      "brightness; tissues of a brain by 6% and more): a phantom, or an image without contrast.",
+  };
+}
+
+function findOrientation(traits: Required<Traits>): Found {
+  const wrong: string[] = [];
+  if (traits.length_y < 0.98 * Math.max(traits.length_x, traits.length_z)) wrong.push("is not longest from back to front");
+  if (traits.skew_y < LIMITS.BACKWARD_SKEW) wrong.push("tapers to the back");
+  if (traits.skew_z > LIMITS.UPWARD_SKEW) wrong.push("tapers upwards");
+  if (!wrong.length) return null;
+  return {
+    name: "orientation",
+    sentence: `By the header's orientation the brain ${wrong.join(" and ")}. Is the header right?`,
+  };
+}
+
+function findAsymmetry(mirror: number): Found {
+  if (mirror <= LIMITS.MIRROR_SHARE) return null;
+  return {
+    name: "asymmetric",
+    sentence:
+      `${percent(mirror)} of the mask have no counterpart on the other side: a part is missing or ` +
+      "too much, or the head is turned.",
+  };
+}
+
+function findUnlikeTraining(unlike: Traits): Found {
+  const distance = sumUp(unlike);
+  if (distance <= LIMITS.UNLIKE) return null;
+  const names = Object.keys(unlike) as Trait[];
+  const most = names.sort((a, b) => unlike[b]! - unlike[a]!).slice(0, 2);
+  const words = most.filter((name) => unlike[name]! > 0.1 * distance).map((name) => TRAITS[name]);
+  return {
+    name: "unlike-training",
+    sentence:
+      `The head is unlike those that the weights learned from, most of all in ${words.join(" and ")} ` +
+      `(${distance.toFixed(1)} times the range that they span).`,
+  };
+}

@@ -1,0 +1,35 @@
+/** Files out of the page. */
+
+import { zip } from "fflate";
+
+import type { Output } from "../worker/protocol";
+
+/** What each output's file name ends in. */
+export const SUFFIXES: Record<Output, string> = {
+  mask: "_mask.nii.gz",
+  brain: "_brain.nii.gz",
+  picture: ".png",
+  record: ".json",
+};
+
+export const OUTPUTS = Object.keys(SUFFIXES) as Output[];
+
+export function download(blob: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** One zip of files, stored as they are: images and pictures are packed already. */
+export async function makeZip(files: readonly { name: string; blob: Blob }[]): Promise<Blob> {
+  const entries: Record<string, Uint8Array> = {};
+  for (const { name, blob } of files) entries[name] = new Uint8Array(await blob.arrayBuffer());
+  return new Promise((resolve, reject) => {
+    zip(entries, { level: 0 }, (error, bytes) => {
+      if (error) reject(error);
+      else resolve(new Blob([bytes as BlobPart], { type: "application/zip" }));
+    });
+  });
+}

@@ -1,0 +1,21 @@
+/** What is dropped on the page: files, and all files of folders. */
+
+/** Files of a drop, each with the path below what was dropped. */
+export async function readDrop(items: DataTransferItemList): Promise<File[]> {
+  const entries = [...items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  return (await Promise.all(entries.map(readEntry))).flat();
+}
+
+async function readEntry(entry: FileSystemEntry): Promise<File[]> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    return [Object.assign(file, { path: entry.fullPath.slice(1) })];
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const files: File[] = [];
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) return files; // a reader gives a hundred at a time
+    files.push(...(await Promise.all(some.map(readEntry))).flat());
+  }
+}

@@ -1,0 +1,80 @@
+/** The scans of a session, in their order: what is to be done, what was done, and what came of it. */
+
+import type { Item } from "../image/names";
+import { DEFAULTS, type Settings } from "../result";
+import type { Judged, Output } from "../worker/protocol";
+
+export type State = "waiting" | "working" | "done" | "failed" | "stopped";
+
+/** One scan. */
+export interface Entry {
+  id: number;
+  item: Item;
+  state: State;
+  /** What went wrong. */
+  message: string;
+  frame: number | null;
+  series: string | null;
+  settings: Settings;
+  isMended: boolean;
+  /** A drawing that is to be shown again; axes nearest to RAS+. */
+  drawn: Uint8Array | null;
+  judged: Judged | null;
+  ml: number;
+  /** Files made of it; none where the mask has changed since. */
+  outputs: Partial<Record<Output, Blob>>;
+}
+
+export class Queue {
+  readonly entries: Entry[] = [];
+  private wanted: Entry | null = null;
+
+  add(items: readonly Item[]): Entry[] {
+    const added = items.map((item, k): Entry => ({
+      id: this.entries.length + k,
+      item,
+      state: "waiting",
+      message: "",
+      frame: null,
+      series: null,
+      settings: { ...DEFAULTS },
+      isMended: false,
+      drawn: null,
+      judged: null,
+      ml: 0,
+      outputs: {},
+    }));
+    this.entries.push(...added);
+    return added;
+  }
+
+  /** Ask for a scan to be the next. */
+  want(entry: Entry): void {
+    this.wanted = entry;
+  }
+
+  /** The scan that comes next; null if nothing is left to do. */
+  takeNext(): Entry | null {
+    const next = this.wanted ?? this.entries.find(({ state }) => state === "waiting") ?? null;
+    this.wanted = null;
+    return next;
+  }
+
+  get done(): Entry[] {
+    return this.entries.filter(({ state }) => state === "done");
+  }
+
+  /** A name for each scan's files that no other has, without the image's suffix. */
+  nameFiles(entry: Entry, stem: string): string {
+    const twins = this.entries.filter(({ item }) => item.name === entry.item.name);
+    const number = twins.indexOf(entry);
+    const frame = entry.frame === null ? "" : `_frame-${entry.frame}`;
+    return `${stem}${frame}${number > 0 ? `_${number + 1}` : ""}`;
+  }
+}
+
+/** What the list says of a scan. */
+export function describeState(entry: Entry): string {
+  if (entry.state === "done") return `${entry.ml.toFixed(0)} ml, score ${entry.judged!.score}`;
+  return { waiting: "waiting", working: "working …", failed: "failed", stopped: "stopped" }[entry.state];
+}

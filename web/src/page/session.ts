@@ -1,0 +1,260 @@
+/**
+ * What the page does, one scan after the other: convert, open, strip, show, remake, save.
+ *
+ * It knows the worker and the viewer, and tells whoever shows the page what has changed.
+ */
+
+import { convertDicom, readSeries } from "../image/dicom";
+import { DeskullError, ChoiceError } from "../errors";
+import { findStem, groupFiles } from "../image/names";
+import type { Settings } from "../result";
+import { STEPS, type Step } from "../stripper";
+import { Cancelled, Client, WorkError } from "../worker/client";
+import type { Failure, Output } from "../worker/protocol";
+import { download, makeZip, OUTPUTS, SUFFIXES } from "./downloads";
+import { History } from "./history";
+import { type Entry, Queue } from "./queue";
+import { UNDOS, type Viewer } from "./viewer";
+
+/** What whoever shows the page is told. */
+export interface Observer {
+  /** Work has begun or gone on: words, and how much of it is done; null where nothing is. */
+  onBusy: (words: string | null, share?: number) => void;
+  /** A scan, its mask or the list has changed. */
+  onChange: () => void;
+  onSaid: (words: string, kind: "" | "good" | "bad") => void;
+  /** A choice is open; the answer is one of the options, or null. */
+  onChoice: (message: string, kind: "frame" | "series", options: string[]) => Promise<string | null>;
+  onUnseen: (words: string) => void;
+}
+
+const STAGES = ["reading the scan", ...Object.values(STEPS)];
+
+export class Session {
+  readonly queue = new Queue();
+  current: Entry | null = null;
+  readonly history = new History<Settings>(UNDOS);
+  private isWorking = false;
+  private wish: Settings | null = null;
+  private isRemaking = false;
+
+  constructor(
+    private readonly client: Client,
+    private readonly viewer: Viewer,
+    private readonly observer: Observer,
+  ) {
+    viewer.onDrawing = (action) => this.noteDrawing(action);
+    client.onDeath = (error) => this.noteDeath(error);
+  }
+
+  /** Whether the current scan has a mask to look at and to save. */
+  get isReady(): boolean {
+    return this.current?.state === "done" && !this.isWorking;
+  }
+
+  /** Take files as scans, and begin with the work. */
+  async add(files: readonly File[]): Promise<void> {
+    const items = groupFiles(files);
+    if (!items.length) {
+      const what = files.length === 1 ? files[0]!.name : `${files.length} files`;
+      throw new DeskullError(`${what}: no scan in it; expected NIfTI, MGH/MGZ, NRRD, MetaImage or DICOM.`);
+    }
+    this.queue.add(items);
+    this.observer.onChange();
+    await this.work();
+  }
+
+  /** Show a scan of the list, after what is being done. */
+  async choose(entry: Entry): Promise<void> {
+    if (entry === this.current && entry.state === "done") return;
+    this.queue.want(entry);
+    await this.work();
+  }
+
+  cancel(): void {
+    for (const entry of this.queue.entries) if (entry.state === "waiting") entry.state = "stopped";
+    this.client.cancel();
+  }
+
+  private async work(): Promise<void> {
+    if (this.isWorking) return;
+    this.isWorking = true;
+    try {
+      for (let entry = this.queue.takeNext(); entry; entry = this.queue.takeNext()) {
+        await this.keep();
+        await this.attempt(entry);
+      }
+    } finally {
+      this.isWorking = false;
+      this.observer.onBusy(null);
+      this.observer.onChange();
+    }
+  }
+
+  /** Make the files of the current scan before the next takes its place. */
+  private async keep(): Promise<void> {
+    const entry = this.current;
+    if (entry?.state !== "done") return;
+    for (const output of OUTPUTS) entry.outputs[output] ??= await this.make(output);
+  }
+
+  private async attempt(entry: Entry): Promise<void> {
+    this.current = entry;
+    entry.state = "working";
+    entry.message = "";
+    this.viewer.blank();
+    this.observer.onUnseen("");
+    this.observer.onSaid("", "");
+    this.observer.onChange();
+    try {
+      await this.strip(entry);
+      entry.state = "done";
+    } catch (error) {
+      const choice = findChoice(error);
+      if (choice && (await this.settle(entry, choice.message, choice.choice!))) return this.attempt(entry);
+      entry.state = error instanceof Cancelled ? "stopped" : "failed";
+      entry.message = error instanceof Cancelled ? "stopped" : (error as Error).message;
+      this.viewer.blank();
+      this.observer.onUnseen(entry.message);
+      this.observer.onSaid(entry.message, entry.state === "failed" ? "bad" : "");
+    }
+    this.observer.onChange();
+  }
+
+  private async settle(entry: Entry, message: string, { kind, options }: NonNullable<Failure["choice"]>): Promise<boolean> {
+    this.observer.onBusy(null);
+    const answer = await this.observer.onChoice(message, kind, options);
+    if (answer === null) return false;
+    if (kind === "frame") entry.frame = Number(answer);
+    else entry.series = readSeries(answer);
+    return true;
+  }
+
+  private async strip(entry: Entry): Promise<void> {
+    const { item } = entry;
+    const say = (words: string, at: number) => this.observer.onBusy(`${words} …`, at / STAGES.length);
+    say(item.isDicom ? "converting DICOM" : "loading the networks", 0);
+    const loading = this.client.load();
+    const files = item.isDicom ? [await convertDicom(item.files, entry.series, item.name)] : item.files;
+    await loading;
+    say(STAGES[0]!, 0);
+    const shown = await this.client.ask("open", { files, name: item.name, frame: entry.frame });
+    const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
+    const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
+    const [{ mask, judged }, isSeen] = await Promise.all([stripping, this.viewer.show(shown)]);
+    this.observer.onUnseen(isSeen ? "" : "This browser cannot show the scan (it has no WebGL 2). The mask is made all the same.");
+    const kept = entry.isMended ? entry.outputs.mask : undefined;
+    const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
+    entry.drawn = null;
+    this.viewer.setMask(drawn ?? mask, true);
+    this.history.begin(entry.settings);
+    entry.judged = judged;
+    entry.ml = this.viewer.countMl();
+  }
+
+  /** Make the mask anew as the sliders say. Only the newest wish counts: a slider may move on meanwhile. */
+  async remake(settings: Settings): Promise<void> {
+    this.wish = settings;
+    if (this.isRemaking || !this.isReady) return;
+    this.isRemaking = true;
+    const entry = this.current!;
+    const replaced = entry.isMended;
+    try {
+      while (this.wish) {
+        const now: Settings = this.wish;
+        this.wish = null;
+        const { mask } = await this.client.ask("remake", { settings: now });
+        this.viewer.setMask(mask, false);
+        entry.settings = now;
+        this.history.add(now);
+        this.changed(false);
+      }
+      this.observer.onSaid(replaced ? "The mask was made anew; undo brings your drawing back." : "", "");
+    } catch (error) {
+      this.observer.onSaid((error as Error).message, "bad");
+    } finally {
+      this.isRemaking = false;
+    }
+  }
+
+  undo(): void {
+    if (this.isReady && this.history.canUndo) this.viewer.undo();
+  }
+
+  private noteDrawing(action: "draw" | "undo"): void {
+    if (!this.current) return;
+    if (action === "undo") this.current.settings = this.history.undo() ?? this.current.settings;
+    else this.history.add(this.current.settings);
+    this.changed(true);
+  }
+
+  /** What the worker held of the current scan is lost; a drawing is not. */
+  private noteDeath(error: Error): void {
+    if (!this.isReady) return; // whoever waits for an answer hears of it
+    this.current!.state = "failed";
+    this.current!.message = error.message;
+    this.current!.drawn = this.current!.isMended ? this.viewer.mask.slice() : null;
+    this.observer.onSaid(error.message, "bad");
+    this.observer.onChange();
+  }
+
+  private changed(isMended: boolean): void {
+    const entry = this.current!;
+    entry.isMended = isMended;
+    entry.outputs = {};
+    entry.ml = this.viewer.countMl();
+    this.observer.onChange();
+  }
+
+  private async make(output: Output): Promise<Blob> {
+    const { settings, isMended } = this.current!;
+    const drawn = isMended ? this.viewer.mask : null;
+    return (await this.client.ask("save", { output, drawn, settings })).blob;
+  }
+
+  /** Save one file of the current scan. */
+  async save(output: Output): Promise<void> {
+    if (!this.isReady) return;
+    const entry = this.current!;
+    if (!entry.ml) {
+      this.observer.onSaid(`${entry.item.name}: the mask is empty. Draw the brain first.`, "bad");
+      return;
+    }
+    try {
+      const blob = (entry.outputs[output] ??= await this.make(output));
+      const name = this.nameFile(entry, output);
+      download(blob, name);
+      this.observer.onSaid(`Downloaded as ${name}.`, "good");
+    } catch (error) {
+      this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");
+    }
+  }
+
+  /** Save the files of all scans as one zip. */
+  async saveAll(): Promise<void> {
+    if (this.isWorking || !this.queue.done.length) return;
+    try {
+      this.observer.onSaid("packing …", "");
+      await this.keep();
+      const files = this.queue.done.flatMap((entry) =>
+        OUTPUTS.flatMap((output) => {
+          const blob = entry.outputs[output];
+          return blob ? [{ name: this.nameFile(entry, output), blob }] : [];
+        }),
+      );
+      download(await makeZip(files), "deskull.zip");
+      this.observer.onSaid(`Downloaded ${files.length} files as deskull.zip.`, "good");
+    } catch (error) {
+      this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");
+    }
+  }
+
+  private nameFile(entry: Entry, output: Output): string {
+    return this.queue.nameFiles(entry, findStem(entry.item.name)) + SUFFIXES[output];
+  }
+}
+
+function findChoice(error: unknown): Failure | null {
+  if (error instanceof ChoiceError) return { message: error.message, choice: { kind: error.kind, options: error.options } };
+  return error instanceof WorkError && error.failure.choice ? error.failure : null;
+}

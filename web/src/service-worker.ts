@@ -1,0 +1,48 @@
+/**
+ * Lets the page work offline, and gives it threads where the server sends no headers for them.
+ *
+ * All files of the page are kept at the first visit. Each answer carries the two headers by which
+ * a browser isolates a page, the condition for memory that threads share.
+ */
+
+/// <reference lib="webworker" />
+
+const scope = self as unknown as ServiceWorkerGlobalScope;
+
+// The build puts the list of files here.
+const { version, files } = JSON.parse(String.raw`__FILES__`) as { version: string; files: string[] };
+const CACHE = `deskull-${version}`;
+
+scope.addEventListener("install", (event) => {
+  const keep = async () => (await caches.open(CACHE)).addAll(["./", ...files.map((name) => `./${name}`)]);
+  event.waitUntil(keep().then(() => scope.skipWaiting()));
+});
+
+scope.addEventListener("activate", (event) => {
+  const clean = async () => {
+    const old = (await caches.keys()).filter((name) => name.startsWith("deskull-") && name !== CACHE);
+    await Promise.all(old.map((name) => caches.delete(name)));
+    await scope.clients.claim();
+  };
+  event.waitUntil(clean());
+});
+
+scope.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method === "GET" && new URL(request.url).origin === scope.location.origin) event.respondWith(answer(request));
+});
+
+async function answer(request: Request): Promise<Response> {
+  const cache = await caches.open(CACHE);
+  const kept = await cache.match(request, { ignoreSearch: true });
+  return isolate(kept ?? (await fetch(request)));
+}
+
+function isolate(response: Response): Response {
+  if (response.type === "opaque" || response.status === 0) return response;
+  const headers = new Headers(response.headers);
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  headers.set("Cross-Origin-Resource-Policy", "same-origin");
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}

@@ -1,0 +1,42 @@
+/** Sums and percentiles as numpy takes them. */
+
+/** Percentiles by linear interpolation, of values that may be sorted in place. */
+export function percentilesInPlace(values: Float32Array, wanted: readonly number[]): number[] {
+  values.sort();
+  return wanted.map((percent) => {
+    const place = (percent / 100) * (values.length - 1);
+    const below = Math.floor(place);
+    const low = values[below]!;
+    const high = values[Math.min(below + 1, values.length - 1)]!;
+    return low + (high - low) * (place - below);
+  });
+}
+
+/** Percentiles of values that stay as they are. */
+export function percentiles(values: ArrayLike<number>, wanted: readonly number[]): number[] {
+  return percentilesInPlace(Float32Array.from(values), wanted);
+}
+
+export function median(values: ArrayLike<number>): number {
+  return percentiles(values, [50])[0]!;
+}
+
+/** Python's rounding: halves go to the even neighbour. */
+export function roundHalfEven(value: number): number {
+  const low = Math.floor(value);
+  const rest = value - low;
+  if (rest !== 0.5) return Math.round(value);
+  return low % 2 === 0 ? low : low + 1;
+}
+
+/** To so many significant digits, as Python's `float(f"{value:.4g}")`. */
+export function toDigits(value: number, digits: number): number {
+  return Number(value.toPrecision(digits));
+}
+
+/** Voxels of a mask. */
+export function countVoxels({ values }: { values: Uint8Array }): number {
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (values[i]) count++;
+  return count;
+}

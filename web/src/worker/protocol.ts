@@ -1,0 +1,48 @@
+/** What the page and its worker say to each other. */
+
+import type { Triple } from "../image/affine";
+import type { Flag } from "../measure/quality";
+import type { Settings } from "../result";
+import type { Step } from "../stripper";
+
+/** A scan as the page shows it: a NIfTI file of bytes, axes nearest to RAS+. */
+export interface Shown {
+  name: string;
+  shape: Triple;
+  voxelSize: Triple;
+  voxelMl: number;
+  file: ArrayBuffer;
+}
+
+/** What was found, beside the mask. */
+export interface Judged {
+  score: number;
+  flags: Flag[];
+}
+
+export type Output = "mask" | "brain" | "picture" | "record";
+
+/** A mask that a hand has mended; null takes the one that the network drew. Axes nearest to RAS+. */
+export type Drawn = Uint8Array | null;
+
+/** What the worker does: arguments and answers. */
+export interface Tasks {
+  load: { give: { base: string; threads: number }; get: { threads: number } };
+  open: { give: { files: File[]; name: string; frame: number | null }; get: Shown };
+  strip: { give: { settings: Settings }; get: { mask: Uint8Array; judged: Judged } };
+  remake: { give: { settings: Settings }; get: { mask: Uint8Array } };
+  save: { give: { output: Output; drawn: Drawn; settings: Settings }; get: { blob: Blob } };
+  restore: { give: { mask: Blob }; get: { mask: Uint8Array } };
+}
+
+export type Task = keyof Tasks;
+
+export interface Failure {
+  message: string;
+  choice?: { kind: "frame" | "series"; options: string[] };
+}
+
+export type Answer =
+  | { id: number; kind: "done"; value: unknown }
+  | { id: number; kind: "failed"; failure: Failure }
+  | { id: number; kind: "step"; step: Step };

@@ -1,0 +1,376 @@
+"""Arrays and files that the TypeScript is tested against, made by the Python package itself.
+
+`python fixtures.py OUT` writes `index.json` (numbers, words, and where each array is),
+`arrays.bin` and files of images. vitest runs it before the tests; nothing of it is committed.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from deskull.errors import DeskullError
+from deskull.image.geometry import Grid
+from deskull.image.volume import (
+    load_volume,
+    make_brain_image,
+    make_mask_image,
+)
+from deskull.image.writing import save_image
+from deskull.measure import quality, score
+from deskull.measure.likeness import CHOSEN, find_unlike
+from deskull.measure.traits import TRAITS, measure_traits
+from deskull.network.weights import load_weights
+from deskull.prepare.conform import (
+    WindowSettings,
+    conform,
+    find_head_centres,
+    make_window,
+    measure_extent,
+    to_native,
+)
+from deskull.prepare.intensity import find_air, normalise
+from deskull.prepare.postprocess import (
+    clean_mask,
+    make_signed_distance,
+    move_border,
+)
+from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
+from nifti_files import HEAD as RAW
+from scans import WRITERS
+
+RNG = np.random.default_rng(3)
+OFF = np.array([1.3, -0.4, 0.7])  # of the window's middle from the field's
+SHAPE = (11, 13, 12)
+
+
+class Writer:
+    """Puts arrays into one file, the first axis running fastest, and notes where each is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index: dict[str, Any] = {}
+        self._file = (folder / "arrays.bin").open("wb")
+
+    def array(self, values: NDArray[Any]) -> dict[str, Any]:
+        kind = "uint8" if values.dtype == bool else "float32"
+        place = self._file.tell()
+        self._file.write(values.astype(kind).tobytes(order="F"))
+        self._file.write(b"\0" * (-self._file.tell() % 4))
+        return {"array": place, "kind": kind, "shape": values.shape}
+
+    def close(self) -> None:
+        self._file.close()
+        (self.folder / "index.json").write_text(json.dumps(self.index, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _smooth(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    values = ndimage.gaussian_filter(RNG.normal(size=shape), 1.5)
+    return (1000 * values / np.abs(values).max()).astype(np.float32)
+
+
+def _linear_parts() -> dict[str, NDArray[np.float64]]:
+    turn = np.deg2rad(20)
+    oblique = np.array(
+        [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    )
+    tilt = np.array([[1, 0, 0], [0, np.cos(0.3), -np.sin(0.3)], [0, np.sin(0.3), np.cos(0.3)]])
+    return {
+        "isotropic": np.eye(3),
+        "anisotropic": np.diag([0.9, 1.0, 2.7]),
+        "oblique": oblique @ tilt @ np.diag([1.0, 1.1, 1.3]),
+        "sheared": np.array([[1.0, 0.2, 0], [0, 1.2, 0.1], [0, 0, 1.4]]),
+    }
+
+
+def _orient(axes: tuple[int, ...], flips: tuple[int, ...]) -> NDArray[np.float64]:
+    matrix = np.zeros((3, 3))
+    for axis, (target, flip) in enumerate(zip(axes, flips, strict=True)):
+        matrix[target, axis] = flip
+    return matrix
+
+
+def _make_resampled(
+    write: Writer, data: NDArray[np.float32], grid: Grid, mm: float
+) -> dict[str, Any]:
+    window = make_window(grid.centre + OFF, grid, (7, 8, 6), mm)
+    conformed = conform(data, grid, window, fill=-5.0)
+    logits = (conformed / 100).astype(np.float32)
+    native, box = to_native(logits, window, grid)
+    return {
+        "shape": grid.shape,
+        "affine": grid.affine,
+        "orientation": grid.orientation,
+        "data": write.array(data),
+        "size": mm,
+        "centre": grid.centre + OFF,
+        "window": window.affine,
+        "conformed": write.array(conformed),
+        "native": write.array(native),
+        "box": [[s.start, s.stop] for s in box],
+        "air": find_air(data, grid),
+        "heads": find_head_centres(data, grid, 10.0),
+    }
+
+
+def make_orientations(write: Writer) -> list[dict[str, Any]]:
+    """Every stored orientation of grids of several kinds, at two voxel sizes of the window."""
+    cases = []
+    data = _smooth(SHAPE)
+    for name, part in _linear_parts().items():
+        for axes, flips in product(permutations(range(3)), product((1, -1), repeat=3)):
+            affine = np.eye(4)
+            affine[:3, :3] = part @ _orient(axes, flips)
+            affine[:3, 3] = 5, -7, 3
+            grid = Grid(SHAPE, affine)
+            mm = 2.0 if sum(axes[:2]) % 2 else 1.7
+            cases.append(
+                {"name": f"{name} {grid.orientation}"} | _make_resampled(write, data, grid, mm)
+            )
+    return cases
+
+
+def make_fields(write: Writer) -> list[dict[str, Any]]:
+    """Fields that the window outgrows, and fine ones whose voxels are averaged."""
+    cases = []
+    for shape, size in (
+        ((4, 20, 20), 1.0),
+        ((30, 30, 30), 0.5),
+        ((6, 5, 40), 2.0),
+        ((25, 9, 9), 0.7),
+    ):
+        grid = Grid(shape, np.diag([-size, size, size, 1.0]))
+        data = _smooth(shape)
+        name = f"{shape} of {size} mm"
+        cases.append({"name": name} | _make_resampled(write, data, grid, 2.0))
+    return cases
+
+
+def make_intensities(write: Writer) -> list[dict[str, Any]]:
+    heads = [
+        _smooth((9, 9, 9)) ** 2,
+        np.full((4, 4, 4), 7.0, np.float32),
+        np.eye(27).reshape(9, 9, 9),
+    ]
+    arrays = [head.astype(np.float32) for head in heads]
+    return [{"image": write.array(a), "normalised": write.array(normalise(a))} for a in arrays]
+
+
+def make_masks(write: Writer) -> list[dict[str, Any]]:
+    cases = []
+    for level, size in ((150, (1.0, 1.0, 1.0)), (50, (0.9, 1.2, 3.0)), (-100, (1.5, 1.5, 1.5))):
+        mask = _smooth((20, 24, 22)) > level
+        clean = clean_mask(mask)
+        grid = Grid(mask.shape, np.diag([*size, 1.0]))
+        centre, extent = measure_extent(clean, grid)
+        borders = {
+            b: write.array(move_border(clean, size, b)) for b in (-2.5, -1.0, 0.0, 0.6, 1.3, 4.0)
+        }
+        cases.append(
+            {
+                "mask": write.array(mask),
+                "voxel_size": size,
+                "clean": write.array(clean),
+                "distance": write.array(make_signed_distance(clean, size)),
+                "borders": borders,
+                "centre": centre,
+                "extent": extent,
+            }
+        )
+    return cases
+
+
+def make_windows() -> list[dict[str, Any]]:
+    """Voxel sizes of windows, fixed and fitted, for brains of some lengths."""
+    shape = (96, 112, 96)
+    settings = [WindowSettings(shape, 2.0), WindowSettings(shape, "fit", 0.7)]
+    extents = [None, (130.0, 170.0, 140.0), (60.0, 70.0, 61.0), (100.0, 120.0, 190.0)]
+    return [
+        {
+            "window": {"shape": shape, "voxel_size": one.voxel_size, "fill": one.fill},
+            "extent": extent,
+            "size": one.choose_voxel_size(extent),
+        }
+        for one in settings
+        for extent in extents
+    ]
+
+
+def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Normalised image and logits of an egg in a shell."""
+    place = np.indices((48, 56, 48)) - np.array([24, 27, 24])[:, None, None, None]
+    radius = np.sqrt(
+        (place**2 / np.array([16.0, 20 * stretch, 15])[:, None, None, None] ** 2).sum(0)
+    )
+    radius = radius + 0.004 * place[1] + 0.003 * np.abs(place[2])
+    image = np.where(radius < 1, 1.0, np.where(radius < 1.3, -0.5, -1.5))
+    image = image + noise * ndimage.gaussian_filter(RNG.normal(size=image.shape), 2)
+    return image.astype(np.float32), (12 * (1 - radius) + RNG.normal(size=radius.shape)).astype(
+        np.float32
+    )
+
+
+def make_judged(write: Writer) -> list[dict[str, Any]]:
+    """Traits, doubts and score of heads good and bad."""
+    cases = []
+    card = load_weights().card
+    for stretch, noise, size in ((1.0, 5.0, 2.0), (0.6, 0.0, 4.0), (1.1, 8.0, 1.3)):
+        image, logits = _make_head(stretch, noise)
+        traits = measure_traits(image, logits, size)
+        probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
+        probability[2:12, 2:12, 2:12] = 0.9
+        mask = logits > 0
+        mask[:, :, : 10 if noise else 0] |= mask[:, :, 10:11]
+        data = np.where(image > 0, 40.0, -1000.0).astype(np.float32) + image.round(2)
+        data[5, 5, 5] = np.nan
+        judged = score.judge(data, mask, probability, (size,) * 3, traits, card)
+        cases.append(
+            {
+                "image": write.array(image),
+                "logits": write.array(logits),
+                "data": write.array(data),
+                "mask": write.array(mask),
+                "probability": write.array(probability),
+                "voxel_size": size,
+                "traits": traits,
+                "unlike": find_unlike(traits, card),
+                "judged": asdict(judged),
+            }
+        )
+    return cases
+
+
+def make_constants() -> dict[str, Any]:
+    """What the two languages both say."""
+    return {
+        "LOW": score.LOW,
+        "TERMS": {name: [term.limit, term.weight] for name, term in score.TERMS.items()},
+        "UNLIKE_WEIGHT": score.UNLIKE_WEIGHT,
+        "COSTS": score.COSTS,
+        "TRAITS": TRAITS,
+        "CHOSEN": CHOSEN,
+        "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
+    }
+
+
+def _describe_image(write: Writer, path: Path, frame: int | None = None) -> dict[str, Any]:
+    volume = load_volume(path, frame=frame)
+    mask = np.zeros(volume.grid.shape, bool)
+    mask[1:3, 2:4, 1:5] = True
+    outputs = {}
+    for name, image in (
+        ("mask", make_mask_image(mask, volume.source)),
+        ("brain", make_brain_image(mask, volume.source, frame=volume.frame)),
+    ):
+        outputs[name] = path.with_name(f"{path.name}.{name}.nii").name
+        save_image(image, path.with_name(outputs[name]))
+    return {
+        "affine": volume.grid.affine,
+        "data": write.array(volume.data),
+        "inside": write.array(mask),
+        "frame": frame,
+        **outputs,
+    }
+
+
+def make_images(write: Writer) -> list[dict[str, Any]]:
+    """Files of every format, and what Python reads from and writes for each."""
+    cases = []
+    folder = write.folder
+    for name, changes in HEADERS.items():
+        path = folder / f"{name.replace(' ', '_')}.nii"
+        write_nifti(
+            path, make_header(**changes), RAW, lead=EXTENSION if "scaled" in name else b"\0\0\0\0"
+        )
+        cases.append({"files": [path.name]} | _describe_image(write, path))
+    for dtype in ("uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64", "float32"):
+        path = folder / f"{dtype}.nii.gz"
+        write_nifti(path, make_header(dtype=dtype, scl_slope=2.5, scl_inter=-7), RAW % 100)
+        cases.append({"files": [path.name]} | _describe_image(write, path))
+    path = folder / "frames.nii.gz"
+    frames = np.stack([RAW, RAW + 1, RAW[::-1]], axis=-1)
+    write_nifti(path, make_header(shape=frames.shape), frames)
+    cases.append({"files": [path.name]} | _describe_image(write, path, frame=1))
+    for name in (
+        "scan.hdr",
+        "scan.mgh",
+        "scan.mgz",
+        "scan.nrrd",
+        "scan.nhdr",
+        "scan.mha",
+        "scan.mhd",
+    ):
+        path = folder / name
+        before = set(folder.iterdir())
+        WRITERS[name](path)
+        beside = {p.name for p in set(folder.iterdir()) - before} - {name}
+        made = name != "scan.hdr"
+        cases.append(
+            {"files": [name, *sorted(beside)], "made": made} | _describe_image(write, path)
+        )
+    return cases
+
+
+def make_refused(write: Writer) -> list[dict[str, Any]]:
+    """Files that Python refuses, and its words."""
+    folder = write.folder
+    whole = (folder / "slope_NaN.nii").read_bytes()
+    (folder / "cut.nii").write_bytes(whole[:600])
+    (folder / "empty.nii").write_bytes(b"")
+    (folder / "cut.nii.gz").write_bytes((folder / "uint8.nii.gz").read_bytes()[:-40])
+    write_nifti(folder / "plain.nii", make_header(), np.full(RAW.shape, 3))
+    write_nifti(folder / "flat.nii", make_header(shape=(5, 6, 1)), RAW[..., :1])
+    sizes = [1, 0, 1, 1, 1, 0, 0, 0]
+    write_nifti(folder / "no_size.nii", make_header(sform_code=0, pixdim=sizes), RAW)
+    zeros = [0.0, 0, 0, 0]
+    write_nifti(folder / "singular.nii", make_header(srow_x=zeros), RAW)
+    far = [5000.0, 0, 0, 0]
+    write_nifti(folder / "huge.nii", make_header(srow_x=far), RAW)
+    (folder / "words.nii").write_bytes(b"no image at all, only words")
+    cases = []
+    for name in (
+        "cut.nii",
+        "empty.nii",
+        "plain.nii",
+        "flat.nii",
+        "no_size.nii",
+        "singular.nii",
+        "huge.nii",
+    ):
+        try:
+            load_volume(folder / name)
+        except DeskullError as error:
+            cases.append({"file": name, "message": str(error)})
+    return [*cases, {"file": "cut.nii.gz", "message": ""}, {"file": "words.nii", "message": ""}]
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write = Writer(folder)
+    write.index["orientations"] = make_orientations(write)
+    write.index["fields"] = make_fields(write)
+    write.index["intensities"] = make_intensities(write)
+    write.index["masks"] = make_masks(write)
+    write.index["windows"] = make_windows()
+    write.index["judged"] = make_judged(write)
+    write.index["constants"] = make_constants()
+    write.index["images"] = make_images(write)
+    write.index["refused"] = make_refused(write)
+    write.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
