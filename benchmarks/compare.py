@@ -32,8 +32,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deskull.assess.evaluation import Mask, check_one_grid, estimate, load_canonical_mask
 from deskull.errors import InputError
+from deskull.evaluate import Mask, check_one_grid, estimate, load_canonical_mask
 from deskull.measure.metrics import dice, surface_distances
 from deskull.prepare.postprocess import make_signed_distance
 from processes import DESKULL, Command, describe_machine, measure, parse_peer

@@ -9,10 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from deskull.assess.marks import load_marks
-from deskull.assess.report import write_report
-from deskull.assess.stripped import find_stripped
-from deskull.assess.viewer import Viewer, make_entries
+from deskull.cohort.stripped import find_stripped
+from deskull.review.marks import load_marks
+from deskull.review.report import write_report
+from deskull.review.viewer import Viewer, make_entries
 from reviewed import HOSTILE, batch, edit, stripped_once
 from served import serving
 
@@ -287,7 +287,8 @@ def test_a_review_goes_by_keyboard(browser, address, batch):
     end = time.monotonic() + PATIENCE
     while len(load_marks(batch.resolve())) < 2 and time.monotonic() < end:
         time.sleep(0.05)
-    assert sorted(load_marks(batch.resolve()).values()) == ["fail", "pass"]
+    marks = load_marks(batch.resolve()).values()
+    assert sorted(mark.mark for mark in marks) == ["fail", "pass"]
     browser.press("\ue007")  # enter
     browser.wait("document.body.dataset.ready")
     assert browser.text("#name") == names[1]

@@ -10,22 +10,16 @@ import pytest
 
 from ball import HEAD
 from conftest import make_head, reorient
-from deskull.assess.correction import (
-    CORRECTED,
-    Files,
-    decode_mask,
-    encode_mask,
-    encode_scan,
-    load_scene,
-    save_manual,
-)
-from deskull.assess.marks import load_marks
-from deskull.assess.stripped import find_stripped
-from deskull.assess.viewer import Viewer, make_entries, make_entry
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.review.corrections import TABLE as CORRECTED
+from deskull.review.corrections import save_correction
+from deskull.review.marks import load_marks
+from deskull.review.scene import ScanFiles, decode_mask, encode_mask, encode_scan, load_scene
+from deskull.review.viewer import Viewer, make_entries, make_entry
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
 from test_dicom import write_series
@@ -79,8 +73,8 @@ def test_what_is_drawn_comes_back_to_its_place(tmp_path, codes, oblique):
     np.testing.assert_allclose(shown.get_fdata(), image.get_fdata(), atol=0.01)
     drawn = np.zeros((12, 14, 16), np.uint8)
     drawn[3, 5, 9] = 1
-    files = Files("x", tmp_path / "x.nii.gz", None, None, tmp_path / "x_mask_manual.nii.gz")
-    save_manual(decode_mask(send(drawn), volume), volume, files, "")
+    files = ScanFiles("x", tmp_path / "x.nii.gz", None, None, tmp_path / "x_mask_manual.nii.gz")
+    save_correction(decode_mask(send(drawn), volume), volume, files, "")
     saved = nib.load(files.manual)
     (index,) = np.argwhere(np.asarray(saved.dataobj))
     np.testing.assert_allclose(
@@ -88,7 +82,7 @@ def test_what_is_drawn_comes_back_to_its_place(tmp_path, codes, oblique):
         nib.affines.apply_affine(affine, (3, 5, 9)),
         atol=1e-3,
     )
-    again = load_scene(Files("x", files.scan, files.manual, None, files.manual), MACHINE)
+    again = load_scene(ScanFiles("x", files.scan, files.manual, None, files.manual), MACHINE)
     assert encode_mask(again.pair.mask, volume) == send(drawn)
 
 
@@ -359,7 +353,7 @@ def test_marks_are_saved_beside_the_data(page, scans, batch):
     number = number_of(scans, "b/two.nii.gz")
     body = json.dumps({"scan": number, "mark": "maybe"}).encode()
     assert page.post("marks", body) == (200, {"mark": "maybe"})
-    assert load_marks(batch.resolve()) == {"b/two_record.json": "maybe"}
+    assert load_marks(batch.resolve())["b/two_record.json"].mark == "maybe"
     assert page.about(number)["mark"] == "maybe"
     assert 'data-mark="maybe"' in page.get("").decode()
     assert page.post("marks", json.dumps({"scan": number, "mark": "good"}).encode())[0] == 422

@@ -4,9 +4,9 @@ import logging
 from argparse import Namespace
 from pathlib import Path
 
-from deskull.assess.drift import find_drift, keep_tested, keep_training, tell_drift
-from deskull.assess.population import load_population
 from deskull.commands.terminal import progress
+from deskull.evaluate.drift import find_drift, keep_tested, keep_training, tell_drift
+from deskull.evaluate.population import load_population
 from deskull.network.weights import load_weights
 from deskull.stripper import Stripper
 

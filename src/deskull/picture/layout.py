@@ -40,7 +40,7 @@ LARGEST_SCALE = 3.0
 MARGIN_MM = 14.0
 """Shown around the mask's box: skull and scalp, to judge the outline against."""
 
-LEAST_MM = 150.0
+MIN_MM = 150.0
 """Shown at least along each axis, so that a mask of a few voxels is seen in its head."""
 
 OUTLINE_COLOUR = (255, 96, 32)
@@ -179,7 +179,7 @@ def make_view(scan: Shown, rows: Sequence[Row]) -> View:
     box = bounds = field
     if mask.any():
         box = np.array([[float(s.start), float(s.stop)] for s in find_box(mask)])
-        margin = np.maximum(MARGIN_MM, (LEAST_MM - (box[:, 1] - box[:, 0]) * size) / 2) / size
+        margin = np.maximum(MARGIN_MM, (MIN_MM - (box[:, 1] - box[:, 0]) * size) / 2) / size
         bounds = np.stack([box[:, 0] - margin, box[:, 1] + margin], axis=1)
         bounds = np.clip(bounds, field[:, :1], field[:, 1:])
     extent = (bounds[:, 1] - bounds[:, 0]) * size

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 GREY_LEVELS = 96
-"""More cannot be told apart on a screen, and fewer make a smaller file."""
+"""As many as a screen shows; fewer make a smaller file."""
 
 OUTLINE = 255
 """Pixel value that the palette turns into the outline's colour; greys end below it."""
@@ -61,7 +61,7 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
 
     Rows are axial, coronal and sagittal, each with the same slices in both halves, spread over
     the mask's box (over the field if the mask is empty). The display is neurological: the
-    person's left is on the left of axial and coronal slices, marked L and R. Sagittal slices
+    subject's left is on the left of axial and coronal slices, marked L and R. Sagittal slices
     look to the right and say which half of the head they cut. Axes are those nearest to RAS+:
     an oblique scan is shown in its own planes. Voxel sizes are respected.
 

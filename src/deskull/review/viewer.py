@@ -1,7 +1,7 @@
 """What the local page shows and takes: scans by their number, masks, marks.
 
-No address holds a path: a page names a scan by its number, and a file of the page by a name of
-`STATIC`. Who may ask at all is `server.py`'s matter.
+No address contains a path: a page names a scan by its number, and a file of the page by a name
+of `STATIC`. Who may ask at all is decided in `server.py`.
 """
 
 import json
@@ -9,15 +9,19 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from deskull.assess.correction import (
-    LEAST_THRESHOLD,
-    MOST_BORDER,
-    ConflictError,
-    Files,
+from deskull.cohort.stripped import Stripped, find_manual, find_stem
+from deskull.picture.page import encode_page, read_static
+from deskull.review.corrections import ConflictError, save_correction
+from deskull.review.marks import load_marks, make_mark, save_mark
+from deskull.review.pictures import draw_picture, draw_thumbnail
+from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
+from deskull.review.scene import (
+    MAX_BORDER,
+    MIN_THRESHOLD,
+    ScanFiles,
     Scene,
     decode_mask,
     encode_file,
@@ -27,13 +31,8 @@ from deskull.assess.correction import (
     load_corrected,
     load_scene,
     load_shown,
-    save_manual,
 )
-from deskull.assess.marks import get_key, load_marks, save_mark
-from deskull.assess.pair import draw_picture, draw_thumbnail
-from deskull.assess.report import WEBP, encode_page, make_shots
-from deskull.assess.report_page import make_cohort_page
-from deskull.assess.server import (
+from deskull.review.server import (
     BYTES,
     HTML,
     Answer,
@@ -42,18 +41,17 @@ from deskull.assess.server import (
     Request,
     answer_json,
 )
-from deskull.assess.stripped import Stripped, find_manual, find_stem
 
 STATIC = {
     "niivue.umd.js": "text/javascript; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
     "viewer.css": "text/css; charset=utf-8",
 }
-MOST_POST = 2**29
-"""Bytes of a drawing: one for each voxel; scans of heads have 800 along each axis at most."""
+MAX_POST = 2**29
+"""Bytes of a drawing, one for each voxel: 800 along each axis at most."""
 
-MOST_KEPT = 500
-"""Scans whose pictures are kept, 100 KB each."""
+MAX_KEPT = 500
+"""Number of scans whose pictures are kept in memory, 100 kB each."""
 
 _DEFAULTS = {"threshold": 0.5, "border": 0.0}
 
@@ -65,17 +63,17 @@ class Entry:
     Parameters
     ----------
     name
-        What the page calls it.
+        Name of the scan on the page.
     find
-        Gives its files, or says why they cannot be shown.
+        Returns its files, or raises why they cannot be shown.
     settings
-        Threshold and border of the machine's mask.
+        Threshold and border that the automatic mask was made with.
     stripped
-        Its record, in a review.
+        The stripped scan, in a review.
     """
 
     name: str
-    find: Callable[[], Files]
+    find: Callable[[], ScanFiles]
     settings: Mapping[str, float]
     stripped: Stripped | None = None
 
@@ -88,13 +86,13 @@ def make_entry(
     Parameters
     ----------
     scan
-        Image.
+        Path of the image.
     mask
-        Of the scan; by default ``X_mask.nii.gz`` beside it, if there is one.
+        Path of its mask; by default ``X_mask.nii.gz`` beside it, if there is one.
     frame
-        Of a 4D scan.
+        Frame of a 4D scan, counted from 0.
     series
-        Of a DICOM folder.
+        Number of the series in a DICOM folder.
     """
     stem = find_stem(scan)
 
@@ -104,7 +102,7 @@ def make_entry(
 
     machine = mask or find("mask")
     manual = find_manual(scan, machine)
-    found = Files(scan.name, scan, machine, find("probability"), manual, frame, series=series)
+    found = ScanFiles(scan.name, scan, machine, find("probability"), manual, frame, series=series)
     return Entry(scan.name, lambda: found, _DEFAULTS)
 
 
@@ -124,14 +122,14 @@ def _make_entry(scan: Stripped) -> Entry:
 
 
 class Viewer:
-    """What answers the page.
+    """Answers the requests of the page.
 
     Parameters
     ----------
     entries
         Scans, by their number from 0.
     title
-        Of the page of all; None if there is only a viewer.
+        Title of the page of the cohort; None if there is only a viewer.
     """
 
     def __init__(self, entries: Sequence[Entry], title: str | None = None) -> None:
@@ -142,8 +140,8 @@ class Viewer:
         self._pictures: dict[tuple[str, int], tuple[bytes, bytes]] = {}
 
     def start(self, port: int = 0) -> LocalServer:
-        """Make the server that answers with this viewer."""
-        return LocalServer(self.answer, MOST_POST, port)
+        """Make the server whose requests this viewer answers."""
+        return LocalServer(self.answer, MAX_POST, port)
 
     def answer(self, request: Request) -> Answer:
         """Answer a request.
@@ -188,14 +186,14 @@ class Viewer:
         )
 
     def _show_viewer(self, request: Request) -> Answer:
-        return Answer(_read_static("viewer.html"), HTML)
+        return Answer(read_static(PACKAGE, "viewer.html"), HTML)
 
     # --- one scan
 
     def _tell(self, request: Request) -> Answer:
         number, scene = self._find(request)
         stripped, files = self.entries[number].stripped, scene.files
-        marks = {} if stripped is None else load_marks(stripped.folder)
+        mark = None if stripped is None else load_marks(stripped.folder).get(stripped.key)
         about = {
             "name": self.entries[number].name,
             "number": number,
@@ -207,12 +205,12 @@ class Viewer:
             "mask": files.mask.name if files.mask else "",
             "probability": scene.probability is not None,
             "settings": dict(scene.settings),
-            "limits": {"threshold": LEAST_THRESHOLD, "border": MOST_BORDER},
+            "limits": {"threshold": MIN_THRESHOLD, "border": MAX_BORDER},
             "manual": files.manual.name,
             "version": files.version,
             "flags": [[flag.name, flag.sentence] for flag in stripped.flags] if stripped else [],
             "score": stripped.score if stripped else None,
-            "mark": marks.get(get_key(stripped), "") if stripped else "",
+            "mark": mark.mark if mark else "",
         }
         return answer_json(about)
 
@@ -220,7 +218,7 @@ class Viewer:
         return Answer(encode_scan(self._find(request)[1].volume))
 
     def _give_mask(self, request: Request) -> Answer:
-        """Give the machine's mask with other settings, or the corrected one."""
+        """Give the automatic mask with other settings, or the corrected one."""
         _, scene = self._find(request)
         if request.query.get("manual"):
             mask = load_corrected(scene.files).mask
@@ -235,7 +233,7 @@ class Viewer:
         mask = decode_mask(request.body, scene.volume)
         version, over = request.query.get("version", ""), bool(request.query.get("over"))
         try:
-            save_manual(mask, scene.volume, scene.files, version, over)
+            save_correction(mask, scene.volume, scene.files, version, over)
         except ConflictError as error:
             raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
         return answer_json({"version": scene.files.version, "path": str(scene.files.manual)})
@@ -255,7 +253,7 @@ class Viewer:
                 pair = load_shown(files)
                 self._pictures[key] = draw_thumbnail(pair), draw_picture(pair, files.name)
             drawn = self._pictures[key]
-            if len(self._pictures) > MOST_KEPT:
+            if len(self._pictures) > MAX_KEPT:
                 del self._pictures[next(iter(self._pictures))]
         return Answer(drawn[request.path == "picture"], WEBP)
 
@@ -270,7 +268,7 @@ class Viewer:
         entry = self.entries[self._check_number(number)]
         if entry.stripped is None or not isinstance(mark, str):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "marks belong to a review.")
-        save_mark(entry.stripped, mark)
+        save_mark(entry.stripped, make_mark(entry.stripped, mark))
         return answer_json({"mark": mark})
 
     # --- numbers and scenes
@@ -289,7 +287,7 @@ class Viewer:
             If it cannot be shown.
         """
         with self._opening:
-            files = self.entries[number].find()  # says what vanished since
+            files = self.entries[number].find()  # raises if a file is gone
             if self._open is None or self._open[0] != number or self._open[1].files != files:
                 self._open = None  # of two large scans only one fits
                 self._open = number, load_scene(files, self.entries[number].settings)
@@ -315,8 +313,4 @@ def _read_number(request: Request, name: str, default: float) -> float:
 def _answer_static(name: str) -> Answer:
     if name not in STATIC:
         raise RefusedError(HTTPStatus.NOT_FOUND, "no such page.")
-    return Answer(_read_static(name), STATIC[name])
-
-
-def _read_static(name: str) -> bytes:
-    return (package_files("deskull.assess") / "static" / name).read_bytes()
+    return Answer(read_static(PACKAGE, name), STATIC[name])

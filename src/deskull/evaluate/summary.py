@@ -1,6 +1,5 @@
-"""What the rows of an evaluation say together: means, how sure they are, the worst scans."""
+"""Summary of the rows of an evaluation: means, confidence intervals, the worst scans."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from deskull import __version__
-from deskull.assess.evaluation.rows import METRICS, OVERLAPS, Row
+from deskull.evaluate.metrics_table import METRICS, OVERLAPS, Row
+from deskull.tables import make_json
 
 WORST = 5
-"""Scans of each method that are looked at."""
+"""Number of worst scans that are shown for each method."""
 
 RESAMPLES, SEED = 2000, 0
-"""Of the bootstrap."""
+"""Number of bootstrap samples, and seed."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Estimate:
     Parameters
     ----------
     count
-        Scans on which it is known.
+        Number of scans for which the metric exists.
     mean, median, worst
-        Of these; `worst` is the least of overlaps, and the largest of distances and errors.
+        Over these scans; `worst` is the lowest overlap, or the largest distance or error.
     low, high
         95 % confidence interval of the mean: percentiles of its bootstrap over scans.
     """
@@ -41,20 +41,20 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the rows of one method say.
+    """Summary of the rows of one method.
 
     Parameters
     ----------
     method
-        Its name.
+        Name of the method.
     scans, failed
-        Pairs, and how many of them could not be compared.
+        Number of pairs, and of those that could not be compared.
     estimates
-        By the names of `METRICS`.
+        Estimates by the names of `METRICS`.
     worst
-        Rows with the lowest Dice, `WORST` at most, the worst first.
+        Rows with the lowest Dice, at most `WORST`, the worst first.
     gain
-        Dice less that of the first method, on the scans that both have; None for the first.
+        Dice minus that of the first method, on scans that both have; None for the first.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Summary:
 
 
 def summarise(rows: Sequence[Row]) -> list[Summary]:
-    """Sum up the rows of each method, in the order in which methods first occur."""
+    """Summarise the rows of each method, in the order in which methods first occur."""
     methods = list(dict.fromkeys(row.pair.method for row in rows))
     first = _dice_by_scan(rows, methods[0]) if methods else {}
     summaries = []
@@ -87,18 +87,18 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
     return summaries
 
 
-def estimate(values: Sequence[float], most_is_best: bool) -> Estimate:
-    """Estimate a mean and how sure it is; unknown values are left out and not counted.
+def estimate(values: Sequence[float], high_is_good: bool) -> Estimate:
+    """Estimate a mean with its confidence interval; values that do not exist are left out.
 
-    The interval is that of scans drawn at random: it is too narrow where several scans are of
-    one person. The same values in the same order give the same interval.
+    The interval takes scans for independent: it is too narrow if there are several scans of one
+    participant. The same values in the same order give the same interval.
 
     Parameters
     ----------
     values
-        One for each scan.
-    most_is_best
-        Whether the least value is the worst; else that farthest from zero.
+        One value per scan.
+    high_is_good
+        Whether the lowest value is the worst; else the one farthest from zero.
     """
     known = np.array([value for value in values if np.isfinite(value)])
     if not known.size:
@@ -106,13 +106,13 @@ def estimate(values: Sequence[float], most_is_best: bool) -> Estimate:
     count = known.size
     draws = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     low, high = np.percentile(draws @ known / count, (2.5, 97.5))
-    worst = known.min() if most_is_best else known[np.abs(known).argmax()]
+    worst = known.min() if high_is_good else known[np.abs(known).argmax()]
     middle, median = float(known.mean()), float(np.median(known))
     return Estimate(count, middle, float(low), float(high), median, float(worst))
 
 
-def to_json(summaries: Sequence[Summary], rows: Sequence[Row], unpaired: Sequence[str]) -> str:
-    """Write summaries, the worst scans and what was not compared; unknown values are null."""
+def to_json(summaries: Sequence[Summary], rows: Sequence[Row], unpaired: Sequence[str]) -> bytes:
+    """Encode summaries, worst scans and errors; values that do not exist are null."""
     fields = {
         "deskull": __version__,
         "interval": f"95 %, {RESAMPLES} bootstrap samples of scans, seed {SEED}",
@@ -134,7 +134,7 @@ def to_json(summaries: Sequence[Summary], rows: Sequence[Row], unpaired: Sequenc
         ],
         "unpaired": list(unpaired),
     }
-    return json.dumps(_to_plain(fields), indent=2) + "\n"
+    return make_json(_to_plain(fields))
 
 
 def _dice_by_scan(rows: Iterable[Row], method: str) -> dict[str, float]:
@@ -146,7 +146,7 @@ def _dice_by_scan(rows: Iterable[Row], method: str) -> dict[str, float]:
 
 
 def _to_plain(value: Any) -> Any:
-    """Turn what JSON has no word for into null, and round what nobody measured."""
+    """Turn NaN and infinity into null, and round to six digits."""
     if isinstance(value, dict):
         return {name: _to_plain(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,9 @@
-"""A local page: a web server that only this machine, and only who knows its address, can use.
+"""A web server for this machine only, and only for those who know its address.
 
-It listens on the loopback interface; the address holds a random token; the name by which it
-is called must be its own, so that no other site can reach it through a browser. What is
-answered is one function's matter: nothing here maps an address to a file.
+It listens on the loopback interface; its address contains a random token; requests under another
+host name are refused, so that no other site can reach it through a browser. A function given to
+it answers the requests: nothing here maps an address to a file. Written by hand on the standard
+library so that every check stands in one place.
 """
 
 import hmac
@@ -22,7 +23,7 @@ from deskull.errors import DeskullError, InputError, OptionError
 
 LOOPBACK = "127.0.0.1"
 IDLE_SECONDS = 60.0
-"""A connection that says nothing for so long is closed."""
+"""An idle connection is closed after so many seconds."""
 
 HTML, JSON, BYTES = "text/html; charset=utf-8", "application/json", "application/octet-stream"
 HEADERS = {
@@ -44,18 +45,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What a page asks.
+    """A request of the page.
 
     Parameters
     ----------
     method
         ``"GET"`` or ``"POST"``.
     path
-        Below the token, as it was sent: nothing is decoded.
+        Path after the token, as it was sent: nothing is decoded.
     query
-        Values by name.
+        Values of the query by name.
     body
-        Of a POST.
+        Content of a POST.
     """
 
     method: str
@@ -66,18 +67,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What it gets.
+    """The answer to a request.
 
     Parameters
     ----------
     content
-        Of the answer.
+        Body of the answer.
     kind
-        Its media type.
+        Media type of the body.
     status
         HTTP status.
     headers
-        Beside those of every answer.
+        Headers in addition to those of every answer.
     """
 
     content: bytes
@@ -87,7 +88,7 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """A request that is not answered: HTTP status, and words for the page."""
+    """A request that is refused: HTTP status, and a message for the page."""
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
@@ -105,12 +106,12 @@ class LocalServer:
     Parameters
     ----------
     answer
-        What answers a request, or raises `RefusedError` or a `DeskullError`; called from
-        several threads.
-    most_bytes
-        Of a POST; more is refused unread.
+        Function that answers a request, or raises `RefusedError` or a `DeskullError`; called
+        from several threads.
+    max_bytes
+        Size of a POST; a larger one is refused unread.
     port
-        0 takes any that is free.
+        Port to listen on; 0 chooses a free one.
 
     Raises
     ------
@@ -118,38 +119,36 @@ class LocalServer:
         If the port is taken or not allowed.
     """
 
-    def __init__(
-        self, answer: Callable[[Request], Answer], most_bytes: int, port: int = 0
-    ) -> None:
+    def __init__(self, answer: Callable[[Request], Answer], max_bytes: int, port: int = 0) -> None:
         if not 0 <= port <= 65535:
-            raise OptionError(f"port {port}; expected 1 to 65535, or 0 for any that is free.")
+            raise OptionError(f"port {port}; expected 1 to 65535, or 0 to choose a free one.")
         self.token = secrets.token_urlsafe(24)
         try:
             self._server = _Server((LOOPBACK, port), _Handler)
         except OSError as error:
             raise InputError(
-                f"port {port}: {error.strerror or error}. Choose another --port, or none to take "
-                "any that is free."
+                f"port {port}: {error.strerror or error}. Choose another --port, or leave "
+                "--port out to use a free one."
             ) from error
         self._server.token, self._server.answer = self.token, answer
-        self._server.most_bytes = most_bytes
+        self._server.max_bytes = max_bytes
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port that the server listens on."""
         return int(self._server.server_address[1])
 
     @property
     def address(self) -> str:
-        """Of the page, with the token."""
+        """Address of the page, with the token."""
         return f"http://{LOOPBACK}:{self.port}/{self.token}/"
 
     def serve(self) -> None:
-        """Answer until `stop` is called from another thread, or an interrupt."""
+        """Answer requests until `stop` is called from another thread, or an interrupt."""
         self._server.serve_forever(poll_interval=0.1)
 
     def stop(self) -> None:
-        """End `serve`."""
+        """Make `serve` return."""
         self._server.shutdown()
 
     def __enter__(self) -> "LocalServer":
@@ -164,15 +163,15 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = os.name == "posix"  # elsewhere it would share a port that is taken
     token: str
     answer: Callable[[Request], Answer]
-    most_bytes: int
+    max_bytes: int
 
     def server_bind(self) -> None:
-        """Bind without asking for a name of this machine, which may ask the network."""
+        """Bind without looking up the name of this machine, which may use the network."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away."""
+        """Do not report that a browser went away."""
         logger.debug("a request ended early", exc_info=True)
 
 
@@ -193,29 +192,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str) -> None:
         try:
             request = self._read(method)
-            answer = self._move() or self.server.answer(request)
+            answer = self._redirect() or self.server.answer(request)
         except RefusedError as error:
             answer = answer_json({"error": str(error)}, error.status)
         except DeskullError as error:
             answer = answer_json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
         except MemoryError:
-            words = "not enough memory. Close other programs, or use another machine."
+            words = "not enough memory. Close other programs, or use a machine with more."
             answer = answer_json({"error": words}, HTTPStatus.INTERNAL_SERVER_ERROR)
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:
             logger.exception("a request failed")
-            words = f"a fault of deskull's own ({type(error).__name__}). Please report it."
+            words = f"an internal error of deskull ({type(error).__name__}). Please report it."
             answer = answer_json({"error": words}, HTTPStatus.INTERNAL_SERVER_ERROR)
         self._send(answer)
 
     def _read(self, method: str) -> Request:
-        """Let in who may come in."""
+        """Check who asks, and read the request."""
         self._check_name()
         try:
             parts = urlsplit(self.path)
         except ValueError as error:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "no address that we know.") from error
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "not a valid address.") from error
         _, token, *rest = [*parts.path.split("/", 2), ""]
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             raise RefusedError(
@@ -224,34 +223,34 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body() if method == "POST" else b""
         return Request(method, rest[0], dict(parse_qsl(parts.query)), body)
 
-    def _move(self) -> Answer | None:
-        """Send who left out the last slash to where a page finds what it names."""
+    def _redirect(self) -> Answer | None:
+        """Redirect an address without the last slash, so that relative links work."""
         home = f"/{self.server.token}"
         if urlsplit(self.path).path != home:
             return None
         return Answer(b"", status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": f"{home}/"})
 
     def _check_name(self) -> None:
-        """Refuse who calls this server by another name, or from another site's page."""
+        """Refuse requests under another host name, or from another site's page."""
         port = self.server.server_port
         names = {f"{LOOPBACK}:{port}", f"localhost:{port}"}
         origin = self.headers.get("Origin")
         if self.headers.get("Host") not in names:
             raise RefusedError(
                 HTTPStatus.FORBIDDEN,
-                f"called by another name than {LOOPBACK}:{port}. Through a tunnel use the same "
+                f"host name other than {LOOPBACK}:{port}. Through a tunnel use the same "
                 f"port on both sides: ssh -L {port}:{LOOPBACK}:{port}",
             )
         if origin is not None and origin.removeprefix("http://") not in names:
-            raise RefusedError(HTTPStatus.FORBIDDEN, "asked by the page of another site.")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "requested by the page of another site.")
 
     def _read_body(self) -> bytes:
-        length, most = self.headers.get("Content-Length", ""), self.server.most_bytes
+        length, limit = self.headers.get("Content-Length", ""), self.server.max_bytes
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "expected a body of known length.")
-        if len(length) > 12 or int(length) > most:
+        if len(length) > 12 or int(length) > limit:
             raise RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes; expected at most {most}."
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes; expected at most {limit}."
             )
         body = self.rfile.read(int(length))
         if len(body) < int(length):
@@ -270,8 +269,8 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None
     ) -> None:
-        """Refuse what is no request that we know, with the headers of every answer."""
-        self._send(answer_json({"error": message or "not understood."}, code))
+        """Refuse what is not a valid request, with the headers of every answer."""
+        self._send(answer_json({"error": message or "invalid request."}, code))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the addresses, which hold the token, out of the log."""
+        """Keep the addresses, which contain the token, out of the log."""

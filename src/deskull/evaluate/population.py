@@ -1,14 +1,14 @@
-"""What was measured of many heads: from the records of a batch, or by stripping them now."""
+"""Traits and scores of many heads: read from the records of a batch, or measured by stripping."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deskull.assess.evaluation import Mask, check_one_grid, load_canonical_mask
-from deskull.assess.stripped import ENDING, find_stripped
 from deskull.cohort.plan import make_plan
+from deskull.cohort.stripped import ENDING, find_stripped
 from deskull.errors import DeskullError, InputError
+from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask
 from deskull.image.geometry import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.metrics import dice
@@ -26,23 +26,23 @@ GEOMETRY = {
 """Traits of the scan itself, beside those of the head in it."""
 
 IMAGES, MASKS = ("image", "in"), ("mask", "reference")
-"""Columns of a table: of `deskull index` or `deskull batch`, and of the masks to compare with."""
+"""Columns of a table, as `deskull index` or `deskull batch` name scans and reference masks."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What was measured of one head.
+    """Measurements of one head.
 
     Parameters
     ----------
     name
-        Of the scan.
+        Name of the scan.
     traits
-        Of `deskull.measure.traits.TRAITS` and `GEOMETRY`.
+        Values by the names of `deskull.measure.traits.TRAITS` and `GEOMETRY`.
     score
-        0 to 100.
+        Score from 0 (certainly wrong) to 100.
     dice
-        Of its mask against a reference; None if there was none.
+        Dice of its mask against a reference; None if there was none.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Head:
 
 @dataclass(frozen=True)
 class Population:
-    """What was measured of many heads.
+    """Measurements of a cohort.
 
     Parameters
     ----------
     heads
-        That have a mask.
+        Heads that have a mask.
     failed
-        Names and errors of those that have none.
+        Names and errors of scans that have none.
     weights
-        SHA-256 of the weights that made the masks, all there are.
+        SHA-256 of all weights that made the masks.
     """
 
     heads: list[Head]
@@ -80,17 +80,17 @@ def load_population(
     Parameters
     ----------
     source
-        Output of a batch, whose records say it all; else a folder of scans, or a table with the
-        column ``image`` or ``in`` and perhaps ``mask`` or ``reference``.
+        Output of a batch, whose records are read; or a folder of scans, or a table with the
+        column ``image`` or ``in`` and optionally ``mask`` or ``reference``, which are stripped.
     make_stripper
         Called if scans have to be stripped.
     observe
-        Called with how many scans are done, and how many there are.
+        Called with the number of scans done, and of all.
 
     Raises
     ------
     InputError
-        If there is no head, or the records are of an older version.
+        If there is no head, or the records come from an older version.
     """
     if source.is_dir() and next(source.rglob(f"*{ENDING}"), None):
         return _read_records(source)
@@ -129,7 +129,7 @@ def _read_records(folder: Path) -> Population:
 def _find_scans(source: Path) -> Iterator[tuple[Path, Path | None]]:
     """Find the scans of a folder or table, and the masks to compare with."""
     if source.suffix.lower() not in TABLES or source.is_dir():
-        for task in make_plan([source], source / ".deskull"):  # where nothing is, nor will be
+        for task in make_plan([source], source / ".deskull"):  # nothing is written there
             yield task.scan, None
         return
     rows = read_table(source)
@@ -146,7 +146,7 @@ def _find_cell(row: Mapping[str, str], names: tuple[str, ...]) -> str:
 
 
 def _compare(result: Result, reference: Path | None) -> float | None:
-    """Dice against a reference on the scan's grid."""
+    """Dice against a reference on the same grid; None without one."""
     if reference is None:
         return None
     wanted, grid = load_canonical_mask(reference), result.volume.grid

@@ -1,7 +1,7 @@
-"""How good are masks: predictions against references, a row per scan.
+"""The metrics table: one row for each prediction compared with its reference.
 
-Metrics of two arrays are in `measure`. Which files are a pair is `pairing.py`, how one is read
-`masks.py`, what all rows say together `summary.py`, the page `page.py`.
+Metrics of two arrays are in `deskull.measure`; pairs are found in `pairing.py`, files read in
+`masks.py`, rows summarised in `summary.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.assess.evaluation.masks import check_one_grid, load_canonical_mask
-from deskull.assess.evaluation.pairing import Comparison
 from deskull.errors import InputError
+from deskull.evaluate.masks import check_one_grid, load_canonical_mask
+from deskull.evaluate.pairing import Comparison
 from deskull.image.geometry import Grid
 from deskull.measure.metrics import (
     dice,
@@ -27,7 +27,7 @@ from deskull.measure.regions import REGIONS, share_by_region
 from deskull.tables import make_tsv
 
 OVERLAPS = ("dice", "iou", "sensitivity", "precision")
-"""Shares, the larger the better; of all other metrics zero is best."""
+"""Metrics for which larger is better; of all others zero is best."""
 
 METRICS = (
     *OVERLAPS,
@@ -51,11 +51,11 @@ class Row:
     Parameters
     ----------
     pair
-        What was compared.
+        Prediction and reference.
     values
-        By the names of `COLUMNS`; empty if the two could not be compared.
+        Metrics by the names of `COLUMNS`; empty if the two could not be compared.
     error
-        Why not.
+        Why not; else empty.
     """
 
     pair: Comparison
@@ -73,12 +73,12 @@ def compare_masks(
     prediction, reference
         (X, Y, Z), nonzero inside.
     grid
-        Of both.
+        Grid of both arrays.
 
     Returns
     -------
     dict
-        By the names of `COLUMNS`; nan where a value does not exist.
+        Metrics by the names of `COLUMNS`; nan where a value does not exist.
     """
     prediction, reference = prediction.astype(bool), reference.astype(bool)
     surface = surface_distances(prediction, reference, grid.voxel_size)
@@ -112,14 +112,14 @@ def evaluate(
     Parameters
     ----------
     pairs
-        As `pairing` finds them.
+        Pairs, as `pairing` finds them.
     observe
         Called with the number of pairs done, and of all.
 
     Returns
     -------
     list
-        A row for each pair; that of a pair which cannot be compared says why.
+        A row for each pair; if the two cannot be compared, the row says why.
     """
     rows = []
     for number, pair in enumerate(pairs):
@@ -137,7 +137,7 @@ def evaluate(
 
 
 def to_tsv(rows: Sequence[Row]) -> str:
-    """Write rows as a table; what is unknown is ``n/a``, as in BIDS."""
+    """Write rows as TSV; values that do not exist are ``n/a``, as in BIDS."""
     cells = []
     for row in rows:
         values = [_to_word(row.values.get(name, float("nan"))) for name in COLUMNS]

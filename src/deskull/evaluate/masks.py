@@ -1,7 +1,7 @@
-"""A mask as it is compared: a prediction or a reference, in the axes nearest to RAS+.
+"""Masks to be compared: a prediction or a reference, with its axes nearest to RAS+.
 
-`deskull.apply.load_mask` is another thing: it keeps the values and axes of the file, to put them
-on other images.
+`deskull.apply.load_mask` is different: it keeps values and axes of the file, to apply the mask to
+other images.
 """
 
 from collections.abc import Iterable
@@ -18,17 +18,16 @@ from deskull.image.geometry import Grid, to_canonical_array
 from deskull.image.stored import to_stored
 
 INSIDE = 0.5
-"""A voxel of a mask or of a probability is inside above this."""
+"""Voxels of a mask or a probability above this value are inside."""
 
 SAME = 0.05
-"""Voxels by which the corners of two grids may differ and still be one."""
+"""Tolerance in voxels: corners of two equal grids may differ by so much."""
 
 PROBABLE = 1.5
-"""Largest value of a probability; a spline that brought it here overshoots."""
+"""Largest value of a probability; spline interpolation overshoots 1."""
 
-LEAST_ALIKE = 0.5
-"""Share of neighbours inside that are equal: of masks and label maps above 0.8, of scans and
-brains below 0.3."""
+MIN_ALIKE = 0.5
+"""Share of equal neighbours inside: above 0.8 in masks and label maps, below 0.3 in scans."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +39,9 @@ class Mask:
     inside
         (X, Y, Z) bool.
     grid
-        Where its voxels lie.
+        Grid of its voxels.
     name
-        What messages call it.
+        Name of the file, for messages.
     """
 
     inside: NDArray[np.bool_]
@@ -51,12 +50,12 @@ class Mask:
 
 
 def load_canonical_mask(path: Path) -> Mask:
-    """Read a mask, a probability or a label map; an empty mask is one too.
+    """Read a mask, a probability or a label map; it may be empty.
 
     Raises
     ------
     ImageFileError
-        If the file cannot be read as one 3D image, or is one of intensities.
+        If the file cannot be read as one 3D image, or is an image of intensities.
     """
     image, name = open_image(path), path.name
     try:
@@ -76,12 +75,12 @@ def load_canonical_mask(path: Path) -> Mask:
 
 
 def _check_alike(data: NDArray[Any], inside: NDArray[np.bool_], name: str) -> None:
-    """Refuse a scan or a brain in the place of a mask: all of it would count as inside."""
+    """Refuse a scan or a brain given as a mask: all of it would count as inside."""
     high = data.max(where=inside, initial=0)
     alike = (data[1:] == data[:-1])[inside[1:] & inside[:-1]]
-    if high > PROBABLE and alike.size and alike.mean() < LEAST_ALIKE:
+    if high > PROBABLE and alike.size and alike.mean() < MIN_ALIKE:
         raise ImageFileError(
-            f"{name}: values up to {high:g}, {alike.mean():.0%} of neighbours alike: a scan or a "
+            f"{name}: values up to {high:g}, {alike.mean():.0%} of neighbours equal: a scan or a "
             "brain, not its mask; expected 0 and 1, a probability or labels."
         )
 

@@ -1,4 +1,4 @@
-"""A scan and a mask as they are shown: on one grid, as pictures small enough for a page."""
+"""A scan with a mask on one grid, and its pictures, small enough for a page."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMBNAIL_WIDTH, PICTURE_WIDTH, PAGE_WIDTH = 640, 1280, 1600
-"""Pixels of a table's picture, of the one beside the table, and of that on a page of its own."""
+"""Pixels of the picture in the table, of the one beside it, and of that on a page of its own."""
 
 QUALITY = 60
-"""Of WebP: the outline stays sharp, and a picture stays below 150 KB."""
+"""WebP quality: the outline stays sharp, and a picture stays below 150 kB."""
 
-MOST_BYTES = 200_000
-"""Of one picture; with base64 and all else a scan then stays below 300 KB."""
+MAX_BYTES = 200_000
+"""Size of one picture; with base64 and all else a scan then stays below 300 kB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Pair:
     mask
         (X, Y, Z) bool on the scan's grid; None if there is none.
     note
-        What a person should know of the mask: that it came from another grid. Else empty.
+        What the reader should know about the mask (it lies on another grid); else empty.
     """
 
     volume: Volume
@@ -54,12 +54,12 @@ def load_pair(
     scan, frame, series
         As for `load_volume`.
     mask
-        None if there is none.
+        Path of the mask; None if there is none.
 
     Raises
     ------
     ImageFileError
-        If one of them cannot be read, or the mask is none.
+        If one of them cannot be read, or the mask is an image of intensities.
     EmptyMaskError
         If the mask lies outside of the scan's field, or is empty.
     """
@@ -90,11 +90,11 @@ def draw_picture(pair: Pair, title: str, width: int = PICTURE_WIDTH) -> bytes:
     Parameters
     ----------
     pair
-        What to draw.
+        Scan and mask.
     title
-        One line above it.
+        One line of text above the picture.
     width
-        Pixels.
+        Width in pixels.
     """
     mosaic = draw_mosaic(pair.volume.data, _get_mask(pair), pair.volume.grid, title)
     return _encode(mosaic, width)
@@ -107,7 +107,7 @@ def _get_mask(pair: Pair) -> NDArray[Any]:
 
 
 def _encode(image: "Image", width: int) -> bytes:
-    """WebP of at most `MOST_BYTES`: a noisy scan is drawn more coarsely."""
+    """Encode as WebP of at most `MAX_BYTES`; noisy scans get a lower quality."""
     from PIL.Image import Resampling
 
     height = round(image.height * width / image.width)
@@ -115,6 +115,6 @@ def _encode(image: "Image", width: int) -> bytes:
     for quality in (QUALITY, QUALITY // 2, QUALITY // 4, 1):
         stream = BytesIO()
         colours.save(stream, format="WEBP", quality=quality, method=4)
-        if stream.tell() <= MOST_BYTES:
+        if stream.tell() <= MAX_BYTES:
             break
     return stream.getvalue()

@@ -1,7 +1,7 @@
-"""The stripped scans of a folder, as their records tell: what became of each, and its files.
+"""The stripped scans of a folder, as their records describe them, and the files of each.
 
-Nothing here opens an image, and no record is believed that points out of the folder; how the
-scans are judged, shown and corrected is in the modules beside this one.
+No image is opened here, and a record that points out of the folder is not believed. How scans
+are judged, shown and corrected is in `deskull.review`.
 """
 
 import os
@@ -31,13 +31,13 @@ class Stripped:
     Parameters
     ----------
     name
-        What the run called it: its path below the root of the inputs.
+        Name of the scan: its path below the root of the inputs.
     folder
-        Of the results, real path.
+        Folder of the results, as a real path.
     path
-        Of the record, below `folder`.
+        Path of the record, below `folder`.
     record
-        Its content.
+        Content of the record.
     """
 
     name: str
@@ -52,36 +52,36 @@ class Stripped:
 
     @property
     def error(self) -> str:
-        """Why it failed, else empty."""
+        """Why it failed; empty if it did not."""
         return str(self.record.get("error", ""))
 
     @property
     def flags(self) -> list[Flag]:
-        """Doubts."""
+        """Doubts about the mask."""
         given = self.record.get("flags")
         found = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         return [Flag(str(one.get("name", "")), str(one.get("sentence", ""))) for one in found]
 
     @property
     def volume_ml(self) -> float | None:
-        """Of the mask."""
+        """Volume of the mask in millilitres."""
         return _to_number(self.record.get("volume_ml"))
 
     @property
     def frame(self) -> int | None:
-        """Which frame of a 4D scan it is of, from 0; None of a 3D one."""
+        """Frame of a 4D scan, counted from 0; None for a 3D scan."""
         given = self.record.get("input")
         frame = given.get("frame") if isinstance(given, dict) else None
         return frame if isinstance(frame, int) else None
 
     @property
     def score(self) -> float | None:
-        """0 (surely wrong) to 100; None where the record has none."""
+        """Score from 0 (certainly wrong) to 100; None if the record has none."""
         return _to_number(self.record.get("score"))
 
     @property
     def seconds(self) -> float | None:
-        """From reading to writing."""
+        """Seconds from reading to writing."""
         given = self.record.get("seconds")
         values = [_to_number(value) for value in given.values()] if isinstance(given, dict) else []
         known = [value for value in values if value is not None]
@@ -97,14 +97,19 @@ class Stripped:
         return path if is_inside(path, self.folder) and path.is_file() else None
 
     @property
+    def key(self) -> str:
+        """Path of the record below the folder, by which tables name the scan."""
+        return self.path.relative_to(self.folder).as_posix()
+
+    @property
     def is_corrected(self) -> bool:
-        """Whether a person saved a mask beside that of the machine."""
+        """Whether a mask corrected by hand lies beside the automatic one."""
         mask = self.find_output("mask")
         manual = None if mask is None else find_manual(Path(self.name), mask)
         return manual is not None and manual.is_file() and is_inside(manual, self.folder)
 
     def find_scan(self) -> Path:
-        """Path of the scan itself, which may lie anywhere, but must be the one that was stripped.
+        """Path of the scan itself, which may lie anywhere but must be unchanged.
 
         Raises
         ------
@@ -144,7 +149,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
-    """Find the records of a folder, the scans that most need a look first.
+    """Find the records of a folder, sorted so that scans that most need a look come first.
 
     Parameters
     ----------
@@ -180,7 +185,7 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
 
 
 def _read(path: Path, root: Path) -> list[Stripped]:
-    """Read a record; none where the file is not one of ours."""
+    """Read a record; the list is empty if the file is not a record of deskull."""
     record = load_record(path)
     if record is None:
         return []
@@ -189,7 +194,7 @@ def _read(path: Path, root: Path) -> list[Stripped]:
 
 
 def sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
-    """Put what failed first, then low scores, many flags, and volumes far from the median."""
+    """Sort: failed scans, then low scores, many flags, and volumes far from the median."""
     volumes = [scan.volume_ml for scan in scans if scan.volume_ml]
     middle = median(volumes) if volumes else 1.0
 
@@ -202,25 +207,25 @@ def sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
 
 
 def find_stem(path: Path) -> str:
-    """Name of an image without the suffix of its format; of a folder of DICOM its own."""
+    """Name of an image without the suffix of its format; a DICOM folder keeps its name."""
     return path.name if path.is_dir() else formats.find_stem(path)
 
 
 def find_manual(scan: Path, mask: Path | None) -> Path:
-    """Path of the mask that a person corrects, beside the one that the machine made.
+    """Path of the corrected mask, beside the automatic one.
 
     Parameters
     ----------
     scan
-        Names the mask where there is no other.
+        Path of the scan, which names the corrected mask if there is no automatic one.
     mask
-        The machine's; a manual one is its own.
+        Path of the automatic mask; that of a corrected mask is returned as it is.
 
     Returns
     -------
     Path
-        ``X_mask_manual.nii.gz``, or in BIDS ``X_desc-brainManual_mask.nii.gz``, of a contrast
-        that is no T1w ``X_desc-brainManualT2w_mask.nii.gz``.
+        ``X_mask_manual.nii.gz``, or in BIDS ``X_desc-brainManual_mask.nii.gz``; for contrasts
+        other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
     """
     source = scan if mask is None else mask
     stem = find_stem(source)

@@ -1,4 +1,4 @@
-"""`deskull view` and `deskull review`: the local page."""
+"""`deskull report`, a page of a batch; `deskull view` and `deskull review`, the local page."""
 
 import os
 import sys
@@ -9,9 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deskull.assess.stripped import find_stripped
-from deskull.assess.viewer import Viewer, make_entries, make_entry
+from deskull.cohort.stripped import find_stripped
 from deskull.commands.terminal import check_there, progress
+from deskull.review.report import write_report
+from deskull.review.viewer import Viewer, make_entries, make_entry
+
+
+def report(options: Namespace) -> None:
+    """Write the page of a cohort, and print where it is."""
+    with progress(options.quiet) as show:
+        path = write_report(
+            options.folder,
+            options.out,
+            options.each,
+            lambda done, total: show(f"{done}/{total} scans"),
+        )
+    if not options.quiet:
+        print(f"deskull: {path}", file=sys.stderr)
 
 
 def view(options: Namespace) -> None:
@@ -35,7 +49,7 @@ def review(options: Namespace) -> None:
 
 
 def _serve(viewer: Viewer, options: Namespace) -> None:
-    """Answer until interrupted, which is how a page ends, and no failure."""
+    """Answer until interrupted, which is the normal end of a page and no failure."""
     with viewer.start(options.port) as server:
         print(server.address, flush=True)
         wanted = not options.no_browser and _has_screen()
@@ -47,16 +61,16 @@ def _serve(viewer: Viewer, options: Namespace) -> None:
                 server.serve()
             except KeyboardInterrupt:
                 if not options.quiet:
-                    words = "the page has ended; what was saved is on disk."
+                    words = "the page is closed; everything saved is on disk."
                     print(f"deskull: {words}", file=sys.stderr)
 
 
 @contextmanager
 def _browser(address: str | None) -> Iterator[bool]:
-    """Open an address in a browser, unless it is None, and tell whether one took it.
+    """Open an address in a browser, unless it is None, and return whether that worked.
 
-    The browser gets a page that leads there and that only this user can read: all users of the
-    machine can read its command line, and the address holds the token.
+    The browser is given a page that redirects there and that only this user can read: all users
+    of the machine can read its command line, and the address contains the token.
     """
     try:
         folder = None if address is None else TemporaryDirectory(prefix="deskull-")
@@ -81,7 +95,7 @@ def _open(address: str, page: Path) -> bool:
 
 
 def _has_screen() -> bool:
-    """Whether a browser would have a window: else one for terminals might take ours."""
+    """Whether a browser would have a window: a text browser would take over the terminal."""
     if sys.platform in ("win32", "darwin"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,12 +1,11 @@
-"""Is a cohort like the heads that the weights learned from, and did it matter where it is not.
+"""Does a cohort resemble the training heads, and did a difference matter on test heads.
 
-The card of the weights holds what its training heads were like, and what became of heads that
-it was tested on, each with its traits (`keep_training`, `keep_tested`). A trait differs where
-more heads lie beyond the training heads' range than chance allows, or the middle one lies far
-beyond; whether that mattered is read from tested heads that lie beyond on the same side.
+The card of the weights holds the traits of its training heads, and traits and Dice of test heads
+(`keep_training`, `keep_tested`). A trait differs if more heads lie outside the training range
+than chance allows, or if the median lies far outside; whether that mattered is read from the test
+heads that lie outside on the same side.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,23 +13,24 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from deskull.assess.population import GEOMETRY, Head
 from deskull.errors import InputError, WeightsError
+from deskull.evaluate.population import GEOMETRY, Head
 from deskull.image.writing import save_bytes
 from deskull.measure.likeness import KEY, LEAST_HEADS, describe_traits
 from deskull.measure.traits import TRAITS
 from deskull.network.weights import CARD
+from deskull.tables import make_json, read_json
 
 WORDS = GEOMETRY | TRAITS
 
 CHANCE = 0.01
-"""Probability below which so many heads beyond the range are no chance."""
+"""A number of heads outside the range that is less probable than this is a difference."""
 
 FAR = 0.5
-"""Of the training heads' range: a middle head so far beyond it is no chance either."""
+"""Share of the training range: a median that far outside it is a difference too."""
 
 MATTERS = 0.01
-"""Dice that tested heads must be worse by, for a difference to have mattered."""
+"""Loss of Dice on test heads from which on a difference mattered."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,13 @@ class Drift:
     middle, lowest, highest
         Median, minimum and maximum of the cohort.
     outside
-        How many of its heads are beyond the training heads' range.
+        Number of heads of the cohort outside the training range.
     differs
         Whether that is more than chance.
     tested
-        Tested heads that are beyond on the same side as most.
+        Test heads that lie outside on the same side as most of the cohort.
+    values
+        Value of each head of the cohort that has the trait.
     """
 
     trait: str
@@ -61,6 +63,7 @@ class Drift:
     outside: int
     differs: bool
     tested: Sequence[Mapping[str, Any]]
+    values: Sequence[float] = ()
 
 
 def find_drift(heads: Sequence[Head], card: Mapping[str, Any]) -> list[Drift]:
@@ -69,26 +72,26 @@ def find_drift(heads: Sequence[Head], card: Mapping[str, Any]) -> list[Drift]:
     Parameters
     ----------
     heads
-        At least one.
+        Heads of the cohort, at least one.
     card
-        Of the weights.
+        Card of the weights.
 
     Returns
     -------
     list
-        One for each trait that both have; those that differ most first.
+        One entry for each trait that both have; those that differ most come first.
 
     Raises
     ------
     WeightsError
-        If the card does not say what the training heads were like.
+        If the card does not describe the training heads.
     """
     known = card.get(KEY, {})
     training = known.get("training", {})
     if training.get("heads", 0) < LEAST_HEADS:
         raise WeightsError(
-            "the card of the weights does not say what the heads they learned from were like. "
-            "Who trained them can add it: deskull drift HEADS --weights FOLDER --keep training"
+            "the card of the weights does not describe the training heads. Whoever trained them "
+            "can add that: deskull drift HEADS --weights FOLDER --keep training"
         )
     found = []
     for trait, values in training["traits"].items():
@@ -119,11 +122,12 @@ def _compare(
         if trait in one["traits"] and sign * (one["traits"][trait] - limits[sign > 0]) > 0
     ]
     differs = far or chance < CHANCE
-    return Drift(trait, limits, middle, min(ours), max(ours), below + above, differs, beyond)
+    outer = min(ours), max(ours), below + above
+    return Drift(trait, limits, middle, *outer, differs, beyond, ours)
 
 
 def _find_chance(outside: int, count: int, share: float) -> float:
-    """Probability of so many or more heads beyond a range that holds all but a share."""
+    """Probability that so many heads or more lie outside a range that holds all but a share."""
     return math.fsum(
         math.comb(count, k) * share**k * (1 - share) ** (count - k)
         for k in range(outside, count + 1)
@@ -133,59 +137,59 @@ def _find_chance(outside: int, count: int, share: float) -> float:
 def tell_drift(
     drifts: Sequence[Drift], heads: Sequence[Head], card: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Say in lines of text where a cohort differs, and whether that mattered.
+    """Write in lines of text where a cohort differs, and whether that mattered.
 
     Parameters
     ----------
     drifts
-        As `find_drift` gives them.
+        Result of `find_drift`.
     heads, card
-        Of which they are.
+        Cohort and card that it was made from.
     """
     tested = card[KEY].get("tested", [])
     count = card[KEY]["training"]["heads"]
-    yield f"{len(heads)} heads against {count} that the weights learned from"
+    yield f"{len(heads)} heads compared with {count} training heads"
     differing = [drift for drift in drifts if drift.differs]
     for one in differing:
         yield (
             f"differs: {WORDS[one.trait]}: {one.middle:.3g} ({one.lowest:.3g} to "
             f"{one.highest:.3g}), training {one.training[0]:.3g} to {one.training[1]:.3g}; "
-            f"{one.outside} of {len(heads)} beyond"
+            f"{one.outside} of {len(heads)} outside"
         )
-        yield f"  {_tell_tested(one.tested, tested)}"
+        yield f"  {tell_tested(one.tested, tested)}"
     rest = "the other" if differing else "all"
-    yield f"alike: {rest} {len(drifts) - len(differing)} traits"
+    yield f"no difference: {rest} {len(drifts) - len(differing)} traits"
     scores = [head.score for head in heads]
-    line = f"score: {median(scores):.0f} in the middle, {min(scores):.0f} at least"
+    line = f"median score {median(scores):.0f}, lowest {min(scores):.0f}"
     if tested:
         theirs = [one["score"] for one in tested]
-        line += f"; tested heads {median(theirs):.0f} and {min(theirs):.0f}"
+        line += f" (test heads: {median(theirs):.0f}, {min(theirs):.0f})"
     yield line
 
 
-def _tell_tested(like: Sequence[Mapping[str, Any]], tested: Sequence[Mapping[str, Any]]) -> str:
-    """Say what became of tested heads that were beyond the range as well."""
+def tell_tested(like: Sequence[Mapping[str, Any]], tested: Sequence[Mapping[str, Any]]) -> str:
+    """Say how well test heads that lie outside the range as well were stripped."""
     if not like:
-        return "No tested head was like these: whether it matters is not known. Look at the masks."
+        return "No test head has this trait: whether it matters is unknown. Look at the masks."
     overlap, lowest = fmean(one["dice"] for one in like), min(one["dice"] for one in like)
     whole = fmean(one["dice"] for one in tested)
-    verdict = "It mattered" if overlap < whole - MATTERS else "It did not matter"
-    heads = "1 tested head" if len(like) == 1 else f"{len(like)} tested heads"
+    verdict = "worse than" if overlap < whole - MATTERS else "as good as"
+    heads = "1 test head" if len(like) == 1 else f"{len(like)} test heads"
     return (
-        f"{verdict} on {heads} like these: Dice {overlap:.3f} ({lowest:.3f} at least), on all "
-        f"{len(tested)} {whole:.3f}."
+        f"{heads} with this trait: Dice {overlap:.3f}, lowest {lowest:.3f}; {verdict} all "
+        f"{len(tested)} test heads ({whole:.3f})."
     )
 
 
 def keep_training(heads: Sequence[Head], folder: Path) -> None:
-    """Write into the card of weights what their training heads are like.
+    """Write the traits of the training heads into the card of the weights.
 
     Parameters
     ----------
     heads
-        At least `LEAST_HEADS`.
+        The training heads, at least `LEAST_HEADS`.
     folder
-        Of the weights.
+        Folder of the weights.
 
     Raises
     ------
@@ -198,21 +202,21 @@ def keep_training(heads: Sequence[Head], folder: Path) -> None:
     """
     if len(heads) < LEAST_HEADS:
         raise InputError(
-            f"{len(heads)} heads; expected at least {LEAST_HEADS} to say what is usual."
+            f"{len(heads)} heads; expected at least {LEAST_HEADS} to describe a training set."
         )
     traits = describe_traits([head.traits for head in heads])
     _change_card(folder, {"training": {"heads": len(heads), "traits": traits}})
 
 
 def keep_tested(heads: Sequence[Head], folder: Path) -> None:
-    """Write into the card of weights what became of heads that they were tested on.
+    """Write traits, Dice and scores of the test heads into the card of the weights.
 
     Parameters
     ----------
     heads
-        With their Dice.
+        The test heads, with their Dice.
     folder
-        Of the weights.
+        Folder of the weights.
 
     Raises
     ------
@@ -226,7 +230,7 @@ def keep_tested(heads: Sequence[Head], folder: Path) -> None:
     bare = [head.name for head in heads if head.dice is None]
     if bare:
         raise InputError(
-            f"{bare[0]}: no mask to compare with. Give a table with the columns image and mask."
+            f"{bare[0]}: no reference mask. Give a table with the columns image and mask."
         )
     tested = [
         {
@@ -242,8 +246,8 @@ def keep_tested(heads: Sequence[Head], folder: Path) -> None:
 def _change_card(folder: Path, fields: Mapping[str, Any]) -> None:
     path = folder / CARD
     try:
-        card = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable card of weights ({error}).") from error
+        card = read_json(path)
+    except InputError as error:
+        raise WeightsError(f"{error} Expected the card of a folder of weights.") from error
     card[KEY] = {**card.get(KEY, {}), **fields}
-    save_bytes((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode(), path)
+    save_bytes(make_json(card), path)

@@ -1,6 +1,6 @@
-"""Which prediction belongs to which reference: by names in folders, or by a table.
+"""Pairs of prediction and reference: by file names in folders, or by a table.
 
-Only names are read here. What has no partner is told, never dropped in silence.
+No file is opened here. Files without a partner are reported, never dropped silently.
 """
 
 import os
@@ -15,7 +15,7 @@ from deskull.image.names import MASK_WORDS, list_images
 from deskull.tables import read_table
 
 TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
-"""Words that end the name of a mask; of two masks of one scan the earlier word's is taken."""
+"""Words that end the name of a mask; of two masks of one scan the one named first here wins."""
 
 _MADE = re.compile(
     r"(?:^|_)(?:brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture)$"
@@ -33,13 +33,13 @@ class Comparison:
     Parameters
     ----------
     scan
-        What both names have in common.
+        Name that both files have in common.
     method
-        Who made the prediction.
+        Name of the method that made the prediction.
     prediction, reference
-        Mask files.
+        Paths of both masks.
     image
-        The scan itself, for pictures; None if it is not at hand.
+        Path of the scan, for pictures; None if there is none.
     """
 
     scan: str
@@ -51,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is to be compared, and what cannot be.
+    """Pairs to be compared, and files without a partner.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Pairing:
 
 @dataclass(frozen=True, order=True)
 class _Key:
-    """What names of one scan's files agree in: the scan, and its contrast where told."""
+    """What the file names of one scan agree in: the scan, and its contrast if named."""
 
     scan: str
     contrast: str = ""
@@ -86,9 +86,9 @@ def pair_folders(
 
     Names agree when they are the same but for the ending of a mask (``_mask``, ``_brainmask``,
     ``_brain_mask``, ``_reference`` and the like), or in BIDS when they have the same entities
-    but for ``desc`` and ``label``; there the contrast may stand on one side alone. Where a name
-    occurs in several folders, the path below the folder counts as well. In a folder with names
-    of masks, files without such a name are no masks.
+    but for ``desc`` and ``label``; there one side may leave the contrast out. If a name occurs in
+    several folders, the path below the folder counts as well. If some files of a folder are named
+    as masks, the others are ignored.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def _make_key(path: Path, below: Path | None = None) -> _Key:
 
 
 def _list_masks(place: Path) -> list[Path]:
-    """Masks in a folder by their names; if none is named so, every image that nothing made."""
+    """List masks by their names; if there are none, all images that are not outputs."""
     if place.is_file():
         return [Path(os.path.abspath(place))]
     files = list_images(place)
@@ -216,7 +216,7 @@ def _list_masks(place: Path) -> list[Path]:
 
 
 def _list_scans(place: Path) -> list[Path]:
-    """Images in a folder that are no masks and were not made from one."""
+    """List images that are neither masks nor outputs of a tool."""
     if place.is_file():
         return [Path(os.path.abspath(place))]
     stems = {file: find_stem(file) for file in list_images(place)}
@@ -232,7 +232,7 @@ def _has_doubles(files: Iterable[Path]) -> bool:
 
 
 def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
-    """Files by their keys; of two of one scan the most trusted."""
+    """Files by their keys; of two masks of one scan the most trusted."""
     below = Path(os.path.abspath(place if place.is_dir() else place.parent)) if deep else None
     found: _Found = {}
     for path in sorted(files, key=_rank):
@@ -242,7 +242,7 @@ def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
 
 
 def _rank(path: Path) -> int:
-    """Place of a mask among several of one scan, the most trusted first."""
+    """Rank of a mask among several of one scan; 0 is the most trusted."""
     end = _END.search(find_stem(path))
     return TRUSTED.index(end[1]) if end else len(TRUSTED)
 
@@ -256,7 +256,7 @@ def _walk(found: _Found) -> Iterator[tuple[_Key, Path]]:
 def _match(
     predictions: _Found, references: _Found
 ) -> tuple[dict[_Key, tuple[Path, Path]], list[Path]]:
-    """Pairs by key, and the predictions that are left; a contrast may be told on one side only."""
+    """Pairs by key, and predictions left over; one side may leave the contrast out."""
     matched, alone = {}, []
     for key, path in _walk(predictions):
         partner = _find_partner(key, references)
@@ -269,7 +269,7 @@ def _match(
 
 
 def _find_partner(key: _Key, others: _Found) -> _Key | None:
-    """Find the same key, or the only one of the same scan where a contrast is not told."""
+    """Find the same key, or the only one of the same scan if a contrast is left out."""
     contrasts = others.get(key.scan, {})
     if key.contrast in contrasts:
         return key
@@ -283,13 +283,13 @@ def _find_image(key: _Key, scans: _Found) -> Path | None:
 
 
 def _explain_nothing(found: Mapping[Path, _Found]) -> str:
-    """Say what was looked at when no two names agree."""
-    told = []
+    """Explain which names were found, if no two of them agree."""
+    places = []
     for place, files in found.items():
         keys = [str(key) for key, _ in _walk(files)]
-        told.append(f"{place} has {', '.join(keys[:3]) or 'no mask'}" + " ..." * (len(keys) > 3))
+        places.append(f"{place} has {', '.join(keys[:3]) or 'no mask'}" + " ..." * (len(keys) > 3))
     return (
-        f"no prediction and reference with one name: {'; '.join(told)}. Names may differ in "
-        "endings such as _mask or _reference; for others give a table with the columns "
+        f"no prediction and reference with the same name: {'; '.join(places)}. Names may differ "
+        "in endings such as _mask or _reference; for others give a table with the columns "
         "prediction and reference."
     )
