@@ -102,7 +102,9 @@ def test_an_oblique_grid_is_drawn_in_its_own_planes():
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
     grid = Grid(SHAPE, turn @ GRID.affine)
-    assert encode_png(draw_mosaic(DATA, MASK, grid)) == encode_png(draw_mosaic(DATA, MASK, GRID))
+    shown, straight = (np.asarray(draw_mosaic(DATA, MASK, one)) for one in (grid, GRID))
+    words = shown != straight  # the position of each slice: a number instead of mm
+    assert 0 < words.mean() < 0.02
 
 
 def test_voxel_sizes_are_respected():

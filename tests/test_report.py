@@ -36,7 +36,7 @@ def list_names(folder):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages whose pictures take no time."""
-    for name in ("draw_picture", "draw_thumbnail"):
+    for name in ("draw_picture", "draw_card"):
         monkeypatch.setattr(f"deskull.review.report.{name}", lambda *_: b"drawn")
     monkeypatch.setattr("deskull.review.report.draw_svg", lambda *_: b"<svg/>")
 
@@ -80,7 +80,8 @@ def test_the_report_holds_every_scan_those_in_need_first(batch):
     assert sorted(names) == sorted(str(escape(name)) for name in list_names(batch))
     assert len(names) == 4
     assert page.count('src="data:image/webp') == 3
-    assert "4 scans, 1 failed" in page
+    assert page.count('data-picture="data:image/webp') == 3
+    assert "4 scans, 1 failed" in " ".join(page.split())
 
 
 def test_the_report_asks_for_nothing_from_outside(batch):
@@ -115,7 +116,7 @@ def test_score_order_and_flags(batch, undrawn):
     assert list_names(batch)[:3] == ["bad.nii.gz", "b/two.nii.gz", "one.nii.gz"]
     page = read_report(batch)
     assert "It is rough." in page
-    assert 'class="number doubtful">12<' in page
+    assert '<span class="fact doubtful">score 12</span>' in page
     assert page.count("<figure") == 3  # volume, score, seconds
 
 
@@ -253,7 +254,7 @@ def test_marks_are_kept_in_a_table(batch, undrawn):
     assert {row["input"]: row["mark"] for row in rows} == {one.name: "maybe", two.name: "pass"}
     save_mark(one, make_mark(one, ""))
     assert len(load_marks(batch.resolve())) == 1
-    assert 'data-mark="pass"' in read_report(batch)
+    assert 'data-mark="pass" data-tags' in read_report(batch)
 
 
 def test_an_unknown_mark_is_refused(batch):

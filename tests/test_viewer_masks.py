@@ -127,7 +127,7 @@ def test_a_slider_out_of_range_is_refused(page, query):
 
 def test_pictures_are_made_when_asked(page, scans):
     number = number_of(scans, HOSTILE)
-    for name in ("thumbnail", "picture"):
+    for name in ("card", "picture"):
         assert page.get(f"{name}?scan={number}")[8:12] == b"WEBP"
 
 
@@ -177,6 +177,7 @@ def test_a_series_of_a_folder_of_dicom(tmp_path):
     entry = make_entry(folder, series="5")
     with serving(Viewer([entry])) as page:
         drawn = np.ones(page.about()["shape"])
+        drawn[0] = 0
         assert page.post("save?scan=0&version=", send(drawn))[0] == 200
     assert (tmp_path / "dicom_mask_manual.nii.gz").exists()
 
@@ -351,12 +352,14 @@ def test_a_link_leads_no_mask_out_of_the_folder(page, scans, batch):
 
 def test_marks_are_saved_beside_the_data(page, scans, batch):
     number = number_of(scans, "b/two.nii.gz")
-    body = json.dumps({"scan": number, "mark": "maybe"}).encode()
-    assert page.post("marks", body) == (200, {"mark": "maybe"})
+    seen = page.about(number)["mask_sha256"]
+    body = json.dumps({"scan": number, "mark": "maybe", "mask_sha256": seen}).encode()
+    status, said = page.post("marks", body)
+    assert (status, said["mark"]) == (200, "maybe")
     assert load_marks(batch.resolve())["b/two_record.json"].mark == "maybe"
     assert page.about(number)["mark"] == "maybe"
-    assert 'data-mark="maybe"' in page.get("").decode()
-    assert page.post("marks", json.dumps({"scan": number, "mark": "good"}).encode())[0] == 422
+    assert 'data-mark="maybe" data-tags' in page.get("").decode()
+    assert page.post("marks", body.replace(b"maybe", b"good"))[0] == 422
 
 
 def test_a_viewer_of_one_scan_takes_no_marks(tmp_path):

@@ -14,8 +14,8 @@ def add_report(commands: Any) -> None:
         "show the scans of a batch on one page, those that most need a look first",
         "deskull batch study/ -o brains && deskull report brains\n"
         "The page is one file that opens from disk and can be sent to others: go through the "
-        "scans with the\narrow keys, mark them with p, f and m, download the marks. `deskull review` "
-        "saves them beside\nthe data.\n" + NOT_MEDICAL,
+        "scans with the\narrow keys, mark them with p, f and m, download the marks. `deskull "
+        "review` saves them\nbeside the data.\n" + NOT_MEDICAL,
     )
     parser.add_argument("folder", metavar="DIR", help="output of deskull batch or deskull-bids")
     parser.add_argument(

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -64,8 +64,15 @@ class Stripped:
 
     @property
     def volume_ml(self) -> float | None:
-        """Volume of the mask in millilitres."""
-        return _to_number(self.record.get("volume_ml"))
+        """Volume in millilitres of the mask that counts: the corrected one if there is one."""
+        corrected = _to_number(self.correction.get("volume_ml"))
+        return _to_number(self.record.get("volume_ml")) if corrected is None else corrected
+
+    @property
+    def correction(self) -> Mapping[str, Any]:
+        """What the record says of the corrected mask that the outputs are of; else empty."""
+        given = self.record.get("corrected")
+        return given if isinstance(given, dict) else {}
 
     @property
     def frame(self) -> int | None:
@@ -104,9 +111,25 @@ class Stripped:
     @property
     def is_corrected(self) -> bool:
         """Whether a mask corrected by hand lies beside the automatic one."""
+        return self.find_corrected() is not None
+
+    @property
+    def has_old_outputs(self) -> bool:
+        """Whether brain and volume are still those of another mask than the corrected one."""
+        manual = self.find_corrected()
+        return manual is not None and not is_unchanged(manual, self.correction)
+
+    def find_corrected(self) -> Path | None:
+        """Path of the mask corrected by hand; None if there is none in the folder."""
         mask = self.find_output("mask")
         manual = None if mask is None else find_manual(Path(self.name), mask)
-        return manual is not None and manual.is_file() and is_inside(manual, self.folder)
+        known = manual is not None and manual.is_file() and is_inside(manual, self.folder)
+        return manual if known else None
+
+    def reload(self) -> "Stripped":
+        """Read the record again; the same if it is gone."""
+        record = load_record(self.path)
+        return self if record is None else replace(self, record=record)
 
     def find_scan(self) -> Path:
         """Path of the scan itself, which may lie anywhere but must be unchanged.

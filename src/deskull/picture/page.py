@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
+    "default-src 'none'; img-src 'self' data: blob:; style-src 'unsafe-inline'; "
     "script-src {scripts}; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull import __version__
-from deskull.cohort.stripped import find_stem, is_inside
+from deskull.cohort.stripped import Stripped, find_stem, is_inside
 from deskull.errors import InputError, OutputError
 from deskull.image.volume import Volume, make_mask_image
 from deskull.image.writing import Batch, save_bytes, save_image
 from deskull.review.marks import find_user
+from deskull.review.remake import Remade, find_old_outputs, remake_outputs
 from deskull.review.scene import ScanFiles
 from deskull.tables import (
     make_json,
@@ -92,9 +93,14 @@ def load_corrections(path: Path) -> list[Correction]:
 
 
 def save_correction(
-    mask: NDArray[np.bool_], volume: Volume, files: ScanFiles, version: str, over: bool = False
-) -> None:
-    """Write a corrected mask and its sidecar, and list it in the folder's table.
+    mask: NDArray[np.bool_],
+    volume: Volume,
+    files: ScanFiles,
+    version: str,
+    over: bool = False,
+    scan: Stripped | None = None,
+) -> Remade:
+    """Write a corrected mask with its sidecar, list it, and make the outputs again from it.
 
     Parameters
     ----------
@@ -108,6 +114,13 @@ def save_correction(
         `ScanFiles.version` when the page read the mask.
     over
         Replace also a mask that was saved from elsewhere since.
+    scan
+        The stripped scan, whose outputs are made again; None if there is no record.
+
+    Returns
+    -------
+    Remade
+        Which outputs were made again, and which are still those of the automatic mask.
 
     Raises
     ------
@@ -137,6 +150,9 @@ def save_correction(
             save_bytes(make_json(_describe(files, correction)), sidecar, batch)
         if files.folder is not None:
             _list_correction(correction, files.folder / TABLE)
+        if scan is None:
+            return find_old_outputs(files.scan, path)
+        return remake_outputs(scan.reload(), mask, volume, path)
 
 
 def _describe(files: ScanFiles, correction: Correction) -> dict[str, Any]:

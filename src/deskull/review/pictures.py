@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from deskull.apply import find_brain, load_mask
 from deskull.image.volume import Volume, load_volume
-from deskull.picture import Shown, draw_mosaic, draw_sheets
+from deskull.picture import draw_mosaic, draw_planes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-THUMBNAIL_WIDTH, PICTURE_WIDTH, PAGE_WIDTH = 640, 1280, 1600
-"""Pixels of the picture in the table, of the one beside it, and of that on a page of its own."""
+CARD_WIDTH, PICTURE_WIDTH, PAGE_WIDTH = 1200, 1280, 1600
+"""Pixels of the picture on a card, of the slices in all planes, and of those on an own page."""
 
 QUALITY = 60
 """WebP quality: the outline stays sharp, and a picture stays below 150 kB."""
 
-MAX_BYTES = 200_000
-"""Size of one picture; with base64 and all else a scan then stays below 300 kB."""
+MAX_BYTES = 120_000
+"""Size of one picture; with base64, two of them stay below 300 kB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +78,10 @@ def load_pair(
     return Pair(volume, brain, note)
 
 
-def draw_thumbnail(pair: Pair) -> bytes:
-    """Draw one slice in each plane, as WebP."""
-    shown = Shown("", pair.volume.data, _get_mask(pair), pair.volume.grid)
-    return _encode(next(draw_sheets([shown])), THUMBNAIL_WIDTH)
+def draw_card(pair: Pair) -> bytes:
+    """Draw one large slice in each plane, as WebP."""
+    planes = draw_planes(pair.volume.data, _get_mask(pair), pair.volume.grid, CARD_WIDTH)
+    return _encode(planes, CARD_WIDTH)
 
 
 def draw_picture(pair: Pair, title: str, width: int = PICTURE_WIDTH) -> bytes:

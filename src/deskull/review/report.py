@@ -10,7 +10,9 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import quote
 
@@ -22,14 +24,18 @@ from deskull.measure.score import LOW
 from deskull.picture import draw_svg
 from deskull.picture.page import encode_page, make_page, read_static, to_data_address
 from deskull.picture.plot import Point, draw_chart
-from deskull.review.marks import MARKS, Mark, load_marks
-from deskull.review.pictures import PAGE_WIDTH, Pair, draw_picture, draw_thumbnail
+from deskull.review.marks import MARKS, TAGS, Mark, load_marks
+from deskull.review.pictures import PAGE_WIDTH, Pair, draw_card, draw_picture
+from deskull.review.remake import make_command
 from deskull.review.scene import find_files, load_shown
 from deskull.tables import make_relative
 
 NAME = "deskull_report.html"
-LARGE_PICTURES = 500
-"""Number of scans with more than a thumbnail, or no browser would open the page."""
+LARGE_PICTURES = 200
+"""Number of scans with slices in all planes: with more, the page would open slowly."""
+
+WORST = 3
+"""Number of scans that the page of a cohort shows at its top, to be looked at first."""
 
 PACKAGE, WEBP = "deskull.review", "image/webp"
 
@@ -44,22 +50,29 @@ class Shot:
     ----------
     scan
         The stripped scan.
-    thumbnail, picture
-        Addresses of its pictures, ``data:`` or relative to the page; empty if there is none.
+    card, picture
+        Addresses of one large slice in each plane, and of several in all planes: ``data:`` or
+        relative to the page; empty if there is none.
     problem
         Why there is no picture, or what to know about it.
     link
         Address of the scan's own page, or empty.
     mark
         The reviewer's judgement; None if there is none.
+    mask_sha256
+        SHA-256 of the mask in the pictures; empty if they are not made yet.
+    median_ml
+        Median volume of the cohort; None if unknown.
     """
 
     scan: Stripped
-    thumbnail: str = ""
+    card: str = ""
     picture: str = ""
     problem: str = ""
     link: str = ""
     mark: Mark | None = None
+    mask_sha256: str = ""
+    median_ml: float | None = None
 
     @property
     def is_done(self) -> bool:
@@ -74,7 +87,23 @@ class Shot:
     @property
     def is_doubtful(self) -> bool:
         """Whether the scan should be looked at: it failed, has doubts or a low score."""
-        return not self.is_done or bool(self.scan.flags) or self.is_low
+        flags = bool(self.scan.flags) or self.old_command is not None
+        return not self.is_done or flags or self.is_low
+
+    @property
+    def against_median(self) -> str:
+        """Difference of the volume from the cohort's median, in percent."""
+        if not self.median_ml or self.scan.volume_ml is None:
+            return ""
+        return f"{self.scan.volume_ml / self.median_ml - 1:+.0%} of the median"
+
+    @cached_property
+    def old_command(self) -> str | None:
+        """Command that makes the brain again from the corrected mask; None if it is up to date."""
+        manual = self.scan.find_corrected()
+        if manual is None or not self.scan.has_old_outputs:
+            return None
+        return make_command(self.scan, manual)
 
 
 def write_report(
@@ -129,10 +158,9 @@ def make_shots(scans: Sequence[Stripped], marks: Mapping[str, Mark]) -> list[Sho
     """Make what the local page shows of scans; it requests the pictures itself."""
     shots = []
     for number, scan in enumerate(scans):
-        addresses = (f"{name}?scan={number}" for name in ("thumbnail", "picture", "view"))
-        thumbnail, picture, link = addresses if scan.status == DONE else ("", "", "")
-        mark = marks.get(scan.key)
-        shots.append(Shot(scan, thumbnail, picture, link=link, mark=mark))
+        addresses = (f"{name}?scan={number}" for name in ("card", "picture", "view"))
+        card, picture, link = addresses if scan.status == DONE else ("", "", "")
+        shots.append(Shot(scan, card, picture, link=link, mark=marks.get(scan.key)))
     return shots
 
 
@@ -150,6 +178,9 @@ def make_cohort_page(title: str, shots: Sequence[Shot], served: bool = False) ->
         in the browser and downloaded.
     """
     known = b"\n".join(os.fsencode(shot.scan.path) for shot in shots)
+    volumes = [shot.scan.volume_ml for shot in shots if shot.scan.volume_ml is not None]
+    middle = median(volumes) if len(volumes) > 2 else None
+    shots = [replace(shot, median_ml=middle) for shot in shots]
     failed = sum(not shot.is_done for shot in shots)
     return make_page(
         PACKAGE,
@@ -159,9 +190,11 @@ def make_cohort_page(title: str, shots: Sequence[Shot], served: bool = False) ->
         shots=shots,
         failed=failed,
         doubtful=sum(shot.is_doubtful for shot in shots) - failed,
+        worst=shots[:WORST] if len(shots) > WORST else [],
         charts=_draw_charts(shots),
         served=served,
         marks=MARKS,
+        tags=TAGS,
         key=hashlib.sha256(known).hexdigest()[:16],
     )
 
@@ -216,27 +249,29 @@ def find_own_names(scan: Stripped) -> tuple[Path, Path | None]:
 
 def _report_scan(scan: Stripped, start: Path, mark: Mark | None, each: bool) -> Shot:
     """Draw one scan, and write its own page on demand; the page says what went wrong."""
-    pair, problem = _load(scan)
-    thumbnail = picture = link = ""
+    pair, problem, digest = _load(scan)
+    card = picture = link = ""
     if pair is not None:
-        thumbnail = to_data_address(draw_thumbnail(pair), WEBP)
+        card = to_data_address(draw_card(pair), WEBP)
         picture = to_data_address(draw_picture(pair, scan.name), WEBP)
         problem = pair.note
     if each:
         own = _write_scan(scan, pair, problem)
         link = quote(os.fsencode(make_relative(own.resolve(), start.resolve())))
-    return Shot(scan, thumbnail, picture, problem, link, mark)
+    return Shot(scan, card, picture, problem, link, mark, digest)
 
 
-def _load(scan: Stripped) -> tuple[Pair | None, str]:
-    """Load scan and mask, or say why they cannot be shown."""
+def _load(scan: Stripped) -> tuple[Pair | None, str, str]:
+    """Load scan and mask, or say why they cannot be shown; with the SHA-256 of the mask."""
     if scan.status != DONE:
-        return None, ""
+        return None, "", ""
     try:
-        return load_shown(find_files(scan)), ""
+        files = find_files(scan)
+        digest = files.hash_shown()
+        return load_shown(files), "", digest
     except DeskullError as error:
         logger.warning("%s: no picture: %s", scan.name, error)
-        return None, str(error)
+        return None, str(error), ""
 
 
 def _write_scan(scan: Stripped, pair: Pair | None, problem: str) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import load_mask
+from deskull.cohort.records import make_fingerprint
 from deskull.cohort.stripped import Stripped, find_manual, is_inside
 from deskull.errors import EmptyMaskError, GeometryError, InputError
 from deskull.image.geometry import Box, find_box, from_canonical_array, to_canonical_array
@@ -71,6 +72,11 @@ class ScanFiles:
         except OSError:
             return ""
         return f"{stat.st_mtime_ns}-{stat.st_size}-{stat.st_ino}"
+
+    def hash_shown(self) -> str:
+        """SHA-256 of the file of the mask that counts: the corrected one, else the automatic."""
+        mask = self.manual if self.version else self.mask
+        return "" if mask is None else str(make_fingerprint(mask)["sha256"])
 
 
 def find_files(scan: Stripped) -> ScanFiles:
@@ -252,6 +258,8 @@ def decode_mask(content: bytes, volume: Volume) -> NDArray[np.bool_]:
         If its number of voxels is not that of the scan.
     EmptyMaskError
         If the mask is empty.
+    InputError
+        If the mask fills the whole scan.
     """
     shape = volume.grid.canonical().shape
     if len(content) != math.prod(shape):
@@ -261,6 +269,8 @@ def decode_mask(content: bytes, volume: Volume) -> NDArray[np.bool_]:
     drawn = np.frombuffer(content, np.uint8).reshape(shape, order="F") > 0
     if not drawn.any():
         raise EmptyMaskError(f"{volume.name}: the mask is empty. Draw the brain first.")
+    if drawn.all():
+        raise InputError(f"{volume.name}: the mask fills the whole scan; expected a brain.")
     return from_canonical_array(drawn, volume.grid)
 
 

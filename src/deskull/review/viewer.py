@@ -5,18 +5,20 @@ of `STATIC`. Who may ask at all is decided in `server.py`.
 """
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from deskull.cohort.stripped import Stripped, find_manual, find_stem
+from deskull.errors import DeskullError
 from deskull.picture.page import encode_page, read_static
 from deskull.review.corrections import ConflictError, save_correction
 from deskull.review.marks import load_marks, make_mark, save_mark
-from deskull.review.pictures import draw_picture, draw_thumbnail
+from deskull.review.pictures import draw_card, draw_picture
 from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
 from deskull.review.scene import (
     MAX_BORDER,
@@ -49,6 +51,9 @@ STATIC = {
 }
 MAX_POST = 2**29
 """Bytes of a drawing, one for each voxel: 800 along each axis at most."""
+
+MAX_SCENES, MAX_VOXELS = 3, 60_000_000
+"""Scans kept open, for the next two that the page fetches ahead; fewer if they are large."""
 
 MAX_KEPT = 500
 """Number of scans whose pictures are kept in memory, 100 kB each."""
@@ -133,11 +138,11 @@ class Viewer:
     """
 
     def __init__(self, entries: Sequence[Entry], title: str | None = None) -> None:
-        self.entries, self.title = entries, title
-        self._open: tuple[int, Scene] | None = None
+        self.entries, self.title = list(entries), title
+        self._open: dict[int, Scene] = {}
         self._opening = threading.Lock()
         self._drawing = threading.Lock()
-        self._pictures: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self._pictures: dict[tuple[str, int], tuple[str, bytes, bytes]] = {}
 
     def start(self, port: int = 0) -> LocalServer:
         """Make the server whose requests this viewer answers."""
@@ -162,7 +167,7 @@ class Viewer:
             ("GET", "about"): self._tell,
             ("GET", "scan"): self._give_scan,
             ("GET", "mask"): self._give_mask,
-            ("GET", "thumbnail"): self._draw,
+            ("GET", "card"): self._draw,
             ("GET", "picture"): self._draw,
             ("POST", "marks"): self._take_mark,
             ("POST", "save"): self._take_mask,
@@ -206,6 +211,7 @@ class Viewer:
             "probability": scene.probability is not None,
             "settings": dict(scene.settings),
             "limits": {"threshold": MIN_THRESHOLD, "border": MAX_BORDER},
+            "mask_sha256": files.hash_shown(),
             "manual": files.manual.name,
             "version": files.version,
             "flags": [[flag.name, flag.sentence] for flag in stripped.flags] if stripped else [],
@@ -229,14 +235,18 @@ class Viewer:
         return Answer(encode_mask(mask, scene.volume))
 
     def _take_mask(self, request: Request) -> Answer:
-        _, scene = self._find(request)
+        number, scene = self._find(request)
         mask = decode_mask(request.body, scene.volume)
         version, over = request.query.get("version", ""), bool(request.query.get("over"))
+        files, stripped = scene.files, self.entries[number].stripped
         try:
-            save_correction(mask, scene.volume, scene.files, version, over)
+            remade = save_correction(mask, scene.volume, files, version, over, stripped)
         except ConflictError as error:
             raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
-        return answer_json({"version": scene.files.version, "path": str(scene.files.manual)})
+        if stripped is not None:
+            self.entries[number] = replace(self.entries[number], stripped=stripped.reload())
+        saved = {"version": files.version, "path": str(files.manual), **vars(remade)}
+        return answer_json({**saved, "mask_sha256": files.hash_shown()})
 
     def _give_file(self, request: Request) -> Answer:
         """Give a drawing back as an image file, for a folder that nothing can be saved in."""
@@ -250,26 +260,34 @@ class Viewer:
         key = files.version, number
         with self._drawing:  # one after the other: each holds a scan in memory
             if key not in self._pictures:
-                pair = load_shown(files)
-                self._pictures[key] = draw_thumbnail(pair), draw_picture(pair, files.name)
-            drawn = self._pictures[key]
+                digest, pair = files.hash_shown(), load_shown(files)
+                drawn = draw_card(pair), draw_picture(pair, files.name)
+                self._pictures[key] = digest, *drawn
+            digest, card, picture = self._pictures[key]
             if len(self._pictures) > MAX_KEPT:
                 del self._pictures[next(iter(self._pictures))]
-        return Answer(drawn[request.path == "picture"], WEBP)
+        content = picture if request.path == "picture" else card
+        return Answer(content, WEBP, headers={"Deskull-Mask": digest})
 
     # --- marks
 
     def _take_mark(self, request: Request) -> Answer:
+        """Save a mark, if the mask that the reviewer saw is the one that counts now."""
         try:
             given: Any = json.loads(request.body)
             number, mark = given["scan"], given["mark"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            seen, comment = given.get("mask_sha256", ""), given.get("comment", "")
+            tags = given.get("tags", [])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "expected a scan and a mark.") from error
         entry = self.entries[self._check_number(number)]
-        if entry.stripped is None or not isinstance(mark, str):
+        texts = [mark, seen, comment, *tags] if isinstance(tags, list) else [None]
+        if entry.stripped is None or not all(isinstance(text, str) for text in texts):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "marks belong to a review.")
-        save_mark(entry.stripped, make_mark(entry.stripped, mark))
-        return answer_json({"mark": mark})
+        _check_seen(entry, seen)
+        made = make_mark(entry.stripped, mark, mask_sha256=seen, tags=tags, comment=comment)
+        save_mark(entry.stripped, made)
+        return answer_json({"mark": made.mark, "by": made.by, "marked": made.marked})
 
     # --- numbers and scenes
 
@@ -279,7 +297,7 @@ class Viewer:
         return number, self.open(number)
 
     def open(self, number: int) -> Scene:
-        """Load a scan, unless it is the one loaded last.
+        """Load a scan, unless it is one of those loaded last.
 
         Raises
         ------
@@ -288,10 +306,12 @@ class Viewer:
         """
         with self._opening:
             files = self.entries[number].find()  # raises if a file is gone
-            if self._open is None or self._open[0] != number or self._open[1].files != files:
-                self._open = None  # of two large scans only one fits
-                self._open = number, load_scene(files, self.entries[number].settings)
-            return self._open[1]
+            scene = self._open.pop(number, None)
+            if scene is None or scene.files != files:
+                scene = load_scene(files, self.entries[number].settings)
+            self._open[number] = scene
+            _forget(self._open)
+            return scene
 
     def _read_scan_number(self, request: Request) -> int:
         word = request.query.get("scan", "0")
@@ -301,6 +321,29 @@ class Viewer:
         if type(number) is not int or not 0 <= number < len(self.entries):  # true is no number
             raise RefusedError(HTTPStatus.NOT_FOUND, "no such scan.")
         return number
+
+
+def _check_seen(entry: Entry, seen: str) -> None:
+    """Refuse a mark for another mask than the one that counts now; a failed scan has none."""
+    try:
+        now = entry.find().hash_shown()
+    except DeskullError:
+        return
+    if seen != now:
+        raise RefusedError(
+            HTTPStatus.CONFLICT,
+            f"{entry.name}: not marked, the picture is not of the mask that counts now. Look at "
+            "the scan again.",
+        )
+
+
+def _forget(scenes: dict[int, Scene]) -> None:
+    """Drop the scenes that were opened longest ago until the rest fits into `MAX_VOXELS`."""
+    while len(scenes) > 1:
+        sizes = [math.prod(scene.volume.grid.shape) for scene in scenes.values()]
+        if len(scenes) <= MAX_SCENES and sum(sizes) <= MAX_VOXELS:
+            break
+        del scenes[next(iter(scenes))]
 
 
 def _read_number(request: Request, name: str, default: float) -> float:

@@ -140,9 +140,10 @@
       const query = `scan=${number}&version=${encodeURIComponent(version)}${over ? "&over=1" : ""}`;
       const answer = await (await ask(`save?${query}`, { method: "POST", body: bytes })).json();
       version = answer.version;
+      about.mask_sha256 = answer.mask_sha256;
       unsaved = false;
       showState();
-      say(`Saved as ${about.manual}; the machine's mask is kept.`, "good");
+      say(answer.old.length ? `Saved as ${about.manual}; ${answer.old.join(", ")} is still of the automatic mask. Make it again: ${answer.command}` : `Saved as ${about.manual}; ${answer.remade.join(", ") || "nothing else"} made again from it. The automatic mask is kept.`, "good");
     } catch (error) {
       $("conflict").hidden = error.status !== 409;
       say(`Not saved: ${error.message}`, "bad");
@@ -166,7 +167,7 @@
   async function mark(word) {
     try {
       await ask("marks", { method: "POST", headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ scan: number, mark: word }) });
+        body: JSON.stringify({ scan: number, mark: word, mask_sha256: about.mask_sha256 }) });
       about.mark = word;
       showMark();
     } catch (error) {
