@@ -104,9 +104,9 @@ class Browser:
         self.driver.get(f"{address}view?scan={number}")
         self.wait("document.body.dataset.ready")
 
-    def draw(self, start, *stops):
-        """Drag over the picture; places in pixels from its middle."""
-        canvas = self.find("#canvas")
+    def draw(self, pane, start, *stops):
+        """Drag over a pane; places in pixels from its middle."""
+        canvas = self.find(f"#pane{pane}")
         chain = webdriver.ActionChains(self.driver, duration=60)
         chain.move_to_element_with_offset(canvas, *start).click_and_hold()
         for stop in stops:
@@ -120,7 +120,13 @@ class Browser:
 
     def count(self):
         """Voxels of the mask."""
-        return self.run("return deskull.nv.drawBitmap.reduce((sum, v) => sum + (v > 0), 0)")
+        return self.run("return deskull.scene.mask.reduce((sum, v) => sum + v, 0)")
+
+    def wait_for_count(self, count):
+        self.wait(f"deskull.scene.mask?.reduce((sum, v) => sum + v, 0) === {count}")
+
+    def wait_until_said(self, kind="good"):
+        self.wait(f"document.getElementById('said').className === '{kind}'")
 
     def complaints(self):
         """What the browser complained of."""

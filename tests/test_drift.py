@@ -210,6 +210,19 @@ def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
     assert sorted(place.rglob("*")) == before
 
 
+def test_the_page_shows_each_trait_over_the_training_range(place, weights, table, capsys):
+    assert run("drift", table, "--weights", weights, "--keep", "training", "-q") == 0
+    assert run("drift", table, "--weights", weights, "-o", "drift.html") == 0
+    page = (place / "drift.html").read_text("utf-8")
+    traits = len(GEOMETRY | TRAITS)
+    assert page.count("<svg") == page.count('class="range"') == traits
+    assert page.count("<ellipse") == FEW * traits
+    assert "No trait differs" in page
+    assert run("drift", table, "--weights", weights, "-o", "drift.pdf") == 1
+    assert run("drift", table, "-o", "x.html", "--keep", "tested") == 2
+    assert "--out with --keep" in capsys.readouterr().err
+
+
 def test_records_of_a_batch_are_read_and_give_the_same(place, weights, capsys):
     (place / "study").mkdir()
     HEAD.to_filename(place / "study" / "a.nii.gz")

@@ -17,9 +17,10 @@ import pytest
 from ball import run
 from deskull.cohort.stripped import find_stripped
 from deskull.errors import InputError
+from deskull.review.entries import make_entries
 from deskull.review.marks import load_marks
 from deskull.review.server import Answer, LocalServer
-from deskull.review.viewer import STATIC, Viewer, make_entries
+from deskull.review.viewer import STATIC, Viewer
 from reviewed import batch, stripped_once
 from served import Page, serving
 

@@ -17,9 +17,10 @@ from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.review.corrections import TABLE as CORRECTED
 from deskull.review.corrections import save_correction
+from deskull.review.entries import make_entries, make_entry
 from deskull.review.marks import load_marks
 from deskull.review.scene import ScanFiles, decode_mask, encode_mask, encode_scan, load_scene
-from deskull.review.viewer import Viewer, make_entries, make_entry
+from deskull.review.viewer import Viewer
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
 from test_dicom import write_series
@@ -366,4 +367,4 @@ def test_a_viewer_of_one_scan_takes_no_marks(tmp_path):
     HEAD.to_filename(tmp_path / "x.nii.gz")
     with serving(Viewer([make_entry(tmp_path / "x.nii.gz")])) as page:
         assert page.post("marks", b'{"scan": 0, "mark": "pass"}')[0] == 400
-        assert b'id="canvas"' in page.get("")
+        assert b'id="pane2"' in page.get("")

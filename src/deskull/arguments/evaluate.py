@@ -57,4 +57,7 @@ def add_drift(commands: Any) -> None:
         help="write into the card of the weights that these are their training heads, or heads "
         "they were tested on",
     )
+    parser.add_argument(
+        "-o", "--out", metavar="HTML", help="write a page as well: each trait over its range"
+    )
     add_engine(parser)

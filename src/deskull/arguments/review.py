@@ -27,6 +27,7 @@ def add_report(commands: Any) -> None:
         help="write a page for each scan as well, beside its record; in BIDS sub-01.html with "
         "sub-01/figures/",
     )
+    _add_no_face(parser)
 
 
 def add_view(commands: Any) -> None:
@@ -36,6 +37,7 @@ def add_view(commands: Any) -> None:
         "view",
         "show a scan with its mask in the browser, and correct the mask",
         "deskull view sub-01_T1w.nii.gz\n"
+        "Without a mask the scan is stripped at once, and threshold and border are alive.\n"
         "The corrected mask is saved as <stem>_mask_manual.nii.gz; the automatic mask is kept. "
         "Nothing leaves\nthis machine: the page can only be opened here, and only with its "
         "address.\n" + NOT_MEDICAL,
@@ -43,6 +45,9 @@ def add_view(commands: Any) -> None:
     parser.add_argument("scan", metavar="SCAN", help="image, or folder of DICOM")
     parser.add_argument(
         "mask", nargs="?", metavar="MASK", help="(default: <stem>_mask.nii.gz beside the scan)"
+    )
+    parser.add_argument(
+        "--reference", metavar="MASK", help="another mask, to show the difference in colour"
     )
     add_frame(parser)
     parser.add_argument("--series", metavar="N", help="number of the series in a DICOM folder")
@@ -65,7 +70,16 @@ def add_review(commands: Any) -> None:
     _add_page(parser)
 
 
+def _add_no_face(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-face",
+        action="store_true",
+        help="show only the brain and what lies close to it, to show pictures to others",
+    )
+
+
 def _add_page(parser: argparse.ArgumentParser) -> None:
+    _add_no_face(parser)
     parser.add_argument(
         "--port", type=int, default=0, metavar="N", help="port to listen on (default: a free one)"
     )

@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 
 from deskull.cohort.stripped import find_stripped
 from deskull.commands.terminal import check_there, progress
+from deskull.review.entries import make_entries, make_entry
 from deskull.review.report import write_report
-from deskull.review.viewer import Viewer, make_entries, make_entry
+from deskull.review.viewer import Viewer
 
 
 def report(options: Namespace) -> None:
@@ -23,6 +24,7 @@ def report(options: Namespace) -> None:
             options.out,
             options.each,
             lambda done, total: show(f"{done}/{total} scans"),
+            no_face=options.no_face,
         )
     if not options.quiet:
         print(f"deskull: {path}", file=sys.stderr)
@@ -31,11 +33,15 @@ def report(options: Namespace) -> None:
 def view(options: Namespace) -> None:
     """Show one scan with its mask."""
     scan = Path(os.path.abspath(options.scan))
-    mask = None if options.mask is None else Path(os.path.abspath(options.mask))
-    for path in (scan, mask):
+    mask, reference = (
+        None if path is None else Path(os.path.abspath(path))
+        for path in (options.mask, options.reference)
+    )
+    for path in (scan, mask, reference):
         if path is not None:
             check_there(path)
-    viewer = Viewer([make_entry(scan, mask, options.frame, options.series)])
+    chosen = {"reference": reference, "no_face": options.no_face}
+    viewer = Viewer([make_entry(scan, mask, options.frame, options.series, **chosen)])
     with progress(options.quiet) as show:
         show("opening the scan")
         viewer.open(0)
@@ -45,7 +51,8 @@ def view(options: Namespace) -> None:
 def review(options: Namespace) -> None:
     """Show the scans of a batch."""
     scans = find_stripped(options.folder)
-    _serve(Viewer(make_entries(scans), f"Review of {scans[0].folder.name}"), options)
+    entries = make_entries(scans, options.no_face)
+    _serve(Viewer(entries, f"Review of {scans[0].folder.name}"), options)
 
 
 def _serve(viewer: Viewer, options: Namespace) -> None:

@@ -14,11 +14,13 @@ from statistics import fmean, median
 from typing import Any
 
 from deskull.errors import InputError, WeightsError
-from deskull.evaluate.population import GEOMETRY, Head
+from deskull.evaluate.population import GEOMETRY, Head, Population
 from deskull.image.writing import save_bytes
 from deskull.measure.likeness import KEY, LEAST_HEADS, describe_traits
 from deskull.measure.traits import TRAITS
 from deskull.network.weights import CARD
+from deskull.picture.page import make_page
+from deskull.picture.plot import Point, draw_over_range
 from deskull.tables import make_json, read_json
 
 WORDS = GEOMETRY | TRAITS
@@ -179,6 +181,58 @@ def tell_tested(like: Sequence[Mapping[str, Any]], tested: Sequence[Mapping[str,
         f"{heads} with this trait: Dice {overlap:.3f}, lowest {lowest:.3f}; {verdict} all "
         f"{len(tested)} test heads ({whole:.3f})."
     )
+
+
+def make_drift_page(
+    drifts: Sequence[Drift], population: Population, card: Mapping[str, Any], weights: str
+) -> str:
+    """Make the page of a comparison: each trait of the cohort over the training range.
+
+    Parameters
+    ----------
+    drifts
+        Result of `find_drift`.
+    population, card
+        Cohort and card that it was made from.
+    weights
+        Name of the weights.
+    """
+    heads, tested = population.heads, card[KEY].get("tested", [])
+    traits = [_show_trait(drift, heads, tested) for drift in drifts]
+    scores = [head.score for head in heads]
+    theirs = [one["score"] for one in tested]
+    return make_page(
+        "deskull.evaluate",
+        "drift.html",
+        title="A cohort against the training heads",
+        heads=heads,
+        training=card[KEY]["training"]["heads"],
+        weights=weights,
+        count=len(drifts),
+        differing=[trait for trait in traits if trait["drift"].differs],
+        alike=[trait for trait in traits if not trait["drift"].differs],
+        failed=population.failed,
+        scores={
+            "middle": median(scores),
+            "lowest": min(scores),
+            "tested": (median(theirs), min(theirs)) if theirs else None,
+        },
+    )
+
+
+def _show_trait(
+    drift: Drift, heads: Sequence[Head], tested: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    words = WORDS[drift.trait]
+    points = [
+        Point(head.name, head.traits[drift.trait]) for head in heads if drift.trait in head.traits
+    ]
+    return {
+        "drift": drift,
+        "words": words,
+        "plot": draw_over_range(points, drift.training, words, "training"),
+        "tested": tell_tested(drift.tested, tested),
+    }
 
 
 def keep_training(heads: Sequence[Head], folder: Path) -> None:

@@ -143,12 +143,6 @@ class View:
     grid: Grid
     """Grid of the arrays, axes nearest to RAS+."""
 
-    @property
-    def is_oblique(self) -> bool:
-        """Whether the slices are turned against the scanner's axes by more than a degree."""
-        axes = self.grid.affine[:3, :3] / np.array(self.grid.voxel_size)
-        return bool(np.abs(axes - np.diag(np.diag(axes))).max() > 0.0175)
-
     def index(self, cut: Cut) -> int:
         """Index of a slice along its axis, from 0."""
         low, high = self.box[cut.axis]
@@ -156,7 +150,7 @@ class View:
 
     def position(self, cut: Cut) -> str:
         """Where a slice lies: mm in the scan's coordinates; its number if the scan is oblique."""
-        if self.is_oblique:
+        if self.grid.is_oblique:
             return f"slice {self.index(cut)}"
         middle = [(count - 1) / 2 for count in self.mask.shape]
         middle[cut.axis] = self.index(cut)

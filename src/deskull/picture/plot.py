@@ -221,6 +221,47 @@ def draw_distributions(groups: Mapping[str, Sequence[Point]], label: str) -> "Ma
     return _make_svg(parts, WIDTH, height, label)
 
 
+def draw_over_range(
+    points: Sequence[Point], limits: tuple[float, float], label: str, span: str
+) -> "Markup":
+    """Draw a dot for each scan over a range that most scans of another set lie in.
+
+    Parameters
+    ----------
+    points
+        `Point.x` is the value.
+    limits
+        Ends of the range.
+    label
+        Name and unit of the values, for the axis.
+    span
+        What the range is, written on it.
+
+    Returns
+    -------
+    Markup
+        ``<svg>``.
+    """
+    width, height = 460, 92
+    known = [point for point in points if point.is_finite]
+    scale = make_scale([*limits, *(point.x for point in known)], 12, width - 12)
+    low, high = (scale(value) for value in limits)
+    parts: list[Part] = [Bar(low, 14, max(high - low, 1), 38, "range")]
+    parts.append(Text((low + high) / 2, 10, span, "middle"))
+    parts += _make_bottom_axis(scale, 56, label)
+    shifts = np.random.default_rng(0).uniform(-12, 12, len(known))
+    parts += [
+        Dot(
+            scale(point.x),
+            33 + shift,
+            f"{point.name}: {point.x:.4g}",
+            "dot" if limits[0] <= point.x <= limits[1] else "dot doubtful",
+        )
+        for point, shift in zip(known, shifts, strict=True)
+    ]
+    return _make_svg(parts, width, height, label)
+
+
 def draw_bland_altman(points: Sequence[Point], unit: str, name: str) -> "Markup":
     """Draw differences against means, with the mean difference and where 95 % should lie.
 

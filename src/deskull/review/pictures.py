@@ -1,6 +1,6 @@
 """A scan with a mask on one grid, and its pictures, small enough for a page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import find_brain, load_mask
+from deskull.errors import InputError
 from deskull.image.volume import Volume, load_volume
 from deskull.picture import draw_mosaic, draw_planes
+from deskull.prepare.postprocess import make_signed_distance
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 CARD_WIDTH, PICTURE_WIDTH, PAGE_WIDTH = 1200, 1280, 1600
 """Pixels of the picture on a card, of the slices in all planes, and of those on an own page."""
+
+NO_FACE_MM = 3.0
+"""Shown around the mask where the face is hidden."""
 
 QUALITY = 60
 """WebP quality: the outline stays sharp, and a picture stays below 150 kB."""
@@ -76,6 +81,24 @@ def load_pair(
         "where it lies in space, on the grid of the scan."
     )
     return Pair(volume, brain, note)
+
+
+def hide_face(pair: Pair) -> Pair:
+    """Blank what lies farther than `NO_FACE_MM` outside of the mask: pictures to show others.
+
+    Raises
+    ------
+    InputError
+        If there is no mask.
+    """
+    volume = pair.volume
+    if pair.mask is None:
+        raise InputError(f"{volume.name}: no mask, which is needed to hide the face. Strip first.")
+    distance = make_signed_distance(pair.mask, volume.grid.voxel_size)
+    lowest = np.nanmin(volume.data)
+    data = np.where(distance <= NO_FACE_MM, volume.data, lowest)
+    note = "The face is hidden: only the brain and what lies close to it is shown."
+    return Pair(replace(volume, data=data), pair.mask, " ".join([pair.note, note]).strip())
 
 
 def draw_card(pair: Pair) -> bytes:

@@ -111,6 +111,8 @@ def write_report(
     out: str | os.PathLike[str] | None = None,
     each: bool = False,
     observe: Callable[[int, int], None] | None = None,
+    *,
+    no_face: bool = False,
 ) -> Path:
     """Write the report of a folder of results.
 
@@ -126,6 +128,8 @@ def write_report(
         ``sub-01/figures/sub-01_desc-brain_mask.svg``.
     observe
         Called with the number of scans done, and of all.
+    no_face
+        Show only the brain and what lies close to it.
 
     Returns
     -------
@@ -147,7 +151,9 @@ def write_report(
     for number, scan in enumerate(scans):
         if observe is not None:
             observe(number, len(scans))
-        shot = _report_scan(scan, path.parent, marks.get(scan.key), each)
+        pair, problem, digest = _load(scan, no_face)
+        shot = Shot(scan, problem=problem, mark=marks.get(scan.key), mask_sha256=digest)
+        shot = _draw_shot(shot, pair, path.parent, each)
         shots.append(shot if number < LARGE_PICTURES else replace(shot, picture=""))
     title = f"deskull: {scans[0].folder.name}"
     save_bytes(encode_page(make_cohort_page(title, shots)), path)
@@ -247,31 +253,30 @@ def find_own_names(scan: Stripped) -> tuple[Path, Path | None]:
     )
 
 
-def _report_scan(scan: Stripped, start: Path, mark: Mark | None, each: bool) -> Shot:
-    """Draw one scan, and write its own page on demand; the page says what went wrong."""
-    pair, problem, digest = _load(scan)
-    card = picture = link = ""
-    if pair is not None:
-        card = to_data_address(draw_card(pair), WEBP)
-        picture = to_data_address(draw_picture(pair, scan.name), WEBP)
-        problem = pair.note
-    if each:
-        own = _write_scan(scan, pair, problem)
-        link = quote(os.fsencode(make_relative(own.resolve(), start.resolve())))
-    return Shot(scan, card, picture, problem, link, mark, digest)
-
-
-def _load(scan: Stripped) -> tuple[Pair | None, str, str]:
+def _load(scan: Stripped, no_face: bool) -> tuple[Pair | None, str, str]:
     """Load scan and mask, or say why they cannot be shown; with the SHA-256 of the mask."""
     if scan.status != DONE:
         return None, "", ""
     try:
-        files = find_files(scan)
-        digest = files.hash_shown()
-        return load_shown(files), "", digest
+        files = find_files(scan, no_face)
+        digest, pair = files.hash_shown(), load_shown(files)
+        return pair, pair.note, digest
     except DeskullError as error:
         logger.warning("%s: no picture: %s", scan.name, error)
         return None, str(error), ""
+
+
+def _draw_shot(shot: Shot, pair: Pair | None, start: Path, each: bool) -> Shot:
+    """Draw the pictures of one scan, and write its own page on demand."""
+    if pair is not None:
+        card = to_data_address(draw_card(pair), WEBP)
+        picture = to_data_address(draw_picture(pair, shot.scan.name), WEBP)
+        shot = replace(shot, card=card, picture=picture)
+    if each:
+        own = _write_scan(shot.scan, pair, shot.problem)
+        link = quote(os.fsencode(make_relative(own.resolve(), start.resolve())))
+        shot = replace(shot, link=link)
+    return shot
 
 
 def _write_scan(scan: Stripped, pair: Pair | None, problem: str) -> Path:

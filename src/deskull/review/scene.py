@@ -23,7 +23,7 @@ from deskull.image.geometry import Box, find_box, from_canonical_array, to_canon
 from deskull.image.volume import Volume, make_mask_image
 from deskull.image.writing import save_image
 from deskull.prepare.postprocess import clean_mask, make_signed_distance
-from deskull.review.pictures import Pair, load_pair
+from deskull.review.pictures import Pair, hide_face, load_pair
 
 MIN_THRESHOLD, MAX_BORDER = 0.02, 20.0
 """Limits of the sliders: lowest probability, and largest shift of the surface in mm."""
@@ -49,6 +49,8 @@ class ScanFiles:
         Folder that `manual` must lie in, if any.
     series
         Number of the series in a DICOM folder.
+    no_face
+        Show only what lies within the mask or close to it.
     """
 
     name: str
@@ -59,10 +61,12 @@ class ScanFiles:
     frame: int | None = None
     folder: Path | None = None
     series: str | None = None
+    no_face: bool = False
 
     def load(self, mask: Path | None) -> Pair:
         """Load the scan with a mask, as `load_pair` does."""
-        return load_pair(self.scan, mask, self.frame, self.series)
+        pair = load_pair(self.scan, mask, self.frame, self.series)
+        return hide_face(pair) if self.no_face else pair
 
     @property
     def version(self) -> str:
@@ -79,7 +83,7 @@ class ScanFiles:
         return "" if mask is None else str(make_fingerprint(mask)["sha256"])
 
 
-def find_files(scan: Stripped) -> ScanFiles:
+def find_files(scan: Stripped, no_face: bool = False) -> ScanFiles:
     """Find the files of a stripped scan.
 
     Raises
@@ -93,7 +97,8 @@ def find_files(scan: Stripped) -> ScanFiles:
         why = f"it has the mask of {other}" if other else "its mask was not kept, or is gone"
         raise InputError(f"{scan.name}: {why}.")
     manual, probability = find_manual(image, mask), scan.find_output("probability")
-    return ScanFiles(scan.name, image, mask, probability, manual, scan.frame, scan.folder)
+    files = scan.name, image, mask, probability, manual, scan.frame, scan.folder
+    return ScanFiles(*files, no_face=no_face)
 
 
 def load_corrected(files: ScanFiles) -> Pair:

@@ -7,29 +7,30 @@ of `STATIC`. Who may ask at all is decided in `server.py`.
 import json
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
-from deskull.cohort.stripped import Stripped, find_manual, find_stem
+import numpy as np
+from numpy.typing import NDArray
+
 from deskull.errors import DeskullError
 from deskull.picture.page import encode_page, read_static
 from deskull.review.corrections import ConflictError, save_correction
+from deskull.review.entries import DEFAULTS, Entry
 from deskull.review.marks import load_marks, make_mark, save_mark
 from deskull.review.pictures import draw_card, draw_picture
 from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
 from deskull.review.scene import (
     MAX_BORDER,
     MIN_THRESHOLD,
-    ScanFiles,
     Scene,
     decode_mask,
     encode_file,
     encode_mask,
     encode_scan,
-    find_files,
     load_corrected,
     load_scene,
     load_shown,
@@ -43,12 +44,21 @@ from deskull.review.server import (
     Request,
     answer_json,
 )
+from deskull.review.strip_now import StripNow
+from deskull.stripper import Stripper
 
+_SCRIPTS = (
+    *(f"editing/{name}.js" for name in ("draw", "history", "shape")),
+    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drafts", "drawing", "files")),
+    *(f"viewer/{name}.js" for name in ("judging", "panes", "server", "slices", "viewer")),
+    "niivue.umd.js",
+)
 STATIC = {
-    "niivue.umd.js": "text/javascript; charset=utf-8",
-    "viewer.js": "text/javascript; charset=utf-8",
-    "viewer.css": "text/css; charset=utf-8",
+    "viewer/viewer.css": "text/css; charset=utf-8",
+    **dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8"),
 }
+"""Media type of each file of the page, by its name below ``static``."""
+
 MAX_POST = 2**29
 """Bytes of a drawing, one for each voxel: 800 along each axis at most."""
 
@@ -57,73 +67,6 @@ MAX_SCENES, MAX_VOXELS = 3, 60_000_000
 
 MAX_KEPT = 500
 """Number of scans whose pictures are kept in memory, 100 kB each."""
-
-_DEFAULTS = {"threshold": 0.5, "border": 0.0}
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """One scan of the page.
-
-    Parameters
-    ----------
-    name
-        Name of the scan on the page.
-    find
-        Returns its files, or raises why they cannot be shown.
-    settings
-        Threshold and border that the automatic mask was made with.
-    stripped
-        The stripped scan, in a review.
-    """
-
-    name: str
-    find: Callable[[], ScanFiles]
-    settings: Mapping[str, float]
-    stripped: Stripped | None = None
-
-
-def make_entry(
-    scan: Path, mask: Path | None = None, frame: int | None = None, series: str | None = None
-) -> Entry:
-    """Make the entry of one scan; a mask and a probability beside it are found by their names.
-
-    Parameters
-    ----------
-    scan
-        Path of the image.
-    mask
-        Path of its mask; by default ``X_mask.nii.gz`` beside it, if there is one.
-    frame
-        Frame of a 4D scan, counted from 0.
-    series
-        Number of the series in a DICOM folder.
-    """
-    stem = find_stem(scan)
-
-    def find(word: str) -> Path | None:
-        path = scan.with_name(f"{stem}_{word}.nii.gz")
-        return path if path.is_file() else None
-
-    machine = mask or find("mask")
-    manual = find_manual(scan, machine)
-    found = ScanFiles(scan.name, scan, machine, find("probability"), manual, frame, series=series)
-    return Entry(scan.name, lambda: found, _DEFAULTS)
-
-
-def make_entries(scans: Sequence[Stripped]) -> list[Entry]:
-    """Make the entries of a folder's scans, in their order."""
-    return [_make_entry(scan) for scan in scans]
-
-
-def _make_entry(scan: Stripped) -> Entry:
-    given = scan.record.get("settings")
-    known = given if isinstance(given, dict) else {}
-    settings = {
-        name: float(known[name]) if isinstance(known.get(name), int | float) else value
-        for name, value in _DEFAULTS.items()
-    }
-    return Entry(scan.name, lambda: find_files(scan), settings, scan)
 
 
 class Viewer:
@@ -135,10 +78,19 @@ class Viewer:
         Scans, by their number from 0.
     title
         Title of the page of the cohort; None if there is only a viewer.
+    load
+        Makes the stripper, when a probability is wanted that was not kept.
     """
 
-    def __init__(self, entries: Sequence[Entry], title: str | None = None) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        title: str | None = None,
+        load: Callable[[], Stripper] = Stripper.load,
+    ) -> None:
         self.entries, self.title = list(entries), title
+        self._strip_now = StripNow(load)
+        self._drafts: dict[int, tuple[str, bytes]] = {}
         self._open: dict[int, Scene] = {}
         self._opening = threading.Lock()
         self._drawing = threading.Lock()
@@ -165,7 +117,12 @@ class Viewer:
             ("GET", ""): self._show_all,
             ("GET", "view"): self._show_viewer,
             ("GET", "about"): self._tell,
+            ("GET", "count"): self._count,
             ("GET", "scan"): self._give_scan,
+            ("GET", "draft"): self._give_draft,
+            ("GET", "progress"): self._tell_progress,
+            ("POST", "strip"): self._strip,
+            ("POST", "draft"): self._take_draft,
             ("GET", "mask"): self._give_mask,
             ("GET", "card"): self._draw,
             ("GET", "picture"): self._draw,
@@ -191,20 +148,26 @@ class Viewer:
         )
 
     def _show_viewer(self, request: Request) -> Answer:
-        return Answer(read_static(PACKAGE, "viewer.html"), HTML)
+        return Answer(read_static(PACKAGE, "viewer/viewer.html"), HTML)
 
     # --- one scan
 
+    def _count(self, request: Request) -> Answer:
+        return answer_json({"count": len(self.entries), "review": self.title is not None})
+
     def _tell(self, request: Request) -> Answer:
         number, scene = self._find(request)
-        stripped, files = self.entries[number].stripped, scene.files
+        entry, files, grid = self.entries[number], scene.files, scene.volume.grid.canonical()
+        stripped = entry.stripped
         mark = None if stripped is None else load_marks(stripped.folder).get(stripped.key)
         about = {
-            "name": self.entries[number].name,
+            "name": entry.name,
             "number": number,
             "count": len(self.entries),
             "review": self.title is not None,
-            "shape": scene.volume.grid.canonical().shape,
+            "shape": grid.shape,
+            "affine": grid.affine.tolist(),
+            "oblique": grid.is_oblique,
             "voxel_ml": scene.volume.grid.voxel_volume / 1000,
             "note": scene.pair.note,
             "mask": files.mask.name if files.mask else "",
@@ -216,7 +179,11 @@ class Viewer:
             "version": files.version,
             "flags": [[flag.name, flag.sentence] for flag in stripped.flags] if stripped else [],
             "score": stripped.score if stripped else None,
-            "mark": mark.mark if mark else "",
+            "reference": entry.reference is not None,
+            "can_strip": not files.no_face,
+            "draft": number in self._drafts,
+            **{name: getattr(mark, name, "") for name in ("mark", "marked", "by", "comment")},
+            "tags": mark.tags if mark else (),
         }
         return answer_json(about)
 
@@ -225,13 +192,17 @@ class Viewer:
 
     def _give_mask(self, request: Request) -> Answer:
         """Give the automatic mask with other settings, or the corrected one."""
-        _, scene = self._find(request)
+        number, scene = self._find(request)
+        reference = self.entries[number].reference
+        mask: NDArray[np.bool_] | None
         if request.query.get("manual"):
             mask = load_corrected(scene.files).mask
-            assert mask is not None
+        elif request.query.get("reference") and reference is not None:
+            mask = replace(scene.files, no_face=False).load(reference).mask
         else:
-            chosen = [_read_number(request, name, scene.settings[name]) for name in _DEFAULTS]
+            chosen = [_read_number(request, name, scene.settings[name]) for name in DEFAULTS]
             mask = scene.make_mask(*chosen)
+        assert mask is not None
         return Answer(encode_mask(mask, scene.volume))
 
     def _take_mask(self, request: Request) -> Answer:
@@ -243,10 +214,38 @@ class Viewer:
             remade = save_correction(mask, scene.volume, files, version, over, stripped)
         except ConflictError as error:
             raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
+        self._drafts.pop(number, None)
         if stripped is not None:
             self.entries[number] = replace(self.entries[number], stripped=stripped.reload())
         saved = {"version": files.version, "path": str(files.manual), **vars(remade)}
         return answer_json({**saved, "mask_sha256": files.hash_shown()})
+
+    def _strip(self, request: Request) -> Answer:
+        """Strip the scan now, and keep its probability for the sliders."""
+        number, scene = self._find(request)
+        result = self._strip_now(number, scene.volume)
+        with self._opening:
+            self._open[number] = replace(scene, probability=result.probability)
+        flags = [[flag.name, flag.sentence] for flag in result.flags]
+        return answer_json({"probability": True, "score": result.score, "flags": flags})
+
+    def _tell_progress(self, request: Request) -> Answer:
+        return answer_json(
+            {"step": self._strip_now.steps.get(self._read_scan_number(request), "")}
+        )
+
+    def _take_draft(self, request: Request) -> Answer:
+        """Keep a drawing that is not saved, while this server runs."""
+        number, version = self._read_scan_number(request), request.query.get("version", "")
+        self._drafts[number] = version, zlib.compress(request.body, 1)
+        return answer_json({})
+
+    def _give_draft(self, request: Request) -> Answer:
+        draft = self._drafts.get(self._read_scan_number(request))
+        if draft is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "no such drawing.")
+        version, content = draft
+        return Answer(zlib.decompress(content), headers={"Deskull-Version": version})
 
     def _give_file(self, request: Request) -> Answer:
         """Give a drawing back as an image file, for a folder that nothing can be saved in."""
