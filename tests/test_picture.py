@@ -355,7 +355,7 @@ def test_the_command_writes_svg_with_volume_and_score(place):
     assert 0 <= score <= 100
     root, path, _ = read_svg((place / "look.svg").read_bytes())
     title = root.find(f"{NAME}title").text
-    assert re.match(rf"\d+ ml, score {score}\b", title)
+    assert re.fullmatch(rf"scan\.nii\.gz: \d+ ml, score {score}, .+", title)
     assert find_points(path).size
 
 

@@ -16,7 +16,7 @@ function loadNiivue() {
 export async function showBrain(canvas, file, mask, depth) {
   if (!niivue) {
     const { Niivue, SLICE_TYPE } = await loadNiivue();
-    niivue = new Niivue({ backColor: [0, 0, 0, 1], dragAndDropEnabled: false, isOrientCube: true, show3Dcrosshair: false,
+    niivue = new Niivue({ backColor: [0, 0, 0, 1], clipPlaneColor: [0, 0, 0, 0], dragAndDropEnabled: false, isOrientCube: true, show3Dcrosshair: false,
       loadingText: "", logLevel: "error", clipPlaneHotKey: "", viewModeHotKey: "", cycleClipPlaneHotKey: "" });
     await niivue.attachToCanvas(canvas);
     niivue.setSliceType(SLICE_TYPE?.RENDER ?? niivue.sliceTypeRender);

@@ -15,7 +15,7 @@ import { findPercentiles, readScan } from "./slices.js";
 const $ = (id) => document.getElementById(id);
 const TOOLS = { look: "l", brush: "b", eraser: "e", fill: "g", cut: "x" };
 const VIEWS = ["all", "axial", "coronal", "sagittal", "beside", "3d"];
-const PRESETS = { brain: [[0.01, 0.995], true], head: [[0.01, 0.995], false], full: [[0, 1], false], bright: [[0.01, 0.9], true] };
+const PRESETS = { brain: [0.02, 0.995, true], bright: [0.02, 0.8, true], head: [0.02, 0.995, false], full: [0, 1, false] }; // shares, of the mask
 
 let number = Number(new URLSearchParams(location.search).get("scan") ?? 0);
 let about = null, file = null, ready = false, turn = 0;
@@ -80,8 +80,8 @@ function setWindow(low, high) {
 }
 
 function choosePreset(name) {
-  const [shares, inMask] = PRESETS[name];
-  setWindow(...findPercentiles(scene.volume, shares, inMask && scene.mask.includes(1) ? scene.mask : null));
+  const [dark, light, inMask] = PRESETS[name], mask = inMask && scene.mask.includes(1) ? scene.mask : null;
+  setWindow(findPercentiles(scene.volume, [dark])[0], findPercentiles(scene.volume, [light], mask)[0]);
 }
 
 function changeWindow(right, up) {
