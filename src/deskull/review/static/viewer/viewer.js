@@ -75,7 +75,8 @@ function goToMiddle() {
 function setWindow(low, high) {
   scene.window = [low, Math.max(high, low + scene.volume.slope)];
   [$("black").value, $("white").value] = scene.window;
-  $("window-value").textContent = scene.window.map((v) => Number(v.toPrecision(3))).join(" to ");
+  const step = 10 ** Math.floor(Math.log10(scene.window[1] - scene.window[0]) - 2);
+  $("window-value").textContent = scene.window.map((v) => Number((Math.round(v / step) * step).toPrecision(4))).join(" to ");
   redraw();
 }
 
