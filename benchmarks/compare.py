@@ -36,8 +36,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deskull.assess.evaluation import Mask, check_one_grid, estimate, load_canonical_mask
 from deskull.errors import InputError
+from deskull.evaluate import Mask, check_one_grid, estimate, load_canonical_mask
 from deskull.image.geometry import to_canonical_array
 from deskull.image.volume import Volume, load_volume
 from deskull.measure.metrics import dice, surface_distances

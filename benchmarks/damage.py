@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from deskull import load_volume
-from deskull.assess.evaluation import check_one_grid, load_canonical_mask
+from deskull.evaluate import check_one_grid, load_canonical_mask
 from deskull.image.geometry import Grid, find_box, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.image.writing import Batch, save_image

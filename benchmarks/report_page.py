@@ -19,9 +19,9 @@ from pathlib import Path
 
 from selenium import webdriver
 
-from deskull.assess.report import write_report
 from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.demo import HEAD
+from deskull.review.report import write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

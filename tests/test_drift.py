@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ball import HEAD, ball, place, run
-from deskull.assess.drift import find_drift, keep_tested, keep_training, tell_drift
-from deskull.assess.population import GEOMETRY, Head, load_population
 from deskull.errors import InputError, WeightsError
+from deskull.evaluate.drift import find_drift, keep_tested, keep_training, tell_drift
+from deskull.evaluate.population import GEOMETRY, Head, load_population
 from deskull.measure.likeness import LEAST_HEADS, QUANTILES, describe_traits, find_unlike, sum_up
 from deskull.measure.traits import TRAITS
 from deskull.network.weights import bundled_folder
@@ -100,16 +100,16 @@ def tell(heads, card=CARD):
 def test_what_mattered_is_said_with_the_tested_heads_beyond_on_the_same_side():
     said = tell(make_heads(30, 3, {"voxel_large": 3.0}))
     assert "differs: the largest edge of a voxel in mm: 4" in said
-    assert "30 of 30 beyond" in said
-    assert "It mattered on 3 tested heads like these: Dice 0.930 (0.930 at least)" in said
-    assert "on all 9 0.957" in said
-    assert "alike: the other 3 traits" in said
+    assert "30 of 30 outside" in said
+    assert "3 test heads with this trait: Dice 0.930, lowest 0.930; worse than all 9" in said
+    assert "(0.957)" in said
+    assert "no difference: the other 3 traits" in said
 
 
 def test_what_did_not_matter_is_said():
     card = make_card(make_heads(), make_heads(5, 2, {"voxel_large": 4.0}, 0.96))
     said = tell(make_heads(9, 3, {"voxel_large": 3.0}), card)
-    assert "It did not matter on 5 tested heads" in said
+    assert "5 test heads with this trait: Dice 0.960, lowest 0.960; as good as all 5" in said
 
 
 def test_tested_heads_that_lack_a_trait_are_not_like_these():
@@ -117,17 +117,17 @@ def test_tested_heads_that_lack_a_trait_are_not_like_these():
     for head in tested:
         del head.traits["voxel_large"]
     said = tell(make_heads(9, 3, {"voxel_large": 3.0}), make_card(make_heads(), tested))
-    assert "No tested head was like these" in said
+    assert "No test head has this trait" in said
 
 
 def test_nothing_is_claimed_where_nothing_was_tested():
     said = tell(make_heads(30, 3, {"voxel_large": -0.9}))
-    assert "No tested head was like these" in said
-    assert "mattered" not in said
+    assert "No test head has this trait" in said
+    assert "Dice" not in said
 
 
 def test_a_card_that_does_not_say_is_an_error():
-    with pytest.raises(WeightsError, match="does not say what the heads they"):
+    with pytest.raises(WeightsError, match="does not describe the training heads"):
         find_drift(make_heads(3), {})
 
 
@@ -158,10 +158,10 @@ def test_what_says_nothing_is_not_kept(tmp_path):
     copy_card(tmp_path)
     with pytest.raises(InputError, match="19 heads; expected at least 20"):
         keep_training(make_heads(19), tmp_path)
-    with pytest.raises(InputError, match="head 0: no mask to compare with"):
+    with pytest.raises(InputError, match="head 0: no reference mask"):
         keep_tested(make_heads(3), tmp_path)
     (tmp_path / "card.json").write_text("{")
-    with pytest.raises(WeightsError, match="not a readable card"):
+    with pytest.raises(WeightsError, match="Expected the card"):
         keep_training(make_heads(), tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_what_says_nothing_is_not_kept(tmp_path):
 @pytest.fixture
 def weights(place, monkeypatch):
     """The bundled weights in a folder of their own, with a card that knows no heads."""
-    monkeypatch.setattr("deskull.assess.drift.LEAST_HEADS", FEW)
+    monkeypatch.setattr("deskull.evaluate.drift.LEAST_HEADS", FEW)
     folder = place / "mine"
     folder.mkdir()
     for file in (bundled_folder() / "default").iterdir():
@@ -196,7 +196,7 @@ def table(place):
 
 def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
     assert run("drift", table, "--weights", weights) == 1
-    assert "does not say what the heads they" in capsys.readouterr().err
+    assert "does not describe the training heads" in capsys.readouterr().err
     for keep in ("training", "tested"):
         assert run("drift", table, "--weights", weights, "--keep", keep, "-q") == 0
         assert f"knows {FEW} heads as {keep}" in capsys.readouterr().out
@@ -205,9 +205,22 @@ def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
     before = sorted(place.rglob("*"))
     assert run("drift", table, "--weights", weights) == 0
     said = capsys.readouterr().out
-    assert f"{FEW} heads against {FEW} that the weights learned from" in said
+    assert f"{FEW} heads compared with {FEW} training heads" in said
     assert "differs" not in said
     assert sorted(place.rglob("*")) == before
+
+
+def test_the_page_shows_each_trait_over_the_training_range(place, weights, table, capsys):
+    assert run("drift", table, "--weights", weights, "--keep", "training", "-q") == 0
+    assert run("drift", table, "--weights", weights, "-o", "drift.html") == 0
+    page = (place / "drift.html").read_text("utf-8")
+    traits = len(GEOMETRY | TRAITS)
+    assert page.count("<svg") == page.count('class="range"') == traits
+    assert page.count("<ellipse") == FEW * traits
+    assert "No trait differs" in page
+    assert run("drift", table, "--weights", weights, "-o", "drift.pdf") == 1
+    assert run("drift", table, "-o", "x.html", "--keep", "tested") == 2
+    assert "--out with --keep" in capsys.readouterr().err
 
 
 def test_records_of_a_batch_are_read_and_give_the_same(place, weights, capsys):

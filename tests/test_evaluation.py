@@ -12,7 +12,7 @@ import pytest
 
 from ball import list_files, run
 from conftest import reorient
-from deskull.assess.evaluation import (
+from deskull.evaluate import (
     COLUMNS,
     compare_masks,
     estimate,
@@ -226,8 +226,8 @@ def test_a_table_is_evaluated_with_its_methods_and_images(study, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ours"], "ours: alone; expected PREDICTIONS and REFERENCES"),
-        (["ours", "ours/", "refs"], "a second method called ours"),
+        (["ours"], "ours: only one path; expected PREDICTIONS and REFERENCES"),
+        (["ours", "ours/", "refs"], "a second method named ours"),
         (["t.tsv", "--images", "heads"], "--images with a table"),
     ],
 )

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from deskull.assess.evaluation import pair_folders, read_pairs
 from deskull.errors import InputError
+from deskull.evaluate import pair_folders, read_pairs
 
 
 def touch(folder, *names):
@@ -54,7 +54,7 @@ def test_names_of_one_scan_are_a_pair(tmp_path, prediction, reference, scan):
 )
 def test_names_of_two_scans_are_no_pair(tmp_path, prediction, reference):
     mine, wanted = touch(tmp_path / "p", prediction), touch(tmp_path / "r", reference)
-    with pytest.raises(InputError, match="no prediction and reference with one name"):
+    with pytest.raises(InputError, match="no prediction and reference with the same name"):
         pair_folders({"m": mine}, wanted)
 
 

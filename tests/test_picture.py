@@ -102,7 +102,9 @@ def test_an_oblique_grid_is_drawn_in_its_own_planes():
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
     grid = Grid(SHAPE, turn @ GRID.affine)
-    assert encode_png(draw_mosaic(DATA, MASK, grid)) == encode_png(draw_mosaic(DATA, MASK, GRID))
+    shown, straight = (np.asarray(draw_mosaic(DATA, MASK, one)) for one in (grid, GRID))
+    words = shown != straight  # the position of each slice: a number instead of mm
+    assert 0 < words.mean() < 0.02
 
 
 def test_voxel_sizes_are_respected():
@@ -353,7 +355,7 @@ def test_the_command_writes_svg_with_volume_and_score(place):
     assert 0 <= score <= 100
     root, path, _ = read_svg((place / "look.svg").read_bytes())
     title = root.find(f"{NAME}title").text
-    assert re.match(rf"\d+ ml, score {score}\b", title)
+    assert re.fullmatch(rf"scan\.nii\.gz: \d+ ml, score {score}, .+", title)
     assert find_points(path).size
 
 

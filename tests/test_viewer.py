@@ -15,11 +15,12 @@ from urllib.request import url2pathname
 import pytest
 
 from ball import run
-from deskull.assess.marks import load_marks
-from deskull.assess.server import Answer, LocalServer
-from deskull.assess.stripped import find_stripped
-from deskull.assess.viewer import STATIC, Viewer, make_entries
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import InputError
+from deskull.review.entries import make_entries
+from deskull.review.marks import load_marks
+from deskull.review.server import Answer, LocalServer
+from deskull.review.viewer import STATIC, Viewer
 from reviewed import batch, stripped_once
 from served import Page, serving
 
@@ -169,7 +170,7 @@ def test_the_static_files_are_there(still):
 
 
 def test_niivue_is_the_file_that_its_licences_name():
-    static = files("deskull.assess") / "static"
+    static = files("deskull.review") / "static"
     digest = hashlib.sha256((static / "niivue.umd.js").read_bytes()).hexdigest()
     assert digest in (static / "niivue.LICENSES.txt").read_text("utf-8")
 
@@ -289,7 +290,7 @@ def test_the_browser_is_not_given_the_token_on_its_command_line(
         opened.append((address, page, page.read_text("utf-8"), modes))
         return True
 
-    monkeypatch.setattr("deskull.commands.view._has_screen", lambda: True)
+    monkeypatch.setattr("deskull.commands.review._has_screen", lambda: True)
     monkeypatch.setattr("webbrowser.open", open_browser)
     assert run("review", batch) == 0
     out, err = capsys.readouterr()
@@ -308,8 +309,8 @@ def test_without_a_place_for_the_browsers_page_the_address_is_there(
     def fail(*words, **options):
         raise OSError("no space")
 
-    monkeypatch.setattr("deskull.commands.view._has_screen", lambda: True)
-    monkeypatch.setattr("deskull.commands.view.TemporaryDirectory", fail)
+    monkeypatch.setattr("deskull.commands.review._has_screen", lambda: True)
+    monkeypatch.setattr("deskull.commands.review.TemporaryDirectory", fail)
     assert run("review", batch) == 0
     out, err = capsys.readouterr()
     assert out.startswith("http://127.0.0.1:")

@@ -10,22 +10,17 @@ import pytest
 
 from ball import HEAD
 from conftest import make_head, reorient
-from deskull.assess.correction import (
-    CORRECTED,
-    Files,
-    decode_mask,
-    encode_mask,
-    encode_scan,
-    load_scene,
-    save_manual,
-)
-from deskull.assess.marks import load_marks
-from deskull.assess.stripped import find_stripped
-from deskull.assess.viewer import Viewer, make_entries, make_entry
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.review.corrections import TABLE as CORRECTED
+from deskull.review.corrections import save_correction
+from deskull.review.entries import make_entries, make_entry
+from deskull.review.marks import load_marks
+from deskull.review.scene import ScanFiles, decode_mask, encode_mask, encode_scan, load_scene
+from deskull.review.viewer import Viewer
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
 from test_dicom import write_series
@@ -79,8 +74,8 @@ def test_what_is_drawn_comes_back_to_its_place(tmp_path, codes, oblique):
     np.testing.assert_allclose(shown.get_fdata(), image.get_fdata(), atol=0.01)
     drawn = np.zeros((12, 14, 16), np.uint8)
     drawn[3, 5, 9] = 1
-    files = Files("x", tmp_path / "x.nii.gz", None, None, tmp_path / "x_mask_manual.nii.gz")
-    save_manual(decode_mask(send(drawn), volume), volume, files, "")
+    files = ScanFiles("x", tmp_path / "x.nii.gz", None, None, tmp_path / "x_mask_manual.nii.gz")
+    save_correction(decode_mask(send(drawn), volume), volume, files, "")
     saved = nib.load(files.manual)
     (index,) = np.argwhere(np.asarray(saved.dataobj))
     np.testing.assert_allclose(
@@ -88,7 +83,7 @@ def test_what_is_drawn_comes_back_to_its_place(tmp_path, codes, oblique):
         nib.affines.apply_affine(affine, (3, 5, 9)),
         atol=1e-3,
     )
-    again = load_scene(Files("x", files.scan, files.manual, None, files.manual), MACHINE)
+    again = load_scene(ScanFiles("x", files.scan, files.manual, None, files.manual), MACHINE)
     assert encode_mask(again.pair.mask, volume) == send(drawn)
 
 
@@ -133,7 +128,7 @@ def test_a_slider_out_of_range_is_refused(page, query):
 
 def test_pictures_are_made_when_asked(page, scans):
     number = number_of(scans, HOSTILE)
-    for name in ("thumbnail", "picture"):
+    for name in ("card", "picture"):
         assert page.get(f"{name}?scan={number}")[8:12] == b"WEBP"
 
 
@@ -183,6 +178,7 @@ def test_a_series_of_a_folder_of_dicom(tmp_path):
     entry = make_entry(folder, series="5")
     with serving(Viewer([entry])) as page:
         drawn = np.ones(page.about()["shape"])
+        drawn[0] = 0
         assert page.post("save?scan=0&version=", send(drawn))[0] == 200
     assert (tmp_path / "dicom_mask_manual.nii.gz").exists()
 
@@ -357,16 +353,18 @@ def test_a_link_leads_no_mask_out_of_the_folder(page, scans, batch):
 
 def test_marks_are_saved_beside_the_data(page, scans, batch):
     number = number_of(scans, "b/two.nii.gz")
-    body = json.dumps({"scan": number, "mark": "maybe"}).encode()
-    assert page.post("marks", body) == (200, {"mark": "maybe"})
-    assert load_marks(batch.resolve()) == {"b/two_record.json": "maybe"}
+    seen = page.about(number)["mask_sha256"]
+    body = json.dumps({"scan": number, "mark": "maybe", "mask_sha256": seen}).encode()
+    status, said = page.post("marks", body)
+    assert (status, said["mark"]) == (200, "maybe")
+    assert load_marks(batch.resolve())["b/two_record.json"].mark == "maybe"
     assert page.about(number)["mark"] == "maybe"
-    assert 'data-mark="maybe"' in page.get("").decode()
-    assert page.post("marks", json.dumps({"scan": number, "mark": "good"}).encode())[0] == 422
+    assert 'data-mark="maybe" data-tags' in page.get("").decode()
+    assert page.post("marks", body.replace(b"maybe", b"good"))[0] == 422
 
 
 def test_a_viewer_of_one_scan_takes_no_marks(tmp_path):
     HEAD.to_filename(tmp_path / "x.nii.gz")
     with serving(Viewer([make_entry(tmp_path / "x.nii.gz")])) as page:
         assert page.post("marks", b'{"scan": 0, "mark": "pass"}')[0] == 400
-        assert b'id="canvas"' in page.get("")
+        assert b'id="pane2"' in page.get("")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deskull.assess import webpage
-from deskull.assess.webpage import WebPage, find_web_page
 from deskull.network.weights import bundled_folder
+from deskull.review import webpage
+from deskull.review.webpage import WebPage, find_web_page
 from served import serving
 
 PageHook = runpy.run_path(str(Path(__file__).parents[1] / "build_page.py"))["PageHook"]

@@ -2,10 +2,12 @@
 
 import json
 import math
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from deskull.image.volume import Volume, make_brain_image, make_map_image, make_
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.quality import Flag
 from deskull.picture import encode_picture
+from deskull.picture.page import render, to_data_address
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.intensity import make_finite
 from deskull.prepare.postprocess import make_signed_distance
@@ -33,9 +36,9 @@ IMAGES = {  # name of each image output, and what of a Result it shows
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """One stripped scan.
+    """One stripped scan. Notebooks show it as a picture with its volume, score and doubts.
 
     Parameters
     ----------
@@ -67,6 +70,38 @@ class Result:
     def score(self) -> int:
         """How far the mask can be trusted: 0 (surely wrong) to 100."""
         return int(self.record["score"])
+
+    def __repr__(self) -> str:
+        """Return one line: the scan, its volume, score and doubts."""
+        return f"Result({self.title})"
+
+    @property
+    def title(self) -> str:
+        """One line of text: the scan, its volume, score and doubts."""
+        doubts = [flag.name for flag in self.flags] or ["no doubts"]
+        facts = [f"{self.volume_ml:.0f} ml", f"score {self.score}", *doubts]
+        return f"{self.volume.name}: {', '.join(facts)}"
+
+    def _repr_html_(self) -> str:
+        """HTML for a notebook: volume, score, doubts and the three-plane picture."""
+        png = self._draw_picture(".png")
+        picture = to_data_address(png, "image/png")
+        return render("deskull.picture", "result.html", result=self, picture=picture)
+
+    def _draw_picture(self, kind: str) -> bytes:
+        return encode_picture(kind, self.volume.data, self.mask, self.volume.grid, self.title)
+
+    def show(self) -> None:
+        """Show the picture: in a notebook below the cell, else in the system's image viewer."""
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            from IPython.display import display
+
+            display(self)
+            return
+        from PIL import Image
+
+        Image.open(BytesIO(self._draw_picture(".png"))).show(self.title)
 
     @cached_property
     def brain(self) -> NDArray[np.float32]:
@@ -171,10 +206,7 @@ def save_results(
             if output == "record":
                 save_bytes(_encode_records(records, fill), path, together)
             elif output == "picture":
-                words = [f"{first.volume_ml:.0f} ml", f"score {first.score}"]
-                words += [flag.name for flag in first.flags]
-                scan = volume.data, first.mask, volume.grid, ", ".join(words)
-                save_bytes(encode_picture(path.suffix, *scan), path, together)
+                save_bytes(first._draw_picture(path.suffix), path, together)
             else:
                 array = arrays[IMAGES[output]]
                 save_image(_make_image(output, array, volume, fill), path, together)

@@ -8,7 +8,7 @@ load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to n
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull import __version__
-from deskull.errors import EmptyMaskError, OptionError, WeightsError
+from deskull.errors import EmptyMaskError, InputError, OptionError, WeightsError
 from deskull.image.geometry import Box, Grid
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
@@ -31,7 +31,7 @@ from deskull.network.engine import (
     find_runtimes,
     make_engine,
 )
-from deskull.network.weights import Stage, Weights, load_weights
+from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
 from deskull.prepare.bias import BiasSettings, correct_bias
 from deskull.prepare.conform import (
     conform,
@@ -106,6 +106,14 @@ class Stripper:
         if weights.locate is not None:
             self._locate = make_engine(weights.locate, device, threads, runtime)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the stripper was made of: the weights are loaded again on the other side."""
+        folder = self.weights.segment.tensors.parent
+        bundled = folder.parent == bundled_folder()
+        weights = self.weights.name if bundled else str(folder.absolute())
+        runtime = self.runtime.partition(" ")[0]
+        return _load_again, (weights, self.weights.digest, self.device, self.threads, runtime)
+
     @classmethod
     def load(
         cls,
@@ -170,7 +178,7 @@ class Stripper:
         WeightsError
             If the weights cannot do what `settings` ask for.
         """
-        volume = scan if isinstance(scan, Volume) else make_volume(scan)
+        volume = scan if isinstance(scan, Volume) else _make_volume(scan)
         work = _Work(self, volume, settings or Settings(), observe or (lambda *_: None))
         return work.run()
 
@@ -183,8 +191,11 @@ def strip(
     threads: int | None = None,
     frame: int | None = None,
     settings: Settings | None = None,
+    **choices: Any,
 ) -> Result:
     """Strip one scan.
+
+    >>> result = strip("sub-01_T1w.nii.gz", border=1)  # doctest: +SKIP
 
     Parameters
     ----------
@@ -196,16 +207,58 @@ def strip(
         Which frame of a 4D file, from 0.
     settings
         Threshold, border and the like.
+    **choices
+        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``.
 
     Returns
     -------
     Result
         Mask, probability and all that is made from them.
+
+    Raises
+    ------
+    OptionError
+        If a choice is unknown or out of range, or stands beside `settings`.
     """
+    settings = _choose(settings, choices)
     stripper = Stripper.load(weights, device, threads)
     if isinstance(scan, str | Path):
         scan = load_volume(scan, frame=frame)
     return stripper(scan, settings)
+
+
+def _choose(settings: Settings | None, choices: dict[str, Any]) -> Settings | None:
+    """Take settings as they are given, or make them of keywords."""
+    known = [field.name for field in fields(Settings)]
+    if unknown := set(choices) - set(known):
+        raise OptionError(f"{min(unknown)}: no setting; expected some of {', '.join(known)}.")
+    if settings is not None and choices:
+        raise OptionError(f"settings and {', '.join(choices)}; give one or the other.")
+    return Settings(**choices) if choices else settings
+
+
+def _make_volume(scan: Any) -> Volume:
+    """Make a volume of a nibabel image; an array does not say how its voxels lie."""
+    if not isinstance(scan, SpatialImage):
+        shape = " ".join(["of shape", str(scan.shape)]) if hasattr(scan, "shape") else ""
+        raise InputError(
+            f"{type(scan).__name__} {shape}".rstrip() + ": it does not say how large its voxels "
+            "are and how they lie; expected a path, a nibabel image or a Volume. Make an image: "
+            "nibabel.Nifti1Image(array, affine)."
+        )
+    return make_volume(scan)
+
+
+def _load_again(weights: str, digest: str, device: str, threads: int, runtime: str) -> Stripper:
+    """Make a pickled stripper again, if the weights are the same ones."""
+    stripper = Stripper.load(weights, device, threads, runtime)
+    if stripper.weights.digest != digest:
+        raise WeightsError(
+            f"{weights}: other weights than those of the pickled Stripper (SHA-256 "
+            f"{stripper.weights.digest[:12]}…, expected {digest[:12]}…). Install the same "
+            "version of deskull, or copy the folder of the weights."
+        )
+    return stripper
 
 
 class _Brain(NamedTuple):

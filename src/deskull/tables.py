@@ -1,12 +1,17 @@
-"""Tables of text: CSV and TSV that people wrote are read, TSV is written.
+"""Text files: tables (CSV, TSV) and JSON, and the time stamps and relative paths in them.
 
-A name that is no text in any language survives both ways. What columns mean is for others.
+File names that are not valid text survive reading and writing (``surrogateescape``). What the
+columns and keys mean is decided elsewhere.
 """
 
 import csv
 import io
+import json
+import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from deskull.errors import InputError
 
@@ -54,11 +59,11 @@ def read_table(
     InputError
         If it cannot be read, is no table, or lacks a column.
     """
-    lines = read_text(path).splitlines()
-    head = lines[0] if lines else ""
+    text = read_text(path)
+    head = text.partition("\n")[0]
     mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
     try:
-        rows = [*csv.reader(lines, delimiter=mark)]
+        rows = [*csv.reader(io.StringIO(text, newline=""), delimiter=mark)]
     except csv.Error as error:
         raise InputError(f"{path.name}: not a table ({error}).") from error
     columns = [name.strip().lower() for name in rows[0]] if rows else []
@@ -96,3 +101,43 @@ def make_tsv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()
+
+
+def make_json(value: Any) -> bytes:
+    """Make the bytes of a JSON file: UTF-8, indented, with a final line break."""
+    try:
+        return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # the name of a file that is not valid text
+        return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: JSON of a {type(value).__name__}; expected an object.")
+    return value
+
+
+def make_stamp() -> str:
+    """Make a time stamp of now, in UTC: ``2026-01-31T09:05:00Z``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def make_relative(path: Path, folder: Path) -> str:
+    """Write a path as seen from a folder, with forward slashes, so that both can be moved."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive of Windows
+        return path.as_posix()

@@ -3,18 +3,12 @@
 import argparse
 
 from deskull import __version__
-from deskull.arguments.assess import (
-    add_drift,
-    add_evaluate,
-    add_report,
-    add_review,
-    add_view,
-    add_web,
-)
 from deskull.arguments.bids import add_bids
 from deskull.arguments.cohort import add_batch
+from deskull.arguments.evaluate import add_drift, add_evaluate
 from deskull.arguments.learn import add_export, add_finetune, add_index, add_train
 from deskull.arguments.options import NOT_MEDICAL
+from deskull.arguments.review import add_report, add_review, add_view, add_web
 from deskull.arguments.strip import add_apply, add_demo, add_info, add_strip, add_weights
 
 COMMANDS = {  # name -> how its words are added, and the module of `deskull.commands` that does it
@@ -27,10 +21,10 @@ COMMANDS = {  # name -> how its words are added, and the module of `deskull.comm
     "demo": (add_demo, "about"),
     "evaluate": (add_evaluate, "evaluate"),
     "drift": (add_drift, "drift"),
-    "report": (add_report, "report"),
-    "view": (add_view, "view"),
-    "review": (add_review, "view"),
-    "web": (add_web, "view"),
+    "report": (add_report, "review"),
+    "view": (add_view, "review"),
+    "review": (add_review, "review"),
+    "web": (add_web, "review"),
     "index": (add_index, "learn"),
     "train": (add_train, "learn"),
     "finetune": (add_finetune, "learn"),

@@ -12,7 +12,7 @@ from typing import Any
 from deskull import __version__
 from deskull.cohort.bids import LOGS, MAKER
 from deskull.cohort.plan import ENDINGS
-from deskull.cohort.records import load_record
+from deskull.cohort.records import find_mask, load_record
 from deskull.errors import InputError
 from deskull.image.bids import parse_name
 from deskull.image.writing import save_bytes
@@ -39,6 +39,10 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "Levels": {"done": "Its outputs are there", "failed": "Why is in the column error"},
     },
     "volume": {"Description": "Volume of the mask", "Units": "mL"},
+    "mask": {
+        "Description": "Which mask the brain and the volume are of",
+        "Levels": {"automatic": "The one of deskull", "corrected": "One corrected by hand"},
+    },
     "score": {"Description": "How far the mask can be trusted, from 0 (surely wrong) to 100"},
     "flags": {"Description": "Doubts about the mask, by name, separated by commas"},
     "mask_of": {"Description": "Image whose mask was put on this one, if it has none of its own"},
@@ -146,14 +150,15 @@ def save_group(out_dir: Path) -> tuple[Path, int]:
 def _make_row(record: Mapping[str, Any]) -> dict[str, str]:
     """Cells of one image; what is not known is n/a, as BIDS has it."""
     file = record["input"]["path"]
-    name = parse_name(Path(file))
+    name, (volume, mask) = parse_name(Path(file)), find_mask(record)
     entities = {} if name is None else name.entities
     cells = {
         "participant_id": f"sub-{entities['sub']}" if "sub" in entities else None,
         "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
         "file": file,
         "status": record.get("status"),
-        "volume": record.get("volume_ml"),
+        "volume": volume,
+        "mask": mask,
         "score": record.get("score"),
         "flags": ",".join(flag["name"] for flag in record.get("flags", ())),
         "mask_of": record.get("mask_of"),

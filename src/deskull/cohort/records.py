@@ -20,7 +20,7 @@ from deskull.image.writing import find_files, make_folder, save_bytes
 from deskull.stripper import Settings
 from deskull.tables import make_tsv
 
-COLUMNS = ("input", "status", "volume_ml", "score", "flags", "seconds", "error")
+COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 _CHUNK = 1024**2
 
@@ -36,7 +36,10 @@ class Outcome:
     status
         ``"done"``, ``"failed"`` or ``"waiting"``.
     volume_ml
-        Of the mask, in millilitres; None if there is none.
+        Of the mask that counts, in millilitres; None if there is none.
+    mask
+        ``"automatic"``, or ``"corrected"`` if brain and volume are those of a mask that was
+        corrected by hand; empty if there is none.
     score
         How far the mask can be trusted, 0 to 100; None if it was not judged.
     flags
@@ -54,6 +57,7 @@ class Outcome:
     name: str
     status: str
     volume_ml: float | None = None
+    mask: str = ""
     score: int | None = None
     flags: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -69,13 +73,22 @@ def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
     return Outcome(
         task.name,
         record["status"],
-        record.get("volume_ml"),
+        *find_mask(record),
         record.get("score"),
         tuple(flag["name"] for flag in record.get("flags", ())),
         round(math.fsum(record.get("seconds", {}).values()), 3),
         record.get("error", ""),
         str(record.get("deskull", "")),
     )
+
+
+def find_mask(record: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Volume in ml of the mask that counts, and whether it is the automatic or corrected one."""
+    corrected = record.get("corrected")
+    if isinstance(corrected, dict) and "volume_ml" in corrected:
+        return corrected["volume_ml"], "corrected"
+    volume: float | None = record.get("volume_ml")
+    return volume, "" if volume is None else "automatic"
 
 
 def make_request(
@@ -287,7 +300,7 @@ def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
     for row in outcomes:
         volume = "" if row.volume_ml is None else f"{row.volume_ml:.3f}"
         score = "" if row.score is None else row.score
-        judged = [volume, score, ",".join(row.flags)]
+        judged = [volume, row.mask, score, ",".join(row.flags)]
         rows.append([row.name, row.status, *judged, f"{row.seconds:.2f}", row.error])
     save_bytes(make_tsv(COLUMNS, rows).encode("utf-8", "surrogateescape"), path)
 

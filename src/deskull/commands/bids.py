@@ -5,7 +5,6 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from deskull.assess.report import write_report
 from deskull.cohort import strip_cohort, take_shard
 from deskull.cohort.bids import LOGS, make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
@@ -15,6 +14,7 @@ from deskull.commands.terminal import progress
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
+from deskull.review.report import write_report
 
 
 def bids(options: Namespace) -> None:

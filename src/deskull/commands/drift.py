@@ -4,10 +4,19 @@ import logging
 from argparse import Namespace
 from pathlib import Path
 
-from deskull.assess.drift import find_drift, keep_tested, keep_training, tell_drift
-from deskull.assess.population import load_population
 from deskull.commands.terminal import progress
+from deskull.errors import OptionError
+from deskull.evaluate.drift import (
+    find_drift,
+    keep_tested,
+    keep_training,
+    make_drift_page,
+    tell_drift,
+)
+from deskull.evaluate.population import load_population
+from deskull.image.writing import check_output_path, save_bytes
 from deskull.network.weights import load_weights
+from deskull.picture.page import encode_page
 from deskull.stripper import Stripper
 
 logger = logging.getLogger("deskull")
@@ -17,6 +26,10 @@ KEEPERS = {"training": keep_training, "tested": keep_tested}
 
 def drift(options: Namespace) -> None:
     """Say where a cohort differs from the training heads, or keep it as those."""
+    if options.out is not None:
+        check_output_path(options.out, [], (".html", ".htm"))
+        if options.keep is not None:
+            raise OptionError("--out with --keep; choose one: --keep compares nothing.")
     weights = load_weights(options.weights)
     with progress(options.quiet) as show:
         population = load_population(
@@ -34,7 +47,11 @@ def drift(options: Namespace) -> None:
         )
     heads = population.heads
     if options.keep is None:
-        print("\n".join(tell_drift(find_drift(heads, weights.card), heads, weights.card)))
+        drifts = find_drift(heads, weights.card)
+        if options.out is not None:
+            page = make_drift_page(drifts, population, weights.card, weights.name)
+            save_bytes(encode_page(page), options.out)
+        print("\n".join(tell_drift(drifts, heads, weights.card)))
         return
     folder = weights.segment.tensors.parent
     KEEPERS[options.keep](heads, folder)

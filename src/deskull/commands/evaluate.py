@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from deskull.assess.evaluation import (
+from deskull.commands.terminal import progress
+from deskull.errors import InputError, OptionError
+from deskull.evaluate import (
     Pairing,
     Row,
     Summary,
@@ -17,23 +19,22 @@ from deskull.assess.evaluation import (
     to_json,
     to_tsv,
 )
-from deskull.assess.evaluation import evaluate as run
-from deskull.assess.evaluation.page import make_evaluation_page
-from deskull.commands.terminal import progress
-from deskull.errors import InputError, OptionError
+from deskull.evaluate import evaluate as run
+from deskull.evaluate.page import make_evaluation_page
 from deskull.image.writing import Batch, check_output_path, make_folder, save_bytes
+from deskull.picture.page import encode_page
 from deskull.tables import TABLES
 
 logger = logging.getLogger("deskull")
 
 NAMES = ("evaluation.tsv", "evaluation.json", "evaluation.html")
 ENDINGS = (".tsv", ".json", ".html")
-TOLD = 3
-"""Files without a partner that are named."""
+MAX_NAMED = 3
+"""Number of files without a partner that are named."""
 
 
 def evaluate(options: Namespace) -> None:
-    """Compare masks with their references, tell, and write what was asked for."""
+    """Compare masks with their references, print the summary, and write the outputs."""
     pairing = _find_pairs(options)
     outputs = _check_outputs(options)
     _tell_unpaired(pairing.unpaired)
@@ -51,10 +52,14 @@ def evaluate(options: Namespace) -> None:
                 pairing.unpaired,
                 lambda done, count: show(f"drawing {done}/{count}"),
             )
-        texts = (to_tsv(rows), to_json(summaries, rows, pairing.unpaired), page)
+        contents = (
+            to_tsv(rows).encode("utf-8", "surrogateescape"),
+            to_json(summaries, rows, pairing.unpaired),
+            encode_page(page),
+        )
         with Batch() as batch:
-            for path, text in zip(outputs, texts, strict=True):
-                save_bytes(text.encode("utf-8", "surrogateescape"), path, batch)
+            for path, content in zip(outputs, contents, strict=True):
+                save_bytes(content, path, batch)
     if not options.quiet:
         print(tell_summary(summaries))
     if failed:
@@ -103,11 +108,11 @@ def _find_pairs(options: Namespace) -> Pairing:
     if not words:
         if Path(last).suffix.lower() not in TABLES:
             raise OptionError(
-                f"{last}: alone; expected PREDICTIONS and REFERENCES, or a table of pairs that "
-                f"ends in {' or '.join(TABLES)}."
+                f"{last}: only one path; expected PREDICTIONS and REFERENCES, or a table of pairs "
+                f"that ends in {' or '.join(TABLES)}."
             )
         if options.images:
-            raise OptionError("--images with a table; give the scans in its column image.")
+            raise OptionError("--images with a table; name the scans in its column image.")
         return read_pairs(Path(last))
     images = Path(options.images) if options.images else None
     return pair_folders(_name_methods(words), Path(last), images)
@@ -125,7 +130,7 @@ def _name_methods(words: Sequence[str]) -> dict[str, Path]:
             name = path.resolve().name
         if name in methods:
             raise OptionError(
-                f"{word}: a second method called {name}; expected one name each. "
+                f"{word}: a second method named {name}; expected different names. "
                 "Write NAME=PATH, such as ours=run1/masks."
             )
         methods[name] = path
@@ -145,10 +150,10 @@ def _check_outputs(options: Namespace) -> list[Path]:
 
 
 def _tell_unpaired(unpaired: Sequence[str]) -> None:
-    for line in unpaired[:TOLD]:
+    for line in unpaired[:MAX_NAMED]:
         logger.warning(line)
-    if len(unpaired) > TOLD:
-        logger.warning("... and %d more files without a partner", len(unpaired) - TOLD)
+    if len(unpaired) > MAX_NAMED:
+        logger.warning("... and %d more files without a partner", len(unpaired) - MAX_NAMED)
 
 
 def _refuse(failed: Sequence[Row], count: int) -> NoReturn:

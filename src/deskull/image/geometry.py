@@ -95,6 +95,12 @@ class Grid:
         inverse = np.linalg.inv(self.affine)
         return np.asarray(np.asarray(mm) @ inverse[:3, :3].T + inverse[:3, 3])
 
+    @property
+    def is_oblique(self) -> bool:
+        """Whether an axis is turned by more than a degree against the scanner's axes."""
+        axes = np.abs(self.canonical().affine[:3, :3]) / np.array(self.canonical().voxel_size)
+        return bool((axes - np.diag(np.diag(axes))).max() > 0.0175)
+
     def matches(self, other: "Grid", tolerance: float = 1e-3) -> bool:
         """Whether both have one shape and every corner agrees within `tolerance` voxels."""
         if self.shape != other.shape:

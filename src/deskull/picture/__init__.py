@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deskull.image.geometry import Grid
 from deskull.picture.layout import OUTLINE_COLOUR, ROWS_OF_SHEET, WIDTH, Shown
-from deskull.picture.mosaic import OUTLINE, draw_mosaic, draw_sheets, encode_png
+from deskull.picture.mosaic import OUTLINE, draw_mosaic, draw_planes, draw_sheets, encode_png
 from deskull.picture.vector import draw_svg
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "WIDTH",
     "Shown",
     "draw_mosaic",
+    "draw_planes",
     "draw_sheets",
     "draw_svg",
     "encode_picture",

@@ -34,13 +34,15 @@ CAPTION = 26
 LARGE, SMALL = 22, 15
 """Sizes of letters: of a title, and of all else."""
 
+SCALE_BAR_MM = 50.0
+
 LARGEST_SCALE = 3.0
 """Pixels per mm at most, so that a small field is not blown up."""
 
 MARGIN_MM = 14.0
 """Shown around the mask's box: skull and scalp, to judge the outline against."""
 
-LEAST_MM = 150.0
+MIN_MM = 150.0
 """Shown at least along each axis, so that a mask of a few voxels is seen in its head."""
 
 OUTLINE_COLOUR = (255, 96, 32)
@@ -138,6 +140,23 @@ class View:
     scale: float
     """Pixels per mm."""
 
+    grid: Grid
+    """Grid of the arrays, axes nearest to RAS+."""
+
+    def index(self, cut: Cut) -> int:
+        """Index of a slice along its axis, from 0."""
+        low, high = self.box[cut.axis]
+        return min(int(low + cut.share * (high - low)), int(self.mask.shape[cut.axis]) - 1)
+
+    def position(self, cut: Cut) -> str:
+        """Where a slice lies: mm in the scan's coordinates; its number if the scan is oblique."""
+        if self.grid.is_oblique:
+            return f"slice {self.index(cut)}"
+        middle = [(count - 1) / 2 for count in self.mask.shape]
+        middle[cut.axis] = self.index(cut)
+        place = float(self.grid.to_mm(np.array([middle]))[0, cut.axis])
+        return f"{'xyz'[cut.axis]} = {place:.0f} mm"
+
     def pixels(self, cut: Cut) -> tuple[int, int]:
         """Width and height of a slice."""
         right, up = cut.across
@@ -153,19 +172,32 @@ class Tile:
     top: int
     width: int
     height: int
+    position: str = ""
 
     def words(self, shift: int = 0) -> list[Word]:
-        """Left and right, or which half of the head, at the corners, moved to the right."""
+        """Left and right, or which half of the head, and the position, moved to the right."""
         columns = (self.left + shift + 4, self.left + shift + self.width - 4)
-        return [
+        bottom = self.top + self.height - SMALL - 6
+        position = Word(self.position, columns[0], bottom, outlined=True)
+        return [position] * bool(self.position) + [
             Word(text, column, self.top + 3, anchor=anchor, outlined=True)
             for text, column, anchor in zip(self.cut.label, columns, ("la", "ra"), strict=True)
             if text
         ]
 
 
-def make_view(scan: Shown, rows: Sequence[Row]) -> View:
-    """Bring arrays to RAS+ and decide what is shown, how large and how bright."""
+def make_view(scan: Shown, rows: Sequence[Row], width: int = HALF_WIDTH) -> View:
+    """Bring arrays to RAS+ and decide what is shown, how large and how bright.
+
+    Parameters
+    ----------
+    scan
+        What to show.
+    rows
+        Slices of each row of the picture.
+    width
+        Pixels of a row.
+    """
     data, mask, grid = scan.data, scan.mask, scan.grid
     if not data.shape == mask.shape == grid.shape:
         raise GeometryError(
@@ -179,29 +211,55 @@ def make_view(scan: Shown, rows: Sequence[Row]) -> View:
     box = bounds = field
     if mask.any():
         box = np.array([[float(s.start), float(s.stop)] for s in find_box(mask)])
-        margin = np.maximum(MARGIN_MM, (LEAST_MM - (box[:, 1] - box[:, 0]) * size) / 2) / size
+        margin = np.maximum(MARGIN_MM, (MIN_MM - (box[:, 1] - box[:, 0]) * size) / 2) / size
         bounds = np.stack([box[:, 0] - margin, box[:, 1] + margin], axis=1)
         bounds = np.clip(bounds, field[:, :1], field[:, 1:])
     extent = (bounds[:, 1] - bounds[:, 0]) * size
     scale = min(
-        (HALF_WIDTH - (len(row) - 1) * GUTTER) / len(row) / extent[cut.across[0]]
+        (width - (len(row) - 1) * GUTTER) / len(row) / extent[cut.across[0]]
         for row in rows
         for cut in row
     )
     window = _find_window(data, mask, bounds)
-    return View(data, mask, box, bounds, extent, window, min(scale, LARGEST_SCALE))
+    scale, lattice = min(scale, LARGEST_SCALE), grid.canonical()
+    return View(data, mask, box, bounds, extent, window, scale, lattice)
 
 
-def place_row(view: View, row: Row, top: int = 0) -> tuple[list[Tile], int]:
+def place_row(
+    view: View, row: Row, top: int = 0, width: int = HALF_WIDTH
+) -> tuple[list[Tile], int]:
     """Put slices side by side, each in the middle of its slot; also the row's height."""
     height = max(view.pixels(cut)[1] for cut in row)
-    slot = (HALF_WIDTH + GUTTER) / len(row)
+    slot = (width + GUTTER) / len(row)
     tiles = []
     for number, cut in enumerate(row):
-        width, rows = view.pixels(cut)
-        left = int(GUTTER + number * slot + (slot - GUTTER - width) / 2)
-        tiles.append(Tile(cut, left, top + (height - rows) // 2, width, rows))
+        columns, rows = view.pixels(cut)
+        left = int(GUTTER + number * slot + (slot - GUTTER - columns) / 2)
+        place = left, top + (height - rows) // 2, columns, rows
+        tiles.append(Tile(cut, *place, view.position(cut)))
     return tiles, height
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A bar of `SCALE_BAR_MM` in the header: left end, upper edge and length in pixels."""
+
+    left: int
+    top: int
+    length: int
+
+    thickness = 4
+
+    @property
+    def word(self) -> Word:
+        """Its length in words, left of it."""
+        return Word(f"{SCALE_BAR_MM:.0f} mm", self.left - 8, self.top - 7, anchor="ra")
+
+
+def make_scale_bar(view: View) -> ScaleBar:
+    """Make the bar at the right end of the second line of the header."""
+    length = round(SCALE_BAR_MM * view.scale)
+    return ScaleBar(WIDTH - GUTTER - length, HEADER - 16, length)
 
 
 def make_header(title: str) -> list[Word]:
@@ -242,8 +300,7 @@ def cut_slice(view: View, cut: Cut) -> tuple[NDArray[np.float32], NDArray[np.flo
     """
     from PIL.Image import Resampling
 
-    low, high = view.box[cut.axis]
-    index = min(int(low + cut.share * (high - low)), view.mask.shape[cut.axis] - 1)
+    index = view.index(cut)
     black, white = view.window
     values = np.moveaxis(view.data, cut.axis, 0)[index].astype(np.float64)
     values = np.nan_to_num((values - black) / (white - black), nan=0, posinf=0, neginf=0)

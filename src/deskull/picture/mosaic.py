@@ -24,6 +24,7 @@ from deskull.picture.layout import (
     OUTLINE_COLOUR,
     ROWS_OF_SHEET,
     SHEET_ROW,
+    TEXT_GREY,
     WIDTH,
     Cut,
     Row,
@@ -33,6 +34,7 @@ from deskull.picture.layout import (
     cut_slice,
     fit_text,
     make_header,
+    make_scale_bar,
     make_view,
     place_row,
 )
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 GREY_LEVELS = 96
-"""More cannot be told apart on a screen, and fewer make a smaller file."""
+"""As many as a screen shows; fewer make a smaller file."""
 
 OUTLINE = 255
 """Pixel value that the palette turns into the outline's colour; greys end below it."""
@@ -61,7 +63,7 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
 
     Rows are axial, coronal and sagittal, each with the same slices in both halves, spread over
     the mask's box (over the field if the mask is empty). The display is neurological: the
-    person's left is on the left of axial and coronal slices, marked L and R. Sagittal slices
+    subject's left is on the left of axial and coronal slices, marked L and R. Sagittal slices
     look to the right and say which half of the head they cut. Axes are those nearest to RAS+:
     an oblique scan is shown in its own planes. Voxel sizes are respected.
 
@@ -88,7 +90,37 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
         If the shapes of `data`, `mask` and `grid` differ.
     """
     view = make_view(Shown(title, data, mask, grid), MOSAIC)
-    return _stack([_draw_header(title), *(_draw_row(view, row) for row in MOSAIC)])
+    return _stack([_draw_header(title, view), *(_draw_row(view, row) for row in MOSAIC)])
+
+
+def draw_planes(data: NDArray[Any], mask: NDArray[Any], grid: Grid, width: int) -> "Image":
+    """Draw one large slice in each plane, with the mask's outline.
+
+    Parameters
+    ----------
+    data, mask, grid
+        As for `draw_mosaic`.
+    width
+        Width of the picture in pixels.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Axial, coronal and sagittal slice through the middle of the mask's box, side by side,
+        drawn as by `draw_mosaic`.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes of `data`, `mask` and `grid` differ.
+    """
+    view = make_view(Shown("", data, mask, grid), (SHEET_ROW,), width - 2 * GUTTER)
+    tiles, height = place_row(view, SHEET_ROW, GUTTER, width - 2 * GUTTER)
+    pixels = np.full((height + 2 * GUTTER, width), CANVAS_GREY, np.uint8)
+    for tile in tiles:
+        rows, columns = slice(tile.top, tile.top + tile.height), slice(tile.left, None)
+        pixels[rows, columns][:, : tile.width] = _draw_slice(view, tile.cut)[0]
+    return _stack([_Strip(pixels, [word for tile in tiles for word in tile.words()])])
 
 
 def draw_sheets(scans: Iterable[Shown]) -> Iterator["Image"]:
@@ -158,8 +190,11 @@ def to_grey(values: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
     )
 
 
-def _draw_header(title: str) -> _Strip:
-    return _Strip(np.full((HEADER, WIDTH), CANVAS_GREY, np.uint8), make_header(title))
+def _draw_header(title: str, view: View) -> _Strip:
+    bar = make_scale_bar(view)
+    pixels = np.full((HEADER, WIDTH), CANVAS_GREY, np.uint8)
+    pixels[bar.top : bar.top + bar.thickness, bar.left : bar.left + bar.length] = TEXT_GREY
+    return _Strip(pixels, [*make_header(title), bar.word])
 
 
 def _make_caption(name: str) -> _Strip:

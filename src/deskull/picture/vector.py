@@ -22,13 +22,16 @@ from deskull.picture.layout import (
     HEADER,
     MOSAIC,
     OUTLINE_COLOUR,
+    TEXT_GREY,
     WIDTH,
+    ScaleBar,
     Shown,
     Tile,
     Word,
     cut_slice,
     fit_text,
     make_header,
+    make_scale_bar,
     make_view,
     place_row,
 )
@@ -79,9 +82,14 @@ def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
         top, corner = tile.top - HEADER, np.array([tile.left, tile.top])
         brightness[top : top + tile.height, tile.left : tile.left + tile.width] = values
         lines += [line + corner for line in find_contours(inside)]
-    words = [*make_header(title), *(w for tile in tiles for s in (0, HALF) for w in tile.words(s))]
+    bar = make_scale_bar(view)
+    words = [
+        *make_header(title),
+        bar.word,
+        *(w for tile in tiles for s in (0, HALF) for w in tile.words(s)),
+    ]
     path = _make_path(lines)
-    return _compose(_encode(brightness, len(path)), path, tiles, words, height)
+    return _compose(_encode(brightness, len(path)), path, tiles, (words, bar), height)
 
 
 def _encode(brightness: NDArray[np.float32], taken: int) -> bytes:
@@ -107,9 +115,14 @@ def _make_path(lines: Sequence[NDArray[np.float64]]) -> str:
 
 
 def _compose(
-    png: bytes, path: str, tiles: Sequence[Tile], words: Sequence[Word], height: int
+    png: bytes,
+    path: str,
+    tiles: Sequence[Tile],
+    texts: tuple[Sequence[Word], ScaleBar],
+    height: int,
 ) -> bytes:
-    """Put the scan, the outline, the brain and the words into one file."""
+    """Put the scan, the outline, the brain, the words and the scale bar into one file."""
+    words, bar = texts
     own = hashlib.sha256(png + path.encode()).hexdigest()[:8]
     scan, mask, brain = (f"{name}-{own}" for name in ("scan", "mask", "brain"))
     title = words[0].text or "mask of the brain"
@@ -133,6 +146,8 @@ def _compose(
         f'<use href="#{scan}"/></g></g>',
         '<g font-family="Open Sans,Verdana,sans-serif">',
         *(_write(word) for word in words if word.text),
+        f'<rect x="{bar.left}" y="{bar.top}" width="{bar.length}" height="{bar.thickness}" '
+        f'fill="{_to_colour(TEXT_GREY)}"/>',
         "</g></svg>\n",
     ]
     return "\n".join(parts).encode()

@@ -1,1 +1,0 @@
-"""How good is a cohort: reports, drift from the training population, the viewer."""

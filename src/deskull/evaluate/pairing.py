@@ -1,0 +1,295 @@
+"""Pairs of prediction and reference: by file names in folders, or by a table.
+
+No file is opened here. Files without a partner are reported, never dropped silently.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deskull.errors import InputError
+from deskull.image.formats import find_stem
+from deskull.image.names import MASK_WORDS, list_images
+from deskull.tables import read_table
+
+TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
+"""Words that end the name of a mask; of two masks of one scan the one named first here wins."""
+
+_MADE = re.compile(
+    r"(?:^|_)(?:brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture)$"
+)
+_TOOL = re.compile(r"[_.-](?:brain|bet|stripped|skullstripped|desc-brain(?:Manual)?)$")
+_END = re.compile(rf"(?:^|[_.-])({'|'.join(sorted(TRUSTED, key=len, reverse=True))})$")
+_ENTITY = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9+]+")
+_SILENT = ("desc", "label", "res", "den")  # entities that say what a file is, not of whom
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A prediction and what it is compared with.
+
+    Parameters
+    ----------
+    scan
+        Name that both files have in common.
+    method
+        Name of the method that made the prediction.
+    prediction, reference
+        Paths of both masks.
+    image
+        Path of the scan, for pictures; None if there is none.
+    """
+
+    scan: str
+    method: str
+    prediction: Path
+    reference: Path
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Pairs to be compared, and files without a partner.
+
+    Parameters
+    ----------
+    pairs
+        Sorted by scan, methods in the order given.
+    unpaired
+        A line for each file without a partner.
+    """
+
+    pairs: list[Comparison]
+    unpaired: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, order=True)
+class _Key:
+    """What the file names of one scan agree in: the scan, and its contrast if named."""
+
+    scan: str
+    contrast: str = ""
+
+    def __str__(self) -> str:
+        return "_".join(word for word in (self.scan, self.contrast) if word)
+
+
+_Found = dict[str, dict[str, Path]]  # scan -> contrast -> file
+
+
+def pair_folders(
+    predictions: Mapping[str, Path], references: Path, images: Path | None = None
+) -> Pairing:
+    """Pair the masks of folders by their names.
+
+    Names agree when they are the same but for the ending of a mask (``_mask``, ``_brainmask``,
+    ``_brain_mask``, ``_reference`` and the like), or in BIDS when they have the same entities
+    but for ``desc`` and ``label``; there one side may leave the contrast out. If a name occurs in
+    several folders, the path below the folder counts as well. If some files of a folder are named
+    as masks, the others are ignored.
+
+    Parameters
+    ----------
+    predictions
+        Folder or file of each method, by the method's name.
+    references
+        Folder or file. A single prediction and a single reference are paired by any name.
+    images
+        Folder or file of the scans themselves, for pictures.
+
+    Raises
+    ------
+    InputError
+        If a path is missing, or no two names agree.
+    """
+    for path in (*predictions.values(), references, *([images] if images else [])):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder.")
+    scans = _index(_list_scans(images), images, False) if images else {}
+    if references.is_file() and all(path.is_file() for path in predictions.values()):
+        key = _make_key(references)
+        image = images if images is None or images.is_file() else _find_image(key, scans)
+        pairs = [
+            Comparison(str(key), m, path, references, image) for m, path in predictions.items()
+        ]
+        return Pairing(pairs)
+    sides = [*predictions.values(), references]
+    masks = [_list_masks(side) for side in sides]
+    deep = any(_has_doubles(files) for files in masks)
+    *found, wanted = [_index(f, side, deep) for f, side in zip(masks, sides, strict=True)]
+    scans = _index(_list_scans(images), images, deep) if images else {}
+    pairs, unpaired = [], []
+    for method, files in zip(predictions, found, strict=True):
+        matched, alone = _match(files, wanted)
+        pairs += [
+            Comparison(str(key), method, *paths, _find_image(key, scans))
+            for key, paths in matched.items()
+        ]
+        unpaired += [f"{path}: no reference for this prediction of {method}" for path in alone]
+        met = {reference for _, reference in matched.values()}
+        missing = [path for _, path in _walk(wanted) if path not in met]
+        unpaired += [f"{path}: no prediction of {method} for this reference" for path in missing]
+    if not pairs:
+        raise InputError(_explain_nothing(dict(zip(sides, [*found, wanted], strict=True))))
+    order = list(predictions)
+    return Pairing(sorted(pairs, key=lambda p: (p.scan, order.index(p.method))), unpaired)
+
+
+def read_pairs(table: Path) -> Pairing:
+    """Read pairs from a table.
+
+    Parameters
+    ----------
+    table
+        CSV or TSV with the columns ``prediction`` and ``reference`` and, if wanted, ``method``,
+        ``scan`` and ``image``. Paths that are not absolute begin at the table's folder.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or a column or cell is missing.
+    """
+    rows = read_table(table, ("prediction", "reference"), ("method", "scan", "image"))
+    scans = _name_scans(table, rows)
+    pairs = []
+    for (number, row), scan in zip(rows, scans, strict=True):
+        places = {
+            name: Path(os.path.abspath(table.parent / row[name]))
+            for name in ("prediction", "reference", "image")
+            if row.get(name)
+        }
+        if len(places.keys() - {"image"}) < 2:
+            raise InputError(
+                f"{table.name}, line {number}: a path is missing; expected one in each of the "
+                "columns prediction and reference."
+            )
+        pairs.append(Comparison(scan, row.get("method") or "prediction", **places))
+    if not pairs:
+        raise InputError(f"{table.name}: no pair below its first line; expected one a line.")
+    return Pairing(pairs)
+
+
+def _name_scans(table: Path, rows: list[tuple[int, dict[str, str]]]) -> list[str]:
+    """Name the scan of each row: as the table says, or by the reference's name, or its path."""
+    cells = [row for _, row in rows]
+    short = [row.get("scan") or str(_make_key(Path(row["reference"]))) for row in cells]
+    long = [row.get("scan") or row["reference"] for row in cells]
+    methods = [row.get("method", "") for row in cells]
+    unique = len(set(zip(short, methods, strict=True))) == len(short) and all(short)
+    names = short if unique else long
+    seen: set[tuple[str, str]] = set()
+    for (number, _), key in zip(rows, zip(names, methods, strict=True), strict=True):
+        if key in seen:
+            raise InputError(
+                f"{table.name}, line {number}: scan {key[0]!r} is there already; expected one "
+                "line for each scan and method. Tell them apart in the columns scan and method."
+            )
+        seen.add(key)
+    return names
+
+
+def _make_key(path: Path, below: Path | None = None) -> _Key:
+    """Key of a file by its name, and by its folder below another one if given."""
+    stem = find_stem(path)
+    stem = _TOOL.sub("", _END.sub("", stem))
+    words = stem.split("_")
+    contrast = ""
+    if any(_ENTITY.fullmatch(word) for word in words[:1]):
+        words = [word for word in words if word.partition("-")[0] not in _SILENT]
+        if len(words) > 1 and "-" not in words[-1]:
+            contrast = words.pop()
+    scan = "_".join(words)
+    if below is not None:
+        scan = "/".join(part for part in (*path.parent.relative_to(below).parts, scan) if part)
+    return _Key(scan, contrast)
+
+
+def _list_masks(place: Path) -> list[Path]:
+    """List masks by their names; if there are none, all images that are not outputs."""
+    if place.is_file():
+        return [Path(os.path.abspath(place))]
+    files = list_images(place)
+    named = [file for file in files if _END.search(find_stem(file))]
+    return named or [file for file in files if not _MADE.search(find_stem(file))]
+
+
+def _list_scans(place: Path) -> list[Path]:
+    """List images that are neither masks nor outputs of a tool."""
+    if place.is_file():
+        return [Path(os.path.abspath(place))]
+    stems = {file: find_stem(file) for file in list_images(place)}
+    return [file for file, stem in stems.items() if not (_END.search(stem) or _MADE.search(stem))]
+
+
+def _has_doubles(files: Iterable[Path]) -> bool:
+    """Whether one name occurs in several folders."""
+    homes: dict[_Key, set[Path]] = {}
+    for path in files:
+        homes.setdefault(_make_key(path), set()).add(path.parent)
+    return any(len(found) > 1 for found in homes.values())
+
+
+def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
+    """Files by their keys; of two masks of one scan the most trusted."""
+    below = Path(os.path.abspath(place if place.is_dir() else place.parent)) if deep else None
+    found: _Found = {}
+    for path in sorted(files, key=_rank):
+        key = _make_key(path, below)
+        found.setdefault(key.scan, {}).setdefault(key.contrast, path)
+    return found
+
+
+def _rank(path: Path) -> int:
+    """Rank of a mask among several of one scan; 0 is the most trusted."""
+    end = _END.search(find_stem(path))
+    return TRUSTED.index(end[1]) if end else len(TRUSTED)
+
+
+def _walk(found: _Found) -> Iterator[tuple[_Key, Path]]:
+    for scan, files in found.items():
+        for contrast, path in files.items():
+            yield _Key(scan, contrast), path
+
+
+def _match(
+    predictions: _Found, references: _Found
+) -> tuple[dict[_Key, tuple[Path, Path]], list[Path]]:
+    """Pairs by key, and predictions left over; one side may leave the contrast out."""
+    matched, alone = {}, []
+    for key, path in _walk(predictions):
+        partner = _find_partner(key, references)
+        if partner is not None and _find_partner(partner, predictions) == key:
+            reference = references[partner.scan][partner.contrast]
+            matched[max(key, partner)] = (path, reference)
+        else:
+            alone.append(path)
+    return matched, alone
+
+
+def _find_partner(key: _Key, others: _Found) -> _Key | None:
+    """Find the same key, or the only one of the same scan if a contrast is left out."""
+    contrasts = others.get(key.scan, {})
+    if key.contrast in contrasts:
+        return key
+    near = [contrast for contrast in contrasts if not (contrast and key.contrast)]
+    return _Key(key.scan, near[0]) if len(near) == 1 else None
+
+
+def _find_image(key: _Key, scans: _Found) -> Path | None:
+    partner = _find_partner(key, scans)
+    return None if partner is None else scans[partner.scan][partner.contrast]
+
+
+def _explain_nothing(found: Mapping[Path, _Found]) -> str:
+    """Explain which names were found, if no two of them agree."""
+    places = []
+    for place, files in found.items():
+        keys = [str(key) for key, _ in _walk(files)]
+        places.append(f"{place} has {', '.join(keys[:3]) or 'no mask'}" + " ..." * (len(keys) > 3))
+    return (
+        f"no prediction and reference with the same name: {'; '.join(places)}. Names may differ "
+        "in endings such as _mask or _reference; for others give a table with the columns "
+        "prediction and reference."
+    )

@@ -1,0 +1,1 @@
+"""Seeing, judging and correcting masks: the report, the local page, marks and corrections."""

@@ -1,0 +1,287 @@
+"""A scan with its masks as the page sees them: what is sent to it, and what comes back.
+
+The page sees scans and masks with their axes nearest to RAS+; masks on disk lie on the scan's
+own grid. Saving is in `corrections.py`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.apply import load_mask
+from deskull.cohort.records import make_fingerprint
+from deskull.cohort.stripped import Stripped, find_manual, is_inside
+from deskull.errors import EmptyMaskError, GeometryError, InputError
+from deskull.image.geometry import Box, find_box, from_canonical_array, to_canonical_array
+from deskull.image.volume import Volume, make_mask_image
+from deskull.image.writing import save_image
+from deskull.prepare.postprocess import clean_mask, make_signed_distance
+from deskull.review.pictures import Pair, hide_face, load_pair
+
+MIN_THRESHOLD, MAX_BORDER = 0.02, 20.0
+"""Limits of the sliders: lowest probability, and largest shift of the surface in mm."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The files of one scan.
+
+    Parameters
+    ----------
+    name
+        Name of the scan in messages.
+    scan
+        Path of the image.
+    mask, probability
+        Paths of the automatic mask and its probability; None if there is none.
+    manual
+        Path of the corrected mask, which may not exist yet.
+    frame
+        Frame of a 4D scan, counted from 0.
+    folder
+        Folder that `manual` must lie in, if any.
+    series
+        Number of the series in a DICOM folder.
+    no_face
+        Show only what lies within the mask or close to it.
+    """
+
+    name: str
+    scan: Path
+    mask: Path | None
+    probability: Path | None
+    manual: Path
+    frame: int | None = None
+    folder: Path | None = None
+    series: str | None = None
+    no_face: bool = False
+
+    def load(self, mask: Path | None) -> Pair:
+        """Load the scan with a mask, as `load_pair` does."""
+        pair = load_pair(self.scan, mask, self.frame, self.series)
+        return hide_face(pair) if self.no_face else pair
+
+    @property
+    def version(self) -> str:
+        """State of the corrected mask: changes with each save; empty if there is none."""
+        try:
+            stat = self.manual.stat()
+        except OSError:
+            return ""
+        return f"{stat.st_mtime_ns}-{stat.st_size}-{stat.st_ino}"
+
+    def hash_shown(self) -> str:
+        """SHA-256 of the file of the mask that counts: the corrected one, else the automatic."""
+        mask = self.manual if self.version else self.mask
+        return "" if mask is None else str(make_fingerprint(mask)["sha256"])
+
+
+def find_files(scan: Stripped, no_face: bool = False) -> ScanFiles:
+    """Find the files of a stripped scan.
+
+    Raises
+    ------
+    InputError
+        If the scan is gone or has changed, or its mask is gone.
+    """
+    image, mask = scan.find_scan(), scan.find_output("mask")
+    if mask is None:
+        other = scan.record.get("mask_of")
+        why = f"it has the mask of {other}" if other else "its mask was not kept, or is gone"
+        raise InputError(f"{scan.name}: {why}.")
+    manual, probability = find_manual(image, mask), scan.find_output("probability")
+    files = scan.name, image, mask, probability, manual, scan.frame, scan.folder
+    return ScanFiles(*files, no_face=no_face)
+
+
+def load_corrected(files: ScanFiles) -> Pair:
+    """Load a scan with its corrected mask.
+
+    Raises
+    ------
+    DeskullError
+        As for `load_pair`; also if a link leads the mask out of the folder.
+    """
+    if files.folder is not None and not is_inside(files.manual, files.folder):
+        raise InputError(f"{files.manual}: a link leads it out of {files.folder}.")
+    return files.load(files.manual)
+
+
+def load_shown(files: ScanFiles) -> Pair:
+    """Load a scan with its corrected mask if there is one, else with the automatic one."""
+    if files.version:
+        return load_corrected(files)
+    return files.load(files.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A scan with what its masks can be made from."""
+
+    files: ScanFiles
+    pair: Pair
+    probability: NDArray[np.float32] | None
+    settings: Mapping[str, float]
+    """Threshold and border that the automatic mask was made with."""
+    _distances: dict[float, NDArray[np.float32]] = field(default_factory=dict, init=False)
+
+    @property
+    def volume(self) -> Volume:
+        """The scan."""
+        return self.pair.volume
+
+    @cached_property
+    def _box(self) -> Box:
+        """Part of the field that any threshold and border can reach."""
+        inside: NDArray[np.bool_] | None = self.pair.mask
+        if self.probability is not None:
+            inside = self.probability >= MIN_THRESHOLD
+        assert inside is not None
+        x, y, z = (math.ceil(MAX_BORDER / size) + 1 for size in self.volume.grid.voxel_size)
+        return find_box(inside, (x, y, z))
+
+    def _measure(self, threshold: float) -> NDArray[np.float32]:
+        """Signed distance in mm within the box, kept for the next border."""
+        distance = self._distances.get(threshold)
+        if distance is None:
+            if self.probability is None:
+                assert self.pair.mask is not None
+                inside = self.pair.mask[self._box]
+            else:
+                inside = clean_mask(self.probability[self._box] >= threshold)
+            distance = make_signed_distance(inside, self.volume.grid.voxel_size)
+            self._distances.clear()
+            self._distances[threshold] = distance
+        return distance
+
+    def make_mask(self, threshold: float, border: float) -> NDArray[np.bool_]:
+        """Make the mask that ``deskull strip`` would have made with other settings.
+
+        Parameters
+        ----------
+        threshold
+            Probability from which on a voxel is brain; without effect if no probability is at
+            hand.
+        border
+            Shift of the surface in mm, as ``--border``; if no probability is at hand, the
+            automatic mask is shifted.
+
+        Returns
+        -------
+        NDArray[np.bool_]
+            (X, Y, Z) on the scan's grid.
+
+        Raises
+        ------
+        InputError
+            If a value is out of range.
+        """
+        if not (MIN_THRESHOLD <= threshold < 1 and abs(border) <= MAX_BORDER):
+            raise InputError(
+                f"threshold {threshold:g}, border {border:g}; expected {MIN_THRESHOLD:g} to 1, "
+                f"and {-MAX_BORDER:g} to {MAX_BORDER:g} mm."
+            )
+        same = {"threshold": threshold, "border": border} == dict(self.settings)
+        if self.pair.mask is not None and (same or self.probability is None):
+            if same or border == self.settings["border"]:
+                return self.pair.mask
+            border -= self.settings["border"]
+        made = np.zeros(self.volume.grid.shape, bool)
+        if self.probability is not None and border == 0:
+            made[self._box] = clean_mask(self.probability[self._box] >= threshold)
+        elif self.probability is not None or self.pair.mask is not None:
+            made[self._box] = self._measure(threshold) <= border
+        return made
+
+
+def load_scene(files: ScanFiles, settings: Mapping[str, float]) -> Scene:
+    """Load a scan, its mask and its probability.
+
+    Parameters
+    ----------
+    files
+        Files of the scan.
+    settings
+        ``threshold`` and ``border`` that the automatic mask was made with.
+
+    Raises
+    ------
+    DeskullError
+        As for `load_pair`.
+    """
+    pair = files.load(files.mask)
+    probability = None
+    if files.probability is not None:
+        given = load_mask(files.probability)
+        if given.grid.matches(pair.volume.grid):
+            probability = np.nan_to_num(given.data)
+    return Scene(files, pair, probability, settings)
+
+
+# --- to the page
+
+
+def encode_scan(volume: Volume) -> bytes:
+    """Encode the scan as the NIfTI file that a page shows: axes nearest to RAS+, 16 bits.
+
+    An oblique scan is shown in its own planes, so that the voxels of a drawing are its own.
+    """
+    data = to_canonical_array(volume.data, volume.grid)
+    finite = data[np.isfinite(data)]
+    low, high = float(finite.min()), float(finite.max())
+    slope = (high - low) / 65534 or 1.0
+    scaled = np.nan_to_num((data - low) / slope, nan=0, posinf=65534, neginf=0) - 32767
+    affine = np.diag([*volume.grid.canonical().voxel_size, 1.0])
+    affine[:3, 3] = -np.diag(affine)[:3] * (np.array(data.shape) - 1) / 2
+    image = nib.Nifti1Image(np.round(scaled).astype(np.int16), affine)
+    image.header.set_slope_inter(slope, low + 32767 * slope)
+    content: bytes = image.to_bytes()
+    return content
+
+
+def encode_mask(mask: NDArray[np.bool_], volume: Volume) -> bytes:
+    """Encode a mask for the page: one byte per voxel, x fastest, axes nearest to RAS+."""
+    return to_canonical_array(mask.astype(np.uint8), volume.grid).tobytes(order="F")
+
+
+# --- from the page
+
+
+def decode_mask(content: bytes, volume: Volume) -> NDArray[np.bool_]:
+    """Decode a mask that a page sends, onto the scan's grid.
+
+    Raises
+    ------
+    GeometryError
+        If its number of voxels is not that of the scan.
+    EmptyMaskError
+        If the mask is empty.
+    InputError
+        If the mask fills the whole scan.
+    """
+    shape = volume.grid.canonical().shape
+    if len(content) != math.prod(shape):
+        raise GeometryError(
+            f"{volume.name}: a mask of {len(content)} voxels; expected {math.prod(shape)}."
+        )
+    drawn = np.frombuffer(content, np.uint8).reshape(shape, order="F") > 0
+    if not drawn.any():
+        raise EmptyMaskError(f"{volume.name}: the mask is empty. Draw the brain first.")
+    if drawn.all():
+        raise InputError(f"{volume.name}: the mask fills the whole scan; expected a brain.")
+    return from_canonical_array(drawn, volume.grid)
+
+
+def encode_file(mask: NDArray[np.bool_], volume: Volume) -> bytes:
+    """Encode a mask as a ``.nii.gz`` file with the header of the scan."""
+    with TemporaryDirectory(prefix="deskull-") as folder:
+        path = Path(folder) / "mask.nii.gz"
+        save_image(make_mask_image(mask, volume.source), path)
+        return path.read_bytes()

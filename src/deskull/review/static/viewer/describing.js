@@ -1,0 +1,69 @@
+// The words beside the picture: what is known of a scan, and the values of the sliders.
+
+import { showJudgement } from "./judging.js";
+import { ask } from "./server.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** Take away all that was said of the scan before. */
+export function forget(number) {
+  for (const id of ["name", "where", "note", "volume", "under", "stripping"]) $(id).textContent = "";
+  $("doubts").replaceChildren();
+  $("busy").className = "";
+  $("busy").textContent = `opening scan ${number + 1} …`;
+  showJudgement(null);
+}
+
+export function describe(number, about) {
+  document.title = $("name").textContent = about.name;
+  $("where").textContent = (about.review ? `scan ${number + 1} of ${about.count}` : "") + (about.score === null ? "" : ` · score ${Math.round(about.score)}`);
+  $("note").textContent = about.note;
+  $("all").href = `./#scan-${number}`;
+  const kinds = { automatic: about.mask, reference: about.reference };
+  for (const option of $("compare").options) option.hidden = option.value in kinds && !kinds[option.value];
+  $("compare").value = "nothing";
+  describePlace(number, about);
+  describeDoubts(about.flags);
+  describeMask(about);
+  showJudgement(about);
+}
+
+function describePlace(number, { review, count }) {
+  $("navigation").hidden = !review;
+  $("previous").disabled = number < 1;
+  $("next").disabled = number + 1 >= count;
+}
+
+export function describeDoubts(flags) {
+  $("doubts").replaceChildren(...flags.map(([name, sentence]) => {
+    const line = document.createElement("div"), flag = document.createElement("b");
+    [flag.className, flag.textContent] = ["flag", name];
+    line.append(flag, ` ${sentence}`);
+    return line;
+  }));
+}
+
+export function describeMask(about) {
+  $("threshold").min = about.limits.threshold;
+  $("threshold").value = about.settings.threshold;
+  $("border").value = about.settings.border;
+  $("threshold").disabled = !about.probability;
+  $("no-probability").hidden = about.probability || !about.can_strip;
+  $("border").disabled = $("reset").disabled = !about.mask && !about.probability;
+  showValues();
+}
+
+/** A scan that cannot be shown can still be left. @returns what is known of all scans */
+export async function describeFailed(number) {
+  const all = await ask("count").then((answer) => answer.json()).catch(() => null);
+  if (all) describePlace(number, all);
+  return all;
+}
+
+export function showValues() {
+  const border = Number($("border").value);
+  $("threshold-value").textContent = Number($("threshold").value).toFixed(2);
+  $("border-value").textContent = `${border > 0 ? "+" : ""}${border} mm`;
+  $("fill-value").textContent = `${Math.round($("fill").value * 100)} %`;
+  $("radius-value").textContent = `${$("radius").value} mm`;
+}

@@ -1,0 +1,125 @@
+"""What Python users meet: results that show themselves, keywords, pickles, true messages."""
+
+import pickle
+import re
+from base64 import b64decode
+from io import BytesIO
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from ball import HEAD, ball, load_ball, place, run
+from deskull import Settings, strip, stripper
+from deskull import result as result_module
+from deskull.errors import InputError, OptionError, WeightsError
+from deskull.measure.quality import Flag
+
+__all__ = ["ball", "place"]  # fixtures
+
+
+@pytest.fixture
+def strip_ball(monkeypatch):
+    monkeypatch.setattr(stripper, "make_engine", stripper.make_engine)  # load_ball replaces it
+    return load_ball("default", "cpu", 1)
+
+
+@pytest.fixture
+def result(strip_ball):
+    return strip_ball(HEAD)
+
+
+def test_a_result_is_one_line_of_text(result):
+    assert re.fullmatch(r"Result\(image: 9\d\d ml, score \d+, .*\)", repr(result))
+    assert len(repr(result)) < 200
+
+
+def test_a_notebook_shows_picture_volume_score_and_doubts(result):
+    result.flags[:] = [Flag("rim", "It is <rough>.")]
+    html = result._repr_html_()
+    assert f"{result.volume_ml:.0f} ml, score {result.score} of 100" in html
+    assert "<b>rim</b>: It is &lt;rough&gt;." in html
+    picture = re.search(r'src="data:image/png;base64,([^"]*)"', html)[1]
+    assert Image.open(BytesIO(b64decode(picture))).width == 1600
+    assert not re.search(r'(src|href)="(?!data:)', html)
+
+
+def test_show_opens_the_picture(result, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Image.Image, "show", lambda image, title: shown.append((image, title)))
+    result.show()
+    [(image, title)] = shown
+    assert image.width == 1600
+    assert title == result.title
+
+
+def test_settings_are_keywords(place):
+    plain, grown = (strip("scan.nii.gz", threads=1, border=mm) for mm in (0, 4))
+    assert grown.volume_ml > plain.volume_ml
+    assert grown.record["settings"]["border"] == 4
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"borders": 1}, "borders: no setting; expected some of threshold, border, csf, n4"),
+        ({"border": 400}, "border 400; expected"),
+        ({"border": 1, "settings": Settings()}, "settings and border; give one"),
+    ],
+)
+def test_wrong_keywords_are_said(choices, message):
+    with pytest.raises(OptionError, match=message):
+        strip("scan.nii.gz", **choices)
+
+
+def test_an_array_without_a_grid_is_said(strip_ball):
+    message = r"ndarray of shape \(40, 48, 44\): .* nibabel\.Nifti1Image\(array, affine\)"
+    with pytest.raises(InputError, match=message):
+        strip_ball(np.asarray(HEAD.dataobj))
+    with pytest.raises(InputError, match=r"list: it does not say how large its voxels"):
+        strip_ball([1, 2])
+
+
+def test_a_stripper_survives_pickle(strip_ball):
+    again = pickle.loads(pickle.dumps(strip_ball))
+    assert again.weights.digest == strip_ball.weights.digest
+    assert (again.device, again.threads, again.runtime) == (
+        strip_ball.device,
+        strip_ball.threads,
+        strip_ball.runtime,
+    )
+    np.testing.assert_array_equal(again(HEAD).mask, strip_ball(HEAD).mask)
+    assert len(pickle.dumps(strip_ball)) < 1000
+
+
+def test_a_pickle_does_not_take_other_weights(strip_ball):
+    content = pickle.dumps(strip_ball).replace(
+        strip_ball.weights.digest.encode(), b"0" * len(strip_ball.weights.digest)
+    )
+    with pytest.raises(WeightsError, match="other weights than those of the pickled"):
+        pickle.loads(content)
+
+
+def test_the_picture_says_which_scan_it_is(place, monkeypatch):
+    titles = []
+    draw = result_module.encode_picture
+    monkeypatch.setattr(
+        "deskull.result.encode_picture",
+        lambda kind, data, mask, grid, title: titles.append(title) or draw(kind, data, mask, grid),
+    )
+    assert run("scan.nii.gz", "--picture", "look.svg", "-q") == 0
+    assert titles[0].startswith("scan.nii.gz: ")
+    assert " ml, score " in titles[0]
+
+
+def test_slices_have_positions_and_a_scale(place):
+    assert run("scan.nii.gz", "--picture", "look.svg", "-q") == 0
+    text = (place / "look.svg").read_text("utf-8")
+    found = {axis: [int(v) for v in re.findall(rf">{axis} = (-?\d+) mm<", text)] for axis in "xyz"}
+    assert {axis: len(values) for axis, values in found.items()} == {"x": 6, "y": 8, "z": 8}
+    affine = nib.load("scan.nii.gz").affine
+    for axis, values in zip((0, 1, 2), found.values(), strict=True):
+        steps = (np.array(values) - affine[axis, 3]) / abs(affine[axis, axis])
+        assert (np.abs(steps - np.round(steps)) < 0.15).all()  # at voxels, in whole mm
+    assert ">50 mm<" in text
