@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 from deskull.demo import load_demo
-from deskull.learn import training
-from deskull.learn.dataset import Sources
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.pairs import make_real_head
-from deskull.learn.processes import Group
-from deskull.learn.recipe import Recipe, load_recipe
-from deskull.learn.runs import Run
+from deskull.train import training
+from deskull.train.data import Sources
+from deskull.train.labels import make_labelled_head
+from deskull.train.pairs import make_real_head
+from deskull.train.processes import Group
+from deskull.train.recipe import Recipe, load_recipe
+from deskull.train.run_folder import Run
 from processes import describe_machine
 
 PRECISIONS = ("fp32", "bf16")
@@ -89,7 +89,7 @@ def measure(name: str, device: str, precision: str, steps: int, threads: int) ->
             loop.take_step(batch)
             made.append(ready - began)
             alone.append(time.perf_counter() - ready)
-        coming = training._Batches(loop.make, training.count_makers(device))
+        coming = Batches(loop.make, count_makers(device))
         coming.take(0)
         for step in range(steps):
             began = time.perf_counter()

@@ -25,7 +25,8 @@ from deskull.demo import load_demo
 from deskull.image.geometry import make_ras_grid, to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
-from deskull.learn.augment import (
+from deskull.prepare.conform import WindowSettings
+from deskull.train.augment import (
     add_noise,
     blur,
     draw_pose,
@@ -34,15 +35,14 @@ from deskull.learn.augment import (
     smooth_field,
     uniform,
 )
-from deskull.learn.dataset import STILL
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.synthesis import synthesise
-from deskull.prepare.conform import WindowSettings
+from deskull.train.data import NO_AUGMENTATION
+from deskull.train.labels import make_labelled_head
+from deskull.train.synthesis import synthesise
 
 FIELD_MM = (192, 256, 256)  # to the right, to the front, up
 SAGITTAL = "PSR"
-PERSON = replace(STILL, rotation=8, scale=0.04, shear=0.02, warp=3, shift=8, deface=1)
-COPY = replace(STILL, rotation=8, scale=0.12, shear=0.05, warp=8, shift=8)
+PERSON = replace(NO_AUGMENTATION, rotation=8, scale=0.04, shear=0.02, warp=3, shift=8, deface=1)
+COPY = replace(NO_AUGMENTATION, rotation=8, scale=0.12, shear=0.05, warp=8, shift=8)
 Head = tuple[Tensor, Tensor]
 
 
@@ -72,7 +72,9 @@ def make_dataset(
             continue
         generator = Generator().manual_seed(zlib.crc32(name.encode()))
         painter = (
-            paint(maps[number], voxel_size, generator) if maps else copy(voxel_size, generator)
+            draw_intensities(maps[number], voxel_size, generator)
+            if maps
+            else copy(voxel_size, generator)
         )
         for stem in stems:
             image, brain = next(painter)
@@ -80,7 +82,7 @@ def make_dataset(
             print(stem)
 
 
-def paint(label_map: Path, voxel_size: float, generator: Generator) -> Iterator[Head]:
+def draw_intensities(label_map: Path, voxel_size: float, generator: Generator) -> Iterator[Head]:
     """Paint one person again and again."""
     head = make_labelled_head(load_volume(label_map))
     while True:

@@ -12,20 +12,20 @@ from scipy import ndimage
 pytest.importorskip("pandas")
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import painted
 import pandas as pd
 
 import compare
 import corruption
 import damage
-import painted
 import phantoms
 import quality
 import recipes
 import truth
 from conftest import make_head
 from deskull.image.geometry import Grid
-from learn_heads import TOY, make_label_map
 from processes import Command
+from train_heads import TOY, make_label_map
 
 COPY = Command("deskull", "cp {in} {mask}")
 """A tool whose mask is what is brighter than air."""
@@ -158,8 +158,8 @@ def test_a_person_without_a_label_map_is_refused(tmp_path):
 
 def test_networks_are_judged_on_the_same_painted_heads(tmp_path, capsys):
     torch = pytest.importorskip("torch")
-    from deskull.learn.recipe import make_recipe
-    from deskull.learn.runs import Run
+    from deskull.train.recipe import make_recipe
+    from deskull.train.run_folder import Run
 
     (tmp_path / "maps").mkdir()
     make_label_map().to_filename(tmp_path / "maps/one.nii.gz")

@@ -10,15 +10,15 @@ from PIL import Image
 
 from conftest import make_head
 from index_files import SHAPE, names, nfbs, whats, write, write_mask, write_text
-from learn_heads import make_label_map
+from train_heads import make_label_map
 
 pd = pytest.importorskip("pandas")
 
 from deskull import cli
 from deskull.errors import InputError, OutputError
-from deskull.learn.index import COLUMNS, load_index, make_index, save_index, tell_index
-from deskull.learn.sheets import save_sheets
 from deskull.picture import OUTLINE, ROWS_OF_SHEET
+from deskull.train.checking import save_sheets
+from deskull.train.index import COLUMNS, describe_index, load_index, make_index, save_index
 
 __all__ = ["nfbs"]
 
@@ -258,7 +258,7 @@ def test_a_folder_without_heads_says_what_was_looked_for(tmp_path):
 def test_an_index_is_told_in_one_line(nfbs):
     seen = []
     index, findings = make_index(nfbs, observe=lambda done, count: seen.append((done, count)))
-    assert tell_index(index, findings) == (
+    assert describe_index(index, findings) == (
         "3 pairs (T1w 3) and 0 label maps of 3 persons; 1 left out"
     )
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -266,8 +266,8 @@ def test_an_index_is_told_in_one_line(nfbs):
 
 def test_training_reads_an_index(tmp_path):
     pytest.importorskip("torch")
-    from deskull.learn.dataset import load_sources
-    from deskull.learn.recipe import load_recipe
+    from deskull.train.data import load_sources
+    from deskull.train.recipe import load_recipe
 
     image, brain = make_head()
     nib.save(image, tmp_path / "p1_T1w.nii.gz")
@@ -276,8 +276,8 @@ def test_training_reads_an_index(tmp_path):
     index, _ = make_index(tmp_path)
     save_index(index, tmp_path / "index.TSV")
     sources = load_sources([tmp_path / "index.TSV"], load_recipe("locate"))
-    assert [head.person for head in sources.real] == ["p1"]
-    assert [head.person for head in sources.labelled] == ["p2"]
+    assert [head.participant for head in sources.real] == ["p1"]
+    assert [head.participant for head in sources.labelled] == ["p2"]
 
 
 # ---- contact sheets

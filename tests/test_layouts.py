@@ -13,7 +13,7 @@ pytest.importorskip("pandas")
 
 from deskull.errors import InputError
 from deskull.image.names import name_head
-from deskull.learn.index import COLUMNS, make_index
+from deskull.train.index import COLUMNS, make_index
 
 __all__ = ["nfbs"]
 DERIVATIVE = '{"DatasetType": "derivative"}'
@@ -134,7 +134,7 @@ def test_outputs_of_deskull_beside_a_scan_are_no_scans(tmp_path):
 )
 def test_names_tell_person_session_and_contrast(name, person, session, contrast):
     head = name_head(Path(name))
-    assert (head.person, head.session, head.contrast) == (person, session, contrast)
+    assert (head.participant, head.session, head.contrast) == (person, session, contrast)
 
 
 # ---- BIDS

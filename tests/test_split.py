@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deskull.errors import InputError
-from deskull.learn.split import make_folds, split_persons
+from deskull.train.split import make_folds, split_participants
 
 SHARES = {"train": 0.8, "validation": 0.2}
 PERSONS = [f"sub-{number:03}" for number in range(125)]
@@ -36,22 +36,22 @@ some_shares = st.dictionaries(
     ],
 )
 def test_sizes_are_exact(count, shares, sizes):
-    assert Counter(split_persons(PERSONS[:count], shares, 1).values()) == sizes
+    assert Counter(split_participants(PERSONS[:count], shares, 1).values()) == sizes
 
 
 def test_a_person_with_many_rows_counts_once():
     rows = PERSONS[:5] * 7 + PERSONS[:1] * 100
-    assert Counter(split_persons(rows, SHARES).values()) == {"train": 4, "validation": 1}
+    assert Counter(split_participants(rows, SHARES).values()) == {"train": 4, "validation": 1}
 
 
 def test_another_seed_is_another_split_and_the_same_the_same():
-    first = split_persons(PERSONS, SHARES, 1)
-    assert split_persons(PERSONS, SHARES, 1) == first
-    assert split_persons(PERSONS, SHARES, 2) != first
+    first = split_participants(PERSONS, SHARES, 1)
+    assert split_participants(PERSONS, SHARES, 1) == first
+    assert split_participants(PERSONS, SHARES, 2) != first
 
 
 def test_a_split_stays_what_it_is_over_versions():
-    assert split_persons("abcde", {"train": 3, "test": 2}, seed=7) == {
+    assert split_participants("abcde", {"train": 3, "test": 2}, seed=7) == {
         "a": "train",
         "b": "train",
         "c": "train",
@@ -61,7 +61,7 @@ def test_a_split_stays_what_it_is_over_versions():
 
 
 def test_json_keeps_a_split():
-    split = split_persons(PERSONS, SHARES)
+    split = split_participants(PERSONS, SHARES)
     assert json.loads(json.dumps(split)) == split
     assert list(split) == sorted(PERSONS)
 
@@ -71,12 +71,12 @@ def test_json_keeps_a_split():
 def test_everybody_has_one_part_whatever_the_order(persons, shares, seed, chance):
     if len(set(persons)) < len(shares):
         return
-    split = split_persons(persons, shares, seed)
+    split = split_participants(persons, shares, seed)
     assert set(split) == set(persons)
     assert set(split.values()) == set(shares)
     mixed = list(persons) * 2
     random.Random.shuffle(chance, mixed)
-    assert split_persons(mixed, dict(shares), seed) == split
+    assert split_participants(mixed, dict(shares), seed) == split
 
 
 @settings(max_examples=30, deadline=None)
@@ -105,7 +105,7 @@ def test_folds_are_even_and_do_not_share_persons(persons, count, seed):
 )
 def test_splits_that_cannot_be_are_refused(persons, shares, words):
     with pytest.raises(InputError, match=words):
-        split_persons(persons, shares)
+        split_participants(persons, shares)
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "expected 2"), (4, "3 persons in 4 folds")])

@@ -24,8 +24,8 @@ from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
-from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.train.index import load_index, make_index
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
 from test_dicom import write_series
