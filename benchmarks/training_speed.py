@@ -23,8 +23,9 @@ import numpy as np
 import torch
 
 from deskull.demo import load_demo
-from deskull.train import training
+from deskull.train import loop as train_loop
 from deskull.train.data import Sources
+from deskull.train.examples import Batches, count_makers
 from deskull.train.labels import make_labelled_head
 from deskull.train.pairs import make_real_head
 from deskull.train.processes import Group
@@ -74,12 +75,12 @@ def print_row(recipe: str, where: str, words: list[str]) -> None:
 def measure(name: str, device: str, precision: str, steps: int, threads: int) -> dict[str, float]:
     """Seconds of a step as trained, of a step and a batch alone, and peak memory in GB."""
     torch.set_num_threads(threads)
-    training._has_fast_bfloat16 = lambda device: precision == "bf16"
+    train_loop._has_fast_bfloat16 = lambda device: precision == "bf16"
     recipe = load_recipe(name)
     sources = make_sources(recipe)
     with TemporaryDirectory() as folder:
         group = Group(0, 1, device)
-        loop = training._Loop(group, Run(Path(folder), recipe), sources, None)
+        loop = train_loop._Loop(group, Run(Path(folder), recipe), sources, None)
         loop.take_step(loop.make(0))
         made, alone, whole = [], [], []
         for step in range(steps):

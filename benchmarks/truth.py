@@ -22,8 +22,8 @@ from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
 from deskull.image.geometry import make_ras_grid
 from deskull.prepare.conform import WindowSettings
-from deskull.train.augment import AugmentSettings
 from deskull.train.labels import LabelledHead, make_labelled_head
+from deskull.train.recipe import AugmentSettings
 from deskull.train.synthesis import synthesise
 
 SHAPE, VOXEL_MM = (192, 232, 224), 1.0

@@ -46,7 +46,7 @@ def test_what_is_broken_is_told_and_left_out(nfbs, what):
     image = stem.with_name(f"{stem.name}.nii.gz")
     BROKEN[what](image, stem.with_name(f"{stem.name}_brainmask.nii.gz"))
     index, findings = make_index(nfbs)
-    assert list(index["person"]) == ["sub-A1", "sub-A3"]
+    assert list(index["participant"]) == ["sub-A1", "sub-A3"]
     assert what in [finding.what for finding in findings if "A2" in finding.where.name]
     assert len(findings) == 2
 
@@ -106,7 +106,7 @@ def test_the_same_voxels_are_kept_once_however_they_are_stored(tmp_path):
     assert "a.nii.gz" in finding.why
 
 
-def test_of_the_same_voxels_those_with_a_mask_by_a_person_are_kept(tmp_path):
+def test_of_duplicates_the_one_with_a_manual_mask_is_kept(tmp_path):
     for name, word in (("a", "mask"), ("b", "mask_manual")):
         write(tmp_path / f"{name}.nii", values=np.arange(np.prod(SHAPE)).reshape(SHAPE) * 1.0)
         write_mask(tmp_path / f"{name}_{word}.nii")
@@ -124,7 +124,7 @@ def test_label_maps_are_told_from_scans_without_masks(tmp_path):
     write(tmp_path / "c.nii.gz", values=np.random.default_rng(0).integers(0, 256, SHAPE) * 1.0)
     write_text(tmp_path / "d.nii.gz", "no image")
     index, findings = make_index(tmp_path)
-    assert list(index["person"]) == ["head-01"]
+    assert list(index["participant"]) == ["head-01"]
     assert names(index, "label_map") == ["head-01.nii.gz"]
     assert list(index["image"]) == [""]
     assert whats(findings, tmp_path) == [
@@ -175,15 +175,15 @@ def test_a_table_made_by_hand_is_read_and_checked(tmp_path):
     write(tmp_path / "p2_T1w.nii.gz")
     table = write_text(
         tmp_path / "pairs.csv",
-        f"image,mask,person,brain,site\n{image},odd.nii.gz,,n/a,A\np2_T1w.nii.gz,gone.nii,x,,B\n",
+        f"image,mask,participant,brain,site\n{image},odd.nii.gz,,n/a,A\np2_T1w.nii.gz,gone.nii,x,,B\n",
     )
     loaded = load_index(table)
     assert list(loaded.columns) == [*COLUMNS, "site"]
-    assert list(loaded["person"]) == ["p1", "x"]
+    assert list(loaded["participant"]) == ["p1", "x"]
     assert list(loaded["contrast"]) == ["T2w", "T1w"]
     assert list(loaded["brain"]) == ["", ""]
     index, (finding,) = make_index(table)
-    assert list(index["person"]) == ["p1"]
+    assert list(index["participant"]) == ["p1"]
     assert (finding.where.name, finding.what) == ("gone.nii", "unreadable")
 
 
@@ -214,9 +214,9 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
     assert names(index, "label_map") == ["map.nii.gz", ""]
     assert names(index, "image") == ["a.nii.gz", "b.nii.gz"]
     assert finding.what == "no-mask"
-    assert list(load_index(write_text(tmp_path / "m.tsv", "label_map\nx.nii\n"))["person"]) == [
-        "x"
-    ]
+    assert list(
+        load_index(write_text(tmp_path / "m.tsv", "label_map\nx.nii\n"))["participant"]
+    ) == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_an_index_is_told_in_one_line(nfbs):
     seen = []
     index, findings = make_index(nfbs, observe=lambda done, count: seen.append((done, count)))
     assert describe_index(index, findings) == (
-        "3 pairs (T1w 3) and 0 label maps of 3 persons; 1 left out"
+        "3 pairs (T1w 3) and 0 label maps of 3 participants; 1 left out"
     )
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
@@ -320,7 +320,7 @@ def test_the_command_writes_table_and_pictures_and_tells(nfbs, caplog, capsys):
     assert caplog.messages == [
         "left out: A000A3/sub-A3_ses-NFBR2_T1w.nii.gz: no-mask: no mask of this image was found, "
         "and it does not look like a label map.",
-        f"{out}: 3 pairs (T1w 3) and 0 label maps of 3 persons; 1 left out",
+        f"{out}: 3 pairs (T1w 3) and 0 label maps of 3 participants; 1 left out",
     ]
     assert capsys.readouterr().out == ""
 
@@ -330,7 +330,7 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
     write_mask(tmp_path / "p1_seg.nii.gz")
     (tmp_path / "sub").mkdir()
     first, again = tmp_path / "first.csv", tmp_path / "sub" / "again.tsv"
-    patterns = ("--pattern", "{person}.nii.gz", "--mask-pattern", "{person}_seg.nii.gz")
+    patterns = ("--pattern", "{participant}.nii.gz", "--mask-pattern", "{participant}_seg.nii.gz")
     assert run("index", tmp_path, "-o", first, *patterns) == 0
     assert run("index", first, "-o", again) == 0
     pd.testing.assert_frame_equal(load_index(again), load_index(first))

@@ -17,22 +17,15 @@ from deskull.errors import InputError, OutputError, WeightsError
 from deskull.image.volume import make_volume
 from deskull.network.engine import make_engine
 from deskull.network.weights import load_weights
-from deskull.train.data import (
-    NO_AUGMENTATION,
-    Sources,
-    describe_file,
-    draw_split,
-    load_sources,
-    make_example,
-    make_plain_examples,
-)
+from deskull.train.data import Sources, describe_file, load_sources
+from deskull.train.examples import make_example, make_plain_examples
 from deskull.train.export import export
 from deskull.train.labels import load_label_table, load_tissues, make_labelled_head, tissue_codes
 from deskull.train.loop import Limits, train
 from deskull.train.losses import hard_dice
 from deskull.train.pairs import make_real_head
-from deskull.train.recipe import load_recipe, make_recipe
-from deskull.train.split import SplitPlan
+from deskull.train.recipe import NO_AUGMENTATION, load_recipe, make_recipe
+from deskull.train.split import SplitPlan, draw_split
 
 __all__ = ["labelled", "recipe"]
 
@@ -180,7 +173,8 @@ def test_bundled_recipes_load():
         ("network", "residual", "yes"),
         ("window", "voxel_size", -2.0),
         ("preparation", "centre", "nose"),
-        ("preparation", "n4", {"shrink": 0, "iterations": [1]}),
+        ("preparation", "n4", 3),
+        ("window", "shape", [16, 16, 0]),
         ("augment", "flip", 2),
     ],
 )
@@ -207,7 +201,7 @@ def test_outputs_are_chosen_by_name(labelled, recipe):
 def test_a_scan_among_label_maps_is_left_out_by_name(recipe, tmp_path, caplog):
     nib.save(make_label_map(), tmp_path / "sub-01_labels.nii.gz")
     nib.save(make_head()[0], tmp_path / "sub-02_T1w.nii.gz")
-    assert load_sources([tmp_path], recipe).persons == ["sub-01"]
+    assert load_sources([tmp_path], recipe).participants == ["sub-01"]
     assert "sub-02_T1w.nii.gz: a scan, not a label map" in caplog.text
 
 
@@ -252,13 +246,13 @@ def test_a_folder_without_a_run_cannot_be_released(tmp_path):
         export({"segment": tmp_path}, tmp_path / "out", ABOUT)
 
 
-def test_no_person_is_on_both_sides_of_a_split(labelled):
+def test_no_participant_is_on_both_sides_of_a_split(labelled):
     heads = [replace(labelled, participant=f"p{number // 2}") for number in range(10)]
     sources = Sources(heads, [])
     parts = draw_split(sources, SplitPlan(0.2), seed=1)
-    kept_apart = sources.take({p for p in parts if parts[p] == "validation"})
+    held_out = sources.select({p for p in parts if parts[p] == "validation"})
     assert sorted(parts.values()) == ["train"] * 4 + ["validation"]
-    assert (len(kept_apart.participants), len(kept_apart.labelled)) == (1, 2)
+    assert (len(held_out.participants), len(held_out.labelled)) == (1, 2)
 
 
 def test_examples_for_validation_are_always_the_same(labelled, recipe):
@@ -287,7 +281,7 @@ def test_kept_heads_are_mapped_and_what_is_drawn_on_them_is_not_kept(recipe, tmp
         head.tissue[:] = 0
 
 
-def test_persons_are_drawn_equally_often_however_many_heads_they_have(labelled, recipe):
+def test_participants_are_drawn_equally_often_however_many_heads_they_have(labelled, recipe):
     many = [replace(labelled, participant="a") for _ in range(9)]
     one = replace(labelled, participant="b", tissue=np.zeros_like(labelled.tissue))
     still = replace(recipe, augment=NO_AUGMENTATION)
@@ -301,7 +295,7 @@ def test_a_damaged_cache_is_made_again(recipe, tmp_path, size):
     (tmp_path / "maps").mkdir()
     nib.save(make_label_map(), tmp_path / "maps" / "b.nii.gz")
     first = load_sources([tmp_path / "maps"], recipe, tmp_path / "cache")
-    kept = next((tmp_path / "cache").iterdir())
+    kept = next((tmp_path / "cache").glob("*/tissue.npy"))
     content = kept.read_bytes()
     kept.unlink()  # the first head still sees its own
     kept.write_bytes(content[:size])

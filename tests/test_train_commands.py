@@ -88,12 +88,14 @@ def test_the_same_command_with_more_steps_goes_on(folder):
     assert once.read_bytes() == twice.read_bytes()
 
 
-def test_persons_of_the_test_neither_learn_nor_choose(folder, caplog):
+def test_participants_of_the_test_neither_learn_nor_choose(folder, caplog):
     assert train(folder, "tested", "--steps", 5, "--test", 0.25) == 0
     split = json.loads((folder / "tested" / "split.json").read_text("utf-8"))
     assert [len(split[part]) for part in ("train", "validation", "test")] == [3, 2, 2]
     table = pd.read_csv(folder / "tested" / "test.tsv", sep="\t")
-    scans = [f"{person}_T1w.nii.gz" for person in split["test"] if person.startswith("q")]
+    scans = [
+        f"{participant}_T1w.nii.gz" for participant in split["test"] if participant.startswith("q")
+    ]
     assert table["head"].tolist() == scans  # scans judge where there are any
     assert table["iou"].between(0, 1).all()
     assert "1 test heads: Dice" in caplog.text
@@ -122,7 +124,7 @@ def test_released_weights_say_how_far_the_runtimes_agree(folder, tmp_path):
 
 
 def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch, capsys):
-    from deskull.train import parity
+    from deskull.train import export
 
     def make_engine(stage, device, threads, runtime):
         logits = np.full(
@@ -130,7 +132,7 @@ def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch,
         )
         return lambda image: logits
 
-    monkeypatch.setattr(parity, "make_engine", make_engine)
+    monkeypatch.setattr(export, "make_engine", make_engine)
     words = ("--about", folder / "about.json", "--out", tmp_path / "weights")
     assert run("export", folder / "run", *words) == 1
     assert "openvino" in capsys.readouterr().err
@@ -228,10 +230,10 @@ def test_the_frozen_way_down_stays_as_it_was(folder):
     assert moved == {"up", "head"}
 
 
-def test_a_finetuned_card_counts_persons_and_names_none(folder):
+def test_a_finetuned_card_counts_participants_and_names_none(folder):
     text = (folder / "finer" / "weights" / "card.json").read_text("utf-8")
     card = json.loads(text)
-    assert (card["data"]["persons"], card["data"]["persons_kept_apart"]) == (3, 1)
+    assert (card["data"]["participants"], card["data"]["participants_held_out"]) == (3, 1)
     split = {"share": 0.2, "seed": 0, "train": 3, "validation": 1, "test": 0}
     assert card["stages"]["segment"]["split"] == split
     assert not any(f"q{number}" in text for number in range(4))
@@ -251,14 +253,14 @@ def test_a_locate_run_of_ones_own_is_taken(folder):
 
 
 def test_an_interrupted_command_says_so_and_releases_nothing(folder, monkeypatch):
-    from deskull.train import training
+    from deskull.train import loop
 
     def take_step(*words):
         signal.raise_signal(signal.SIGINT)
         return real(*words)
 
-    real = training._Loop.take_step
-    monkeypatch.setattr(training._Loop, "take_step", take_step)
+    real = loop._Loop.take_step
+    monkeypatch.setattr(loop._Loop, "take_step", take_step)
     words = ("--weights", folder / "weights", "--out", folder / "cut")
     assert run("finetune", folder / "index.tsv", *words) == 130
     assert (folder / "cut" / "last.safetensors").exists()
@@ -289,13 +291,13 @@ def test_the_bundled_weights_are_finetuned_and_never_get_worse(folder, tmp_path,
     assert weights.card["data"]["began_with"]["sha256"] == bundled.digest
 
 
-def test_pairs_of_one_person_cannot_finetune(folder, tmp_path, capsys):
+def test_pairs_of_one_participant_cannot_finetune(folder, tmp_path, capsys):
     pairs = folder / "pairs"
     row = f"{pairs}/q0_T1w.nii.gz\t{pairs}/q0_T1w_mask.nii.gz"
     (tmp_path / "one.tsv").write_text(f"image\tmask\n{row}\n", "utf-8")
     words = ("--weights", folder / "weights", "--out", tmp_path / "run")
     assert run("finetune", tmp_path / "one.tsv", folder / "maps", *words) == 1
-    assert "pairs of 1 person" in capsys.readouterr().err
+    assert "pairs of 1 participant" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_a_folder_below_a_file_cannot_be_written(folder, capsys, command):
 
 
 @pytest.mark.parametrize("share", ["0", "1", "2", "nan"])
-def test_finetune_needs_a_share_kept_apart(folder, capsys, share):
+def test_finetune_needs_a_share_held_out(folder, capsys, share):
     words = ("--weights", folder / "weights", "--out", folder / "r", "--validation", share)
     assert run("finetune", folder / "index.tsv", *words) == 2
     assert "expected a share above 0 and below 1" in capsys.readouterr().err

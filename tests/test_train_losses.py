@@ -11,11 +11,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("pandas")
 
 from deskull.image.volume import make_volume
-from deskull.train.data import NO_AUGMENTATION, Sources, make_plain_examples
+from deskull.train.data import Sources
+from deskull.train.examples import make_plain_examples
 from deskull.train.labels import make_labelled_head
 from deskull.train.loop import Limits, evaluate, train
 from deskull.train.losses import (
     REACH_MM,
+    average,
     dice,
     dice_and_cross_entropy,
     distance,
@@ -23,7 +25,7 @@ from deskull.train.losses import (
     soft_dice,
     to_distance,
 )
-from deskull.train.recipe import make_recipe
+from deskull.train.recipe import NO_AUGMENTATION, make_recipe
 from deskull.train.run_folder import load_released
 
 VOXEL_MM = 2.0

@@ -13,7 +13,7 @@ pd = pytest.importorskip("pandas")
 
 from deskull.errors import InputError, WeightsError
 from deskull.network.unet import UNet
-from deskull.train import training
+from deskull.train import loop
 from deskull.train.data import Sources
 from deskull.train.loop import Limits, Start, learning_rate, train
 from deskull.train.recipe import load_recipe
@@ -39,7 +39,7 @@ def test_another_recipe_does_not_go_on_in_the_same_folder(labelled, recipe, tmp_
         train(sources, load_recipe("locate"), tmp_path, limits=Limits(1))
 
 
-def test_the_best_weights_on_the_persons_kept_apart_are_released(labelled, recipe, tmp_path):
+def test_the_best_weights_on_the_participants_held_out_are_released(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
     train(sources, recipe, tmp_path, limits=Limits(8), validation=sources)
     table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
@@ -110,9 +110,9 @@ def test_a_step_is_ended_before_an_interrupt(labelled, recipe, tmp_path, monkeyp
         signal.raise_signal(number)  # weights have moved, their mean has not
         real(*words)
 
-    real = training._move_mean
+    real = loop._move_mean
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_move_mean", move_mean)
+        patch.setattr(loop, "_move_mean", move_mean)
         with pytest.raises(KeyboardInterrupt):
             train(sources, recipe, tmp_path / "parts", limits=Limits(3))
     assert signal.getsignal(number) == handler
@@ -127,7 +127,7 @@ def test_a_second_interrupt_does_not_wait(labelled, recipe, tmp_path, monkeypatc
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "_move_mean", move_mean)
+    monkeypatch.setattr(loop, "_move_mean", move_mean)
     with pytest.raises(KeyboardInterrupt):
         train(sources, recipe, tmp_path, limits=Limits(3))
     assert not (tmp_path / "last.safetensors").exists()
@@ -154,7 +154,7 @@ def test_gradients_that_are_no_numbers_never_reach_the_weights(
     def loss(logits, target, known):
         return torch.sqrt((logits * 0).sum())  # 0, and its slope is infinite
 
-    monkeypatch.setitem(training.LOSSES, "dice_and_cross_entropy", loss)
+    monkeypatch.setitem(loop.LOSSES, "dice_and_cross_entropy", loss)
     with pytest.raises(WeightsError, match="gradient's norm became nan at step 1"):
         train(sources, recipe, tmp_path, limits=Limits(2))
     assert read_last(tmp_path) == before
@@ -188,7 +188,7 @@ def test_what_is_unknown_is_taught_by_the_start_within_the_brain(recipe):
     start = UNet(recipe.network).eval()
     image, target = torch.rand(1, 1, 16, 16, 16), torch.zeros(1, 2, 16, 16, 16)
     target[:, 0, :8] = 1
-    filled, known = training._fill_unknown(start, image, target, torch.tensor([[1.0, 0.0]]), 0)
+    filled, known = loop._fill_unknown(start, image, target, torch.tensor([[1.0, 0.0]]), 0)
     answer = start(image).sigmoid()
     assert known.tolist() == [[1, 1]]
     assert torch.equal(filled[:, 0], target[:, 0])
@@ -208,7 +208,7 @@ def test_too_little_memory_says_what_to_lower(labelled, recipe, tmp_path, monkey
     def fail(*words):
         raise error
 
-    monkeypatch.setattr(training._Loop, "take_step", fail)
+    monkeypatch.setattr(loop._Loop, "take_step", fail)
     with pytest.raises(InputError, match=r"Lower training\.batch"):
         train(Sources([labelled], []), recipe, tmp_path, limits=Limits(1))
 

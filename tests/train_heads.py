@@ -42,6 +42,6 @@ def labelled():
 
 @pytest.fixture(scope="module")
 def recipe():
-    from deskull.train.recipe import make_recipe  # needs torch, label maps do not
+    from deskull.train.recipe import make_recipe
 
     return make_recipe(TOY, name="toy")

@@ -1,4 +1,4 @@
-"""Who of a run learns, and who is kept apart for validation and test."""
+"""Who of a run learns, and who is held out for validation and test."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ pytest.importorskip("torch")
 pytest.importorskip("pandas")
 
 from deskull.errors import InputError
-from deskull.train.data import Sources, draw_split
+from deskull.train.data import Sources
 from deskull.train.pairs import RealHead
-from deskull.train.split import SplitPlan, count_split, settle_split
+from deskull.train.split import SplitPlan, count_split, draw_split, settle_split
 
 __all__ = ["labelled"]
 
 
-def make_persons(labelled, maps, scans):
+def make_participants(labelled, maps, scans):
     heads = [replace(labelled, participant=name) for name in maps]
     channels = np.zeros((2, 4, 4, 4), np.float32)
     return Sources(
@@ -26,31 +26,31 @@ def make_persons(labelled, maps, scans):
     )
 
 
-def test_scans_are_always_among_those_kept_apart(labelled):
-    sources = make_persons(labelled, [f"m{n}" for n in range(20)], ["r0", "r1", "r2"])
+def test_scans_are_always_among_those_held_out(labelled):
+    sources = make_participants(labelled, [f"m{n}" for n in range(20)], ["r0", "r1", "r2"])
     for seed in range(5):
         parts = draw_split(sources, SplitPlan(0.1), seed)
-        kept_apart = [person for person, part in parts.items() if part == "validation"]
-        assert sorted(name[0] for name in kept_apart) == ["m", "m", "r"]
+        held_out = [participant for participant, part in parts.items() if part == "validation"]
+        assert sorted(name[0] for name in held_out) == ["m", "m", "r"]
 
 
-def test_who_was_kept_apart_never_learns(labelled, tmp_path, caplog):
+def test_who_was_held_out_never_learns(labelled, tmp_path, caplog):
     names = [f"p{n}" for n in range(5)]
-    first = settle_split(tmp_path, make_persons(labelled, names, []), SplitPlan(0.4), 1)
+    first = settle_split(tmp_path, make_participants(labelled, names, []), SplitPlan(0.4), 1)
     apart = first.validation.participants
-    sources = make_persons(labelled, [*apart, *first.train.participants[1:], "new"], [])
+    sources = make_participants(labelled, [*apart, *first.train.participants[1:], "new"], [])
     again = settle_split(tmp_path, sources, SplitPlan(), 9)
     assert again.validation.participants == apart
     assert again.train.participants == sorted([*first.train.participants[1:], "new"])
-    assert "1 persons of this run are not in the sources" in caplog.text
+    assert "1 participants of this run are missing from the sources" in caplog.text
     counts = {"train": 4, "validation": 2, "test": 0}
     assert count_split(tmp_path) == {"share": 0.4, "seed": 1, **counts}
-    with pytest.raises(InputError, match="nobody of those whom the run keeps apart"):
+    with pytest.raises(InputError, match="none of the run's validation participants"):
         settle_split(
-            tmp_path, make_persons(labelled, first.train.participants, []), SplitPlan(), 1
+            tmp_path, make_participants(labelled, first.train.participants, []), SplitPlan(), 1
         )
-    with pytest.raises(InputError, match="nobody of the run is left to learn from"):
-        settle_split(tmp_path, make_persons(labelled, apart, []), SplitPlan(), 1)
+    with pytest.raises(InputError, match="no training participant"):
+        settle_split(tmp_path, make_participants(labelled, apart, []), SplitPlan(), 1)
 
 
 def test_folds_take_turns_at_the_test_and_a_run_keeps_its_own(labelled, tmp_path):
@@ -58,23 +58,23 @@ def test_folds_take_turns_at_the_test_and_a_run_keeps_its_own(labelled, tmp_path
     tested = []
     for fold in range(3):
         plan = SplitPlan(0.2, folds=3, fold=fold)
-        parts = settle_split(tmp_path / f"{fold}", make_persons(labelled, names, []), plan, 0)
+        parts = settle_split(tmp_path / f"{fold}", make_participants(labelled, names, []), plan, 0)
         sizes = [len(part.participants) for part in (parts.train, parts.validation, parts.test)]
         assert sizes == [5, 1, 3]
         tested += parts.test.participants
     assert sorted(tested) == names
     assert count_split(tmp_path / "2")["fold"] == 2
-    again = settle_split(tmp_path / "2", make_persons(labelled, names, []), plan, 5)
+    again = settle_split(tmp_path / "2", make_participants(labelled, names, []), plan, 5)
     assert again.test.participants == parts.test.participants
     with pytest.raises(InputError, match="begun with fold 2 of 3"):
-        settle_split(tmp_path / "2", make_persons(labelled, names, []), SplitPlan(), 0)
+        settle_split(tmp_path / "2", make_participants(labelled, names, []), SplitPlan(), 0)
 
 
 def test_a_split_of_an_older_run_without_a_test_goes_on(labelled, tmp_path):
     (tmp_path / "split.json").write_text(
         '{"share": 0.2, "seed": 0, "train": ["a"], "validation": ["b"]}', "utf-8"
     )
-    parts = settle_split(tmp_path, make_persons(labelled, ["a", "b"], []), SplitPlan(), 0)
+    parts = settle_split(tmp_path, make_participants(labelled, ["a", "b"], []), SplitPlan(), 0)
     assert (parts.train.participants, parts.validation.participants, parts.test.participants) == (
         ["a"],
         ["b"],
@@ -84,6 +84,6 @@ def test_a_split_of_an_older_run_without_a_test_goes_on(labelled, tmp_path):
 
 def test_a_damaged_split_is_not_overwritten(labelled, tmp_path):
     (tmp_path / "split.json").write_text('{"train": 3}', "utf-8")
-    sources = make_persons(labelled, ["a", "b"], [])
+    sources = make_participants(labelled, ["a", "b"], [])
     with pytest.raises(InputError, match="not a readable split"):
         settle_split(tmp_path, sources, SplitPlan(0.5), 0)
