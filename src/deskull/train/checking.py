@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from deskull.errors import DeskullError
 from deskull.image.formats import open_image
@@ -19,7 +18,7 @@ from deskull.image.geometry import Grid, to_canonical_array
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.image.writing import save_bytes
 from deskull.picture import Shown, draw_sheets, encode_png
-from deskull.train.labels import TISSUE, load_tissues
+from deskull.train.labels import TISSUE, is_label_map, load_tissues
 from deskull.train.layouts import Candidate, is_manual
 
 Row = dict[str, str | bool | float]
@@ -27,13 +26,6 @@ Observe = Callable[[int, int], None]
 
 INSIDE = 0.5
 """Voxels above it are inside a mask: also of FreeSurfer's brainmask and aseg."""
-
-MAX_LABELS = 500
-"""Largest number of labels in a label map; the finest atlases of a head have about 300."""
-
-MIN_ALIKE = 0.5
-"""Smallest share of a label map's voxels that equal their neighbour: in head maps at 1 mm it is
-above 0.8, in scans below 0.2."""
 
 
 @dataclass(frozen=True)
@@ -150,30 +142,6 @@ def _check_label_map(candidate: Candidate) -> Checked:
         return Checked(None, "", [Finding(path, "no-mask", why)])
     row = _make_row(candidate, labels.grid, label_map=path)
     return Checked(row, _digest(labels), [])
-
-
-def is_label_map(data: NDArray[np.float32]) -> bool:
-    """Whether an image looks like a label map: few whole numbers in large pieces.
-
-    Parameters
-    ----------
-    data
-        Values of the image, (X, Y, Z).
-
-    Examples
-    --------
-    >>> labels = np.repeat(np.arange(4, dtype=np.float32), 250).reshape(10, 10, 10)
-    >>> is_label_map(labels), is_label_map(labels + 0.5)
-    (True, False)
-    """
-    few = data[::5, ::5, ::5]
-    with np.errstate(invalid="ignore"):
-        if not np.array_equal(few, np.round(few)) or not 3 <= len(np.unique(few)) <= MAX_LABELS:
-            return False
-    here, there = data[:, :, :-1], data[:, :, 1:]
-    inside = (here != 0) & (there != 0)
-    alike, count = int(((here == there) & inside).sum()), int(inside.sum())
-    return count > 0 and alike >= MIN_ALIKE * count
 
 
 def _make_row(candidate: Candidate, grid: Grid, **paths: Path) -> Row:

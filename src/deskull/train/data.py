@@ -27,7 +27,6 @@ from deskull.image.names import NO_HEADS, name_head
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import find_files, make_folder
 from deskull.tables import TABLES
-from deskull.train.checking import is_label_map
 from deskull.train.index import collect_parts, load_index
 from deskull.train.labels import (
     CLOSING_MM,
@@ -35,6 +34,7 @@ from deskull.train.labels import (
     RIM_MM,
     TISSUE,
     LabelledHead,
+    is_label_map,
     load_label_table,
     load_tissues,
     make_labelled_head,

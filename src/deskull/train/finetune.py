@@ -17,9 +17,9 @@ from deskull.train.data import Sources
 from deskull.train.export import export
 from deskull.train.loop import Limits, Start, evaluate, train
 from deskull.train.losses import average
-from deskull.train.processes import join_processes, seeded
+from deskull.train.processes import join_processes
 from deskull.train.recipe import Recipe, make_recipe
-from deskull.train.run_folder import RECIPE, load_released
+from deskull.train.run_folder import RECIPE, load_released, seeded
 
 STEPS = 300
 """Number of steps: with few heads, more steps only overfit."""

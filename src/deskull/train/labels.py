@@ -26,6 +26,13 @@ from deskull.prepare.conform import measure_extent
 MAX_LABEL = 2**20
 """Labels lie below it; FreeSurfer's go up to about 15000."""
 
+MAX_LABELS = 500
+"""Largest number of labels in a label map; the finest atlases of a head have about 300."""
+
+MIN_ALIKE = 0.5
+"""Smallest share of a label map's voxels that equal their neighbour: in head maps at 1 mm it is
+above 0.8, in scans below 0.2."""
+
 CLOSING_MM = 6.0
 """Radius of the closing: it bridges the sulci and the Sylvian fissure, not the basal cisterns."""
 
@@ -198,6 +205,30 @@ def make_labelled_head(
     extent = measure_extent(brain, grid)[1]
     truth = np.stack([brain, core]).astype(np.uint8)
     return LabelledHead(volume.name, tissue, truth, centre, extent, voxel_size)
+
+
+def is_label_map(data: NDArray[np.float32]) -> bool:
+    """Whether an image looks like a label map: few whole numbers in large pieces.
+
+    Parameters
+    ----------
+    data
+        Values of the image, (X, Y, Z).
+
+    Examples
+    --------
+    >>> labels = np.repeat(np.arange(4, dtype=np.float32), 250).reshape(10, 10, 10)
+    >>> is_label_map(labels), is_label_map(labels + 0.5)
+    (True, False)
+    """
+    few = data[::5, ::5, ::5]
+    with np.errstate(invalid="ignore"):
+        if not np.array_equal(few, np.round(few)) or not 3 <= len(np.unique(few)) <= MAX_LABELS:
+            return False
+    here, there = data[:, :, :-1], data[:, :, 1:]
+    inside = (here != 0) & (there != 0)
+    alike, count = int(((here == there) & inside).sum()), int(inside.sum())
+    return count > 0 and alike >= MIN_ALIKE * count
 
 
 def make_brain_mask(

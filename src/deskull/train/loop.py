@@ -36,10 +36,9 @@ from deskull.train.processes import (
     StopRequest,
     join_processes,
     record_stop_signals,
-    seeded,
 )
 from deskull.train.recipe import MAX_BATCH, Recipe
-from deskull.train.run_folder import Run, State
+from deskull.train.run_folder import Run, State, seeded
 from deskull.train.synthesis import Example
 
 logger = logging.getLogger(__name__)

@@ -180,13 +180,3 @@ def record_stop_signals() -> Iterator[StopRequest]:
     finally:
         for number, old in kept.items():
             signal.signal(number, old)
-
-
-@contextmanager
-def seeded(seed: int, device: str) -> Iterator[None]:
-    """Seed torch's own generators within a block, and restore them afterwards."""
-    where = torch.device(device)
-    devices = [where.index or 0] if where.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

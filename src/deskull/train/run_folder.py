@@ -9,7 +9,8 @@ import copy
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
@@ -28,7 +29,6 @@ from deskull.image.geometry import make_ras_grid
 from deskull.image.writing import make_folder, save_bytes
 from deskull.network.unet import UNet
 from deskull.picture import draw_mosaic, encode_png
-from deskull.train.processes import seeded
 from deskull.train.recipe import Recipe, make_recipe
 from deskull.train.synthesis import Example
 
@@ -331,3 +331,13 @@ def _load_state(state: State, path: Path) -> None:
         entries.setdefault(int(index), {})[key] = value
     param_groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
+
+
+@contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """Seed torch's own generators within a block, and restore them afterwards."""
+    where = torch.device(device)
+    devices = [where.index or 0] if where.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
