@@ -217,7 +217,7 @@ def is_label_map(data: NDArray[np.float32]) -> bool:
 
     Examples
     --------
-    >>> labels = np.repeat(np.arange(4, dtype=np.float32), 250).reshape(10, 10, 10)
+    >>> labels = np.repeat(np.arange(4, dtype=np.float32), 500).reshape(20, 10, 10)
     >>> is_label_map(labels), is_label_map(labels + 0.5)
     (True, False)
     """

@@ -50,7 +50,7 @@ class SplitPlan:
     Examples
     --------
     >>> SplitPlan(validation=0.25).draw("abcd", seed=0)
-    {'a': 'train', 'b': 'validation', 'c': 'train', 'd': 'train'}
+    {'a': 'validation', 'b': 'train', 'c': 'train', 'd': 'train'}
     """
 
     validation: float = 0.2
