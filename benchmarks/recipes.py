@@ -25,8 +25,8 @@ import pandas as pd
 from safetensors import safe_open
 
 from deskull import Stripper, load_volume
-from deskull.learn.index import load_index
 from deskull.measure.metrics import dice, iou
+from deskull.train.index import load_index
 from processes import describe_machine, measure
 
 RECIPES = {"article": "article", "ours": "segment"}
@@ -58,7 +58,7 @@ def main() -> None:
     for name, recipe in recipes.items():
         take_turn(options, name, recipe, "--steps", "0")  # prepares the heads, if they are not
     turns = train_in_turns(options, recipes)
-    heads = pd.concat([judge(options, name) for name in recipes])
+    heads = pd.concat([evaluate(options, name) for name in recipes])
     heads.to_csv(options.out / "heads.tsv", sep="\t", index=False)
     print(f"{describe_machine()}, {options.threads} threads\n")
     print(summarise(options.out, list(recipes), turns, heads))
@@ -124,7 +124,7 @@ def take_turn(
     return run.wall, run.cpu, run.peak_mb
 
 
-def judge(options: argparse.Namespace, name: str) -> pd.DataFrame:
+def evaluate(options: argparse.Namespace, name: str) -> pd.DataFrame:
     """Release a recipe's weights, and strip all heads kept apart."""
     run, rows = options.out / name, []
     with TemporaryDirectory() as folder:

@@ -23,13 +23,14 @@ import numpy as np
 import torch
 
 from deskull.demo import load_demo
-from deskull.learn import training
-from deskull.learn.dataset import Sources
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.pairs import make_real_head
-from deskull.learn.processes import Group
-from deskull.learn.recipe import Recipe, load_recipe
-from deskull.learn.runs import Run
+from deskull.train import loop as train_loop
+from deskull.train.data import Sources
+from deskull.train.examples import Batches, count_makers
+from deskull.train.labels import make_labelled_head
+from deskull.train.pairs import make_real_head
+from deskull.train.processes import Group
+from deskull.train.recipe import Recipe, load_recipe
+from deskull.train.run_folder import Run
 from processes import describe_machine
 
 PRECISIONS = ("fp32", "bf16")
@@ -74,12 +75,12 @@ def print_row(recipe: str, where: str, words: list[str]) -> None:
 def measure(name: str, device: str, precision: str, steps: int, threads: int) -> dict[str, float]:
     """Seconds of a step as trained, of a step and a batch alone, and peak memory in GB."""
     torch.set_num_threads(threads)
-    training._has_fast_bfloat16 = lambda device: precision == "bf16"
+    train_loop._has_fast_bfloat16 = lambda device: precision == "bf16"
     recipe = load_recipe(name)
     sources = make_sources(recipe)
     with TemporaryDirectory() as folder:
         group = Group(0, 1, device)
-        loop = training._Loop(group, Run(Path(folder), recipe), sources, None)
+        loop = train_loop._Loop(group, Run(Path(folder), recipe), sources, None)
         loop.take_step(loop.make(0))
         made, alone, whole = [], [], []
         for step in range(steps):
@@ -89,7 +90,7 @@ def measure(name: str, device: str, precision: str, steps: int, threads: int) ->
             loop.take_step(batch)
             made.append(ready - began)
             alone.append(time.perf_counter() - ready)
-        coming = training._Batches(loop.make, training.count_makers(device))
+        coming = Batches(loop.make, count_makers(device))
         coming.take(0)
         for step in range(steps):
             began = time.perf_counter()

@@ -27,16 +27,16 @@ from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
 from deskull.image.geometry import Grid, make_ras_grid
 from deskull.image.writing import Batch, save_image
-from deskull.learn.augment import AugmentSettings
-from deskull.learn.dataset import LABEL_TABLE
-from deskull.learn.labels import (
+from deskull.prepare.conform import WindowSettings
+from deskull.train.data import LABEL_TABLE
+from deskull.train.labels import (
     LabelledHead,
     load_label_table,
     make_labelled_head,
     tissue_codes,
 )
-from deskull.learn.synthesis import synthesise
-from deskull.prepare.conform import WindowSettings
+from deskull.train.recipe import AugmentSettings
+from deskull.train.synthesis import synthesise
 
 SHAPE, VOXEL_MM = (192, 232, 224), 1.0
 """Field of the heads: face and neck are in it."""

@@ -3,9 +3,9 @@
     python examples/make_dataset.py label_maps/ --out heads
     python examples/make_dataset.py --out heads          # no label maps at hand
 
-A person is a label map or, without any, a copy of the bundled head in another size and shape.
+A participant is a label map or, without any, a copy of the bundled head in another size and shape.
 Each head is a defaced T1w scan of 256 x 256 x 192 voxels of 1 mm, stored in sagittal slices,
-with a good scanner's faults: shading, blur, noise. The folder of a person holds
+with the artefacts of a good scanner: shading, blur, noise. The folder of a participant holds
 `sub-X_ses-N_T1w`, `_T1w_brainmask` and `_T1w_brain`, so that `deskull index` finds them.
 """
 
@@ -25,7 +25,8 @@ from deskull.demo import load_demo
 from deskull.image.geometry import make_ras_grid, to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
-from deskull.learn.augment import (
+from deskull.prepare.conform import WindowSettings
+from deskull.train.augment import (
     add_noise,
     blur,
     draw_pose,
@@ -34,15 +35,16 @@ from deskull.learn.augment import (
     smooth_field,
     uniform,
 )
-from deskull.learn.dataset import STILL
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.synthesis import synthesise
-from deskull.prepare.conform import WindowSettings
+from deskull.train.labels import make_labelled_head
+from deskull.train.recipe import NO_AUGMENTATION
+from deskull.train.synthesis import synthesise
 
 FIELD_MM = (192, 256, 256)  # to the right, to the front, up
 SAGITTAL = "PSR"
-PERSON = replace(STILL, rotation=8, scale=0.04, shear=0.02, warp=3, shift=8, deface=1)
-COPY = replace(STILL, rotation=8, scale=0.12, shear=0.05, warp=8, shift=8)
+PARTICIPANT = replace(
+    NO_AUGMENTATION, rotation=8, scale=0.04, shear=0.02, warp=3, shift=8, deface=1
+)
+COPY = replace(NO_AUGMENTATION, rotation=8, scale=0.12, shear=0.05, warp=8, shift=8)
 Head = tuple[Tensor, Tensor]
 
 
@@ -51,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("maps", nargs="*", type=Path, help="label maps, or folders of them")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--heads", type=int, default=1, help="of each person")
-    parser.add_argument("--copies", type=int, default=12, help="persons, without label maps")
+    parser.add_argument("--heads", type=int, default=1, help="of each participant")
+    parser.add_argument("--copies", type=int, default=12, help="participants, without label maps")
     parser.add_argument("--voxel-size", type=float, default=1.0, metavar="MM")
     options = parser.parse_args()
     found = [sorted(p.glob("*.nii*")) if p.is_dir() else [p] for p in options.maps]
@@ -66,31 +68,33 @@ def make_dataset(
     """Write `heads` heads of each label map or, without any, of each copy; go on where left."""
     names = [path.name.split(".")[0] for path in maps] or [f"copy{n:02}" for n in range(copies)]
     for number, name in enumerate(names):
-        person = re.sub(r"[^A-Za-z0-9]", "", name)
-        stems = [out / person / f"sub-{person}_ses-{n + 1}_T1w" for n in range(heads)]
+        participant = re.sub(r"[^A-Za-z0-9]", "", name)
+        stems = [out / participant / f"sub-{participant}_ses-{n + 1}_T1w" for n in range(heads)]
         if all(Path(f"{stem}_brain.nii.gz").exists() for stem in stems):
             continue
         generator = Generator().manual_seed(zlib.crc32(name.encode()))
-        painter = (
-            paint(maps[number], voxel_size, generator) if maps else copy(voxel_size, generator)
+        made = (
+            make_heads(maps[number], voxel_size, generator)
+            if maps
+            else copy(voxel_size, generator)
         )
         for stem in stems:
-            image, brain = next(painter)
+            image, brain = next(made)
             save_head(scan(image, voxel_size, generator), brain, voxel_size, stem)
             print(stem)
 
 
-def paint(label_map: Path, voxel_size: float, generator: Generator) -> Iterator[Head]:
-    """Paint one person again and again."""
+def make_heads(label_map: Path, voxel_size: float, generator: Generator) -> Iterator[Head]:
+    """Make synthetic heads of one label map without end."""
     head = make_labelled_head(load_volume(label_map))
     while True:
         window = WindowSettings(make_shape(voxel_size), voxel_size)
-        example = synthesise(head, window, PERSON, generator, contrast="T1w")
+        example = synthesise(head, window, PARTICIPANT, generator, contrast="T1w")
         yield example.image, example.target[0] > 0.5
 
 
 def copy(voxel_size: float, generator: Generator) -> Iterator[Head]:
-    """Pose the bundled head again and again."""
+    """Make copies of the bundled head without end, each in another pose."""
     head, truth = load_demo()
     arrays = [to_canonical_array(volume.data, volume.grid) for volume in (head, truth)]
     channels = torch.from_numpy(np.stack([arrays[0] / 200, arrays[1]]).astype(np.float32))
@@ -110,7 +114,7 @@ def make_shape(voxel_size: float) -> tuple[int, int, int]:
 
 
 def scan(image: Tensor, voxel_size: float, generator: Generator) -> Tensor:
-    """Put a head through a good scanner."""
+    """Add the shading, blur and noise of a good scanner."""
     shade = torch.exp(0.15 * smooth_field(image.shape, 3, generator)[0])
     soft = blur(image * shade, uniform(0.4, 0.7, generator) / voxel_size)
     return add_noise(soft, uniform(0.01, 0.04, generator), generator)

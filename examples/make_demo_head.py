@@ -17,10 +17,10 @@ import torch
 from deskull.image.geometry import make_ras_grid
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
-from deskull.learn.augment import AugmentSettings
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.synthesis import synthesise
 from deskull.prepare.conform import WindowSettings
+from deskull.train.labels import make_labelled_head
+from deskull.train.recipe import AugmentSettings
+from deskull.train.synthesis import synthesise
 
 SHAPE, VOXEL_SIZE = (112, 152, 184), 1.5
 MILD = AugmentSettings(

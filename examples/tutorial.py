@@ -23,18 +23,17 @@ from torch import nn
 from deskull import Stripper, load_volume
 from deskull.image.geometry import Grid, to_canonical_array
 from deskull.image.resample import resample
-from deskull.learn.dataset import load_sources
-from deskull.learn.export import export
-from deskull.learn.index import load_index, make_index, save_index
-from deskull.learn.parts import settle_parts
-from deskull.learn.recipe import Recipe, load_recipe
-from deskull.learn.split import SplitPlan
-from deskull.learn.training import Limits, train
 from deskull.measure.metrics import dice, iou
 from deskull.network.unet import UNet
 from deskull.prepare.bias import BiasSettings, correct_bias
 from deskull.prepare.conform import conform, find_head_centres, make_window
 from deskull.prepare.intensity import find_air, normalise
+from deskull.train.data import load_sources
+from deskull.train.export import export
+from deskull.train.index import load_index, make_index, save_index
+from deskull.train.loop import Limits, train
+from deskull.train.recipe import Recipe, load_recipe
+from deskull.train.split import SplitPlan, settle_split
 from make_dataset import make_dataset
 
 ABOUT = {
@@ -84,7 +83,7 @@ def walk(data: Path, recipe: Recipe, steps: int, run: Path, out: Path, shown: st
     out.mkdir(parents=True, exist_ok=True)
     run.mkdir(parents=True, exist_ok=True)
     page = [HEAD.format(recipe=recipe.name, shown=shown)]
-    page += tell_index(data, run / "index.tsv")
+    page += describe_index(data, run / "index.tsv")
     page += tell_preparation(run / "index.tsv", recipe, out)
     page += tell_network(recipe)
     page += tell_training(run, recipe, steps, out)
@@ -92,7 +91,7 @@ def walk(data: Path, recipe: Recipe, steps: int, run: Path, out: Path, shown: st
     (out / "README.md").write_text("\n\n".join(page) + "\n", "utf-8")
 
 
-def tell_index(data: Path, path: Path) -> list[str]:
+def describe_index(data: Path, path: Path) -> list[str]:
     """Find the pairs of scan and mask."""
     index, findings = make_index(data)
     save_index(index, path)
@@ -202,11 +201,11 @@ def list_layers(network: UNet) -> Iterator[tuple[str, str, nn.Module]]:
 def tell_training(run: Path, recipe: Recipe, steps: int, out: Path) -> list[str]:
     """Train, and draw loss and IoU."""
     sources = load_sources([run / "index.tsv"], recipe, run / "cache")
-    parts = settle_parts(run, sources, SplitPlan(validation=0.2, test=0.25), recipe.seed)
+    parts = settle_split(run, sources, SplitPlan(validation=0.2, test=0.25), recipe.seed)
     limits = Limits(steps=steps)
     train(parts.train, recipe, run, limits=limits, validation=parts.validation, show=print)
     draw_curves(run, out / "curves.png")
-    counts = [len(part.persons) for part in (parts.train, parts.validation, parts.test)]
+    counts = [len(part.participants) for part in (parts.train, parts.validation, parts.test)]
     settings = recipe.training
     return [
         "## 7. Training",

@@ -44,8 +44,8 @@ def names(index, column):
 @pytest.fixture
 def nfbs(tmp_path):
     """Three whole members of NFBS, and one in two sessions without a mask in the second."""
-    for person, session in (("A1", "NFB3"), ("A2", "NFB3"), ("A3", "NFB2"), ("A3", "NFBR2")):
-        stem = tmp_path / f"A000{person}" / f"sub-{person}_ses-{session}_T1w"
+    for participant, session in (("A1", "NFB3"), ("A2", "NFB3"), ("A3", "NFB2"), ("A3", "NFBR2")):
+        stem = tmp_path / f"A000{participant}" / f"sub-{participant}_ses-{session}_T1w"
         write(stem.with_name(f"{stem.name}.nii.gz"))
         if session != "NFBR2":
             write_mask(stem.with_name(f"{stem.name}_brainmask.nii.gz"))

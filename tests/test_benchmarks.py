@@ -17,15 +17,15 @@ import pandas as pd
 import compare
 import corruption
 import damage
-import painted
 import phantoms
 import quality
 import recipes
+import synthetic
 import truth
 from conftest import make_head
 from deskull.image.geometry import Grid
-from learn_heads import TOY, make_label_map
 from processes import Command
+from train_heads import TOY, make_label_map
 
 COPY = Command("deskull", "cp {in} {mask}")
 """A tool whose mask is what is brighter than air."""
@@ -131,7 +131,7 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     monkeypatch.setattr(truth, "VOXEL_MM", 4.0)
     (tmp_path / "maps").mkdir()
     make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
-    words = [str(tmp_path / "maps"), "--persons", "one", "--out"]
+    words = [str(tmp_path / "maps"), "--participants", "one", "--out"]
     truth.main([*words, str(tmp_path / "out")])
     pairs = compare.find_pairs(tmp_path / "out", "")
     assert len(pairs) == sum(len(contrasts) for contrasts, _ in truth.KINDS.values())
@@ -150,16 +150,16 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
 
 def test_a_person_without_a_label_map_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="no label map of nobody"):
-        truth.main([str(tmp_path), "--persons", "nobody", "--out", str(tmp_path)])
+        truth.main([str(tmp_path), "--participants", "nobody", "--out", str(tmp_path)])
 
 
-# --- networks on painted heads
+# --- networks on synthetic heads
 
 
-def test_networks_are_judged_on_the_same_painted_heads(tmp_path, capsys):
+def test_networks_are_judged_on_the_same_synthetic_heads(tmp_path, capsys):
     torch = pytest.importorskip("torch")
-    from deskull.learn.recipe import make_recipe
-    from deskull.learn.runs import Run
+    from deskull.train.recipe import make_recipe
+    from deskull.train.run_folder import Run
 
     (tmp_path / "maps").mkdir()
     make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
@@ -174,21 +174,21 @@ def test_networks_are_judged_on_the_same_painted_heads(tmp_path, capsys):
     save(100 * BRAIN, tmp_path / "real.nii.gz")
     save(BRAIN, tmp_path / "mask.nii.gz")
     (tmp_path / "pairs.csv").write_text("image,mask\nreal.nii.gz,mask.nii.gz\n", "utf-8")
-    words = [str(tmp_path / "maps"), *map(str, runs), "--persons", "one", "--heads", "2"]
+    words = [str(tmp_path / "maps"), *map(str, runs), "--participants", "one", "--heads", "2"]
     words += ["--pairs", str(tmp_path / "pairs.csv"), "--out"]
-    painted.main([*words, str(tmp_path / "out")])
+    synthetic.main([*words, str(tmp_path / "out")])
     cells = read_cells(capsys.readouterr().out)
     assert [row[0] for row in cells] == [str(run) for run in runs]
-    table = pd.read_csv(tmp_path / "out/painted.tsv", sep="\t")
-    assert len(table) == 2 * (2 * len(painted.KINDS) + 1)
+    table = pd.read_csv(tmp_path / "out/synthetic.tsv", sep="\t")
+    assert len(table) == 2 * (2 * len(synthetic.KINDS) + 1)
     assert (table[table.network == str(runs[1])].dice < 0.01).all()
     always = table[table.network == str(runs[0])]
-    real = always.kind == painted.REAL
+    real = always.kind == synthetic.REAL
     wanted = [always[real].dice.item(), always[~real].dice.mean(), always[~real].dice.min()]
     assert [float(cell) for cell in cells[0][-3:]] == pytest.approx(wanted, abs=1e-3)
-    painted.main([*words, str(tmp_path / "again")])
-    again = tmp_path / "again/painted.tsv"
-    assert again.read_bytes() == (tmp_path / "out/painted.tsv").read_bytes()
+    synthetic.main([*words, str(tmp_path / "again")])
+    again = tmp_path / "again/synthetic.tsv"
+    assert again.read_bytes() == (tmp_path / "out/synthetic.tsv").read_bytes()
 
 
 # --- damage

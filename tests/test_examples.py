@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from learn_heads import make_label_map
+from train_heads import make_label_map
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -35,7 +35,7 @@ def run_example(name):
 
 @pytest.mark.parametrize("source", ["label map", "bundled head"])
 def test_make_dataset_writes_heads_as_nfbs_names_them(tmp_path, source):
-    from deskull.learn.index import make_index
+    from deskull.train.index import make_index
 
     nib.save(make_label_map(), tmp_path / "head-01.nii.gz")
     maps = [tmp_path / "head-01.nii.gz"] if source == "label map" else []

@@ -8,13 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deskull.image.volume import make_volume
-from deskull.learn.anatomy import vary_anatomy
-from deskull.learn.augment import AugmentSettings, add_ghosts, blur, cut_field, ring, thicken
-from deskull.learn.dataset import STILL
-from deskull.learn.labels import TISSUE, make_brain_mask, make_labelled_head, tissue_codes
-from deskull.learn.synthesis import make_phantom, paint, synthesise
 from deskull.prepare.conform import WindowSettings
-from learn_heads import make_label_map
+from deskull.train.augment import add_ghosts, blur, cut_field, ring, thicken
+from deskull.train.examples import make_phantom
+from deskull.train.labels import TISSUE, make_brain_mask, make_labelled_head, tissue_codes
+from deskull.train.recipe import NO_AUGMENTATION, AugmentSettings
+from deskull.train.synthesis import draw_intensities, synthesise, vary_anatomy
+from train_heads import make_label_map
 
 CODES = tissue_codes()
 
@@ -168,15 +168,15 @@ def test_a_stripped_head_is_dark_outside_of_the_brain(labelled):
 
 def test_contrast_agent_lights_up_the_sinuses():
     tissue = torch.full((8, 8, 8), CODES["sinus"], dtype=torch.uint8)
-    with_agent = [float(paint(tissue, draw(seed), "T1c").mean()) for seed in range(20)]
-    without = [float(paint(tissue, draw(seed), "T1w").mean()) for seed in range(20)]
+    with_agent = [float(draw_intensities(tissue, draw(seed), "T1c").mean()) for seed in range(20)]
+    without = [float(draw_intensities(tissue, draw(seed), "T1w").mean()) for seed in range(20)]
     assert sum(with_agent) / 20 > 1.2
     assert sum(without) / 20 < 0.9
 
 
 def test_the_truth_stays_on_the_image(labelled):
     example = synthesise(
-        labelled, WindowSettings((32, 32, 32), 6.0), STILL, draw(), contrast="T1w"
+        labelled, WindowSettings((32, 32, 32), 6.0), NO_AUGMENTATION, draw(), contrast="T1w"
     )
     grid = np.stack(np.meshgrid(*[(np.arange(32) - 15.5) * 6.0] * 3, indexing="ij"), -1)
     radius = np.linalg.norm(grid, axis=-1)

@@ -10,15 +10,15 @@ from PIL import Image
 
 from conftest import make_head
 from index_files import SHAPE, names, nfbs, whats, write, write_mask, write_text
-from learn_heads import make_label_map
+from train_heads import make_label_map
 
 pd = pytest.importorskip("pandas")
 
 from deskull import cli
 from deskull.errors import InputError, OutputError
-from deskull.learn.index import COLUMNS, load_index, make_index, save_index, tell_index
-from deskull.learn.sheets import save_sheets
 from deskull.picture import OUTLINE, ROWS_OF_SHEET
+from deskull.train.checking import save_sheets
+from deskull.train.index import COLUMNS, describe_index, load_index, make_index, save_index
 
 __all__ = ["nfbs"]
 
@@ -46,7 +46,7 @@ def test_what_is_broken_is_told_and_left_out(nfbs, what):
     image = stem.with_name(f"{stem.name}.nii.gz")
     BROKEN[what](image, stem.with_name(f"{stem.name}_brainmask.nii.gz"))
     index, findings = make_index(nfbs)
-    assert list(index["person"]) == ["sub-A1", "sub-A3"]
+    assert list(index["participant"]) == ["sub-A1", "sub-A3"]
     assert what in [finding.what for finding in findings if "A2" in finding.where.name]
     assert len(findings) == 2
 
@@ -106,7 +106,7 @@ def test_the_same_voxels_are_kept_once_however_they_are_stored(tmp_path):
     assert "a.nii.gz" in finding.why
 
 
-def test_of_the_same_voxels_those_with_a_mask_by_a_person_are_kept(tmp_path):
+def test_of_duplicates_the_one_with_a_manual_mask_is_kept(tmp_path):
     for name, word in (("a", "mask"), ("b", "mask_manual")):
         write(tmp_path / f"{name}.nii", values=np.arange(np.prod(SHAPE)).reshape(SHAPE) * 1.0)
         write_mask(tmp_path / f"{name}_{word}.nii")
@@ -124,7 +124,7 @@ def test_label_maps_are_told_from_scans_without_masks(tmp_path):
     write(tmp_path / "c.nii.gz", values=np.random.default_rng(0).integers(0, 256, SHAPE) * 1.0)
     write_text(tmp_path / "d.nii.gz", "no image")
     index, findings = make_index(tmp_path)
-    assert list(index["person"]) == ["head-01"]
+    assert list(index["participant"]) == ["head-01"]
     assert names(index, "label_map") == ["head-01.nii.gz"]
     assert list(index["image"]) == [""]
     assert whats(findings, tmp_path) == [
@@ -175,15 +175,15 @@ def test_a_table_made_by_hand_is_read_and_checked(tmp_path):
     write(tmp_path / "p2_T1w.nii.gz")
     table = write_text(
         tmp_path / "pairs.csv",
-        f"image,mask,person,brain,site\n{image},odd.nii.gz,,n/a,A\np2_T1w.nii.gz,gone.nii,x,,B\n",
+        f"image,mask,participant,brain,site\n{image},odd.nii.gz,,n/a,A\np2_T1w.nii.gz,gone.nii,x,,B\n",
     )
     loaded = load_index(table)
     assert list(loaded.columns) == [*COLUMNS, "site"]
-    assert list(loaded["person"]) == ["p1", "x"]
+    assert list(loaded["participant"]) == ["p1", "x"]
     assert list(loaded["contrast"]) == ["T2w", "T1w"]
     assert list(loaded["brain"]) == ["", ""]
     index, (finding,) = make_index(table)
-    assert list(index["person"]) == ["p1"]
+    assert list(index["participant"]) == ["p1"]
     assert (finding.where.name, finding.what) == ("gone.nii", "unreadable")
 
 
@@ -214,9 +214,9 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
     assert names(index, "label_map") == ["map.nii.gz", ""]
     assert names(index, "image") == ["a.nii.gz", "b.nii.gz"]
     assert finding.what == "no-mask"
-    assert list(load_index(write_text(tmp_path / "m.tsv", "label_map\nx.nii\n"))["person"]) == [
-        "x"
-    ]
+    assert list(
+        load_index(write_text(tmp_path / "m.tsv", "label_map\nx.nii\n"))["participant"]
+    ) == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -258,16 +258,16 @@ def test_a_folder_without_heads_says_what_was_looked_for(tmp_path):
 def test_an_index_is_told_in_one_line(nfbs):
     seen = []
     index, findings = make_index(nfbs, observe=lambda done, count: seen.append((done, count)))
-    assert tell_index(index, findings) == (
-        "3 pairs (T1w 3) and 0 label maps of 3 persons; 1 left out"
+    assert describe_index(index, findings) == (
+        "3 pairs (T1w 3) and 0 label maps of 3 participants; 1 left out"
     )
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_training_reads_an_index(tmp_path):
     pytest.importorskip("torch")
-    from deskull.learn.dataset import load_sources
-    from deskull.learn.recipe import load_recipe
+    from deskull.train.data import load_sources
+    from deskull.train.recipe import load_recipe
 
     image, brain = make_head()
     nib.save(image, tmp_path / "p1_T1w.nii.gz")
@@ -276,8 +276,54 @@ def test_training_reads_an_index(tmp_path):
     index, _ = make_index(tmp_path)
     save_index(index, tmp_path / "index.TSV")
     sources = load_sources([tmp_path / "index.TSV"], load_recipe("locate"))
-    assert [head.person for head in sources.real] == ["p1"]
-    assert [head.person for head in sources.labelled] == ["p2"]
+    assert [head.participant for head in sources.real] == ["p1"]
+    assert [head.participant for head in sources.labelled] == ["p2"]
+
+
+def test_an_index_keeps_fixed_parts_and_borders(nfbs):
+    index, _ = make_index(nfbs)
+    index["part"], index["border"] = ["train", "", "test"], [0.5, 0.0, -1.25]
+    save_index(index, nfbs / "index.tsv")
+    pd.testing.assert_frame_equal(load_index(nfbs / "index.tsv"), index)
+    again, _ = make_index(nfbs / "index.tsv")
+    pd.testing.assert_frame_equal(again, index)
+
+
+@pytest.mark.parametrize("name", ["person", "participant_id", "participant"])
+def test_the_participant_is_known_by_older_names_and_that_of_bids(tmp_path, name):
+    table = write_text(tmp_path / "t.tsv", f"{name}\tlabel_map\nanna\tx.nii\n")
+    assert list(load_index(table)["participant"]) == ["anna"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("label_map\tpart\na\ttrain\nb\tvalid\n", "line 3: part 'valid'; expected train"),
+        ("label_map\tborder\na\tone\n", "line 2: border 'one'; expected mm from -10 to 10"),
+        ("label_map\tborder\na\t11\n", "line 2: border '11'"),
+        ("label_map\tborder\na\tnan\n", "line 2: border 'nan'"),
+        (
+            "participant\tlabel_map\tpart\nx\ta\ttrain\nx\tb\ttest\n",
+            "participant x is in train and in test",
+        ),
+    ],
+)
+def test_parts_and_borders_that_cannot_be_are_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        load_index(write_text(tmp_path / "t.tsv", text))
+
+
+def test_a_split_is_fixed_by_a_table_of_participants(nfbs, capsys):
+    split = write_text(nfbs / "split.tsv", "participant_id\tpart\nsub-A1\ttest\nX\ttrain\n")
+    out = nfbs / "index.tsv"
+    assert run("index", nfbs, "-o", out, "--split", split) == 0
+    assert list(load_index(out)["part"]) == ["test", "", ""]
+    write_text(split, "participant_id\tpart\nA1\ttest\n")
+    assert run("index", nfbs, "-o", out, "--split", split) == 1
+    assert "none of the participants of the index, such as sub-A1" in capsys.readouterr().err
+    write_text(split, "participant_id\tgroup\nA1\ttest\n")
+    assert run("index", nfbs, "-o", out, "--split", split) == 1
+    assert "no columns participant and part" in capsys.readouterr().err
 
 
 # ---- contact sheets
@@ -320,7 +366,7 @@ def test_the_command_writes_table_and_pictures_and_tells(nfbs, caplog, capsys):
     assert caplog.messages == [
         "left out: A000A3/sub-A3_ses-NFBR2_T1w.nii.gz: no-mask: no mask of this image was found, "
         "and it does not look like a label map.",
-        f"{out}: 3 pairs (T1w 3) and 0 label maps of 3 persons; 1 left out",
+        f"{out}: 3 pairs (T1w 3) and 0 label maps of 3 participants; 1 left out",
     ]
     assert capsys.readouterr().out == ""
 
@@ -330,7 +376,7 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
     write_mask(tmp_path / "p1_seg.nii.gz")
     (tmp_path / "sub").mkdir()
     first, again = tmp_path / "first.csv", tmp_path / "sub" / "again.tsv"
-    patterns = ("--pattern", "{person}.nii.gz", "--mask-pattern", "{person}_seg.nii.gz")
+    patterns = ("--pattern", "{participant}.nii.gz", "--mask-pattern", "{participant}_seg.nii.gz")
     assert run("index", tmp_path, "-o", first, *patterns) == 0
     assert run("index", first, "-o", again) == 0
     pd.testing.assert_frame_equal(load_index(again), load_index(first))

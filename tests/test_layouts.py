@@ -13,7 +13,7 @@ pytest.importorskip("pandas")
 
 from deskull.errors import InputError
 from deskull.image.names import name_head
-from deskull.learn.index import COLUMNS, make_index
+from deskull.train.index import COLUMNS, make_index
 
 __all__ = ["nfbs"]
 DERIVATIVE = '{"DatasetType": "derivative"}'
@@ -21,7 +21,7 @@ DERIVATIVE = '{"DatasetType": "derivative"}'
 
 @pytest.fixture
 def raw(tmp_path):
-    """A raw BIDS data set with T1w and T2w of two persons, one of them seen twice."""
+    """A raw BIDS data set with T1w and T2w of two participants, one of them seen twice."""
     for name in ("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1"):
         folder = tmp_path / "raw" / name.replace("_", "/") / "anat"
         write(folder / f"{name}_T1w.nii.gz")
@@ -30,12 +30,12 @@ def raw(tmp_path):
     return tmp_path / "raw"
 
 
-def write_derivative(root, mask_name="desc-brain_mask", persons=("01_ses-1", "02_ses-1")):
+def write_derivative(root, mask_name="desc-brain_mask", participants=("01_ses-1", "02_ses-1")):
     write_text(root / "dataset_description.json", DERIVATIVE)
     paths = []
-    for person in persons:
-        folder = root / f"sub-{person}".replace("_", "/") / "anat"
-        paths.append(write_mask(folder / f"sub-{person}_{mask_name}.nii.gz"))
+    for participant in participants:
+        folder = root / f"sub-{participant}".replace("_", "/") / "anat"
+        paths.append(write_mask(folder / f"sub-{participant}_{mask_name}.nii.gz"))
     return paths
 
 
@@ -45,7 +45,7 @@ def write_derivative(root, mask_name="desc-brain_mask", persons=("01_ses-1", "02
 def test_nfbs_is_found_and_a_missing_mask_is_told(nfbs):
     index, findings = make_index(nfbs)
     assert list(index.columns) == list(COLUMNS)
-    assert list(index["person"]) == ["sub-A1", "sub-A2", "sub-A3"]
+    assert list(index["participant"]) == ["sub-A1", "sub-A2", "sub-A3"]
     assert list(index["session"]) == ["ses-NFB3", "ses-NFB3", "ses-NFB2"]
     assert set(index["contrast"]) == {"T1w"}
     assert names(index, "mask")[0] == "sub-A1_ses-NFB3_T1w_brainmask.nii.gz"
@@ -68,12 +68,12 @@ def test_common_names_of_masks_are_known(tmp_path, word):
     write(tmp_path / "p1_T2w.nii")
     write_mask(tmp_path / f"p1_T2w_{word}.nii.gz")
     index, findings = make_index(tmp_path)
-    assert list(index["person"]) == ["p1"]
+    assert list(index["participant"]) == ["p1"]
     assert list(index["contrast"]) == ["T2w"]
     assert findings == []
 
 
-def test_a_mask_made_by_a_person_is_taken_whatever_else_is_there(tmp_path):
+def test_a_mask_corrected_by_hand_is_preferred(tmp_path):
     write(tmp_path / "a.nii.gz")
     for word in ("reference", "mask", "mask_manual"):
         write_mask(tmp_path / f"a_{word}.nii.gz")
@@ -82,7 +82,7 @@ def test_a_mask_made_by_a_person_is_taken_whatever_else_is_there(tmp_path):
     assert index["manual"].all()
 
 
-def test_a_sidecar_tells_that_a_mask_was_made_by_a_person(tmp_path):
+def test_a_sidecar_says_that_a_mask_was_corrected_by_hand(tmp_path):
     write(tmp_path / "a.nii.gz")
     write_mask(tmp_path / "a_reference.nii.gz")
     write_mask(tmp_path / "a_majority.nii.gz")
@@ -91,21 +91,21 @@ def test_a_sidecar_tells_that_a_mask_was_made_by_a_person(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"Manual": "yes"}'])
-def test_a_sidecar_that_does_not_say_so_is_no_word_of_a_person(tmp_path, text):
+def test_other_sidecars_do_not_make_a_mask_manual(tmp_path, text):
     write(tmp_path / "a.nii.gz")
     write_mask(tmp_path / "a_mask.nii.gz")
     write_text(tmp_path / "a_mask.json", text)
     assert not make_index(tmp_path)[0]["manual"].any()
 
 
-def test_folders_of_persons_with_plain_names_are_known(tmp_path):
-    for person in ("p1", "p2"):
-        write(tmp_path / person / f"T1_{person}.nii.gz")
-        write(tmp_path / person / "FLAIR.nii.gz")
-        write_mask(tmp_path / person / "brainmask.nii.gz")
+def test_folders_of_participants_with_plain_names_are_known(tmp_path):
+    for participant in ("p1", "p2"):
+        write(tmp_path / participant / f"T1_{participant}.nii.gz")
+        write(tmp_path / participant / "FLAIR.nii.gz")
+        write_mask(tmp_path / participant / "brainmask.nii.gz")
     write(tmp_path / "p2" / "FLAIR.nii.gz", values=np.random.default_rng(0).random(SHAPE))
     index, findings = make_index(tmp_path)
-    assert list(index["person"]) == ["p1", "p1", "p2", "p2"]
+    assert list(index["participant"]) == ["p1", "p1", "p2", "p2"]
     assert list(index["contrast"]) == ["FLAIR", "T1w"] * 2
     assert findings == []
 
@@ -120,7 +120,7 @@ def test_outputs_of_deskull_beside_a_scan_are_no_scans(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "person", "session", "contrast"),
+    ("name", "participant", "session", "contrast"),
     [
         ("x/ds011_01_T1w.nii.gz", "ds011_01", "", "T1w"),
         ("x/sub-01_ses-b_acq-hi_T2w.nii.gz", "sub-01", "ses-b", "T2w"),
@@ -132,9 +132,9 @@ def test_outputs_of_deskull_beside_a_scan_are_no_scans(tmp_path):
         ("x/a_t1ce.nii", "a", "", "T1ce"),
     ],
 )
-def test_names_tell_person_session_and_contrast(name, person, session, contrast):
+def test_names_tell_participant_session_and_contrast(name, participant, session, contrast):
     head = name_head(Path(name))
-    assert (head.person, head.session, head.contrast) == (person, session, contrast)
+    assert (head.person, head.session, head.contrast) == (participant, session, contrast)
 
 
 # ---- BIDS
@@ -144,7 +144,7 @@ def test_names_tell_person_session_and_contrast(name, person, session, contrast)
 def test_bids_masks_are_found_below_and_beside(raw, place):
     write_derivative(raw.parent / place)
     index, findings = make_index(raw)
-    assert list(index["person"]) == ["sub-01", "sub-02"]
+    assert list(index["participant"]) == ["sub-01", "sub-02"]
     assert list(index["session"]) == ["ses-1", "ses-1"]
     assert names(index, "image") == ["sub-01_ses-1_T1w.nii.gz", "sub-02_ses-1_T1w.nii.gz"]
     assert [finding.what for finding in findings].count("no-mask") == 2  # both of session 2
@@ -155,7 +155,7 @@ def test_bids_masks_are_found_below_and_beside(raw, place):
 def test_bids_with_derivatives_beside_is_found_from_above(raw):
     write_derivative(raw.parent / "derivatives" / "deskull")
     index, _ = make_index(raw.parent)
-    assert list(index["person"]) == ["sub-01", "sub-02"]
+    assert list(index["participant"]) == ["sub-01", "sub-02"]
 
 
 def test_a_derivative_of_another_data_set_beside_is_not_taken(raw):
@@ -171,30 +171,30 @@ def test_a_derivative_of_another_data_set_beside_is_not_taken(raw):
     assert make_index(raw)[0].empty
 
 
-def test_persons_of_one_name_in_two_data_sets_are_two(raw):
+def test_participants_of_one_name_in_two_data_sets_are_two(raw):
     write_derivative(raw / "derivatives" / "deskull")
     other = raw.parent / "other"
     write(other / "sub-01" / "anat" / "sub-01_acq-x_T1w.nii.gz")
     write_mask(other / "sub-01" / "anat" / "sub-01_acq-x_T1w_mask.nii.gz")
     index, _ = make_index(raw.parent)
-    assert list(index["person"]) == ["other/sub-01", "raw/sub-01", "sub-02"]
+    assert list(index["participant"]) == ["other/sub-01", "raw/sub-01", "sub-02"]
 
 
 @pytest.mark.parametrize("kind", ["name", "sidecar"])
-def test_a_bids_mask_made_by_a_person_wins(raw, kind):
+def test_a_bids_mask_corrected_by_hand_is_preferred(raw, kind):
     root = raw / "derivatives" / "a"
     write_derivative(root)
     if kind == "name":
         write_derivative(root, "desc-brainManual_mask", ["01_ses-1"])
     else:
-        (mask,) = write_derivative(raw / "derivatives" / "b", persons=["01_ses-1"])
+        (mask,) = write_derivative(raw / "derivatives" / "b", participants=["01_ses-1"])
         write_text(mask.with_name(mask.name.replace(".nii.gz", ".json")), '{"Manual": true}')
     index, _ = make_index(raw)
     assert list(index["manual"]) == [True, False]
     assert ("Manual_mask" if kind == "name" else "/b/") in index["mask"][0]
 
 
-def test_where_the_mask_made_by_a_person_is_broken_the_next_is_taken_and_told(raw):
+def test_the_next_mask_is_taken_where_the_manual_one_is_broken(raw):
     root = raw / "derivatives" / "a"
     write_derivative(root)
     (mask,) = write_derivative(root, "desc-brainManual_mask", ["01_ses-1"])
@@ -205,7 +205,7 @@ def test_where_the_mask_made_by_a_person_is_broken_the_next_is_taken_and_told(ra
 
 
 def test_sources_of_a_mask_say_whose_it_is(raw):
-    (mask,) = write_derivative(raw / "derivatives" / "a", persons=["01_ses-1"])
+    (mask,) = write_derivative(raw / "derivatives" / "a", participants=["01_ses-1"])
     write_mask(mask, shape=(6, 7, 4))
     source = "bids:raw:sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz"
     write_text(
@@ -233,23 +233,23 @@ def test_entities_tell_masks_apart_and_template_space_is_passed_by(raw):
 
 def test_a_prepared_image_is_taken_where_the_mask_does_not_fit_the_raw_one(raw):
     root = raw / "derivatives" / "smriprep"
-    (mask,) = write_derivative(root, persons=["01_ses-1"])
+    (mask,) = write_derivative(root, participants=["01_ses-1"])
     write_mask(mask, shape=(8, 7, 6))
     write(mask.with_name("sub-01_ses-1_desc-preproc_T1w.nii.gz"), shape=(8, 7, 6))
     index, _ = make_index(raw)
     assert names(index, "image") == ["sub-01_ses-1_desc-preproc_T1w.nii.gz"]
-    assert list(index["person"]) == ["sub-01"]
+    assert list(index["participant"]) == ["sub-01"]
 
 
 def test_the_raw_image_is_taken_where_the_mask_fits_it(raw):
     root = raw / "derivatives" / "smriprep"
-    (mask,) = write_derivative(root, persons=["01_ses-1"])
+    (mask,) = write_derivative(root, participants=["01_ses-1"])
     write(mask.with_name("sub-01_ses-1_desc-preproc_T1w.nii.gz"))
     assert names(make_index(raw)[0], "image") == ["sub-01_ses-1_T1w.nii.gz"]
 
 
 def test_a_bids_mask_without_an_image_is_told(raw):
-    write_derivative(raw / "derivatives" / "a", persons=["09_ses-1"])
+    write_derivative(raw / "derivatives" / "a", participants=["09_ses-1"])
     _, findings = make_index(raw)
     assert [f.where.name for f in findings if f.what == "no-image"] == [
         "sub-09_ses-1_desc-brain_mask.nii.gz"
@@ -286,7 +286,7 @@ def test_freesurfer_subjects_are_found(tmp_path):
     write_subject(tmp_path / "fsaverage", "orig.mgz", "brainmask.mgz")
     write(tmp_path / "bert" / "mri" / "orig" / "001.mgz", shape=(9, 9, 9))
     index, findings = make_index(tmp_path)
-    assert list(index["person"]) == ["bert", "sub-02"]
+    assert list(index["participant"]) == ["bert", "sub-02"]
     assert list(index["session"]) == ["", "ses-b"]
     assert names(index, "image") == ["orig.mgz", "T1.mgz"]
     assert names(index, "mask") == ["brainmask.mgz", "aseg.mgz"]
@@ -296,21 +296,21 @@ def test_freesurfer_subjects_are_found(tmp_path):
     ]
 
 
-def test_time_points_of_freesurfer_are_one_person(tmp_path):
+def test_time_points_of_freesurfer_are_one_participant(tmp_path):
     for number, name in enumerate(("anna", "t1", "t1.long.anna", "t2", "t2.long.anna")):
         folder = tmp_path / name / "mri"
         write(folder / "orig.mgz", values=np.random.default_rng(number).random(SHAPE, np.float32))
         write_mask(folder / "brainmask.mgz")
     index, _ = make_index(tmp_path)
-    assert list(index["person"]) == ["anna"] * 5
+    assert list(index["participant"]) == ["anna"] * 5
     assert sorted(index["session"]) == ["", "t1", "t1", "t2", "t2"]
 
 
-def test_freesurfer_among_derivatives_keeps_the_persons_of_its_data_set(raw):
+def test_freesurfer_among_derivatives_keeps_the_participants_of_its_data_set(raw):
     write_derivative(raw / "derivatives" / "deskull")
     write_subject(raw / "derivatives" / "freesurfer" / "sub-01", "orig.mgz", "brainmask.mgz")
     index, _ = make_index(raw)
-    assert list(index["person"]) == ["sub-01", "sub-01", "sub-02"]
+    assert list(index["participant"]) == ["sub-01", "sub-01", "sub-02"]
 
 
 def test_a_subject_linked_into_the_folder_is_found_and_a_circle_ends(tmp_path):
@@ -319,7 +319,7 @@ def test_a_subject_linked_into_the_folder_is_found_and_a_circle_ends(tmp_path):
     (tmp_path / "study" / "bert").symlink_to(tmp_path / "store" / "a" / "bert")
     (tmp_path / "study" / "again").symlink_to(tmp_path / "study")
     index, findings = make_index(tmp_path / "study")
-    assert list(index["person"]) == ["bert"]
+    assert list(index["participant"]) == ["bert"]
     assert findings == []
 
 
@@ -327,15 +327,17 @@ def test_a_subject_linked_into_the_folder_is_found_and_a_circle_ends(tmp_path):
 
 
 def test_patterns_name_images_and_masks_in_folders_of_their_own(tmp_path):
-    for person in ("p1", "p2"):
+    for participant in ("p1", "p2"):
         for session in ("a", "b"):
-            write(tmp_path / "scans" / f"{person}s{session}_pd.nii.gz")
-            write_mask(tmp_path / "masks" / f"{person}s{session}.nii.gz")
+            write(tmp_path / "scans" / f"{participant}s{session}_pd.nii.gz")
+            write_mask(tmp_path / "masks" / f"{participant}s{session}.nii.gz")
     write_mask(tmp_path / "masks" / "p3sa.nii.gz")
     index, findings = make_index(
-        tmp_path, "scans/{person}s{session}_{contrast}.nii.gz", "masks/{person}s{session}.nii.gz"
+        tmp_path,
+        "scans/{participant}s{session}_{contrast}.nii.gz",
+        "masks/{participant}s{session}.nii.gz",
     )
-    assert list(index["person"]) == ["p1", "p1", "p2", "p2"]
+    assert list(index["participant"]) == ["p1", "p1", "p2", "p2"]
     assert list(index["session"]) == ["a", "b"] * 2
     assert set(index["contrast"]) == {"pd"}
     assert whats(findings, tmp_path) == [("masks/p3sa.nii.gz", "no-image")]
@@ -347,9 +349,9 @@ def test_patterns_without_a_folder_join_files_of_one_folder(tmp_path):
         write_mask(tmp_path / folder / f"{folder}_1_T1_seg.nii.gz")
     write(tmp_path / "z" / "z_1_T1.nii.gz")
     index, findings = make_index(
-        tmp_path, "{person}_{contrast}.nii.gz", "{person}_{contrast}_seg.nii.gz"
+        tmp_path, "{participant}_{contrast}.nii.gz", "{participant}_{contrast}_seg.nii.gz"
     )
-    assert list(index["person"]) == ["x_1", "y_1"]
+    assert list(index["participant"]) == ["x_1", "y_1"]
     assert whats(findings, tmp_path) == [("z/z_1_T1.nii.gz", "no-mask")]
 
 
@@ -357,19 +359,19 @@ def test_a_pattern_may_repeat_a_field_and_know_common_masks(tmp_path):
     write(tmp_path / "p1" / "p1_001_T2w.nii.gz")
     write_mask(tmp_path / "p1" / "p1_001_T2w_mask.nii.gz")
     write(tmp_path / "p1" / "p2_001_T2w.nii.gz")
-    index, _ = make_index(tmp_path, "{person}/{person}_*.nii.gz")
-    assert list(index["person"]) == ["p1"]
+    index, _ = make_index(tmp_path, "{participant}/{participant}_*.nii.gz")
+    assert list(index["participant"]) == ["p1"]
     assert list(index["contrast"]) == ["T2w"]
 
 
 @pytest.mark.parametrize(
     ("pattern", "mask_pattern", "words"),
     [
-        ("{contrast}.nii.gz", None, r"no \{person\}"),
-        ("{person}_{run}.nii.gz", None, r"unknown field \{run\}"),
-        ("{person}.nii.gz", "x_mask.nii.gz", r"no \{person\}"),
-        (None, "{person}_mask.nii.gz", "Give both"),
-        ("{person}.mgz", None, "no head with a mask among 1 images"),
+        ("{contrast}.nii.gz", None, r"no \{participant\}"),
+        ("{participant}_{run}.nii.gz", None, r"unknown field \{run\}"),
+        ("{participant}.nii.gz", "x_mask.nii.gz", r"no \{participant\}"),
+        (None, "{participant}_mask.nii.gz", "Give both"),
+        ("{participant}.mgz", None, "no head with a mask among 1 images"),
     ],
 )
 def test_bad_patterns_are_refused(tmp_path, pattern, mask_pattern, words):

@@ -1,4 +1,4 @@
-"""Splits by person: exact counts, one part each, the same whatever the order."""
+"""Splits by participant: exact counts, one part each, the same whatever the order."""
 
 import json
 import random
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deskull.errors import InputError
-from deskull.learn.split import make_folds, split_persons
+from deskull.train.split import make_folds, split_participants
 
 SHARES = {"train": 0.8, "validation": 0.2}
-PERSONS = [f"sub-{number:03}" for number in range(125)]
+PARTICIPANTS = [f"sub-{number:03}" for number in range(125)]
 
-some_persons = st.lists(st.text(min_size=1, max_size=4), min_size=3, max_size=60)
+some_participants = st.lists(st.text(min_size=1, max_size=4), min_size=3, max_size=60)
 some_shares = st.dictionaries(
     st.sampled_from(["train", "validation", "test"]), st.floats(0.01, 5), min_size=1
 )
@@ -36,22 +36,22 @@ some_shares = st.dictionaries(
     ],
 )
 def test_sizes_are_exact(count, shares, sizes):
-    assert Counter(split_persons(PERSONS[:count], shares, 1).values()) == sizes
+    assert Counter(split_participants(PARTICIPANTS[:count], shares, 1).values()) == sizes
 
 
-def test_a_person_with_many_rows_counts_once():
-    rows = PERSONS[:5] * 7 + PERSONS[:1] * 100
-    assert Counter(split_persons(rows, SHARES).values()) == {"train": 4, "validation": 1}
+def test_a_participant_with_many_rows_counts_once():
+    rows = PARTICIPANTS[:5] * 7 + PARTICIPANTS[:1] * 100
+    assert Counter(split_participants(rows, SHARES).values()) == {"train": 4, "validation": 1}
 
 
 def test_another_seed_is_another_split_and_the_same_the_same():
-    first = split_persons(PERSONS, SHARES, 1)
-    assert split_persons(PERSONS, SHARES, 1) == first
-    assert split_persons(PERSONS, SHARES, 2) != first
+    first = split_participants(PARTICIPANTS, SHARES, 1)
+    assert split_participants(PARTICIPANTS, SHARES, 1) == first
+    assert split_participants(PARTICIPANTS, SHARES, 2) != first
 
 
 def test_a_split_stays_what_it_is_over_versions():
-    assert split_persons("abcde", {"train": 3, "test": 2}, seed=7) == {
+    assert split_participants("abcde", {"train": 3, "test": 2}, seed=7) == {
         "a": "train",
         "b": "train",
         "c": "train",
@@ -61,54 +61,56 @@ def test_a_split_stays_what_it_is_over_versions():
 
 
 def test_json_keeps_a_split():
-    split = split_persons(PERSONS, SHARES)
+    split = split_participants(PARTICIPANTS, SHARES)
     assert json.loads(json.dumps(split)) == split
-    assert list(split) == sorted(PERSONS)
+    assert list(split) == sorted(PARTICIPANTS)
 
 
 @settings(max_examples=60, deadline=None)
-@given(some_persons, some_shares, st.integers(0, 9), st.randoms(use_true_random=False))
-def test_everybody_has_one_part_whatever_the_order(persons, shares, seed, chance):
-    if len(set(persons)) < len(shares):
+@given(some_participants, some_shares, st.integers(0, 9), st.randoms(use_true_random=False))
+def test_everybody_has_one_part_whatever_the_order(participants, shares, seed, chance):
+    if len(set(participants)) < len(shares):
         return
-    split = split_persons(persons, shares, seed)
-    assert set(split) == set(persons)
+    split = split_participants(participants, shares, seed)
+    assert set(split) == set(participants)
     assert set(split.values()) == set(shares)
-    mixed = list(persons) * 2
+    mixed = list(participants) * 2
     random.Random.shuffle(chance, mixed)
-    assert split_persons(mixed, dict(shares), seed) == split
+    assert split_participants(mixed, dict(shares), seed) == split
 
 
 @settings(max_examples=30, deadline=None)
-@given(some_persons, st.integers(2, 5), st.integers(0, 9))
-def test_folds_are_even_and_do_not_share_persons(persons, count, seed):
-    if len(set(persons)) < count:
+@given(some_participants, st.integers(2, 5), st.integers(0, 9))
+def test_folds_are_even_and_do_not_share_participants(participants, count, seed):
+    if len(set(participants)) < count:
         return
-    folds = make_folds(persons, count, seed)
-    assert set(folds) == set(persons)
+    folds = make_folds(participants, count, seed)
+    assert set(folds) == set(participants)
     sizes = Counter(folds.values())
     assert set(sizes) == set(range(count))
     assert max(sizes.values()) - min(sizes.values()) <= 1
-    assert make_folds(reversed(persons), count, seed) == folds
+    assert make_folds(reversed(participants), count, seed) == folds
 
 
 @pytest.mark.parametrize(
-    ("persons", "shares", "words"),
+    ("participants", "shares", "words"),
     [
-        (["a"], SHARES, "1 persons for 2 parts"),
-        ([], {"train": 1}, "0 persons for 1 parts"),
+        (["a"], SHARES, "1 participants for 2 parts"),
+        ([], {"train": 1}, "0 participants for 1 parts"),
         (["a", "b"], {"train": 0}, "above zero"),
         (["a", "b"], {"train": 2, "test": -1}, "above zero"),
         (["a", "b"], {}, "above zero"),
         (["a", "b"], {"train": float("nan")}, "above zero"),
     ],
 )
-def test_splits_that_cannot_be_are_refused(persons, shares, words):
+def test_splits_that_cannot_be_are_refused(participants, shares, words):
     with pytest.raises(InputError, match=words):
-        split_persons(persons, shares)
+        split_participants(participants, shares)
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "expected 2"), (4, "3 persons in 4 folds")])
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "expected at least 2"), (4, "3 participants in 4 folds")]
+)
 def test_folds_that_cannot_be_are_refused(count, words):
     with pytest.raises(InputError, match=words):
         make_folds(["a", "b", "c"], count)

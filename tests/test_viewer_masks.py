@@ -13,7 +13,6 @@ from conftest import make_head, reorient
 from deskull.cohort.stripped import find_stripped
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
-from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.review.corrections import TABLE as CORRECTED
 from deskull.review.corrections import save_correction
@@ -21,6 +20,7 @@ from deskull.review.entries import make_entries, make_entry
 from deskull.review.marks import load_marks
 from deskull.review.scene import ScanFiles, decode_mask, encode_mask, encode_scan, load_scene
 from deskull.review.viewer import Viewer
+from deskull.train.index import load_index, make_index
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
 from test_dicom import write_series

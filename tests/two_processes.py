@@ -1,14 +1,14 @@
-"""Trains three steps of batches of four, alone or by torchrun, for test_learn_processes.py."""
+"""Trains three steps of batches of four, alone or by torchrun, for test_train_processes.py."""
 
 import sys
 from pathlib import Path
 
 from deskull.image.volume import make_volume
-from deskull.learn.dataset import Sources
-from deskull.learn.labels import make_labelled_head
-from deskull.learn.recipe import make_recipe
-from deskull.learn.training import Limits, train
-from learn_heads import make_label_map
+from deskull.train.data import Sources
+from deskull.train.labels import make_labelled_head
+from deskull.train.loop import Limits, train
+from deskull.train.recipe import make_recipe
+from train_heads import make_label_map
 
 RECIPE = {
     "window": {"shape": [16, 16, 16], "voxel_size": 12.0},

@@ -1,6 +1,6 @@
 /** Writes the licences of the libraries that are built into the page beside it. */
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Plugin } from "vite";
@@ -16,8 +16,7 @@ function read(path: string): string {
 
 function collect(): string[] {
   const own = readdirSync(join(ROOT, "licences")).sort();
-  const niivue = ["assess", "review"].map((room) => join(ROOT, "../src/deskull", room, "static/niivue.LICENSES.txt")).find(existsSync);
-  if (!niivue) throw new Error("NiiVue's licences are missing");
+  const niivue = join(ROOT, "../src/deskull/review/static/niivue.LICENSES.txt");
   return [
     ...own.map((name) => `${name.replace(/\.txt$/, "")}\n\n${read(join(ROOT, "licences", name))}`),
     ...LIBRARIES.map((name) => `${name}\n\n${read(join(ROOT, "node_modules", name, "LICENSE"))}`),

@@ -6,10 +6,10 @@ from deskull import __version__
 from deskull.arguments.bids import add_bids
 from deskull.arguments.cohort import add_batch
 from deskull.arguments.evaluate import add_drift, add_evaluate
-from deskull.arguments.learn import add_export, add_finetune, add_index, add_train
 from deskull.arguments.options import NOT_MEDICAL
 from deskull.arguments.review import add_report, add_review, add_view, add_web
 from deskull.arguments.strip import add_apply, add_demo, add_info, add_strip, add_weights
+from deskull.arguments.train import add_export, add_finetune, add_index, add_train
 
 COMMANDS = {  # name -> how its words are added, and the module of `deskull.commands` that does it
     "strip": (add_strip, "strip"),
@@ -25,10 +25,10 @@ COMMANDS = {  # name -> how its words are added, and the module of `deskull.comm
     "view": (add_view, "review"),
     "review": (add_review, "review"),
     "web": (add_web, "review"),
-    "index": (add_index, "learn"),
-    "train": (add_train, "learn"),
-    "finetune": (add_finetune, "learn"),
-    "export": (add_export, "learn"),
+    "index": (add_index, "train"),
+    "train": (add_train, "train"),
+    "finetune": (add_finetune, "train"),
+    "export": (add_export, "train"),
 }
 
 

@@ -1,7 +1,7 @@
 """The network: a 3D residual U-Net, new or with released weights. Tensors are (N, C, X, Y, Z)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -14,48 +14,53 @@ from deskull.network.weights import Stage
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What the network is made of.
+    """The architecture of a network. The metadata ``range`` of a field holds its limits.
 
     Parameters
     ----------
     outputs
         Name of each output channel, such as ``("brain", "tissue")``.
     filters
-        Per level, from the finest on; their number is the depth.
+        Number of filters per level, from the finest level on; its length is the depth.
     patch
-        Edge in voxels of the blocks that the first layer takes together: the features live on
-        a grid coarser by this, and the last layer brings the answer back onto the full one.
-        1 for a plain U-Net.
+        Edge in voxels of the blocks that the first layer combines: features are computed on a
+        grid coarser by this factor, and the last layer returns to the full grid. 1 for a plain
+        U-Net.
     norm
-        Of the features.
+        Normalisation of the features.
     dropout
-        Share of features dropped after each pooling and concatenation.
+        Share of features dropped after each pooling and concatenation, in [0, 1).
     residual
-        Whether a block's input is added to its output (He et al. 2016).
+        Whether the input of a block is added to its output (He et al. 2016).
     upsample
         Repeat the nearest value, or learn a transposed convolution.
     refine
-        Filters of a last look at the image on the full grid, which mends what the coarser
-        features of patches could not see; 0 for none.
+        Number of filters of a last layer that sees the image on the full grid and corrects
+        what the coarser features of the patches cannot resolve; 0 for none.
+
+    Examples
+    --------
+    >>> NetworkSpec(filters=(16, 32, 64), patch=2).multiple
+    8
     """
 
     outputs: tuple[str, ...] = ("brain", "tissue")
-    filters: tuple[int, ...] = (16, 32, 64, 128)
-    patch: int = 1
+    filters: tuple[int, ...] = field(default=(16, 32, 64, 128), metadata={"range": (1, 4096)})
+    patch: int = field(default=1, metadata={"range": (1, 16)})
     norm: Literal["instance", "batch"] = "instance"
-    dropout: float = 0.0
+    dropout: float = field(default=0.0, metadata={"range": (0, 0.99)})
     residual: bool = True
     upsample: Literal["nearest", "transposed"] = "nearest"
-    refine: int = 0
+    refine: int = field(default=0, metadata={"range": (0, 256)})
 
     @property
     def multiple(self) -> int:
-        """Shapes must be divisible by this."""
+        """Number that each edge of an input must be divisible by."""
         return self.patch << (len(self.filters) - 1)
 
 
 def make_spec(fields: Mapping[str, Any]) -> NetworkSpec:
-    """Build a spec from the plain lists and words of a card or a recipe."""
+    """Build a spec from the plain values of a card or a recipe; lists become tuples."""
     lists = {key: tuple(fields[key]) for key in ("outputs", "filters") if key in fields}
     return NetworkSpec(**{**fields, **lists})
 
@@ -79,7 +84,7 @@ class Block(nn.Module):
         self.activation = nn.LeakyReLU(0.01, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, inputs, ...) to features (N, outputs, ...) of the same size."""
+        """Map features (N, inputs, ...) to (N, outputs, ...) on the same grid."""
         h = self.activation(self.first_norm(self.first(x)))
         h = self.second_norm(self.second(h))
         joined = h if self.shortcut is None else h + self.shortcut(x)
@@ -87,7 +92,7 @@ class Block(nn.Module):
 
 
 class Down(nn.Module):
-    """Halve the grid, then a block."""
+    """Max pooling to half the grid, dropout, and a block."""
 
     def __init__(self, inputs: int, outputs: int, spec: NetworkSpec) -> None:
         super().__init__()
@@ -96,12 +101,12 @@ class Down(nn.Module):
         self.block = Block(inputs, outputs, spec)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features to deeper features on a grid half as fine."""
+        """Map features (N, inputs, ...) to (N, outputs, ...) on a grid half as fine."""
         return cast(Tensor, self.block(self.dropout(self.pool(x))))
 
 
 class Up(nn.Module):
-    """Double the grid, join the features of the way down, then a block."""
+    """Upsample to twice the grid, concatenate the encoder's features, and a block."""
 
     def __init__(self, deep: int, skip: int, spec: NetworkSpec) -> None:
         super().__init__()
@@ -115,13 +120,13 @@ class Up(nn.Module):
         self.block = Block(skip + (skip if transposed else deep), skip, spec)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Deep features and those of the same level on the way down to one set."""
+        """Combine deep features with those of the same level of the encoder."""
         joined = torch.cat([self.upsample(x), skip], dim=1)
         return cast(Tensor, self.block(self.dropout(joined)))
 
 
 class Refine(nn.Module):
-    """Mend logits by the image itself, on the full grid; a new one changes nothing."""
+    """Correct logits by the image itself, on the full grid; untrained, it changes nothing."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -132,7 +137,7 @@ class Refine(nn.Module):
         self.change = nn.Conv3d(width, outputs, 3, padding=1)
 
     def forward(self, image: Tensor, features: Tensor, logits: Tensor) -> Tensor:
-        """Image, coarse features and logits to better logits (N, outputs, X, Y, Z)."""
+        """Map image, coarse features and logits to corrected logits (N, outputs, X, Y, Z)."""
         joined = torch.cat([image, logits, self.spread(features)], dim=1)
         return logits + cast(Tensor, self.change(self.activation(self.look(joined))))
 
@@ -143,7 +148,13 @@ class UNet(nn.Module):
     Parameters
     ----------
     spec
-        What it is made of.
+        Its architecture.
+
+    Examples
+    --------
+    >>> network = UNet(NetworkSpec(outputs=("brain",), filters=(4, 8)))
+    >>> network(torch.zeros(1, 1, 8, 8, 8)).shape
+    torch.Size([1, 1, 8, 8, 8])
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -175,7 +186,7 @@ class UNet(nn.Module):
             nn.init.zeros_(self.refine.change.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (N, 1, X, Y, Z) to logits (N, outputs, X, Y, Z)."""
+        """Map normalised images (N, 1, X, Y, Z) to logits (N, outputs, X, Y, Z)."""
         features = [self.enter(self.stem(x))]
         for down in self.down:
             features.append(down(features[-1]))

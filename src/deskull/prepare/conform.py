@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -45,9 +45,9 @@ class WindowSettings:
     2.0
     """
 
-    shape: Shape
-    voxel_size: float | Literal["fit"]
-    fill: float = 0.75
+    shape: Shape = field(metadata={"range": (1, 2048)})
+    voxel_size: float | Literal["fit"] = field(metadata={"range": (0.1, 20)})
+    fill: float = field(default=0.75, metadata={"range": (0.1, 1)})
 
     @property
     def is_fitted(self) -> bool:

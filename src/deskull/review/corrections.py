@@ -53,7 +53,7 @@ class Correction:
     image, mask
         Paths of the scan and of its corrected mask, as seen from the table's folder.
     manual
-        ``"true"``: what `deskull.learn` reads to prefer this mask.
+        ``"true"``: what `deskull.train` reads to prefer this mask.
     saved
         UTC time stamp; empty in rows of schema 1.
     by

@@ -1,1 +1,0 @@
-"""From labelled heads to weights."""

@@ -1,0 +1,1 @@
+"""From labelled heads to weights: index, data, synthesis, training, fine-tuning, export."""

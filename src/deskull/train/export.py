@@ -1,0 +1,305 @@
+"""The release of weights: ONNX and safetensors in half precision, and a card.
+
+Before the card is written, every runtime is compared with the network that was trained, on whole
+heads (`check_parity`).
+"""
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save
+
+from deskull.errors import InputError, WeightsError
+from deskull.image.volume import Volume
+from deskull.image.writing import make_folder, save_bytes
+from deskull.measure.metrics import dice
+from deskull.network.engine import count_threads, find_runtimes, make_engine
+from deskull.network.unet import UNet
+from deskull.network.weights import CARD, FORMAT, Stage, Weights, load_weights
+from deskull.prepare.conform import conform, find_head_centres, make_window
+from deskull.prepare.intensity import make_finite, normalise
+from deskull.train.recipe import Recipe
+from deskull.train.run_folder import load_released
+from deskull.train.split import count_split
+
+OPSET = 18
+DESCRIPTION = ("licence", "population", "convention", "data")
+"""Fields of the card that the user writes."""
+
+GENERATED = ("format", "stages", "parity", "files")
+"""Fields of the card that are written here."""
+
+TRUSTED = "torch"
+"""Runtime that the others are compared with."""
+
+MAX_MEAN_DIFFERENCE = 0.005
+"""Largest mean difference of probability; bfloat16 gives about 0.001, a wrong layer 0.1."""
+
+
+def export(
+    runs: Mapping[str, Path],
+    folder: Path,
+    about: Mapping[str, Any],
+    base: Weights | None = None,
+    check: Sequence[Volume] = (),
+) -> Path:
+    """Release the best weights of one or two training runs.
+
+    Parameters
+    ----------
+    runs
+        Folder of the run by stage: ``"segment"``, and ``"locate"`` if there is one.
+    folder
+        Folder of the weights, which is made if missing.
+    about
+        Description for the card: `licence`, `population`, `convention`, `data`.
+    base
+        Released weights whose stage `locate` is taken where there is no run for it; the
+        bundled ones if not given and the window of the segment run is centred on the brain.
+    check
+        Heads on which the runtimes are compared with torch; the card has the differences.
+
+    Returns
+    -------
+    Path
+        Path of the card.
+
+    Raises
+    ------
+    WeightsError
+        If a run has no checkpoint, or a runtime differs from torch.
+    InputError
+        If the description is incomplete.
+    OutputError
+        If a file cannot be written.
+    """
+    check_about(about)
+    released = {name: load_released(run) for name, run in runs.items()}
+    around = released["segment"][0].preparation.centre
+    if base is None and "locate" not in runs and around == "brain":
+        base = load_weights("default")
+    make_folder(folder)
+    stages: dict[str, Any] = {}
+    made: list[Stage] = []
+    for name, (recipe, network, step) in released.items():
+        halves = {
+            k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()
+        }
+        save_bytes(save(halves), folder / f"{name}.safetensors")
+        network.load_state_dict(halves)
+        save_bytes(make_onnx(network, recipe), folder / f"{name}.onnx")
+        stages[name] = recipe.to_dict() | {"steps": step, "split": count_split(runs[name])}
+        made.append(_make_stage(name, recipe, folder))
+    if base is not None and base.locate is not None and "locate" not in runs:
+        stages["locate"] = base.card["stages"]["locate"]
+        save_bytes(base.locate.onnx, folder / "locate.onnx")
+        save_bytes(base.locate.tensors.read_bytes(), folder / "locate.safetensors")
+    files = [f"{name}.{kind}" for name in stages for kind in ("onnx", "safetensors")]
+    card = {
+        "format": FORMAT,
+        **about,
+        "stages": stages,
+        **({"parity": check_parity(made, check)} if check else {}),
+        "files": {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files},
+    }
+    path = folder / CARD
+    save_bytes((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode(), path)
+    load_weights(folder)
+    return path
+
+
+def _make_stage(name: str, recipe: Recipe, folder: Path) -> Stage:
+    """Describe a network that was just written, as `load_weights` will do."""
+    return Stage(
+        name=name,
+        window=recipe.window,
+        outputs=recipe.network.outputs,
+        centre=recipe.preparation.centre,
+        onnx=(folder / f"{name}.onnx").read_bytes(),
+        spec=asdict(recipe.network),
+        tensors=folder / f"{name}.safetensors",
+    )
+
+
+def check_about(about: object) -> None:
+    """Check the description for a card.
+
+    Raises
+    ------
+    InputError
+        If it is not a JSON object, a field is missing or empty, or belongs to export itself.
+
+    Examples
+    --------
+    >>> check_about({"licence": "CC0", "population": "adults", "convention": "closed"})
+    Traceback (most recent call last):
+    deskull.errors.InputError: card: data missing or empty; expected licence, population, ...
+    """
+    if not isinstance(about, Mapping):
+        raise InputError(f"card: {about!r:.60}; expected a JSON object.")
+    missing = [name for name in DESCRIPTION if not about.get(name)]
+    if missing:
+        raise InputError(
+            f"card: {', '.join(missing)} missing or empty; expected {', '.join(DESCRIPTION)}. "
+            "Say whose heads they are, and who may use the weights."
+        )
+    taken = [name for name in GENERATED if name in about]
+    if taken:
+        raise InputError(f"card: {', '.join(taken)} given; export itself writes these.")
+
+
+def make_onnx(network: UNet, recipe: Recipe) -> bytes:
+    """Write a network as ONNX with its weights stored in half precision.
+
+    The weights are cast to float32 on loading, so that every runtime computes with the very
+    same numbers.
+    """
+    image = torch.zeros(1, 1, *recipe.window.shape)
+    with _silent_torch():
+        program = torch.onnx.export(
+            network.eval(),
+            (image,),
+            input_names=["image"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise WeightsError("the network could not be written as ONNX.")
+    model = program.model_proto
+    for entry in list(model.graph.initializer):
+        values = numpy_helper.to_array(entry)
+        if values.dtype == np.float32 and values.size > 1:
+            _store_half(model.graph, entry, values)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:], model.metadata_props[:], model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _silent_torch() -> Iterator[None]:
+    """Silence torch's messages while it writes ONNX."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _store_half(
+    graph: onnx.GraphProto, entry: onnx.TensorProto, values: np.ndarray[Any, Any]
+) -> None:
+    """Replace a float32 constant by a float16 constant and a cast."""
+    name, stored = entry.name, f"{entry.name}.half"
+    graph.initializer.remove(entry)
+    graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
+    graph.node.insert(0, helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of a runtime's output from that of torch, on the worst of the heads.
+
+    Parameters
+    ----------
+    version
+        Version of the runtime.
+    mean, largest
+        Absolute difference of the brain's probability: mean and maximum over the voxels.
+    dice
+        Dice of the masks; 1 where both are empty.
+    """
+
+    version: str
+    mean: float
+    largest: float
+    dice: float
+
+
+def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> dict[str, Any]:
+    """Compare every installed runtime with torch on the same heads.
+
+    Parameters
+    ----------
+    stages
+        Networks as they are released.
+    heads
+        Whole heads, at least one.
+
+    Returns
+    -------
+    dict
+        Number of heads, and the fields of `Difference` by stage and runtime: ready for JSON,
+        and without the names of the heads.
+
+    Raises
+    ------
+    WeightsError
+        If a runtime's probabilities differ by more than `MAX_MEAN_DIFFERENCE`.
+    """
+    told = {stage.name: _compare(stage, heads) for stage in stages}
+    return {"heads": len(heads), "against": TRUSTED, **told}
+
+
+def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, dict[str, Any]]:
+    """Return the worst difference of each runtime over the heads."""
+    brain, versions = stage.outputs.index("brain"), find_runtimes()
+    engines = {name: make_engine(stage, "cpu", count_threads(), name) for name in versions}
+    worst: dict[str, Difference] = {}
+    for head in heads:
+        image = _conform_head(head, stage)
+        answers = {name: _to_probability(ask(image)[brain]) for name, ask in engines.items()}
+        for name in engines.keys() - {TRUSTED}:
+            here = _measure(answers[name], answers[TRUSTED], versions[name])
+            if here.mean > MAX_MEAN_DIFFERENCE:
+                raise WeightsError(
+                    f"{stage.name}: {name} {versions[name]} differs from {TRUSTED} by "
+                    f"{here.mean:.4f} in the mean over {head.name}; expected at most "
+                    f"{MAX_MEAN_DIFFERENCE:g}. Try another version of it."
+                )
+            if name not in worst or here.mean > worst[name].mean:
+                worst[name] = here
+    return {name: vars(worst[name]) for name in sorted(worst)}
+
+
+def _conform_head(head: Volume, stage: Stage) -> NDArray[np.float32]:
+    """Return the window about the centre of the head, normalised."""
+    data, air = make_finite(head.data, head.grid)
+    size, shape = stage.window.choose_voxel_size(), stage.window.shape
+    centre = np.mean(find_head_centres(data, head.grid, size * min(shape)), axis=0)
+    window = make_window(centre, head.grid, shape, size)
+    return normalise(conform(data, head.grid, window, fill=air))
+
+
+def _to_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
+
+
+def _measure(found: NDArray[np.float32], trusted: NDArray[np.float32], version: str) -> Difference:
+    gap = np.abs(found - trusted)
+    return Difference(
+        version,
+        round(float(gap.mean()), 6),
+        round(float(gap.max()), 6),
+        round(dice(found > 0.5, trusted > 0.5), 6),
+    )

@@ -1,0 +1,214 @@
+"""Weights that were trained before: the start of a new run, and fine-tuning for one population.
+
+`load_start` fits released weights, or those of a run, to the network of a recipe. `finetune`
+trains released weights on with a handful of corrected masks, and releases the result.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deskull.errors import InputError, WeightsError
+from deskull.image.volume import Volume
+from deskull.network.unet import UNet, load_unet
+from deskull.network.weights import CARD, Weights, load_weights
+from deskull.train.data import Sources
+from deskull.train.export import export
+from deskull.train.loop import Limits, Start, evaluate, train
+from deskull.train.losses import average
+from deskull.train.processes import join_processes
+from deskull.train.recipe import Recipe, make_recipe
+from deskull.train.run_folder import RECIPE, load_released, seeded
+
+STEPS = 300
+"""Number of steps: with few heads, more steps only overfit."""
+
+LEARNING_RATE = 2e-4
+"""A tenth of the learning rate that found the weights."""
+
+FROZEN = ("stem", "enter", "down")
+"""The encoder: what an edge looks like is kept, its place may move."""
+
+OPTIONAL = "refine."
+"""Prefix of tensors that weights need not have: untrained, they change nothing."""
+
+
+def load_trained(name: str | Path) -> list[tuple[Recipe, UNet]]:
+    """Load the networks of a training run or of released weights, with their recipes.
+
+    Parameters
+    ----------
+    name
+        Folder of a training run, name of a bundled set, or folder of released weights.
+
+    Returns
+    -------
+    list of tuple
+        The network that the run would release, or `segment` and `locate` of the weights.
+
+    Raises
+    ------
+    WeightsError
+        If there are no such weights, or damaged ones.
+    """
+    if (Path(name) / RECIPE).is_file():
+        return [load_released(Path(name))[:2]]
+    try:
+        weights = load_weights(name)
+    except WeightsError as error:
+        hint = "" if (Path(name) / CARD).is_file() else " Or the folder of a training run."
+        raise WeightsError(f"{error}{hint}") from error
+    stages = {"segment": weights.segment, "locate": weights.locate}
+    recipes = weights.card["stages"]
+    return [(make_recipe(recipes[k], k), load_unet(v)) for k, v in stages.items() if v]
+
+
+def load_start(name: str | Path, recipe: Recipe) -> UNet:
+    """Load a network with a recipe's architecture and with weights that were trained before.
+
+    Parameters
+    ----------
+    name
+        As for `load_trained`; of two networks the one that fits is taken.
+    recipe
+        Recipe of the new run; its network may add the layer `refine`.
+
+    Raises
+    ------
+    WeightsError
+        If there are no such weights, or none that fit.
+    """
+    for _, network in load_trained(name):
+        begun = _fit(network, recipe)
+        if begun is not None:
+            return begun
+    wanted = recipe.network
+    raise WeightsError(
+        f"{name}: no network that fits the recipe, whose outputs are {', '.join(wanted.outputs)}, "
+        f"filters {', '.join(map(str, wanted.filters))}, patch {wanted.patch} and norm "
+        f"{wanted.norm}. Copy [network] from the recipe of those weights: recipe.json of a "
+        "run, or what `deskull weights show` prints."
+    )
+
+
+def _fit(network: UNet, recipe: Recipe) -> UNet | None:
+    """Copy a network's weights into the recipe's network; None if they do not fit."""
+    with seeded(recipe.seed, "cpu"):
+        begun = UNet(recipe.network)
+    try:
+        left = begun.load_state_dict(network.state_dict(), strict=False)
+    except RuntimeError:  # of other shapes
+        return None
+    missing = [key for key in left.missing_keys if not key.startswith(OPTIONAL)]
+    return None if missing or left.unexpected_keys else begun
+
+
+def make_finetune_recipe(weights: Weights) -> Recipe:
+    """Take the recipe that made the weights, with small steps and a frozen encoder."""
+    recipe = make_recipe(dict(weights.card["stages"]["segment"]), "segment")
+    training = replace(
+        recipe.training,
+        horizon=STEPS,
+        learning_rate=LEARNING_RATE,
+        schedule="cosine",
+        warmup=20,
+        ema=0.99 if recipe.training.ema else 0.0,
+        real_share=0.7,
+        validate_every=25,
+        best="dice",
+        frozen=FROZEN,
+    )
+    return replace(recipe, name=f"{recipe.name}, finetuned", training=training)
+
+
+def finetune(
+    weights: Weights,
+    sources: Sources,
+    validation: Sources,
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    device: str = "cpu",
+    check: Sequence[Volume] = (),
+    show: Callable[[str], None] = lambda line: None,
+) -> tuple[float, float]:
+    """Train released weights on, and release the result into ``folder / "weights"``.
+
+    Parameters
+    ----------
+    weights
+        Weights to start from.
+    sources
+        Corrected pairs to train on, and label maps if there are any, which keep the network
+        from forgetting other contrasts.
+    validation
+        Heads that are held out, by which the best weights are chosen.
+    folder
+        Folder of the run, which goes on if it was begun.
+    limits
+        When this call stops.
+    device
+        Torch device.
+    check
+        Heads on which the runtimes are compared, see `export.export`.
+    show
+        Called with one line of progress per step.
+
+    Returns
+    -------
+    tuple
+        Mean Dice before and after, on the validation heads (scans if there are any) by which
+        the weights were chosen. It never falls.
+
+    Raises
+    ------
+    InputError
+        If there are pairs of one participant only, or the validation set is empty.
+    KeyboardInterrupt
+        After a stop request; nothing is released then.
+    """
+    recipe = make_finetune_recipe(weights)
+    held_out = validation.for_evaluation
+    _check_validation(sources, held_out)
+    start = load_unet(weights.segment)
+    with join_processes(device) as group:
+        before = average(evaluate(start, held_out, recipe, group.device))[0]
+        train(
+            sources,
+            recipe,
+            folder,
+            limits=limits or Limits(),
+            validation=held_out,
+            start=Start(start, teaches=True),
+            device=group.device,
+            show=show,
+        )
+        after = average(evaluate(load_released(folder)[1], held_out, recipe, group.device))[0]
+        if group.is_first:
+            about = _tell_about(weights, sources, validation)
+            export({"segment": folder}, folder / "weights", about, weights, check)
+    return before, after
+
+
+def _check_validation(sources: Sources, held_out: Sources) -> None:
+    """Check that there are heads to choose weights by: scans if scans are trained on."""
+    if not held_out.participants:
+        raise InputError("the validation set is empty; expected at least one participant.")
+    if sources.real and not held_out.real:
+        raise InputError(
+            "pairs of 1 participant; expected at least two: one to train on, and one to validate "
+            "on, by whom the best weights are chosen."
+        )
+
+
+def _tell_about(weights: Weights, sources: Sources, validation: Sources) -> dict[str, Any]:
+    """Describe the new weights; the names of the participants stay in the run's folder."""
+    about = {key: weights.card[key] for key in ("licence", "population", "convention")}
+    began = {"name": weights.name, "sha256": weights.digest, "data": weights.card.get("data")}
+    about["data"] = {
+        "began_with": began,
+        "participants": len(sources.participants),
+        "participants_held_out": len(validation.participants),
+    }
+    return about

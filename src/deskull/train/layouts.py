@@ -1,0 +1,280 @@
+"""Which files of a folder belong together, by their names.
+
+A finder takes a folder and its files, and returns candidates and the files that it leaves to
+the next finder. No voxel is read here: candidates are checked in `checking.py`. BIDS data sets are
+`bids_layouts.py`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deskull.errors import OptionError
+from deskull.image.formats import find_stem
+from deskull.image.names import MASK_WORDS, HeadName, name_head
+
+BRAIN_WORDS = ("brain", "stripped")
+"""Words that follow an image's name in that of its stripped brain."""
+
+DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
+
+FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
+FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")
+
+_FIELDS = ("participant", "session", "contrast")
+_ALIASES = {"person": "participant"}  # of a field, in older patterns
+
+Stems = Mapping[tuple[Path, str], Path]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A possible pair or label map by the names of its files, before any is opened.
+
+    Parameters
+    ----------
+    participant, session, contrast
+        Empty where the names do not tell.
+    images, masks
+        Paths in order of preference: the first two on one grid are the pair.
+    brain
+        Path of the stripped brain, if there is one.
+    label_map
+        Path of a whole-head label map, or of what may be one.
+    dataset
+        Folder in which names of participants are unique; None for the whole folder.
+    part, border
+        Part of the split and border of the mask in mm, which only a table gives.
+    """
+
+    participant: str
+    session: str = ""
+    contrast: str = ""
+    images: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    brain: Path | None = None
+    label_map: Path | None = None
+    dataset: Path | None = None
+    part: str = ""
+    border: float = 0.0
+
+
+Found = tuple[list[Candidate], list[Path]]
+Finder = Callable[[Path, list[Path]], Found]
+
+
+def make_stems(files: Iterable[Path]) -> Stems:
+    """Map folder and stem to files; of two formats of one image the first stays."""
+    stems: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        stems.setdefault((file.parent, find_stem(file)), file)
+    return stems
+
+
+def is_manual(mask: Path) -> bool:
+    """Whether a mask was corrected by hand: by its name, or ``Manual: true`` in its sidecar."""
+    stem = find_stem(mask)
+    if stem.endswith("_mask_manual") or "_desc-brainManual" in stem:
+        return True
+    return read_json(mask.with_name(f"{stem}.json")).get("Manual") is True
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Read a sidecar; empty if it is missing or not a JSON object."""
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
+    """Put masks corrected by hand first; otherwise keep the order."""
+    return tuple(sorted(dict.fromkeys(masks), key=lambda mask: not is_manual(mask)))
+
+
+def find_masks_beside(image: Path, stems: Stems) -> list[Path]:
+    """Find the masks in an image's folder with its name, or named as a mask alone."""
+    names = [f"{find_stem(image)}_{word}" for word in MASK_WORDS] + list(MASK_WORDS)
+    return [stems[image.parent, name] for name in names if (image.parent, name) in stems]
+
+
+def find_brain_beside(image: Path, stems: Stems) -> Path | None:
+    """Find the stripped brain in an image's folder with its name."""
+    names = [f"{find_stem(image)}_{word}" for word in BRAIN_WORDS]
+    return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)
+
+
+def find_base(file: Path) -> str | None:
+    """Stem of the image that a mask, brain or map by its name was made from; None of an image.
+
+    Empty where the name is a word alone, such as ``mask.nii.gz``.
+    """
+    stem = find_stem(file)
+    if stem in MASK_WORDS:
+        return ""
+    ends = [word for word in DERIVED_WORDS if stem.endswith(f"_{word}")]
+    return stem[: -len(max(ends, key=len)) - 1] if ends else None
+
+
+def find_beside(folder: Path, files: list[Path]) -> Found:
+    """Find masks beside their images: NFBS and every folder with names like ``X`` and ``X_mask``.
+
+    NFBS is ``A000*/sub-*_T1w.nii.gz`` with ``_T1w_brainmask`` and ``_T1w_brain``. An image
+    without a mask may be a label map.
+    """
+    stems = make_stems(files)
+    candidates, used = [], set()
+    for file in files:
+        if find_base(file) is not None:
+            continue
+        masks = find_masks_beside(file, stems)
+        used.update(masks)
+        candidates.append(make_candidate(name_head(file), file, masks, stems))
+    orphans = [f for f in files if f not in used and _is_mask(f) and not _has_base(f, stems)]
+    return candidates + [Candidate("", masks=(mask,)) for mask in orphans], []
+
+
+def make_candidate(head: HeadName, image: Path, masks: list[Path], stems: Stems) -> Candidate:
+    """Make a candidate for a pair, or for a label map where there is no mask."""
+    names = (head.person, head.session, head.contrast)
+    if not masks:
+        return Candidate(*names, label_map=image)
+    return Candidate(*names, (image,), rank_masks(masks), find_brain_beside(image, stems))
+
+
+def _is_mask(file: Path) -> bool:
+    return find_stem(file).endswith(MASK_WORDS) and find_base(file) is not None
+
+
+def _has_base(file: Path, stems: Stems) -> bool:
+    return (file.parent, find_base(file)) in stems
+
+
+def find_freesurfer(folder: Path, files: list[Path]) -> Found:
+    """Find FreeSurfer's and FastSurfer's subjects: ``SUBJECT/mri`` with an image or a mask.
+
+    Time points of a longitudinal study (``A.long.BASE``) are one participant, that of the base.
+    """
+    known = {*FREESURFER_IMAGES, *FREESURFER_MASKS}
+    wanted = {file for file in files if file.parent.name == "mri" and file.name in known}
+    subjects = {file.parent.parent for file in wanted}
+    bases = dict(s.name.split(".long.", 1) for s in subjects if ".long." in s.name)
+    candidates = []
+    for subject in sorted(s for s in subjects if not s.name.startswith("fsaverage")):
+        time = subject.name.split(".long.")[0]
+        head = name_head(subject.with_name(bases.get(time, subject.name)))
+        images = [subject / "mri" / name for name in FREESURFER_IMAGES]
+        masks = [subject / "mri" / name for name in FREESURFER_MASKS]
+        candidates.append(
+            Candidate(
+                head.person,
+                head.session or (time if time in bases else ""),
+                "T1w",
+                tuple(image for image in images if image in wanted),
+                rank_masks(mask for mask in masks if mask in wanted),
+                dataset=find_dataset_above(subject),
+            )
+        )
+    return candidates, [file for file in files if subjects.isdisjoint(file.parents)]
+
+
+def find_dataset_above(path: Path) -> Path | None:
+    """Find the folder of the ``derivatives`` that contain a path."""
+    return next((p.parent for p in path.parents if p.name == "derivatives"), None)
+
+
+def make_pattern_finder(pattern: str, mask_pattern: str | None = None) -> Finder:
+    """Make a finder for flat folders with names of their own.
+
+    Parameters
+    ----------
+    pattern
+        Name of an image with ``{participant}`` and optionally ``{session}``, ``{contrast}``
+        and ``*``; matched against the end of the path below the folder, or against all of it
+        if it holds a ``/``.
+    mask_pattern
+        The same for masks; without ``/`` a mask lies beside its image. By default the names
+        that `find_beside` knows.
+
+    Raises
+    ------
+    OptionError
+        If a pattern has no ``{participant}``, or an unknown field.
+    """
+    image_rule = _make_rule(pattern)
+    mask_rule = None if mask_pattern is None else _make_rule(mask_pattern)
+
+    def find_pattern(folder: Path, files: list[Path]) -> Found:
+        masks = {} if mask_rule is None else _match(mask_rule, folder, files)
+        images = _match(image_rule, folder, [file for file in files if file not in masks])
+        stems = make_stems(files)
+        if mask_rule is None:
+            images = {file: fields for file, fields in images.items() if find_base(file) is None}
+            partners = {image: find_masks_beside(image, stems) for image in images}
+        else:
+            partners = _match_partners(images, masks)
+        candidates = []
+        for image, fields in images.items():
+            head = name_head(image)
+            named = HeadName(
+                fields["participant"],
+                fields.get("session", head.session),
+                fields.get("contrast", head.contrast),
+            )
+            candidates.append(make_candidate(named, image, partners[image], stems))
+        used = {mask for partner in partners.values() for mask in partner}
+        orphans = [Candidate("", masks=(mask,)) for mask in masks if mask not in used]
+        return candidates + orphans, []
+
+    return find_pattern
+
+
+def _make_rule(pattern: str) -> re.Pattern[str]:
+    """Make a regular expression whose groups are the fields, and the folder if none is named."""
+    rule = "" if "/" in pattern else "(?P<folder>(?:.*/)?)"
+    seen: set[str] = set()
+    for part in re.split(r"(\{\w*\}|\*)", pattern):
+        name = part.strip("{}")
+        if part == "*":
+            rule += "[^/]*"
+        elif part == name:
+            rule += re.escape(part)
+        elif name not in (*_FIELDS, *_ALIASES):
+            raise OptionError(
+                f"pattern {pattern}: unknown field {part}; expected {{participant}}, {{session}} "
+                "or {contrast}."
+            )
+        else:
+            name = _ALIASES.get(name, name)
+            rule += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+            seen.add(name)
+    if "participant" not in seen:
+        raise OptionError(
+            f"pattern {pattern}: no {{participant}} in it; expected one, as in "
+            "'{participant}_{contrast}.nii.gz'."
+        )
+    return re.compile(rule)
+
+
+def _match(rule: re.Pattern[str], folder: Path, files: list[Path]) -> dict[Path, dict[str, str]]:
+    hits = {f: rule.fullmatch(f.relative_to(folder).as_posix()) for f in files}
+    return {file: hit.groupdict() for file, hit in hits.items() if hit}
+
+
+def _match_partners(
+    images: Mapping[Path, Mapping[str, str]], masks: Mapping[Path, Mapping[str, str]]
+) -> dict[Path, list[Path]]:
+    """Find the masks of each image: those that agree in every field of both patterns."""
+    names = sorted(
+        {n for f in images.values() for n in f} & {n for f in masks.values() for n in f}
+    )
+    by_fields: dict[tuple[str, ...], list[Path]] = {}
+    for mask, fields in masks.items():
+        by_fields.setdefault(tuple(fields[name] for name in names), []).append(mask)
+    return {
+        image: by_fields.get(tuple(fields[name] for name in names), [])
+        for image, fields in images.items()
+    }
