@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deskull.arguments import COMMANDS, make_parser, settle
+from deskull.commands.terminal import LogHandler, say
 from deskull.errors import DeskullError, OptionError
 
 WRONG_USE = 2  # as argparse leaves
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     except DeskullError as error:
         return _fail(str(error), options, WRONG_USE if isinstance(error, OptionError) else 1)
     except KeyboardInterrupt:
-        print("deskull: interrupted; no half file was left", file=sys.stderr)
+        say("interrupted; no half file was left")
         return 130
     except BrokenPipeError:  # the reader of our output, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -125,7 +126,7 @@ def _interruptible() -> Iterator[None]:
 def _fail(message: str, options: argparse.Namespace, code: int = 1) -> int:
     if options.debug:
         raise
-    print("deskull: error: " + " ".join(message.split()), file=sys.stderr)
+    say("error: " + " ".join(message.split()), "red")
     return code
 
 
@@ -133,9 +134,7 @@ def _fail(message: str, options: argparse.Namespace, code: int = 1) -> int:
 def _talking(options: argparse.Namespace) -> Iterator[None]:
     """Send the library's log to stderr: warnings, or more, or only errors."""
     logger = logging.getLogger("deskull")
-    handler = logging.StreamHandler(sys.stderr)
-    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""  # what shows progress
-    handler.setFormatter(logging.Formatter(wipe + "deskull: %(message)s"))
+    handler = LogHandler()
     level = logging.INFO if options.verbose else logging.WARNING
     level = logging.ERROR if options.quiet else level
     before = logger.level

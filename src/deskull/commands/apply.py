@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from deskull.apply import apply_mask, load_mask
-from deskull.commands.terminal import check_there, find_start
+from deskull.commands.paths import check_there, find_start
 from deskull.errors import OptionError, OutputError
 from deskull.image.formats import open_image
 from deskull.image.volume import count_frames, make_volume

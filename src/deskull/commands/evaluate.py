@@ -38,7 +38,7 @@ def evaluate(options: Namespace) -> None:
     outputs = _check_outputs(options)
     _tell_unpaired(pairing.unpaired)
     with progress(options.quiet) as show:
-        rows = run(pairing.pairs, lambda done, count: show(f"comparing {done}/{count}"))
+        rows = run(pairing.pairs, lambda done, count: show.count(done, count, "pairs"))
     failed = [row for row in rows if row.error]
     if len(failed) == len(rows):
         _refuse(failed, len(rows))
@@ -49,7 +49,7 @@ def evaluate(options: Namespace) -> None:
                 rows,
                 summaries,
                 pairing.unpaired,
-                lambda done, count: show(f"drawing {done}/{count}"),
+                lambda done, count: show.count(done, count, "pictures"),
             )
         texts = (to_tsv(rows), to_json(summaries, rows, pairing.unpaired), page)
         with Batch() as batch:

@@ -42,7 +42,7 @@ def index(options: Namespace) -> None:
             folder,
             options.pattern,
             options.mask_pattern,
-            lambda done, count: show(f"looking at {done}/{count}"),
+            lambda done, count: show.count(done, count, "heads"),
         )
     for finding in findings:
         where = finding.where
@@ -54,7 +54,7 @@ def index(options: Namespace) -> None:
     if options.pictures:
         with progress(options.quiet) as show:
             save_sheets(
-                table, options.pictures, lambda done, count: show(f"drawing {done}/{count}")
+                table, options.pictures, lambda done, count: show.count(done, count, "pictures")
             )
     logger.warning("%s: %s", out, tell_index(table, findings))
 

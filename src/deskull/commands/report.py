@@ -14,7 +14,7 @@ def report(options: Namespace) -> None:
             options.folder,
             options.out,
             options.each,
-            lambda done, total: show(f"{done}/{total} scans"),
+            lambda done, total: show.count(done, total, "scans"),
         )
     if not options.quiet:
         print(f"deskull: {path}", file=sys.stderr)

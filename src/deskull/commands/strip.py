@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deskull.commands.terminal import check_there, find_start, progress
+from deskull.commands.paths import check_there, find_start
+from deskull.commands.terminal import progress
 from deskull.errors import OutputError
 from deskull.image.bids import SUFFIXES as RAW
 from deskull.image.bids import parse_name

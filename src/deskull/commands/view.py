@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
-from deskull.commands.terminal import check_there, progress
+from deskull.commands.paths import check_there
+from deskull.commands.terminal import progress
 
 
 def view(options: Namespace) -> None:
