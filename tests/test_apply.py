@@ -144,10 +144,10 @@ def crowd(place):
         ("mask.nii.gz t1.nii.gz text.nii.gz", "text.nii.gz: not an image"),
         ("mask.nii.gz t1.nii.gz -o t1.nii.gz", "it is an input"),
         ("mask.nii.gz t1.nii.gz -o mask.nii.gz", "it is an input"),
-        ("mask.nii.gz t1.nii.gz -o nope/t1.nii.gz", "no such folder"),
+        ("mask.nii.gz t1.nii.gz -o t1.nii/x.nii.gz", "t1.nii is a file, and no folder"),
         ("mask.nii.gz t1.nii.gz -o out.txt", "cannot write this kind of file"),
-        ("mask.nii.gz t1.nii.gz t1.nii.gz", "two images would write one output"),
-        ("mask.nii.gz t1.nii.gz ./t1.nii", "two images would write one output"),
+        ("mask.nii.gz t1.nii.gz t1.nii.gz", "asked for as brain of t1.nii.gz and as brain of t1"),
+        ("mask.nii.gz t1.nii.gz ./t1.nii", "asked for as brain of t1.nii.gz and as brain of t1"),
         ("mask.nii.gz far.nii.gz", "no brain within the field of far.nii.gz. Are the two co-reg"),
         ("mask.nii.gz t1.nii.gz far.nii.gz", "Their middles lie 1000 mm apart."),
         ("t1.nii.gz mask.nii.gz", "t1.nii.gz: no mask, its values go from"),
@@ -171,4 +171,4 @@ def test_refuses(crowd, capsys, words, message):
 
 def test_one_name_for_two_outputs_is_wrong_use(crowd, capsys):
     assert run("apply", "mask.nii.gz", "t1.nii.gz", "far.nii.gz", "-o", "out.nii") == 2
-    assert "--out names one file, but 2 images" in capsys.readouterr().err
+    assert "-o out.nii: names one file, but 2 images" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -111,7 +112,9 @@ def test_a_dicom_folder_can_be_named_from_within(place, monkeypatch, given):
     monkeypatch.chdir(write_series(place / "series"))
     before = list_files(place)
     assert run(given) == 0
-    assert new_files(place, before) == ["series_brain.nii.gz", "series_mask.nii.gz"]
+    wanted = ["series/series_brain.nii.gz", "series/series_mask.nii.gz"]
+    assert new_files(place, before) == wanted
+    assert run(given) == 0  # and again
 
 
 @pytest.mark.parametrize("option", ALONE)
@@ -151,7 +154,7 @@ def test_the_name_of_an_output_chooses_its_format(place, name):
 def test_an_existing_output_is_replaced_and_the_input_is_not(place):
     before = (place / "scan.nii.gz").read_bytes()
     (place / "out.nii.gz").write_text("old")
-    assert run("scan.nii.gz", "out.nii.gz") == 0
+    assert run("scan.nii.gz", "-o", "out.nii.gz") == 0
     assert load(place / "out.nii.gz").shape == HEAD.shape
     assert (place / "scan.nii.gz").read_bytes() == before
 
@@ -226,10 +229,24 @@ def test_a_doubt_is_one_line_and_a_flag_and_no_failure(place, spoil, capsys, how
     assert run("scan.nii.gz", "--record", "r.json") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert [line.split(": ")[:3] for line in err.splitlines()] == [
-        ["deskull", "scan.nii.gz", flag]
-    ]
-    assert [one["name"] for one in read_json(place / "r.json")["flags"]] == [flag]
+    said = [line.split(": ")[:3] for line in err.splitlines()]
+    low = [["deskull", "scan.nii.gz", "low score"]]
+    record = read_json(place / "r.json")
+    assert said == low * (record["score"] < 70) + [["deskull", "scan.nii.gz", flag]]
+    assert [one["name"] for one in record["flags"]] == [flag]
+
+
+def test_a_low_score_is_told_without_any_flag(place, capsys, monkeypatch):
+    monkeypatch.setattr("deskull.measure.score.make_score", lambda *_: 28)
+    assert run("scan.nii.gz") == 0
+    words = "look at the mask before you use it: deskull view scan.nii.gz scan_mask.nii.gz"
+    line = f"deskull: scan.nii.gz: low score: 28 of 100; {words}\n"
+    assert capsys.readouterr().err == line
+    assert run("scan.nii.gz", "-q") == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("deskull.measure.score.make_score", lambda *_: 70)
+    assert run("scan.nii.gz") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_quiet_says_nothing_of_doubts(place, spoil, capsys):
@@ -271,14 +288,15 @@ def test_wrong_use_leaves_with_2_and_writes_nothing(place, capsys, words):
     assert run(*words.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "usage: deskull" in err
+    if words:  # without any, the help is shown
+        assert re.fullmatch(r"deskull: error: .*\n", err)
     assert list_files(place) == before
 
 
 @pytest.mark.parametrize("words", [[""], ["scan.nii.gz", ""], ["scan.nii.gz", "-m", ""]])
 def test_an_empty_argument_is_wrong_use(place, capsys, words):
     assert run(*words) == 2
-    assert "an empty argument. Is a variable of your shell not set?" in capsys.readouterr().err
+    assert "an empty argument; is a variable of your shell not set?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -286,7 +304,7 @@ def test_an_empty_argument_is_wrong_use(place, capsys, words):
 )
 def test_a_misspelt_command_is_told_the_nearest(place, capsys, word, near):
     assert run(word, "scan.nii.gz") == 2
-    words = f"{word}: no such command or file. Is it `deskull {near}`?"
+    words = f"{word}: no such command or file. Did you mean: deskull {near}?"
     assert words in capsys.readouterr().err
     (place / "scan.nii.gz").rename(place / word)
     assert run(word, "-m", "mask.nii.gz") != 2
@@ -370,9 +388,14 @@ def test_a_runtime_from_a_package_of_another_name_is_named(monkeypatch, capsys):
 def test_weights_are_listed_shown_and_verified(capsys):
     assert run("weights", "list") == 0
     assert "default" in capsys.readouterr().out.split()
-    assert run("weights", "show") == 0
+    assert run("weights", "show", "--json") == 0
     card = json.loads(capsys.readouterr().out)
     assert card == load_weights().card
+    assert run("weights", "show") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 20
+    for word in ("default", load_weights().digest, "Apache-2.0", "96 x 112 x 96", "tested"):
+        assert any(word in line for line in lines), word
     assert run("weights", "verify", "default") == 0
     assert f"all {len(card['files'])} files are as released" in capsys.readouterr().out
 

@@ -238,7 +238,7 @@ def test_paths_that_make_no_sense_together_are_wrong_use(study, capsys, words, m
 
 def test_no_paths_are_wrong_use(capsys):
     assert run("evaluate") == 2
-    assert "usage: deskull evaluate" in capsys.readouterr().err
+    assert "the following arguments are required: PATH" in capsys.readouterr().err
 
 
 def test_quiet_writes_and_says_nothing(study, capsys):

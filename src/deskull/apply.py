@@ -7,7 +7,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.errors import EmptyMaskError, ImageFileError
+from deskull.errors import EmptyMaskError, ImageFileError, MaskFileError
 from deskull.image.formats import open_image
 from deskull.image.geometry import Grid
 from deskull.image.resample import resample
@@ -22,8 +22,10 @@ def load_mask(path: str | Path) -> Volume:
 
     Raises
     ------
+    MaskFileError
+        If its values are neither 0 and one other nor about 0 to 1.
     ImageFileError
-        If its values are neither 0 and one other nor about 0 to 1, or it has several frames.
+        If it cannot be read, or has several frames.
     """
     image, name = open_image(path), Path(path).name
     frames = count_frames(image)
@@ -36,9 +38,9 @@ def load_mask(path: str | Path) -> Volume:
         return mask
     if low == 0 and ((values == low) | (values == high)).all():
         return replace(mask, data=(mask.data == high).astype(np.float32))
-    raise ImageFileError(
+    raise MaskFileError(
         f"{name}: no mask, its values go from {low:g} to {high:g}; expected 0 and 1, or a "
-        "probability. The mask comes first: deskull apply MASK IMAGE..."
+        "probability."
     )
 
 

@@ -13,8 +13,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LOG_SECONDS = 5.0
@@ -38,6 +39,23 @@ def say(words: str, style: str = "") -> None:
         Progress.live.print_above(f"deskull: {words}")
     else:
         print(_paint("deskull:", style), words, file=sys.stderr, flush=True)
+
+
+def tell_done(words: str, written: Sequence[Path], replaced: Sequence[Path]) -> None:
+    """Say on a terminal what came out and where it is, in one line; a log needs no such line.
+
+    Parameters
+    ----------
+    words
+        What came out, such as ``"1524 ml, score 100, 1.8 s"``.
+    written
+        Files and folders.
+    replaced
+        Those of them that existed before.
+    """
+    if is_terminal():
+        names = [f"{path}{' (replaced)' if path in replaced else ''}" for path in written]
+        print(f"{words} -> {', '.join(names)}", file=sys.stderr, flush=True)
 
 
 def is_terminal() -> bool:

@@ -83,7 +83,8 @@ def find_device(wished: str) -> str:
         )
     if wished != "auto":
         raise InputError(f"device {wished!r} is not available: {problem}. Use --device cpu.")
-    logger.warning("a GPU is here, but %s: working on the CPU", problem)
+    if find_runtimes():
+        logger.warning("a GPU is here, but %s: working on the CPU", problem)
     return "cpu"
 
 
@@ -108,8 +109,8 @@ def find_runtime(device: str, wished: str | None = None) -> str:
         if name in suited and importlib.util.find_spec(name) is not None:
             return name
     raise InputError(
-        f"no runtime for device {device!r}: {wished or ' nor '.join(suited)} is not installed. "
-        f"Try: pip install {wished or suited[0]}"
+        f"nothing to run networks with on device {device!r}: no {wished or ', no '.join(suited)}. "
+        f"Run: pip install {wished or suited[0]}"
     )
 
 
