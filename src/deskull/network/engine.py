@@ -108,9 +108,10 @@ def find_runtime(device: str, wished: str | None = None) -> str:
     for name in suited if wished is None else (wished,):
         if name in suited and importlib.util.find_spec(name) is not None:
             return name
+    missing = (wished,) if wished else suited
+    words = f"{missing[0]} is not" if len(missing) == 1 else f"none of {', '.join(missing)} is"
     raise InputError(
-        f"nothing to run networks with on device {device!r}: no {wished or ', no '.join(suited)}. "
-        f"Run: pip install {wished or suited[0]}"
+        f"no runtime for device {device!r}: {words} installed. Run: pip install {missing[0]}"
     )
 
 
