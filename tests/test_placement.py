@@ -10,7 +10,7 @@ import pytest
 from deskull.apply import judge_mask
 from deskull.image.volume import load_volume, make_volume
 from deskull.measure.placement import find_displacement, find_misplaced
-from deskull.measure.score import COSTS, LOW
+from deskull.measure.score import LOW
 from ellipsoids import BRAIN, SHAPE, make_scan
 
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -89,7 +89,7 @@ def test_a_field_that_cuts_the_mask_is_seen():
     cut = AFFINE.copy()
     cut[2, 3] += 3 * 36
     quality = judge(BRAIN[..., 36:], make_scan()[..., 36:], cut)
-    assert [flag.name for flag in quality.flags] == ["field-cuts-brain"]
+    assert "field-cuts-brain" in [flag.name for flag in quality.flags]
 
 
 @pytest.mark.slow
@@ -106,4 +106,4 @@ def test_real_heads(name):
         steps = round(16 / scan.grid.voxel_size[axis])
         quality = judge_mask(scan, np.roll(mask, steps, axis))
         assert "misplaced" in [flag.name for flag in quality.flags]
-        assert quality.score <= 100 * np.exp(-COSTS["misplaced"])
+        assert quality.score < LOW
