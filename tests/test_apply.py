@@ -118,6 +118,31 @@ def test_a_mask_may_be_stored_in_many_ways(place, mask):
     np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
 
 
+def move(by):
+    """Write the mask again, as if it lay elsewhere."""
+    affine = HEAD.affine.copy()
+    affine[:3, 3] += by
+    save_image(nib.Nifti1Image(BALL.astype(np.uint8), affine), "mask.nii.gz")
+
+
+def test_a_mask_that_fits_passes_in_silence(place, capsys):
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("by", "doubt"), [([0, 24, 0], "misplaced: The mask lies about"), ([0, 0, 90], "far-apart: ")]
+)
+def test_a_mask_that_cannot_be_of_this_head_is_told(place, capsys, by, doubt):
+    move(by)
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    err = capsys.readouterr().err
+    assert f"deskull: t1.nii.gz: {doubt}" in err
+    assert "deskull: t1.nii.gz: low score: " in err
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "-q") == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.fixture
 def crowd(place):
     """More files to trip over."""

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import EmptyMaskError, ImageFileError, MaskFileError
 from deskull.image.formats import open_image
 from deskull.image.geometry import Grid, Shape, find_box, make_ras_grid
 from deskull.image.resample import resample
-from deskull.image.volume import Volume, count_frames, make_brain_image, make_volume
+from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.measure.placement import find_displacement, find_misplaced
 from deskull.measure.score import Quality, judge
 from deskull.measure.traits import measure_mask_traits
@@ -54,8 +53,8 @@ def load_mask(path: str | Path) -> Volume:
     )
 
 
-def apply_mask(mask: Volume, image: SpatialImage, name: str, fill: float = 0.0) -> SpatialImage:
-    """Strip an image with the mask of another scan that it is co-registered with.
+def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
+    """Bring a mask onto the grid of another image that it is co-registered with.
 
     On another grid the mask's signed distance is interpolated, never the mask.
 
@@ -63,31 +62,20 @@ def apply_mask(mask: Volume, image: SpatialImage, name: str, fill: float = 0.0) 
     ----------
     mask
         Brain where above one half.
-    image
-        3D or 4D, any grid; all frames get the same mask.
+    grid
+        Of the image.
     name
-        What messages call it.
-    fill
-        Intensity outside of the brain.
-
-    Raises
-    ------
-    EmptyMaskError
-        If no voxel of the image is brain.
-    """
-    x, y, z = image.shape[:3]
-    brain = find_brain(mask, Grid((x, y, z), image.affine), name)
-    frame = None if count_frames(image) > 1 else 0
-    return make_brain_image(brain, image, fill, frame)
-
-
-def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
-    """Bring a mask onto another grid.
+        What messages call the image.
 
     Returns
     -------
     NDArray
         ``grid.shape``, bool.
+
+    Raises
+    ------
+    EmptyMaskError
+        If no voxel of the image is brain.
     """
     inside = np.nan_to_num(mask.data) > 0.5
     if inside.any() and not mask.grid.matches(grid):

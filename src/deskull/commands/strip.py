@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from deskull.commands.doubts import tell_doubts, tell_score
 from deskull.commands.paths import (
-    STDIN,
     check_new,
     check_outputs,
     check_there,
@@ -26,7 +26,6 @@ from deskull.image.formats import open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
 from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
-from deskull.measure.score import LOW
 from deskull.result import Result, StepSaver, save_results
 from deskull.stripper import Settings, Stripper
 
@@ -78,8 +77,8 @@ def strip(options: Namespace) -> None:
     if not options.quiet:
         written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
         tell_done(_describe(found, time.perf_counter() - began), written, replaced)
-    _tell_score(scan, outputs.get("mask"), found)
-    _tell_doubts(scan.name or str(scan), [one.flags for one in found])
+    tell_score(scan, outputs.get("mask"), [one.score for one in found])
+    tell_doubts(scan.name or str(scan), [one.flags for one in found])
 
 
 def make_settings(options: Namespace) -> Settings:
@@ -186,28 +185,3 @@ def _describe(found: Sequence[Found], seconds: float) -> str:
     return (
         f"{len(found)} frames, {low:.0f} to {high:.0f} ml, lowest score {score}, {seconds:.1f} s"
     )
-
-
-def _tell_score(scan: Path, mask: Path | None, found: Sequence[Found]) -> None:
-    """Say that a score is low, whether a doubt explains it or not."""
-    number, worst = min(enumerate(found), key=lambda one: one[1].score)
-    if worst.score >= LOW:
-        return
-    where = f" (frame {number})" if len(found) > 1 else ""
-    look = "look at the mask before you use it"
-    if mask is not None and str(scan) != STDIN:
-        look += f": {shlex.join(['deskull', 'view', str(scan), str(mask)])}"
-    words = "%s: low score: %d of 100%s; %s"
-    logger.warning(words, scan.name or str(scan), worst.score, where, look)
-
-
-def _tell_doubts(name: str, doubts: Sequence[Sequence[Flag]]) -> None:
-    """Say each doubt once, and of several frames which have it."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for number, flags in enumerate(doubts):
-        for flag in flags:
-            found.setdefault(flag.name, []).append((number, flag.sentence))
-    for doubt, cases in found.items():
-        frame, sentence = cases[0]
-        where = f" (frame {frame}; {len(cases)} of {len(doubts)} frames)"
-        logger.warning("%s: %s: %s%s", name, doubt, sentence, where if len(doubts) > 1 else "")
