@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ball import HEAD, ball, list_files, new_files, place, run
+from deskull.assess.viewer import make_entry
 from deskull.image.writing import save_image
 from test_bad_input import check_refusal
 from test_dicom import write_series
@@ -281,3 +282,16 @@ def test_outputs_of_a_folder_stay_in_the_working_folder_or_in_it(place, monkeypa
     folder = "raw" if beside else "raw/series"
     wanted = [f"{folder}/series_brain.nii.gz", f"{folder}/series_mask.nii.gz"]
     assert new_files(place, before) == wanted
+
+
+def test_a_mask_corrected_in_a_folder_of_dicom_lies_beside_the_one_of_the_strip(
+    place, monkeypatch
+):
+    folder = write_series(place / "series")
+    for where, home in ((place, place), (folder, folder)):
+        monkeypatch.chdir(where)
+        files = make_entry(folder).find()
+        assert files.manual == home / "series_mask_manual.nii.gz"
+        assert files.mask is None
+        assert run(folder) == 0
+        assert make_entry(folder).find().mask == home / "series_mask.nii.gz"

@@ -184,7 +184,7 @@ def test_a_series_of_a_folder_of_dicom(tmp_path):
     with serving(Viewer([entry])) as page:
         drawn = np.ones(page.about()["shape"])
         assert page.post("save?scan=0&version=", send(drawn))[0] == 200
-    assert (tmp_path / "dicom_mask_manual.nii.gz").exists()
+    assert (folder / "dicom_mask_manual.nii.gz").exists()
 
 
 # --- saving

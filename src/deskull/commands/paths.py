@@ -1,8 +1,7 @@
 """What the file names on the command line mean: inputs that are there, and names of outputs.
 
-Outputs go where they were asked for, else beside the scan; of a folder of DICOM that is beside the
-folder, or within it where beside would be outside of the working folder. What may be replaced is
-decided in `deskull.image.writing`.
+Where the names of outputs begin that nobody asked for, and what may be replaced at all, is decided
+in `deskull.image.writing`.
 """
 
 import os
@@ -12,12 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from deskull.errors import InputError, OptionError, OutputError
-from deskull.image.formats import WRITABLE, find_stem, open_image
-from deskull.image.writing import check_output_path, find_files, is_dicom
+from deskull.errors import OptionError, OutputError
+from deskull.image.formats import WRITABLE, open_image
+from deskull.image.writing import STDIN, check_output_path, find_files, find_start, is_dicom
 from deskull.picture import PICTURES
 
-STDIN = "-"
 ENDINGS = {"record": (".json",), "picture": PICTURES}
 """What the name of an output that is no image may end in; the first is the usual one."""
 LOOKED_AT = 1000
@@ -28,34 +26,6 @@ def check_there(path: str | Path, series: str | None = None) -> None:
     """Let the reader say what is wrong with a missing input before outputs are looked at."""
     if str(path) != STDIN and not os.path.exists(path):
         open_image(path, series)
-
-
-def find_start(scan: Path) -> Path:
-    """Path that the names of a scan's outputs begin with.
-
-    Raises
-    ------
-    InputError
-        If the scan has no name of its own.
-    """
-    if str(scan) == STDIN or (scan.exists() and not scan.is_file() and not scan.is_dir()):
-        where = "standard input" if str(scan) == STDIN else scan
-        raise InputError(
-            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
-        )
-    if not scan.is_dir():
-        return scan.with_name(find_stem(scan))
-    folder = Path(os.path.abspath(scan))
-    if not folder.name:
-        raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
-    inside = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath("."))
-    return _shorten(folder if inside else folder / folder.name)
-
-
-def _shorten(path: Path) -> Path:
-    """Relative path of what lies in the working folder."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def is_folder(word: str | None) -> bool:
@@ -74,7 +44,8 @@ def name_output(output: str, scan: Path) -> Path:
     """Path that an output has where none was asked for."""
     start = find_start(scan)
     ending = ENDINGS.get(output, (".nii.gz",))[0]
-    return start.with_name(f"{start.name}_{output}{ending}")
+    path, here = start.with_name(f"{start.name}_{output}{ending}"), Path.cwd()
+    return path.relative_to(here) if scan.is_dir() and path.is_relative_to(here) else path
 
 
 def check_outputs(

@@ -19,12 +19,15 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.errors import OutputError
+from deskull.errors import InputError, OutputError
 from deskull.image.described import find_voxel_files
 from deskull.image.formats import WRITABLE, find_partner, find_stem, find_suffix
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]
+
+STDIN = "-"
+"""Name of standard input in the place of a scan."""
 
 _GZIP_LEVEL = 1
 _MGH_TYPES = ("uint8", "int16", "uint16", "int32", "float32")
@@ -118,6 +121,31 @@ def _check_folder(path: Path) -> None:
         raise OutputError(f"{path}: {above} is a file, and no folder. Choose another folder.")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: no permission to write in {above}. Choose another folder.")
+
+
+def find_start(scan: Path) -> Path:
+    """Path that the usual names of a scan's outputs begin with.
+
+    Beside the scan; of a folder of DICOM beside the folder, or in it where beside would be outside
+    of the working folder.
+
+    Raises
+    ------
+    InputError
+        If the scan has no name of its own.
+    """
+    if str(scan) == STDIN or (scan.exists() and not scan.is_file() and not scan.is_dir()):
+        where = "standard input" if str(scan) == STDIN else scan
+        raise InputError(
+            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
+        )
+    if not scan.is_dir():
+        return scan.with_name(find_stem(scan))
+    folder = Path(os.path.abspath(scan))
+    if not folder.name:
+        raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
+    inside = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath("."))
+    return folder if inside else folder / folder.name
 
 
 def make_folder(folder: Path) -> None:
