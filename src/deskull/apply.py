@@ -11,7 +11,7 @@ from deskull.errors import EmptyMaskError, ImageFileError
 from deskull.image.formats import open_image
 from deskull.image.geometry import Grid
 from deskull.image.resample import resample
-from deskull.image.volume import Volume, count_frames, make_brain_image, make_volume
+from deskull.image.volume import Volume, count_frames, make_brain_image, make_grid, make_volume
 from deskull.prepare.postprocess import make_signed_distance
 
 FAR = 1e3  # mm; what lies outside of the mask's field is outside of the brain
@@ -63,8 +63,7 @@ def apply_mask(mask: Volume, image: SpatialImage, name: str, fill: float = 0.0) 
     EmptyMaskError
         If no voxel of the image is brain.
     """
-    x, y, z = image.shape[:3]
-    brain = find_brain(mask, Grid((x, y, z), image.affine), name)
+    brain = find_brain(mask, make_grid(image, name), name)
     frame = None if count_frames(image) > 1 else 0
     return make_brain_image(brain, image, fill, frame)
 

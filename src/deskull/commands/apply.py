@@ -4,9 +4,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from deskull.apply import apply_mask, load_mask
-from deskull.commands.terminal import check_there, find_start
+from deskull.commands.terminal import find_start
 from deskull.errors import OptionError, OutputError
 from deskull.image.formats import open_image
+from deskull.image.lookup import find_image
 from deskull.image.volume import count_frames, make_volume
 from deskull.image.writing import Batch, check_output_path, save_image
 
@@ -15,10 +16,8 @@ def apply(options: Namespace) -> None:
     """Put one mask on co-registered images."""
     if options.out is not None and len(options.images) > 1:
         raise OptionError(f"--out names one file, but {len(options.images)} images were given.")
-    images = [Path(image) for image in options.images]
-    inputs = [Path(options.mask), *images]
-    for path in inputs:
-        check_there(path)
+    images = [find_image(image) for image in options.images]
+    inputs = [find_image(options.mask), *images]
     outputs = [_find_brain_name(path, options.out) for path in images]
     for output in outputs:
         check_output_path(output, inputs)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from deskull.commands.terminal import check_there, find_start, progress
+from deskull.commands.terminal import find_start, progress
 from deskull.errors import OutputError
 from deskull.image.bids import SUFFIXES as RAW
 from deskull.image.bids import parse_name
-from deskull.image.formats import WRITABLE, open_image
+from deskull.image.formats import open_image
+from deskull.image.lookup import find_image
+from deskull.image.names import WRITABLE
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
 from deskull.image.writing import check_output_path, find_files, make_folder
 from deskull.measure.quality import Flag
@@ -24,8 +26,7 @@ SUFFIXES = {"record": (".json",), "picture": PICTURES}
 
 def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
-    settings, scan = make_settings(options), Path(options.image)
-    check_there(scan, options.series)
+    settings, scan = make_settings(options), find_image(options.image)
     outputs = _find_outputs(options, scan)
     _check_outputs(outputs, scan)
     if options.bare_out:

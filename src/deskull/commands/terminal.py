@@ -1,6 +1,5 @@
-"""What commands share: how they show where they are, and how they check their paths."""
+"""What commands share: how they show where they are, and how they name their outputs."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import InputError
-from deskull.image.formats import find_stem, open_image
+from deskull.image.archives import is_pipe
+from deskull.image.names import find_stem
 
 
 @contextmanager
@@ -27,14 +27,10 @@ def progress(quiet: bool) -> Iterator[Any]:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def check_there(path: Path, series: str | None = None) -> None:
-    """Let the reader say what is wrong with a missing input before outputs are looked at."""
-    if not os.path.exists(path):
-        open_image(path, series)
-
-
 def find_start(scan: Path) -> Path:
     """Path of a scan without the suffix of its format; of a folder, the folder itself."""
+    if is_pipe(scan):
+        raise InputError(f"{scan}: a pipe gives outputs no name. Name them with -o and -m.")
     scan = scan.absolute() if scan.name in ("", ".", "..") else scan
     if scan.is_dir():
         scan = scan.resolve() if scan.name == ".." else scan

@@ -5,9 +5,10 @@ bytes an image becomes is decided here by the output's extension; what is in the
 decided in `volume.py`.
 """
 
+import gzip
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import OutputError
-from deskull.image.formats import WRITABLE, find_partner, find_suffix
+from deskull.image.lookup import resolve
+from deskull.image.names import WRITABLE, find_partner, find_suffix
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]
@@ -53,7 +55,7 @@ def check_output_path(
     try:
         _check_folder(path)
         _check_suffix(path, suffixes)
-        kept = {p for given in inputs for p in find_files(given) if p.exists()}
+        kept = {p for given in inputs for p in find_files(resolve(given)) if p.exists()}
         for target in find_files(path):
             if target.exists() and any(os.path.samefile(target, p) for p in kept):
                 raise OutputError(
@@ -278,8 +280,16 @@ def _write(path: Path, parts: Parts, compress: bool) -> None:
         if not compress:
             file.writelines(parts)
             return
-        from isal import igzip
-
-        with igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
+        with _open_gzip()("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
             for part in parts:
                 zipped.write(part)
+
+
+def _open_gzip() -> Callable[..., Any]:
+    """Class that writes gzip: isal's, or the slower one of the standard library."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.GzipFile
+    kind: Callable[..., Any] = igzip.IGzipFile
+    return kind
