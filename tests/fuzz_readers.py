@@ -30,8 +30,8 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 
+import dicom_files
 import scans
-import test_dicom
 from deskull.errors import DeskullError
 from deskull.image.volume import load_volume, make_brain_image, make_map_image, make_mask_image
 from deskull.image.writing import save_image
@@ -66,7 +66,7 @@ class Finding(NamedTuple):
 
 def write_series(path: Path) -> Path:
     """Write a DICOM folder."""
-    return test_dicom.write_series(path)
+    return dicom_files.write_series(path)
 
 
 def write_frames(path: Path) -> Path:
@@ -76,8 +76,8 @@ def write_frames(path: Path) -> Path:
 
 def write_zip(path: Path) -> Path:
     """Write a zip of DICOM."""
-    series = test_dicom.write_series(path.with_name("series"))
-    return test_dicom.zip_folder(series, path)
+    series = dicom_files.write_series(path.with_name("series"))
+    return dicom_files.zip_folder(series, path)
 
 
 FORMATS: dict[str, tuple[str, Callable[[Path], object], int]] = {  # file, writer, share of cases

@@ -30,7 +30,7 @@ from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.measure.metrics import dice
 from deskull.network.weights import bundled_folder, load_weights
-from test_dicom import write_series
+from dicom_files import write_series
 
 __all__ = ["ball", "place"]
 

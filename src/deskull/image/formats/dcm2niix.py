@@ -25,7 +25,7 @@ MADE_EVEN, MADE_UPRIGHT = "Eq_", "Tilt_"
 _STEM = "deskull"
 _WORDS = ("-b", "n", "-z", "n", "-g", "i", "-f", _STEM, "-d", "0")
 _COUNT = re.compile(r"^Convert (\d+) DICOM as", re.MULTILINE)
-_TELLING = ("Error", "Warning", "No valid", "Unsupported", "Unable")
+_TELLING = ("Error", "No valid", "Unsupported", "Unable", "Warning")
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +41,14 @@ class Conversion(NamedTuple):
         DICOM files that went into them.
     complaint
         What it said that may tell why something is missing.
+    failed
+        Whether its exit code says so.
     """
 
     images: Mapping[str, Path]
     used: int
     complaint: str
+    failed: bool
 
 
 def find_converter(name: str) -> str:
@@ -107,9 +110,13 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
     report = done.stdout + done.stderr
     _log.debug("%s, exit %d:\n%s", converter, done.returncode, report)
     images = {path.stem[len(_STEM) :].lstrip("_"): path for path in sorted(made.glob("*.nii"))}
-    lines = [line.strip() for line in report.splitlines()]
-    complaint = next((line for line in lines if line.startswith(_TELLING)), "")
-    return Conversion(images, _count(report, images), complaint or f"exit code {done.returncode}")
+    complaint = f"exit code {done.returncode}"
+    for words in _TELLING:
+        lines = [line.strip() for line in report.splitlines() if line.startswith(words)]
+        if lines:
+            complaint = f"{lines[0]}; {complaint}"
+            break
+    return Conversion(images, _count(report, images), complaint, done.returncode != 0)
 
 
 def _place(one: DicomFile, target: Path) -> None:

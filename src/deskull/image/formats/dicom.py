@@ -83,7 +83,7 @@ def _read(
     _check_whole(chosen, files, path.name)
     with tempfile.TemporaryDirectory(prefix="deskull-") as folder:
         conversion = convert(chosen.files, Path(folder), path.name)
-        if not conversion.images or conversion.used < len(chosen.files):
+        if conversion.failed or not conversion.images or conversion.used < len(chosen.files):
             raise ImageFileError(
                 f"{path.name}: {len(chosen.files)} files of series {chosen.label}, "
                 f"{conversion.used} converted; dcm2niix could not convert it "

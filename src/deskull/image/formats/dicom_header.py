@@ -46,6 +46,7 @@ _MAX_VALUE = 64 * 1024
 _MAX_DEPTH = 20
 _MAX_ELEMENTS = 2_000_000
 _PREAMBLE = b"\0" * 128 + b"DICM"
+_CUT = "cut short within its header"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNCOMPRESSED = {
     "<i": "1.2.840.10008.1.2",
@@ -141,10 +142,10 @@ def _read(file: BinaryIO, size: int, path: Path) -> DicomFile | None:
     try:
         damage = elements.read_into(facts)
     except _CutShort:
-        damage = "cut short within its header"
+        damage = _CUT
     if facts.get("transfer_syntax") == _DEFLATED:
         damage = "deflated, which the converter cannot read; save it uncompressed"
-    elif not _is_image(facts):
+    elif not _is_image(facts) and not (damage == _CUT and "sop_class" not in facts):
         return None
     lead = b"" if has_preamble else _PREAMBLE
     if lead and "transfer_syntax" not in facts:

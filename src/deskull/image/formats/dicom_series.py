@@ -22,7 +22,7 @@ from deskull.image.formats.dicom_header import DicomFile, look_at, to_int
 
 MAX_FILES = 100_000
 _SAME_DIRECTION = 0.02  # between the cosines of slices of one plane
-_UNEVEN = 1.5  # times the usual distance of slices
+_UNEVEN = 1.5  # times the least distance of slices
 _SHOWN = 3
 _DIGITS = re.compile(r"[0-9a-fA-F]*[0-9][0-9a-fA-F]*")
 _PARTS = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}
@@ -78,7 +78,8 @@ class Series:
 
     def holds(self, file: DicomFile) -> bool:
         """Whether a file, or a copy of it, is among the files."""
-        return _to_key(file) in {_to_key(one) for one in self.files}
+        same = {_to_key(one) for one in self.files}
+        return identify(file.facts) == self.identity and _to_key(file) in same
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -102,9 +103,9 @@ class Series:
         heights = self._heights()
         places = np.unique(heights.round(2))
         steps = np.diff(places)
-        if len(steps) < 2 or steps.max() < _UNEVEN * np.median(steps):
+        if len(steps) < 2 or steps.max() < _UNEVEN * steps.min():
             return ""
-        steps /= np.median(steps)
+        steps /= steps.min()
         count = max(round(float((steps[steps >= _UNEVEN] - 1).sum())), 1)
         beside = self.files[int(np.abs(heights - places[steps.argmax()]).argmin())]
         return f"about {count} missing, the first beside {beside.path.name}"
@@ -275,7 +276,7 @@ def _name_plane(plane: tuple[float, ...]) -> str:
 
 
 def find_lost(
-    series: Series, files: Iterable[DicomFile]
+    series: Series, files: Sequence[DicomFile]
 ) -> tuple[list[DicomFile], list[DicomFile]]:
     """Find files that are of a series, or may be, and that cannot be read.
 
@@ -286,6 +287,7 @@ def find_lost(
         Those that may be: among its files, and of their kind by their suffix.
     """
     own = {one.path for one in series.files}
+    known = {one.facts.get("series") for one in files if "rows" in one.facts}
     patterns = {(one.path.parent, _to_pattern(one.path.name)) for one in series.files}
     kinds = {(one.path.parent, _find_kind(one.path)) for one in series.files}
     surely = [one for one in series.files if one.damage]
@@ -294,11 +296,12 @@ def find_lost(
         if one.path in own or "rows" in one.facts or not one.damage:
             continue
         uid = one.facts.get("series")
-        if uid == series.identity.series or (
-            uid is None and (one.path.parent, _to_pattern(one.path.name)) in patterns
-        ):
+        if uid in known:
+            if uid == series.identity.series:
+                surely.append(one)
+        elif (one.path.parent, _to_pattern(one.path.name)) in patterns:
             surely.append(one)
-        elif uid is None and (one.path.parent, _find_kind(one.path)) in kinds:
+        elif (one.path.parent, _find_kind(one.path)) in kinds:
             perhaps.append(one)
     return surely, perhaps
 
