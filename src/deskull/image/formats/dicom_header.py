@@ -15,6 +15,7 @@ from typing import BinaryIO
 from deskull.image.pointers import Pointer, find_pointer
 
 _FACTS = {
+    0x00020002: "sop_class",
     0x00020010: "transfer_syntax",
     0x00080008: "image_type",
     0x00080016: "sop_class",
@@ -44,9 +45,8 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _MAX_VALUE = 64 * 1024
 _MAX_DEPTH = 20
-_MAX_ELEMENTS = 2_000_000
+_MAX_ELEMENTS = 500_000
 _PREAMBLE = b"\0" * 128 + b"DICM"
-_CUT = "cut short within its header"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNCOMPRESSED = {
     "<i": "1.2.840.10008.1.2",
@@ -142,10 +142,10 @@ def _read(file: BinaryIO, size: int, path: Path) -> DicomFile | None:
     try:
         damage = elements.read_into(facts)
     except _CutShort:
-        damage = _CUT
+        damage = "cut short within its header"
     if facts.get("transfer_syntax") == _DEFLATED:
         damage = "deflated, which the converter cannot read; save it uncompressed"
-    elif not _is_image(facts) and not (damage == _CUT and "sop_class" not in facts):
+    elif not _is_image(facts) and "sop_class" in facts:
         return None
     lead = b"" if has_preamble else _PREAMBLE
     if lead and "transfer_syntax" not in facts:
