@@ -27,8 +27,11 @@ def find_image(path: str | os.PathLike[str]) -> Path:
         If there is none, or several could be meant.
     """
     path = Path(path).expanduser() if str(path).startswith("~") else Path(path)
-    if str(path) == "-" or path.exists():
-        return path
+    try:
+        if str(path) == "-" or path.exists():
+            return path
+    except OSError as error:  # such as a name that is too long
+        raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
     pointer = find_pointer(path)
     if pointer is not None:
         raise ImageFileError(f"{path}: {pointer}")

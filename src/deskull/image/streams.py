@@ -283,7 +283,7 @@ def read_voxels(
 
 def find_end(stream: BinaryIO) -> str:
     """Go to the end, where a packed file's sum is checked; say what lies behind it."""
-    stream.read(1)
+    stream.read(_CHUNK)
     behind = getattr(stream, "behind", 0)
     return f"{behind} bytes behind its packed content were left out" if behind else ""
 

@@ -13,6 +13,7 @@ from deskull.image.streams import find_end, open_stream, read_exactly, read_voxe
 
 _START = 284
 _PLACED = slice(28, 30)
+_CORONAL = [[-1, 0, 0], [0, 0, -1], [0, 1, 0]]  # nibabel's default stands on its head
 _MAX_TAIL = 64 * 1024**2
 
 
@@ -48,6 +49,7 @@ def read_mgh(path: Path) -> SpatialImage:
         raise GeometryError(f"{name}: voxel size {sizes}; expected numbers above zero.")
     notes = [end] if end else []
     if block[_PLACED] == b"\0\0":
+        header["Mdc"] = _CORONAL
         notes.append("no orientation in its header; 1 mm and LIA were taken, as FreeSurfer does")
     stored = StoredArray(raw, tail=tail, notes=notes)
     return make_image(nib.MGHImage, stored, header.get_affine(), header)
