@@ -38,6 +38,8 @@ def find_unit(image: SpatialImage) -> tuple[float, str]:
     with np.errstate(all="ignore"):
         sizes = [float(size) for size in nib.affines.voxel_sizes(image.affine)]
     words = " x ".join(f"{size:g}" for size in sizes)
-    if not has_size_of_head(shape, sizes) and has_size_of_head(shape, [factor * s for s in sizes]):
+    if has_size_of_head(shape, sizes):
+        return 1.0, f"its header says {name}, but {words} were taken as millimetres of a voxel"
+    if has_size_of_head(shape, [factor * size for size in sizes]):
         return factor, f"its header is in {name}: {words} were taken as {name} of a voxel"
-    return 1.0, f"its header says {name}, but {words} were taken as millimetres of a voxel"
+    return 1.0, ""

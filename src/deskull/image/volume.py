@@ -114,9 +114,11 @@ def make_grid(image: SpatialImage, name: str = "image") -> Grid:
         If the affine gives voxels no size or no place.
     """
     x, y, z = image.shape[:3]
-    scale = np.diag([*[find_unit(image)[0]] * 3, 1.0])
+    affine = np.array(image.affine, dtype=np.float64)
+    with np.errstate(all="ignore"):  # a damaged header may hold any number
+        affine[:3] *= find_unit(image)[0]
     try:
-        return Grid((x, y, z), scale @ np.asarray(image.affine, dtype=np.float64))
+        return Grid((x, y, z), affine)
     except GeometryError as error:
         raise GeometryError(f"{name}: {error}") from error
 
