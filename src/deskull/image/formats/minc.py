@@ -22,7 +22,7 @@ def read_minc(path: Path) -> SpatialImage:
 
         with warnings.catch_warnings():  # some writers garble the word for even spacing
             warnings.filterwarnings("ignore", "Invalid spacing declaration")
-            holder = nib.FileHolder(filename=path)
+            holder = nib.FileHolder(filename=str(path))
             image: Any = nib.Minc2Image.from_file_map({"image": holder})
     else:  # from memory, or a damaged header has nibabel ask for any number of bytes
         holder = nib.FileHolder(fileobj=BytesIO(path.read_bytes()))
