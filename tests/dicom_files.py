@@ -11,20 +11,37 @@ PERSON = "Doe^Jane"
 UID = "1.2.826.0.1.3680043.10.43"
 
 
-def encode(group, element, kind, value):
-    """One element in explicit little-endian form."""
+SYNTAXES = {
+    "explicit": "1.2.840.10008.1.2.1",
+    "implicit": "1.2.840.10008.1.2",
+    "big": "1.2.840.10008.1.2.2",
+}
+LONG = (b"OW", b"OB", b"SQ", b"UN")
+
+
+def encode(group, element, kind, value, syntax="explicit", open_end=False):
+    """One element; `open_end` writes a sequence or packed voxels of unknown length."""
     data = value if isinstance(value, bytes) else str(value).encode()
-    data += (b"\0" if kind in (b"UI", b"OW", b"OB", b"SQ") else b" ") * (len(data) % 2)
-    length = struct.pack("<HI", 0, len(data)) if kind in (b"OW", b"OB", b"SQ") else None
-    return (
-        struct.pack("<HH", group, element) + kind + (length or struct.pack("<H", len(data))) + data
-    )
+    data += (b"\0" if kind in (b"UI", *LONG) else b" ") * (len(data) % 2)
+    order = ">" if syntax == "big" else "<"
+    if order == ">" and kind in (b"US", b"SS", b"OW"):
+        data = np.frombuffer(data, "<u2").astype(">u2").tobytes()
+    tag, length = struct.pack(f"{order}HH", group, element), len(data)
+    if open_end:
+        length, data = 0xFFFFFFFF, data + struct.pack(f"{order}HHI", 0xFFFE, 0xE0DD, 0)
+    if syntax == "implicit":
+        return tag + struct.pack("<I", length) + data
+    form = f"{order}HI" if kind in LONG else f"{order}H"
+    return tag + kind + struct.pack(form, *((0, length) if kind in LONG else (length,))) + data
 
 
-def make_slice(number, series=3, description="t1", head=HEAD, add=(), **changes):
+def make_slice(
+    number, series=3, description="t1", head=HEAD, add=(), syntax="explicit", **changes
+):
     """Slice `number` of an MR series, 2 x 1.5 mm in plane, 4 mm apart.
 
-    `changes` are values by keyword, such as ``uid="1.2.3"``; `add` holds more elements.
+    `changes` are values by keyword, such as ``uid="1.2.3"``; `add` holds more elements; `syntax`
+    is one of `SYNTAXES`, or a transfer syntax that is only named.
     """
     told = {
         "uid": f"{UID}.{series}",
@@ -37,7 +54,7 @@ def make_slice(number, series=3, description="t1", head=HEAD, add=(), **changes)
         "person": PERSON,
     } | changes
     u2 = struct.Struct("<H").pack
-    meta = encode(2, 0x10, b"UI", "1.2.840.10008.1.2.1")
+    meta = encode(2, 0x10, b"UI", SYNTAXES.get(syntax, syntax))
     elements = [
         (0x08, 0x08, b"CS", told["kind"]),
         (0x08, 0x16, b"UI", "1.2.840.10008.5.1.4.1.1.4"),
@@ -70,7 +87,7 @@ def make_slice(number, series=3, description="t1", head=HEAD, add=(), **changes)
         (0x7FE0, 0x10, b"OW", head[:, ::-1, number].tobytes(order="F")),
     ]
     elements = sorted([*elements, *add], key=lambda element: element[:2])
-    body = b"".join(encode(*element) for element in elements)
+    body = b"".join(encode(*element, syntax) for element in elements)
     return b"\0" * 128 + b"DICM" + encode(2, 0, b"UL", struct.pack("<I", len(meta))) + meta + body
 
 

@@ -292,7 +292,7 @@ def test_a_misspelt_command_is_told_the_nearest(place, capsys, word, near):
     assert run(word, "-m", "mask.nii.gz") != 2
 
 
-@pytest.mark.parametrize("word", ["series", "scan", "strp.nii"])
+@pytest.mark.parametrize("word", ["series", "scam", "strp.nii"])
 def test_a_missing_file_is_no_misspelt_command(place, capsys, word):
     assert run(word) == 1
     assert capsys.readouterr().err.startswith(f"deskull: error: {word}: no such file")

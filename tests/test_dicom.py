@@ -109,6 +109,35 @@ def test_a_label_overrules_the_file(series):
     assert np.array_equal(load_volume(series / "3_0.dcm", series=7).data, OTHER)
 
 
+def test_a_lone_link_stands_for_the_series_it_leads_to(series, tmp_path):
+    (tmp_path / "link.dcm").symlink_to(series / "3_0.dcm")
+    assert np.array_equal(load_volume(tmp_path / "link.dcm").data, HEAD)
+
+
+def test_links_stand_for_themselves(series, tmp_path):
+    (tmp_path / "links").mkdir()
+    for file in series.iterdir():
+        file.rename(tmp_path / f"{file.stem}-key")
+        (tmp_path / "links" / file.name).symlink_to(tmp_path / f"{file.stem}-key")
+    assert np.array_equal(load_volume(tmp_path / "links" / "3_0.dcm").data, HEAD)
+
+
+def test_files_without_any_uid(tmp_path):
+    for number in range(SHAPE[2]):
+        content = make_slice(number)
+        for element in (0x0D, 0x0E):
+            start = content.index(struct.pack("<HH", 0x20, element))
+            size = 8 + int.from_bytes(content[start + 6 : start + 8], "little")
+            content = content[:start] + content[start + size :]
+        (tmp_path / f"{number}.dcm").write_bytes(content)
+    volume = load_volume(tmp_path)
+    assert np.array_equal(volume.data, HEAD)
+    assert volume.notes == ()
+    (tmp_path / "3.dcm").write_bytes(b"")
+    with pytest.raises(ImageFileError, match="6 files of series 3, 5 can be read"):
+        load_volume(tmp_path / "0.dcm")
+
+
 def test_a_file_is_not_looked_for_in_other_folders(series):
     write_series(series / "other", head=OTHER)
     assert np.array_equal(load_volume(series / "3_0.dcm").data, HEAD)

@@ -45,7 +45,7 @@ def unpack_archive(path: Path, folder: Path) -> list[str]:
     """
     names: list[str] = []
     places: dict[str, Path] = {}
-    left = find_limit(path)
+    left = _find_limit(path)
     entries = _read_zip(path) if zipfile.is_zipfile(path) else _read_tar(path)
     for count, (name, packed) in enumerate(entries):
         if count == MAX_FILES:
@@ -74,10 +74,10 @@ def unpack_file(path: Path, target: Path) -> None:
         If it is damaged, or larger than a head can be.
     """
     with open_stream(path) as stream:
-        _copy(stream, target, find_limit(path), path.name)
+        _copy(stream, target, _find_limit(path), path.name)
 
 
-def find_limit(path: Path) -> int:
+def _find_limit(path: Path) -> int:
     """Most bytes that a packed file may grow to."""
     times, more = _MAX_GROWTH
     return min(MAX_BYTES, times * path.stat().st_size + more)

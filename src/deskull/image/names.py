@@ -29,7 +29,7 @@ ARCHIVES = (
 """Suffixes of what may hold a folder of DICOM."""
 
 READABLE = (*IMAGES, ".dcm", ".ima", *ARCHIVES)
-_PAIRS = {".hdr": ".img", ".img": ".hdr", ".hdr.gz": ".img.gz", ".img.gz": ".hdr.gz"}
+_PAIRS = {".hdr": ".img", ".img": ".hdr"}
 
 
 def find_suffix(path: str | os.PathLike[str]) -> str:
@@ -43,21 +43,32 @@ def find_stem(path: PurePath) -> str:
     return path.name[: len(path.name) - len(find_suffix(path))]
 
 
-def find_partner(path: Path) -> Path | None:
-    """Other file of a .hdr/.img pair, whether it exists or not; None for single files.
-
-    One that exists is found in any mixture of letters, and a packed one beside a plain one.
-    """
+def name_partner(path: Path) -> Path | None:
+    """Name the other file of a .hdr/.img pair; None for single files."""
     suffix = find_suffix(path)
-    if suffix not in _PAIRS:
+    if suffix[:4] not in _PAIRS:
         return None
-    stem, old = path.name[: -len(suffix)], path.name[-len(suffix) :]
-    usual = _PAIRS[suffix]
-    other = usual.removesuffix(".gz") if usual.endswith(".gz") else f"{usual}.gz"
-    names = [stem + new for one in (usual, other) for new in (one, one.upper(), one.title())]
-    first = stem + (usual.upper() if old.isupper() else usual)
-    there = (name for name in (first, *names) if path.with_name(name).exists())
-    return path.with_name(next(there, first))
+    stem, written = path.name[: -len(suffix)], path.name[-len(suffix) :]
+    other = _PAIRS[suffix[:4]] + suffix[4:]
+    return path.with_name(stem + (other.upper() if written.isupper() else other))
+
+
+def find_partner(path: Path) -> Path | None:
+    """Find the other file of a .hdr/.img pair, in any mixture of letters, packed or plain.
+
+    Returns
+    -------
+    Path or None
+        The usual name if there is no such file; None for single files.
+    """
+    usual = name_partner(path)
+    if usual is None:
+        return None
+    stem, other = find_stem(usual), find_suffix(usual)[:4]
+    suffixes = [other + packed for packed in ("", *PACKED)]
+    names = [stem + form for one in suffixes for form in (one, one.upper(), one.title())]
+    there = (one for one in (usual, *map(path.with_name, names)) if one.exists())
+    return next(there, usual)
 
 
 MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")

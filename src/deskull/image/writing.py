@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from deskull.errors import OutputError
 from deskull.image.lookup import resolve
-from deskull.image.names import WRITABLE, find_partner, find_suffix
+from deskull.image.names import WRITABLE, find_partner, find_suffix, name_partner
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]
@@ -214,7 +214,7 @@ def _encode(image: SpatialImage, path: Path) -> list[tuple[Path, Parts]]:
         return [(path, _encode_mgh(image))]
     if not isinstance(image, nib.Nifti1Pair):
         image = make_nifti(to_stored(image), image.affine)
-    partner = find_partner(path)
+    partner = name_partner(path)
     head, voxels = _encode_nifti(image, is_pair=partner is not None)
     if partner is None:
         return [(path, [head, voxels])]
@@ -258,7 +258,7 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
     """Voxels in a type that MGH has, the nearest without loss if there is one."""
     raw = stored.raw
     if stored.scaling != (1.0, 0.0):
-        return np.asarray(stored).astype(np.float32)
+        return _to_float32(np.asarray(stored))
     if raw.dtype.name in _MGH_TYPES:
         return raw
     if raw.dtype == np.int8:
@@ -266,7 +266,13 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
     limits = np.iinfo(np.int32)
     if raw.dtype.kind in "iu" and raw.min() >= limits.min and raw.max() <= limits.max:
         return raw.astype(np.int32)
-    return raw.astype(np.float32)
+    return _to_float32(raw)
+
+
+def _to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Cast; what float32 cannot hold becomes Inf."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _to_bytes(voxels: NDArray[Any]) -> memoryview:

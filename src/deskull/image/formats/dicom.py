@@ -59,7 +59,10 @@ def read_dicom(path: Path, series: str | int | None = None) -> SpatialImage:
         raise ImageFileError(f"{path.name}: no DICOM image in it{why}; expected a slice of one.")
     if own.damage:
         raise ImageFileError(f"{path.name}: {own.damage}. Copy or download it again.")
-    return _read(path, find_files(path.parent, deep=False), series, own)
+    files = find_files(path.parent, deep=False)
+    if path.is_symlink() and sum("rows" in one.facts for one in files) == 1:
+        return read_dicom(path.resolve(), series)  # a link to a file among its series
+    return _read(path, files, series, own)
 
 
 def read_archive(path: Path, series: str | int | None = None) -> SpatialImage:

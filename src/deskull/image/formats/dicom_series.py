@@ -287,7 +287,7 @@ def find_lost(
         Those that may be: among its files, and of their kind by their suffix.
     """
     own = {one.path for one in series.files}
-    known = {one.facts.get("series") for one in files if "rows" in one.facts}
+    known = {one.facts.get("series") for one in files if "rows" in one.facts} - {None}
     patterns = {(one.path.parent, _to_pattern(one.path.name)) for one in series.files}
     kinds = {(one.path.parent, _find_kind(one.path)) for one in series.files}
     surely = [one for one in series.files if one.damage]
@@ -309,7 +309,8 @@ def find_lost(
 def find_holes(series: Series, files: Iterable[DicomFile]) -> list[int]:
     """Find instance numbers, from 1 on, that no file of a series has; none if they are sparse."""
     uid = series.identity.series
-    there = {to_int(one.facts, "instance") for one in files if one.facts.get("series") == uid}
+    own = [one for one in files if one.facts.get("series", "") == uid]
+    there = {to_int(one.facts, "instance") for one in own}
     if min(there) < 1 or max(there) > 2 * len(there):
         return []
     return sorted(set(range(1, max(there))) - there)
