@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -249,3 +250,15 @@ def test_a_scan_from_a_pipe_is_stripped_where_outputs_have_names(place, capsys):
     writer.join()
     assert run("scan.nii.gz", "-m", "expected.nii.gz") == 0
     assert np.array_equal(load(place / "mask.nii.gz"), load(place / "expected.nii.gz"))
+
+
+# --- what was left out is told
+
+
+def test_a_note_stands_on_the_terminal_and_in_the_record(place, capsys):
+    with (place / "scan.nii.gz").open("ab") as file:
+        file.write(b"more bytes")
+    assert run("scan.nii.gz", "-m", "mask.nii.gz", "--record", "what.json") == 0
+    note = "10 bytes behind its packed content were left out"
+    assert capsys.readouterr().err == f"deskull: scan.nii.gz: {note}.\n"
+    assert json.loads((place / "what.json").read_text())["input"]["notes"] == [note]

@@ -1,7 +1,7 @@
 """Voxels as a file stores them, and the NIfTI header made where a file brings none.
 
 A `StoredArray` keeps raw values, their scaling and the bytes between header and voxels, so
-that what is read can be written again bit for bit. Reading is `formats.py`, outputs on a
+that what is read can be written again bit for bit. Reading is `formats/`, outputs on a
 scan's grid are `volume.py`, files are `writing.py`.
 """
 

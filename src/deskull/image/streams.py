@@ -1,7 +1,7 @@
 """Bytes of a file in their order, unpacked on the way, and never more than were asked for.
 
 gzip, bzip2, xz and Zstandard are known by their first bytes, whatever a file is called. What the
-bytes mean is `formats.py` and the readers that it calls.
+bytes mean is `formats/`.
 """
 
 import bz2
@@ -76,9 +76,9 @@ def _make_xz() -> Unpacker:
 
 def _make_zstd() -> Unpacker:
     try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+        from compression import zstd
     except ImportError:
-        from backports import zstd  # type: ignore[no-redef,unused-ignore]
+        from backports import zstd
     unpacker: Unpacker = zstd.ZstdDecompressor()
     return unpacker
 

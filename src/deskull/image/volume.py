@@ -1,7 +1,7 @@
 """The Volume, a head in memory, and how outputs are made on its grid.
 
 A source header travels with the data: outputs copy it and change only what their content
-must change. How files are read is `formats.py`; how they are written is `writing.py`.
+must change. How files are read is `formats/`; how they are written is `writing.py`.
 """
 
 import math
