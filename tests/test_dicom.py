@@ -2,7 +2,6 @@
 
 import os
 import struct
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from deskull.errors import ImageFileError
 from deskull.image import archives
-from deskull.image.formats import dcm2niix as converter
 from deskull.image.formats.dicom_series import find_files, find_series
 from deskull.image.volume import load_volume, make_brain_image
 from deskull.image.writing import save_image
@@ -335,63 +333,6 @@ def test_enhanced_multi_frame(tmp_path):
     volume = load_volume(tmp_path / "series")
     assert np.array_equal(volume.data, HEAD)
     assert volume.grid.affine == pytest.approx(AFFINE)
-
-
-# --- the converter
-
-
-def hide_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, "dcm2niix", None)
-
-
-def test_a_converter_on_the_path_is_used(series, monkeypatch, tmp_path):
-    import dcm2niix
-
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "dcm2niix").symlink_to(dcm2niix.bin)
-    hide_package(monkeypatch)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert converter.find_converter("scan") == str(tmp_path / "bin" / "dcm2niix")
-    assert np.array_equal(load_volume(series).data, HEAD)
-
-
-def test_a_missing_converter_is_named(series, monkeypatch):
-    hide_package(monkeypatch)
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(ImageFileError, match=r"series: DICOM needs.*pip install dcm2niix"):
-        load_volume(series)
-
-
-def fake_converter(monkeypatch, tmp_path, script):
-    import dcm2niix
-
-    path = tmp_path / "converter"
-    path.write_text(f"#!/bin/sh\nREAL={dcm2niix.bin}\n{script}\n")
-    path.chmod(0o755)
-    monkeypatch.setattr(dcm2niix, "bin", str(path))
-
-
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        ("echo 'Error: unsupported transfer syntax'; exit 2", r"not convert it \(Error: unsupp"),
-        ("exit 3", r"0 converted; dcm2niix could not convert it \(exit code 3\)"),
-        ('for last; do :; done; rm "$last"/000002.dcm; $REAL "$@"', "6 files of series 3, 5 conv"),
-        ('$REAL "$@"; exit 8', r"could not convert it \(.*exit code 8"),
-    ],
-    ids=["fails", "silent", "leaves one out", "fails in part"],
-)
-def test_a_converter_that_fails_even_in_part_is_told(
-    series, tmp_path, monkeypatch, script, message
-):
-    fake_converter(monkeypatch, tmp_path, script)
-    with pytest.raises(ImageFileError, match=message):
-        load_volume(series)
-
-
-def test_a_converter_without_words_is_counted_by_its_slices(series, tmp_path, monkeypatch):
-    fake_converter(monkeypatch, tmp_path, '$REAL "$@" > /dev/null')
-    assert np.array_equal(load_volume(series).data, HEAD)
 
 
 @pytest.mark.skipif("DESKULL_TEST_DATA" not in os.environ, reason="DESKULL_TEST_DATA is not set")
