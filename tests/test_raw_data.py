@@ -93,6 +93,16 @@ def test_the_files_of_a_series_are_told_their_folder(crowd, capsys):
     )
 
 
+def test_names_without_suffix_are_scans_too(crowd, capsys):
+    check_refusal(
+        capsys, crowd, ["scan", "other"], "`deskull batch scan.nii.gz other.nii.gz -o brains`"
+    )
+    check_refusal(
+        capsys, crowd, ["scan", "other", "pair"], "Run: `deskull batch scan.nii.gz other.nii.gz", 2
+    )
+    check_refusal(capsys, crowd, ["new", "other"], "The scan comes first: `deskull other new`")
+
+
 def test_two_folders_of_dicom_are_two_scans(crowd, capsys):
     shutil.copytree(crowd / "series", crowd / "second")
     words = "For both scans: `deskull batch series second -o brains`."
@@ -141,6 +151,9 @@ def test_what_an_earlier_run_wrote_is_replaced(crowd):
         "series -o series/IM1.img",
         "series/0.dcm -m series/IM1.img",
         "scan.nii.gz --record scan.json",
+        "scan -o scan.nii.gz",
+        "pair -m pair.img",
+        "apply mask scan -o mask.nii.gz",
         "scan.nii.gz --weights weights --record weights/card.json",
         "apply mask.nii.gz scan.nii.gz -o mask.nii.gz",
         "apply mask.nii.gz scan.nii.gz other.nii.gz -o other.nii.gz/",

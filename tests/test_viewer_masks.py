@@ -26,9 +26,9 @@ from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
+from dicom_files import write_series
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
-from test_dicom import write_series
 
 __all__ = ["batch", "stripped_once"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from deskull.errors import OptionError, OutputError
-from deskull.image.formats import WRITABLE, open_image
+from deskull.image.lookup import resolve
+from deskull.image.names import WRITABLE
 from deskull.image.writing import STDIN, check_output_path, find_files, find_start, is_dicom
 from deskull.picture import PICTURES
 
@@ -20,12 +21,6 @@ ENDINGS = {"record": (".json",), "picture": PICTURES}
 """What the name of an output that is no image may end in; the first is the usual one."""
 LOOKED_AT = 1000
 """Files of a folder that are looked at to tell whether it is a scan."""
-
-
-def check_there(path: str | Path, series: str | None = None) -> None:
-    """Let the reader say what is wrong with a missing input before outputs are looked at."""
-    if str(path) != STDIN and not os.path.exists(path):
-        open_image(path, series)
 
 
 def is_folder(word: str | None) -> bool:
@@ -113,10 +108,13 @@ def check_new(scan: str, out: str) -> None:
     OutputError
         If it exists; a folder may, unless DICOM is in it.
     """
-    there = [file for file in find_files(out) if os.path.lexists(file)]
+    there = [
+        file for name in (Path(out), resolve(out)) for file in find_files(name)
+        if os.path.lexists(file)
+    ]  # fmt: skip
     if not there or (os.path.isdir(out) and not _holds_dicom(out)):
         return
-    both = f" For both scans: `{tell_batch([scan, out])}`." if os.path.lexists(scan) else ""
+    both = f" For both scans: `{tell_batch([scan, out])}`." if resolve(scan).exists() else ""
     raise OutputError(
         f"{there[0]}: exists, and without -o nothing is replaced.{both} To replace it: "
         f"`{shlex.join(['deskull', scan, '-o', out])}`"
@@ -125,7 +123,7 @@ def check_new(scan: str, out: str) -> None:
 
 def tell_batch(scans: Sequence[str]) -> str:
     """Line to type for many scans."""
-    return shlex.join(["deskull", "batch", *scans, "-o", "brains"])
+    return shlex.join(["deskull", "batch", *map(str, map(resolve, scans)), "-o", "brains"])
 
 
 def refuse_many(words: Sequence[str]) -> NoReturn:
@@ -136,11 +134,11 @@ def refuse_many(words: Sequence[str]) -> NoReturn:
     OptionError
         Always.
     """
-    there = [word for word in words if os.path.lexists(word)]
+    there = [word for word in words if os.path.lexists(resolve(word))]
     folder = os.path.dirname(words[0]) or "."
     if len(there) < 2:
         raise OptionError(f"{words[-1]}: too many file names; expected IN [OUT].")
-    if all(is_dicom(Path(word)) for word in there):
+    if all(is_dicom(resolve(word)) for word in there):
         raise OptionError(
             f"{len(there)} DICOM files; expected the folder that holds them. "
             f"Run: `{shlex.join(['deskull', folder])}`"
