@@ -114,16 +114,20 @@ def check_new(scan: str, out: str) -> None:
     ]  # fmt: skip
     if not there or (os.path.isdir(out) and not _holds_dicom(out)):
         return
-    both = f" For both scans: `{tell_batch([scan, out])}`." if resolve(scan).exists() else ""
+    both = f" For both: `{tell_scans([scan, out])}`." if resolve(scan).exists() else ""
     raise OutputError(
         f"{there[0]}: exists, and without -o nothing is replaced.{both} To replace it: "
         f"`{shlex.join(['deskull', scan, '-o', out])}`"
     )
 
 
-def tell_batch(scans: Sequence[str]) -> str:
-    """Line to type for many scans."""
-    return shlex.join(["deskull", "batch", *map(str, map(resolve, scans)), "-o", "brains"])
+def tell_scans(words: Sequence[str]) -> str:
+    """Line to type for several scans; DICOM files stand for the folder that holds them."""
+    found = [resolve(word) for word in words]
+    scans = dict.fromkeys(str(path.parent if is_dicom(path) else path) for path in found)
+    if len(scans) == 1 and is_dicom(found[0]):
+        return shlex.join(["deskull", *scans])
+    return shlex.join(["deskull", "batch", *scans, "-o", "brains"])
 
 
 def refuse_many(words: Sequence[str]) -> NoReturn:
@@ -135,15 +139,9 @@ def refuse_many(words: Sequence[str]) -> NoReturn:
         Always.
     """
     there = [word for word in words if os.path.lexists(resolve(word))]
-    folder = os.path.dirname(words[0]) or "."
     if len(there) < 2:
         raise OptionError(f"{words[-1]}: too many file names; expected IN [OUT].")
-    if all(is_dicom(resolve(word)) for word in there):
-        raise OptionError(
-            f"{len(there)} DICOM files; expected the folder that holds them. "
-            f"Run: `{shlex.join(['deskull', folder])}`"
-        )
-    raise OptionError(f"{len(there)} scans; expected one at a time. Run: `{tell_batch(there)}`")
+    raise OptionError(f"{len(there)} files; expected one scan. Run: `{tell_scans(there)}`")
 
 
 def _holds_dicom(folder: str) -> bool:

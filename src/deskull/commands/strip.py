@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from deskull.commands.doubts import tell_doubts, tell_score
+from deskull.commands.doubts import name_scan, tell_doubts, tell_score
 from deskull.commands.paths import (
     check_new,
     check_outputs,
@@ -19,7 +19,7 @@ from deskull.commands.paths import (
     name_output,
     place_output,
     refuse_many,
-    tell_batch,
+    tell_scans,
 )
 from deskull.commands.terminal import progress, tell_done
 from deskull.errors import ImageFileError, OptionError, OutputError
@@ -83,7 +83,7 @@ def strip(options: Namespace) -> None:
         written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
         tell_done(_describe(found, time.perf_counter() - began), written, replaced)
     tell_score(scan, outputs.get("mask"), [one.score for one in found])
-    tell_doubts(scan.name or str(scan), [one.flags for one in found])
+    tell_doubts(name_scan(scan), [one.flags for one in found])
 
 
 def make_settings(options: Namespace) -> Settings:
@@ -122,7 +122,7 @@ def _find_scan(word: str, out: str | None) -> Path:
         return find_image(word)
     except ImageFileError as error:
         if glob.glob(word):  # not every shell expands it
-            words = tell_batch([word])
+            words = tell_scans([word])
             raise ImageFileError(f"{error} Scans that it matches: `{words}`") from error
         if out is None or not resolve(out).exists():
             raise

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
-from deskull.commands.paths import tell_batch
+from deskull.commands.paths import tell_scans
 from deskull.commands.terminal import progress
 from deskull.errors import MaskFileError
 from deskull.image.lookup import find_image
@@ -27,7 +27,7 @@ def view(options: Namespace) -> None:
         try:
             viewer.open(0)
         except MaskFileError as error:
-            line = tell_batch([options.scan, options.mask or "..."])
+            line = tell_scans([options.scan, options.mask or "..."])
             hint = f"Several scans: `{line} && deskull review brains`"
             raise MaskFileError(f"{error} {hint}") from error
     _serve(viewer, options)
