@@ -13,7 +13,7 @@ from markupsafe import escape
 
 from ball import HEAD, run
 from deskull.cohort.stripped import find_manual, find_stripped
-from deskull.errors import InputError, OutputError
+from deskull.errors import InputError
 from deskull.image.volume import make_volume
 from deskull.picture.page import make_page, to_data_address
 from deskull.picture.plot import Point, draw_chart
@@ -192,9 +192,9 @@ def test_the_page_must_be_html(batch):
         write_report(batch, batch / "report.pdf")
 
 
-def test_the_page_must_have_a_place(batch, undrawn):
-    with pytest.raises(OutputError):
-        write_report(batch, batch / "none" / "report.html")
+def test_a_folder_for_the_page_is_made(batch, undrawn):
+    assert run("report", batch, "-o", f"{batch.parent}/new/deep/") == 0
+    assert (batch.parent / "new" / "deep" / NAME).exists()
 
 
 def test_the_command_says_where_the_page_is(batch, capsys, undrawn):

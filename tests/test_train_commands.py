@@ -325,7 +325,7 @@ def test_a_folder_below_a_file_cannot_be_written(folder, capsys, command):
         "export": ("export", folder / "run", "--about", folder / "about.json"),
     }[command]
     assert run(*words, "--out", folder / "toy.toml" / "x") == 1
-    assert "toy.toml/x: cannot be made" in capsys.readouterr().err
+    assert "toy.toml is a file, and no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("share", ["0", "1", "2", "nan"])
@@ -392,4 +392,7 @@ def test_without_the_extra_the_message_names_it(folder, monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run("train", folder / "maps", "--out", folder / "none") == 1
-    assert "deskull[train]" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "deskull train: torch is not installed." in err
+    for words in ("pip install '.[train]'", "https://download.pytorch.org/whl/cpu"):
+        assert words in err

@@ -21,9 +21,9 @@ from deskull.review.marks import load_marks
 from deskull.review.scene import ScanFiles, decode_mask, encode_mask, encode_scan, load_scene
 from deskull.review.viewer import Viewer
 from deskull.train.index import load_index, make_index
+from dicom_files import write_series
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
-from test_dicom import write_series
 
 __all__ = ["batch", "stripped_once"]
 
@@ -180,7 +180,7 @@ def test_a_series_of_a_folder_of_dicom(tmp_path):
         drawn = np.ones(page.about()["shape"])
         drawn[0] = 0
         assert page.post("save?scan=0&version=", send(drawn))[0] == 200
-    assert (tmp_path / "dicom_mask_manual.nii.gz").exists()
+    assert (folder / "dicom_mask_manual.nii.gz").exists()
 
 
 # --- saving

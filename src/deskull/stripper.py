@@ -415,6 +415,7 @@ class _Work:
                 "voxel_size": [round(size, 6) for size in grid.voxel_size],
                 "orientation": grid.orientation,
                 "frame": self.volume.frame,
+                "notes": list(self.volume.notes),
             },
             "volume_ml": round(ml, 3),
             **asdict(quality),

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deskull.errors import ImageFileError, InputError, OptionError, OutputError
-from deskull.image.formats import READABLE, WRITABLE, find_stem, find_suffix
+from deskull.image.names import IMAGES, WRITABLE, find_stem, find_suffix
 from deskull.image.writing import find_files
 from deskull.tables import TABLES, read_table, read_text
 
@@ -26,7 +26,7 @@ ENDINGS = {  # of each output, after the scan's stem
     "record": "_record.json",
 }
 OUTPUTS = ("brain", "mask")
-SCANS = tuple(s for s in READABLE if s not in (".dcm", ".ima", ".zip"))
+SCANS = IMAGES
 LISTS = (".txt", ".list", ".lst")
 _WORDS = (  # at the end of names of images that were made from a scan
     "masks?|mask_manual|brain|brainmask|brain_mask|stripped|skullstripped|bet|reference|majority|"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deskull.errors import DeskullError, InputError
+from deskull.errors import DeskullError, InputError, explain_missing
 
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
 _REQUIRED = {"system": str, "jobs": int, "cores": int, "memory": str}
@@ -47,10 +47,7 @@ def import_library(name: str) -> Any:
             signal.signal(signal.SIGINT, interrupt)
         return module
     except ModuleNotFoundError as error:
-        raise DeskullError(
-            f"--cluster needs {error.name}, which is not installed. Try: pip install "
-            "'deskull[cluster]'"
-        ) from error
+        raise DeskullError(f"--cluster: {explain_missing(error.name or name)}") from error
 
 
 def read_queue(path: str | Path) -> dict[str, Any]:

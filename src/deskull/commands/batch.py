@@ -32,7 +32,9 @@ def batch(options: Namespace) -> None:
             cluster=options.cluster,
             force=options.force,
             share=share,
-            observe=lambda now: show(str(now)),
+            observe=lambda now: show.count(
+                now.skipped + now.finished, now.total, "scans", failed=now.failed
+            ),
         )
     sum_up(outcomes, Path(options.out_dir), share, options.quiet)
 

@@ -52,7 +52,9 @@ def _strip_participants(options: Namespace) -> None:
             cluster=options.cluster,
             force=options.force,
             share=share,
-            observe=lambda now: show(str(now)),
+            observe=lambda now: show.count(
+                now.skipped + now.finished, now.total, "scans", failed=now.failed
+            ),
         )
     sum_up(outcomes, out / LOGS, share, options.quiet)
 
@@ -84,6 +86,6 @@ def _sum_up_group(options: Namespace) -> None:
     out = Path(options.out_dir)
     with progress(options.quiet) as show:
         table, count = save_group(out)
-        page = write_report(out, observe=lambda done, all_: show(f"report {done}/{all_}"))
+        page = write_report(out, observe=lambda done, total: show.count(done, total, "scans"))
     if not options.quiet:
         print(f"deskull: {count} scans; table: {table}; report: {page}", file=sys.stderr)

@@ -10,9 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deskull.cohort.stripped import find_stripped
-from deskull.commands.terminal import check_there, progress
+from deskull.commands.paths import is_folder, tell_scans
+from deskull.commands.terminal import progress
+from deskull.errors import MaskFileError
+from deskull.image.lookup import find_image
 from deskull.review.entries import make_entries, make_entry
-from deskull.review.report import write_report
+from deskull.review.report import NAME, write_report
 from deskull.review.viewer import Viewer
 from deskull.review.webpage import WebPage, find_web_page
 
@@ -22,9 +25,9 @@ def report(options: Namespace) -> None:
     with progress(options.quiet) as show:
         path = write_report(
             options.folder,
-            options.out,
+            Path(options.out, NAME) if is_folder(options.out) else options.out,
             options.each,
-            lambda done, total: show(f"{done}/{total} scans"),
+            lambda done, total: show.count(done, total, "scans"),
             no_face=options.no_face,
         )
     if not options.quiet:
@@ -33,19 +36,21 @@ def report(options: Namespace) -> None:
 
 def view(options: Namespace) -> None:
     """Show one scan with its mask."""
-    scan = Path(os.path.abspath(options.scan))
+    scan = Path(os.path.abspath(find_image(options.scan)))
     mask, reference = (
-        None if path is None else Path(os.path.abspath(path))
+        None if path is None else Path(os.path.abspath(find_image(path)))
         for path in (options.mask, options.reference)
     )
-    for path in (scan, mask, reference):
-        if path is not None:
-            check_there(path)
     chosen = {"reference": reference, "no_face": options.no_face}
     viewer = Viewer([make_entry(scan, mask, options.frame, options.series, **chosen)])
     with progress(options.quiet) as show:
         show("opening the scan")
-        viewer.open(0)
+        try:
+            viewer.open(0)
+        except MaskFileError as error:
+            line = tell_scans([options.scan, options.mask or "..."])
+            hint = f"Several scans: `{line} && deskull review brains`"
+            raise MaskFileError(f"{error} {hint}") from error
     _serve(viewer, options)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from deskull.image.units import find_unit
+
 
 @dataclass(frozen=True)
 class Header:
@@ -38,7 +40,8 @@ def peek(path: str | os.PathLike[str]) -> Header | None:
     """
     try:
         image: Any = nib.load(Path(path))
-        x, y, z = (float(size) for size in nib.affines.voxel_sizes(image.affine)[:3])
+        factor = find_unit(image)[0]
+        x, y, z = (factor * float(n) for n in nib.affines.voxel_sizes(image.affine)[:3])
         return Header(tuple(image.shape), np.dtype(image.get_data_dtype()).itemsize, (x, y, z))
     except Exception:  # whatever a format's own library raises
         return None

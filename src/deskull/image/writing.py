@@ -5,9 +5,11 @@ bytes an image becomes is decided here by the output's extension; what is in the
 decided in `volume.py`.
 """
 
+import gzip
+import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
@@ -18,11 +20,18 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.errors import OutputError
-from deskull.image.formats import WRITABLE, find_partner, find_suffix
+from deskull.errors import InputError, OutputError
+from deskull.image.archives import is_pipe
+from deskull.image.formats import find_voxel_files
+from deskull.image.formats.dicom_header import is_dicom as is_dicom_head
+from deskull.image.lookup import resolve
+from deskull.image.names import WRITABLE, find_partner, find_stem, find_suffix, name_partner
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]
+
+STDIN = "-"
+"""Name of standard input in the place of a scan."""
 
 _GZIP_LEVEL = 1
 _MGH_TYPES = ("uint8", "int16", "uint16", "int32", "float32")
@@ -38,37 +47,71 @@ def check_output_path(
     Parameters
     ----------
     path
-        Where the file shall be written.
+        Where the file shall be written; its folder is made when it is.
     inputs
-        Files that must stay: also under another name, and both files of a .hdr/.img pair.
+        Files that must stay, under whatever name, with what belongs to them: the other file of a
+        .hdr/.img pair, files that a header names for its voxels, and the JSON sidecar.
     suffixes
         What the name may end in; by default those of the writable image formats.
 
     Raises
     ------
     OutputError
-        If the extension is unknown, the folder is missing or closed, or the file is an input.
+        If the extension is unknown, no file can be made there, or there is an input, or a DICOM
+        file, which is never an output of ours.
     """
     path = Path(path)
     try:
         _check_folder(path)
         _check_suffix(path, suffixes)
-        kept = {p for given in inputs for p in find_files(given) if p.exists()}
+        kept = {p for given in inputs for p in _find_input_files(resolve(given)) if p.exists()}
         for target in find_files(path):
-            if target.exists() and any(os.path.samefile(target, p) for p in kept):
+            if not target.exists():
+                continue
+            if any(os.path.samefile(target, p) for p in kept):
                 raise OutputError(
                     f"{path}: it is an input, and an input is never replaced. Choose another name."
+                )
+            if is_dicom(target):
+                raise OutputError(
+                    f"{path}: a DICOM file, which is never replaced. Choose another name."
                 )
     except OSError as error:  # such as a name that is too long
         raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
+def _find_input_files(path: Path) -> list[Path]:
+    """Files that a scan is read from, and its sidecar."""
+    sidecar = path.with_name(f"{find_stem(path)}.json") if path.name else path
+    own = [] if _is_record(sidecar) else [sidecar]
+    return [*find_files(path), *find_voxel_files(path), *own]
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a JSON file is a record that was written here, and no sidecar of a scan."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    first = content[0] if isinstance(content, list) and content else content
+    return isinstance(first, dict) and "deskull" in first
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, with or without the preamble."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_dicom_head(file.read(540))
+
+
 def _check_suffix(path: Path, suffixes: Sequence[str] = WRITABLE) -> None:
     name = path.name.lower()
     if not name.endswith(tuple(suffixes)) or name in suffixes:
+        near = "" if path.suffix else f" Did you mean {path.name}{suffixes[0]}?"
         raise OutputError(
             f"{path}: cannot write this kind of file; expected a name that ends in "
-            f"{', '.join(suffixes)}."
+            f"{', '.join(suffixes)}.{near}"
         )
 
 
@@ -76,10 +119,36 @@ def _check_folder(path: Path) -> None:
     folder = path.absolute().parent
     if path.is_dir():
         raise OutputError(f"{path}: a folder; expected a file name.")
-    if not folder.is_dir():
-        raise OutputError(f"{path}: no such folder: {folder}. Create it first.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: no permission to write in {folder}. Choose another folder.")
+    above = next(p for p in (folder, *folder.parents) if p.exists())
+    if not above.is_dir():
+        raise OutputError(f"{path}: {above} is a file, and no folder. Choose another folder.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: no permission to write in {above}. Choose another folder.")
+
+
+def find_start(scan: Path) -> Path:
+    """Path that the usual names of a scan's outputs begin with.
+
+    Beside the scan; of a folder of DICOM beside the folder, or in it where beside would be outside
+    of the working folder.
+
+    Raises
+    ------
+    InputError
+        If the scan has no name of its own.
+    """
+    if is_pipe(scan):
+        where = "standard input" if str(scan) == STDIN else scan
+        raise InputError(
+            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
+        )
+    if not scan.is_dir():
+        return scan.with_name(find_stem(scan))
+    folder = Path(os.path.abspath(scan))
+    if not folder.name:
+        raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
+    inside = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath("."))
+    return folder if inside else folder / folder.name
 
 
 def make_folder(folder: Path) -> None:
@@ -110,10 +179,12 @@ class Batch:
     """Files that appear under their names together, at the end of a ``with``, or not at all.
 
     They are written under temporary names in the same folders and renamed when all are whole.
+    Folders that are missing are made, and taken away again if nothing comes of it.
     """
 
     def __init__(self) -> None:
         self._pending: list[tuple[Path, Path]] = []
+        self._made: list[Path] = []
 
     def write(self, path: Path, parts: Parts, compress: bool) -> None:
         """Write a file under its temporary name.
@@ -123,12 +194,19 @@ class Batch:
         OutputError
             If it cannot be written.
         """
+        self._make_folder(path.parent)
         part = path.with_name(f".deskull-{os.getpid()}-{secrets.token_hex(8)}.part")
         self._pending.append((part, path))
         try:
             _write(part, parts, compress)
         except OSError as error:
             raise _explain(error, path) from error
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            above = (folder, *folder.parents)
+            self._made = [p for p in above if not p.exists()] + self._made
+            make_folder(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +222,9 @@ class Batch:
             for part, _ in self._pending:
                 with suppress(OSError):
                     part.unlink()
+            for folder in self._made:
+                with suppress(OSError):  # it holds the outputs
+                    folder.rmdir()
 
 
 def _explain(error: OSError, path: Path) -> OutputError:
@@ -212,7 +293,7 @@ def _encode(image: SpatialImage, path: Path) -> list[tuple[Path, Parts]]:
         return [(path, _encode_mgh(image))]
     if not isinstance(image, nib.Nifti1Pair):
         image = make_nifti(to_stored(image), image.affine)
-    partner = find_partner(path)
+    partner = name_partner(path)
     head, voxels = _encode_nifti(image, is_pair=partner is not None)
     if partner is None:
         return [(path, [head, voxels])]
@@ -256,7 +337,7 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
     """Voxels in a type that MGH has, the nearest without loss if there is one."""
     raw = stored.raw
     if stored.scaling != (1.0, 0.0):
-        return np.asarray(stored).astype(np.float32)
+        return _to_float32(np.asarray(stored))
     if raw.dtype.name in _MGH_TYPES:
         return raw
     if raw.dtype == np.int8:
@@ -264,7 +345,13 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
     limits = np.iinfo(np.int32)
     if raw.dtype.kind in "iu" and raw.min() >= limits.min and raw.max() <= limits.max:
         return raw.astype(np.int32)
-    return raw.astype(np.float32)
+    return _to_float32(raw)
+
+
+def _to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Cast; what float32 cannot hold becomes Inf."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _to_bytes(voxels: NDArray[Any]) -> memoryview:
@@ -278,8 +365,16 @@ def _write(path: Path, parts: Parts, compress: bool) -> None:
         if not compress:
             file.writelines(parts)
             return
-        from isal import igzip
-
-        with igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
+        with _open_gzip()("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
             for part in parts:
                 zipped.write(part)
+
+
+def _open_gzip() -> Callable[..., Any]:
+    """Class that writes gzip: isal's, or the slower one of the standard library."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.GzipFile
+    kind: Callable[..., Any] = igzip.IGzipFile
+    return kind

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deskull.cohort.stripped import Stripped, find_manual, find_stem
+from deskull.cohort.stripped import Stripped, find_manual
+from deskull.image.writing import find_start
 from deskull.review.scene import ScanFiles, find_files
 
 DEFAULTS = {"threshold": 0.5, "border": 0.0}
@@ -62,14 +63,14 @@ def make_entry(
     no_face
         Show only what lies within or close to the mask.
     """
-    stem = find_stem(scan)
+    start = find_start(scan)
 
     def find(word: str) -> Path | None:
-        path = scan.with_name(f"{stem}_{word}.nii.gz")
+        path = start.with_name(f"{start.name}_{word}.nii.gz")
         return path if path.is_file() else None
 
     machine = mask or find("mask")
-    manual = find_manual(scan, machine)
+    manual = find_manual(start, machine)
     files = scan.name, scan, machine, find("probability"), manual, frame
     found = ScanFiles(*files, series=series, no_face=no_face)
     return Entry(scan.name, lambda: found, DEFAULTS, reference=reference)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.cohort.records import make_fingerprint
-from deskull.cohort.stripped import Stripped, find_stem
+from deskull.cohort.stripped import Stripped
 from deskull.errors import DeskullError
 from deskull.image.volume import Volume, make_brain_image, make_map_image
-from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.image.writing import Batch, find_start, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.picture import encode_picture
 from deskull.prepare.postprocess import make_signed_distance
@@ -80,7 +80,8 @@ def remake_outputs(
 
 def find_old_outputs(scan: Path, manual: Path) -> Remade:
     """Find the brain beside a scan without a record: nobody knows how it was made."""
-    brain = scan.with_name(f"{find_stem(scan)}_brain.nii.gz")
+    start = find_start(scan)
+    brain = start.with_name(f"{start.name}_brain.nii.gz")
     if not brain.is_file():
         return Remade()
     return Remade(old=(brain.name,), command=_make_command(manual, scan, brain))

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from deskull import __version__
 from deskull.errors import ImageFileError, InputError, OutputError
-from deskull.image.formats import find_suffix
-from deskull.image.names import NO_HEADS, name_head
+from deskull.image.names import HEADS, find_suffix, name_head
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import find_files, make_folder
 from deskull.tables import TABLES
@@ -180,7 +179,7 @@ def _list_heads(path: Path) -> pd.DataFrame:
     if path.is_dir():
         names = sorted(p for p in path.iterdir() if not p.name.startswith("."))
         names = [p for p in names if p.name != LABEL_TABLE]
-        files = [p for p in names if p.is_file() and find_suffix(p) not in NO_HEADS]
+        files = [p for p in names if p.is_file() and find_suffix(p) in HEADS]
         rows = [(name_head(p).person, "", "", str(p), "", 0.0) for p in files]
         columns = ["participant", "image", "mask", "label_map", "part", "border"]
         return pd.DataFrame(rows, columns=columns)

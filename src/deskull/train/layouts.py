@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import OptionError
-from deskull.image.formats import find_stem
-from deskull.image.names import MASK_WORDS, HeadName, name_head
+from deskull.image.names import MASK_WORDS, HeadName, find_stem, name_head
 
 BRAIN_WORDS = ("brain", "stripped")
 """Words that follow an image's name in that of its stripped brain."""
