@@ -143,7 +143,7 @@ def test_a_link_of_git_annex_without_content_is_named_and_the_others_are_done(st
     link.symlink_to("../../.git/annex/objects/x/y/MD5E-s1.nii.gz")
     assert app() == 1
     err = capsys.readouterr().err
-    assert "sub-01_T1w.nii.gz: a link whose content is not here: ../../.git/annex" in err
+    assert "sub-01_T1w.nii.gz: its content is not here, only a git-annex link" in err
     assert "git annex get" in err
     assert Path("out/sub-02/ses-B/anat/sub-02_ses-B_desc-brain_mask.nii.gz").exists()
 

@@ -138,14 +138,14 @@ class Unpacked(io.RawIOBase):
         target = offset if whence == os.SEEK_SET else self._position + offset
         if target < self._position or whence == os.SEEK_END:
             raise io.UnsupportedOperation("a packed file goes forward only")
-        while self._position < target and self._some(min(target - self._position, _SHARE)):
+        while self._position < target and self._some(target - self._position):
             pass
         return self._position
 
     def read(self, size: int = -1) -> bytes:
         """Read so many bytes, fewer only at the end."""
         parts, left = [], size if size >= 0 else 2**63
-        while left and (part := self._some(min(left, _SHARE))):
+        while left and (part := self._some(left)):
             parts.append(part)
             left -= len(part)
         return b"".join(parts)
@@ -170,7 +170,7 @@ class Unpacked(io.RawIOBase):
                 if not data:
                     raise EOFError
             self._waiting = b""
-            unpacked = self._unpacker.decompress(data, most)
+            unpacked = self._unpacker.decompress(data, min(most, _CHUNK))
             if unpacked:
                 self._position += len(unpacked)
                 return bytes(unpacked)
