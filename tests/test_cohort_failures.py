@@ -25,8 +25,11 @@ def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
     err = capsys.readouterr().err.splitlines()
     assert err[0].startswith("deskull: a/two.nii: failed: two.nii: not an image")
     assert err[1:] == [
+        "deskull: 2 scans done; 1 failed, 0 flagged; lowest score 96: a/one.nii",
+        "deskull: table: out/deskull_batch.tsv",
+        "deskull: next: deskull review out",
         "deskull: error: 1 of 3 scans failed: a/two.nii. Why is in out/deskull_batch.tsv; run "
-        "the same again to try them again."
+        "the same again to try them again.",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from deskull.assess.evaluation import Mask, check_one_grid, load_canonical_mask
 from deskull.assess.stripped import ENDING, find_stripped
-from deskull.cohort.plan import make_plan
+from deskull.cohort.search import make_plan
 from deskull.errors import DeskullError, InputError
 from deskull.image.geometry import to_canonical_array
 from deskull.image.volume import load_volume

@@ -7,9 +7,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
     """Size of an image before it is read.
 
@@ -21,11 +22,14 @@ class Header:
         Bytes of one stored voxel.
     voxel_size
         Millimetres along the first three axes.
+    affine
+        Voxel index to RAS+ mm, (4, 4).
     """
 
     shape: tuple[int, ...]
     itemsize: int
     voxel_size: tuple[float, float, float]
+    affine: NDArray[np.float64]
 
 
 def peek(path: str | os.PathLike[str]) -> Header | None:
@@ -39,6 +43,7 @@ def peek(path: str | os.PathLike[str]) -> Header | None:
     try:
         image: Any = nib.load(Path(path))
         x, y, z = (float(size) for size in nib.affines.voxel_sizes(image.affine)[:3])
-        return Header(tuple(image.shape), np.dtype(image.get_data_dtype()).itemsize, (x, y, z))
+        size = np.dtype(image.get_data_dtype()).itemsize
+        return Header(tuple(image.shape), size, (x, y, z), image.affine)
     except Exception:  # whatever a format's own library raises
         return None

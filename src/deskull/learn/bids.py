@@ -10,12 +10,11 @@ from pathlib import Path
 
 from deskull.image.bids import SUFFIXES, find_root, parse_name
 from deskull.image.formats import find_stem
-from deskull.image.names import list_images
+from deskull.image.names import find_base, list_images
 from deskull.learn.layouts import (
     Candidate,
     Found,
     Stems,
-    find_base,
     find_brain_beside,
     find_masks_beside,
     make_stems,
