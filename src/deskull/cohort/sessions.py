@@ -126,7 +126,7 @@ def _measure(scan: Path) -> tuple[float, float, float]:
         return 1.0, float("inf"), float("inf")
     sizes = header.voxel_size
     edges = sorted(n * size for n, size in zip(header.shape[:3], sizes, strict=True))
-    share = math.prod(min(edge / most, 1) for edge, most in zip(edges, HEAD_MM, strict=True))
+    share = min(1.0, *(edge / most for edge, most in zip(edges, HEAD_MM, strict=True)))
     return share, max(sizes), math.prod(sizes)
 
 
