@@ -102,7 +102,7 @@ def _look_at(
             if _says(path, choice.suffixes):
                 gaps.append(Gap(source, "left out by .bidsignore"))
                 ignored = True
-        elif name is not None and _is_in_place(path, name, person.name, place):
+        elif name is not None and _is_in_place(path, name, person.name, place, choice):
             if not _DERIVED & set(name.entities) and not is_made(name):
                 raws.append((path, name))
             elif name.suffix in choice.suffixes:
@@ -128,19 +128,27 @@ def _walk(person: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(files) if find_suffix(name))
 
 
-def _is_in_place(path: Path, name: BidsName, person: str, place: tuple[str, ...]) -> bool:
+def _is_in_place(
+    path: Path, name: BidsName, person: str, place: tuple[str, ...], choice: Choice
+) -> bool:
     """Whether an image lies where its name says, under a name that BIDS allows."""
     session, folder = "/".join(place[:-1]), "".join(place[-1:])
     own = f"sub-{name.entities['sub']}" == person
     same = "ses" not in name.entities or f"ses-{name.entities['ses']}" == session
     there = folder in FOLDERS and re.fullmatch(r"|ses-[A-Za-z0-9+]+", session) is not None
-    return own and same and there and path.name.endswith(EXTENSIONS)
+    spelled = name.suffix in choice.suffixes or not _is_any(name.suffix, choice.suffixes)
+    return own and same and there and spelled and path.name.endswith(EXTENSIONS)
 
 
 def _says(path: PurePath, suffixes: Iterable[str]) -> bool:
     """Whether a name, right or wrong, has the word of a wanted contrast, such as ``t1w``."""
     words = re.split(r"[^a-z0-9]+", find_stem(path).lower())
-    return any(suffix.lower() in words for suffix in suffixes)
+    return any(_is_any(word, suffixes) for word in words)
+
+
+def _is_any(word: str, suffixes: Iterable[str]) -> bool:
+    """Whether a word is one of some contrasts, in any case."""
+    return word.lower() in {suffix.lower() for suffix in suffixes}
 
 
 def _explain_odd(source: str, path: Path, person: str, place: tuple[str, ...]) -> Gap:
