@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.cohort.plan import Task
-from deskull.image.bids import INV2, find_inversion, find_root, parse_name
+from deskull.image.bids import INV2, UNIT1, find_inversion, find_root, parse_name
 from deskull.image.geometry import Grid
 from deskull.image.header import peek
 from deskull.image.names import name_head
@@ -97,9 +97,9 @@ def rank(task: Task, mp2rage: str = INV2) -> int:
     name = parse_name(task.scan)
     image = find_inversion(name) if name else ""
     if image:
-        return 1 if image == mp2rage else 2
+        return 1 if image == mp2rage else 2 if image in (INV2, UNIT1) else 3
     contrast = name.suffix if name else name_head(task.scan).contrast
-    return 0 if contrast == "T1w" else 1 if task.frames is None else 3
+    return 0 if contrast == "T1w" else 1 if task.frames is None else 4
 
 
 def _put_first(session: Sequence[Task], prefer: Preference) -> Task:
