@@ -118,6 +118,31 @@ def test_a_mask_may_be_stored_in_many_ways(place, mask):
     np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
 
 
+def move(by):
+    """Write the mask again, as if it lay elsewhere."""
+    affine = HEAD.affine.copy()
+    affine[:3, 3] += by
+    save_image(nib.Nifti1Image(BALL.astype(np.uint8), affine), "mask.nii.gz")
+
+
+def test_a_mask_that_fits_passes_in_silence(place, capsys):
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("by", "doubt"), [([0, 24, 0], "misplaced: The mask lies about"), ([0, 0, 90], "far-apart: ")]
+)
+def test_a_mask_that_cannot_be_of_this_head_is_told(place, capsys, by, doubt):
+    move(by)
+    assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
+    err = capsys.readouterr().err
+    assert f"deskull: t1.nii.gz: {doubt}" in err
+    assert "deskull: t1.nii.gz: low score: " in err
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "-q") == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.fixture
 def crowd(place):
     """More files to trip over."""
@@ -144,10 +169,10 @@ def crowd(place):
         ("mask.nii.gz t1.nii.gz text.nii.gz", "text.nii.gz: not an image"),
         ("mask.nii.gz t1.nii.gz -o t1.nii.gz", "it is an input"),
         ("mask.nii.gz t1.nii.gz -o mask.nii.gz", "it is an input"),
-        ("mask.nii.gz t1.nii.gz -o nope/t1.nii.gz", "no such folder"),
+        ("mask.nii.gz t1.nii.gz -o t1.nii/x.nii.gz", "t1.nii is a file, and no folder"),
         ("mask.nii.gz t1.nii.gz -o out.txt", "cannot write this kind of file"),
-        ("mask.nii.gz t1.nii.gz t1.nii.gz", "two images would write one output"),
-        ("mask.nii.gz t1.nii.gz ./t1.nii", "two images would write one output"),
+        ("mask.nii.gz t1.nii.gz t1.nii.gz", "asked for as brain of t1.nii.gz and as brain of t1"),
+        ("mask.nii.gz t1.nii.gz ./t1.nii", "asked for as brain of t1.nii.gz and as brain of t1"),
         ("mask.nii.gz far.nii.gz", "no brain within the field of far.nii.gz. Are the two co-reg"),
         ("mask.nii.gz t1.nii.gz far.nii.gz", "Their middles lie 1000 mm apart."),
         ("t1.nii.gz mask.nii.gz", "t1.nii.gz: no mask, its values go from"),
@@ -171,4 +196,4 @@ def test_refuses(crowd, capsys, words, message):
 
 def test_one_name_for_two_outputs_is_wrong_use(crowd, capsys):
     assert run("apply", "mask.nii.gz", "t1.nii.gz", "far.nii.gz", "-o", "out.nii") == 2
-    assert "--out names one file, but 2 images" in capsys.readouterr().err
+    assert "-o out.nii: names one file, but 2 images" in capsys.readouterr().err

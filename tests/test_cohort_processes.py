@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ball import ball, list_files, load_ball, load_deadly, read_json
-from deskull.cohort import Job, Progress, is_done, make_plan, strip_cohort
+from deskull.cohort import Job, is_done, make_plan, strip_cohort
 from deskull.cohort import records as cohort_records
 from deskull.cohort.lock import LOCK, STALE_SECONDS, lock
 from deskull.cohort.records import make_request
@@ -103,15 +103,7 @@ def test_threads_are_shared_among_workers(study):
     assert read_json(tasks[0].record)["threads"] == 2
 
 
-# --- progress, lock, leftovers
-
-
-def test_progress_says_count_rate_time_left_and_failures():
-    assert str(Progress(10, 2)) == "2/10 scans, 0 failed"
-    words = "5/10 scans, 2.0 a minute, 2 min left, 1 failed"
-    assert str(Progress(10, 2, 3, 1, 90.0)) == words
-    assert "9 h 0 min left" in str(Progress(1081, 0, 1, 0, 30.0))
-    assert "< 1 min left" in str(Progress(2, 0, 1, 0, 1.0))
+# --- lock, leftovers
 
 
 def test_the_lock_names_another_run_that_is_alive_and_forgets_a_dead_one(tmp_path, monkeypatch):

@@ -58,9 +58,18 @@ def test_auto_is_the_cpu_where_no_gpu_is(monkeypatch):
 
 def test_auto_falls_back_with_a_note(monkeypatch, caplog):
     monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "torch" or None)
     assert find_device("auto") == "cpu"
     assert "working on the CPU" in caplog.text
+
+
+def test_without_any_runtime_openvino_is_named_alone(monkeypatch, caplog):
+    monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = "none of openvino, onnxruntime, torch is installed. Run: pip install openvino$"
+    with pytest.raises(InputError, match=words):
+        find_runtime(find_device("auto"))
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,7 @@ def test_a_device_that_is_not_there_is_refused(device, words):
 def test_a_runtime_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="expected one of openvino"):
         find_runtime("cpu", "tensorflow")
-    with pytest.raises(InputError, match="not installed"):
+    with pytest.raises(InputError, match="openvino is not installed"):
         find_runtime("cuda:0", "openvino")
 
 

@@ -238,7 +238,7 @@ def test_paths_that_make_no_sense_together_are_wrong_use(study, capsys, words, m
 
 def test_no_paths_are_wrong_use(capsys):
     assert run("evaluate") == 2
-    assert "usage: deskull evaluate" in capsys.readouterr().err
+    assert "the following arguments are required: PATH" in capsys.readouterr().err
 
 
 def test_quiet_writes_and_says_nothing(study, capsys):
@@ -307,7 +307,7 @@ def test_none_that_can_be_compared_is_one_line_and_no_file(study, capsys):
     words = "deskull: error: none of 3 pairs could be compared; the first: sub-01_T1w_mask.nii.gz"
     assert err.startswith(words)
     assert (out, err.count("\n")) == ("", 1)
-    assert list((study / "out").iterdir()) == []
+    assert not (study / "out").exists()
 
 
 def test_of_a_method_that_cannot_be_compared_no_number_is_told(study, capsys):
@@ -341,7 +341,7 @@ def test_an_empty_mask_is_compared(study, capsys):
         (["nope", "refs"], "nope: no such file or folder"),
         (["ours", "nope"], "nope: no such file or folder"),
         (["ours", "refs", "--images", "nope"], "nope: no such file or folder"),
-        (["ours", "refs", "-o", "ours/sub-01_T1w_mask.nii.gz"], "cannot be made"),
+        (["ours", "refs", "-o", "ours/sub-01_T1w_mask.nii.gz/x"], "is a file, and no f"),
         (["evaluation.tsv", "-o", "."], "it is an input, and an input is never replaced"),
     ],
 )

@@ -66,7 +66,7 @@ def small_disk(tmp_path):
 
 def test_a_file_system_that_is_full_keeps_what_it_had(place, small_disk, capsys):
     (small_disk / "brain.nii").write_text("old")
-    assert run("scan.nii.gz", small_disk / "brain.nii", "-m", small_disk / "mask.nii") == 1
+    assert run("scan.nii.gz", "-o", small_disk / "brain.nii", "-m", small_disk / "mask.nii") == 1
     assert "brain.nii: not written (No space left on device)" in capsys.readouterr().err
     assert list_files(small_disk) == {"brain.nii": b"old"}
 

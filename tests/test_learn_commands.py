@@ -388,4 +388,7 @@ def test_without_the_extra_the_message_names_it(folder, monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run("train", folder / "maps", "--out", folder / "none") == 1
-    assert "deskull[train]" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "deskull train: torch is not installed." in err
+    for words in ("pip install '.[train]'", "https://download.pytorch.org/whl/cpu"):
+        assert words in err

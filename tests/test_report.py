@@ -17,7 +17,7 @@ from deskull.assess.page import escape, make_page, to_data_address
 from deskull.assess.pair import MOST_BYTES, Pair, draw_picture
 from deskull.assess.report import NAME, write_report
 from deskull.assess.stripped import find_manual, find_stripped
-from deskull.errors import InputError, OutputError
+from deskull.errors import InputError
 from deskull.image.volume import make_volume
 from reviewed import HOSTILE, batch, edit, stripped_once
 
@@ -189,9 +189,9 @@ def test_the_page_must_be_html(batch):
         write_report(batch, batch / "report.pdf")
 
 
-def test_the_page_must_have_a_place(batch, undrawn):
-    with pytest.raises(OutputError):
-        write_report(batch, batch / "none" / "report.html")
+def test_a_folder_for_the_page_is_made(batch, undrawn):
+    assert run("report", batch, "-o", f"{batch.parent}/new/deep/") == 0
+    assert (batch.parent / "new" / "deep" / NAME).exists()
 
 
 def test_the_command_says_where_the_page_is(batch, capsys, undrawn):

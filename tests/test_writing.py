@@ -205,7 +205,7 @@ def test_a_name_taken_by_a_folder_meanwhile_is_an_error_that_leaves_nothing(tmp_
 
 
 def test_a_file_for_a_folder_is_an_error(tmp_path, scan):
-    with pytest.raises(OutputError, match="not written"):
+    with pytest.raises(OutputError, match="cannot be made"):
         save_image(load_volume(scan).source, scan / "out.nii")
 
 
@@ -244,7 +244,8 @@ def places(tmp_path, scan):
         ("out.txt", "cannot write this kind of file"),
         ("out", "cannot write this kind of file"),
         (".nii.gz", "cannot write this kind of file"),
-        ("nowhere/out.nii", "no such folder: .*nowhere. Create it first"),
+        ("out", r"Did you mean out\.nii\.gz\?"),
+        ("scan.nii.gz/out.nii", "scan.nii.gz is a file, and no folder"),
         ("folder.nii", "a folder; expected a file name"),
     ],
 )
@@ -276,9 +277,57 @@ def test_save_image_refuses_unknown_extension(tmp_path):
         save_image(nib.Nifti1Image(HEAD, AFFINE), tmp_path / "out.mnc")
 
 
-def test_save_bytes_refuses_missing_folder(tmp_path):
-    with pytest.raises(OutputError, match="no such folder"):
-        save_bytes(b"", tmp_path / "nowhere" / "record.json")
+def test_a_missing_folder_is_made_and_taken_away_again_if_nothing_comes_of_it(tmp_path):
+    save_bytes(b"1", tmp_path / "new" / "deep" / "record.json")
+    assert (tmp_path / "new" / "deep" / "record.json").read_bytes() == b"1"
+    batch = writing.Batch()
+    for name in ("other/deep/a.json", "other/b.json", "new/newer/c.json"):
+        save_bytes(b"", tmp_path / name, batch)
+    batch.__exit__(RuntimeError)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["deep"]
+
+
+def write_parts(folder):
+    """Files that belong to an input, by the input's name."""
+    nib.Nifti1Pair(np.ones((4, 4, 4), np.uint8), np.eye(4)).to_filename(folder / "pair.hdr")
+    (folder / "T1w.json").write_text('{"EchoTime": 0.003}')
+    (folder / "a.nhdr").write_text(
+        "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: a.img\n"
+    )
+    (folder / "b.mhd").write_text(
+        "NDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = b.img\n"
+    )
+    for name in ("a.img", "b.img"):
+        (folder / name).write_bytes(bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("pair.hdr", "pair.img"),
+        ("pair.img", "pair.hdr"),
+        ("T1w.nii.gz", "T1w.json"),
+        ("a.nhdr", "a.img"),
+        ("b.mhd", "b.img"),
+    ],
+)
+def test_what_belongs_to_an_input_is_not_replaced(tmp_path, given, name):
+    write_parts(tmp_path)
+    with pytest.raises(OutputError, match="it is an input"):
+        check_output_path(tmp_path / name, [tmp_path / given], (".json", ".img", ".hdr"))
+
+
+def test_a_record_of_an_earlier_run_is_no_sidecar(tmp_path):
+    (tmp_path / "T1w.json").write_text('{"deskull": "0.1.0"}')
+    check_output_path(tmp_path / "T1w.json", [tmp_path / "T1w.nii.gz"], (".json",))
+
+
+@pytest.mark.parametrize("head", [bytes(128) + b"DICM", b"\x08\0\x05\0CS", b"\x02\0\0\0UL"])
+def test_a_dicom_file_is_not_replaced_whatever_its_name(tmp_path, head):
+    (tmp_path / "IM1.img").write_bytes(head + bytes(200))
+    with pytest.raises(OutputError, match="a DICOM file, which is never replaced"):
+        check_output_path(tmp_path / "IM1.img", [])
 
 
 def test_other_kinds_of_output_are_checked_alike(tmp_path):

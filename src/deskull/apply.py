@@ -1,20 +1,29 @@
 """One mask put on other images of the same person, lying in the same space."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.errors import EmptyMaskError, ImageFileError
+from deskull.errors import EmptyMaskError, ImageFileError, MaskFileError
 from deskull.image.formats import open_image
-from deskull.image.geometry import Grid
+from deskull.image.geometry import Grid, Shape, find_box, make_ras_grid
 from deskull.image.resample import resample
-from deskull.image.volume import Volume, count_frames, make_brain_image, make_volume
+from deskull.image.volume import Volume, count_frames, make_volume
+from deskull.measure.placement import find_displacement, find_misplaced
+from deskull.measure.score import Quality, judge
+from deskull.measure.traits import measure_mask_traits
+from deskull.prepare.conform import conform
+from deskull.prepare.intensity import make_finite, normalise
 from deskull.prepare.postprocess import make_signed_distance
 
 FAR = 1e3  # mm; what lies outside of the mask's field is outside of the brain
+WINDOW: Shape = (96, 112, 96)
+WINDOW_MM = 2.0
+"""Where a mask is judged: voxels and their edge, as in the window of the default weights."""
 
 
 def load_mask(path: str | Path) -> Volume:
@@ -22,8 +31,10 @@ def load_mask(path: str | Path) -> Volume:
 
     Raises
     ------
+    MaskFileError
+        If its values are neither 0 and one other nor about 0 to 1.
     ImageFileError
-        If its values are neither 0 and one other nor about 0 to 1, or it has several frames.
+        If it cannot be read, or has several frames.
     """
     image, name = open_image(path), Path(path).name
     frames = count_frames(image)
@@ -36,14 +47,14 @@ def load_mask(path: str | Path) -> Volume:
         return mask
     if low == 0 and ((values == low) | (values == high)).all():
         return replace(mask, data=(mask.data == high).astype(np.float32))
-    raise ImageFileError(
+    raise MaskFileError(
         f"{name}: no mask, its values go from {low:g} to {high:g}; expected 0 and 1, or a "
-        "probability. The mask comes first: deskull apply MASK IMAGE..."
+        "probability."
     )
 
 
-def apply_mask(mask: Volume, image: SpatialImage, name: str, fill: float = 0.0) -> SpatialImage:
-    """Strip an image with the mask of another scan that it is co-registered with.
+def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
+    """Bring a mask onto the grid of another image that it is co-registered with.
 
     On another grid the mask's signed distance is interpolated, never the mask.
 
@@ -51,31 +62,20 @@ def apply_mask(mask: Volume, image: SpatialImage, name: str, fill: float = 0.0) 
     ----------
     mask
         Brain where above one half.
-    image
-        3D or 4D, any grid; all frames get the same mask.
+    grid
+        Of the image.
     name
-        What messages call it.
-    fill
-        Intensity outside of the brain.
-
-    Raises
-    ------
-    EmptyMaskError
-        If no voxel of the image is brain.
-    """
-    x, y, z = image.shape[:3]
-    brain = find_brain(mask, Grid((x, y, z), image.affine), name)
-    frame = None if count_frames(image) > 1 else 0
-    return make_brain_image(brain, image, fill, frame)
-
-
-def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
-    """Bring a mask onto another grid.
+        What messages call the image.
 
     Returns
     -------
     NDArray
         ``grid.shape``, bool.
+
+    Raises
+    ------
+    EmptyMaskError
+        If no voxel of the image is brain.
     """
     inside = np.nan_to_num(mask.data) > 0.5
     if inside.any() and not mask.grid.matches(grid):
@@ -87,3 +87,33 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
             f"middles lie {np.linalg.norm(mask.grid.centre - grid.centre):.0f} mm apart."
         )
     return inside
+
+
+def judge_mask(
+    volume: Volume, mask: NDArray[np.bool_], card: Mapping[str, Any] | None = None
+) -> Quality:
+    """Judge a mask that no network drew on this scan, such as that of another contrast.
+
+    Brightness, form and field are judged as for a stripped scan, and whether the mask lies on
+    this scan's brain; how sure a network is cannot be, so a score of 100 says less here.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    mask
+        (X, Y, Z), on its grid, with a voxel at least; `find_brain` brings it there.
+    card
+        Of the weights that drew it, which may say what training heads are like.
+    """
+    data, air = make_finite(volume.data, volume.grid)
+    box = find_box(mask)
+    middle = volume.grid.to_mm([(edge.start + edge.stop - 1) / 2 for edge in box])
+    window = make_ras_grid(middle, WINDOW, WINDOW_MM)
+    image = normalise(conform(data, volume.grid, window, fill=air))
+    share = mask.astype(np.float32)
+    inside = resample(share, volume.grid, window, fill=0.0) > 0.5
+    traits = measure_mask_traits(image, inside, WINDOW_MM)
+    misplaced = find_misplaced(find_displacement(image, inside, WINDOW_MM))
+    others = [misplaced] if misplaced else []
+    return judge(volume.data, mask, share, volume.grid.voxel_size, traits, card or {}, others)

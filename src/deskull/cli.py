@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from deskull.arguments import COMMANDS, make_parser, settle
-from deskull.errors import DeskullError, OptionError
+from deskull.arguments import COMMANDS, make_parser, parse
+from deskull.commands.terminal import LogHandler, say
+from deskull.errors import DeskullError, OptionError, explain_missing
 
 WRONG_USE = 2  # as argparse leaves
 NO_MEMORY = ("bad_alloc", "Cannot allocate memory", "can't start new thread")  # of any library
@@ -38,38 +39,32 @@ def run(arguments: Sequence[str]) -> int:
         Exit code.
     """
     _let_any_name_be_printed()
-    arguments, parser = list(arguments), make_parser()
-    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
-        near = _find_near(arguments[0])
-        if near is not None:
-            parser.error(f"{arguments[0]}: no such command or file. Is it `deskull {near}`?")
-        arguments.insert(0, "strip")
-    options, rest = parser.parse_known_args(arguments)
-    if options.command is None:
-        parser.print_help(sys.stderr)
-        return WRONG_USE
-    settle(options, rest)
+    debug = "--debug" in arguments
     try:
+        options = parse(arguments)
+        if options is None:
+            make_parser().print_help(sys.stderr)
+            return WRONG_USE
         with _interruptible(), _talking(options):
+            for words in getattr(options, "notes", ()):
+                logging.getLogger("deskull").warning(words)
             _call(options)
             sys.stdout.flush()
     except DeskullError as error:
-        return _fail(str(error), options, WRONG_USE if isinstance(error, OptionError) else 1)
+        return _fail(str(error), debug, WRONG_USE if isinstance(error, OptionError) else 1)
     except KeyboardInterrupt:
-        print("deskull: interrupted; no half file was left", file=sys.stderr)
+        say("interrupted; no half file was left")
         return 130
     except BrokenPipeError:  # the reader of our output, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-            return _fail(
-                "not enough memory. Close other programs, or use another machine.", options
-            )
+            return _fail("not enough memory. Close other programs, or use another machine.", debug)
         return _fail(
             f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it with "
             "what --debug prints.",
-            options,
+            debug,
         )
     return 0
 
@@ -80,15 +75,6 @@ def _let_any_name_be_printed() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _find_near(word: str) -> str | None:
-    """Find the command that is meant by a word which is none, and no file."""
-    if not word.isalpha() or os.path.lexists(word):
-        return None
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(word.lower(), COMMANDS, 1, 0.7)), None)
-
-
 def _call(options: argparse.Namespace) -> None:
     """Import what does the command, and do it."""
     try:
@@ -96,8 +82,7 @@ def _call(options: argparse.Namespace) -> None:
         getattr(module, options.command)(options)
     except ModuleNotFoundError as error:
         raise DeskullError(
-            f"`deskull {options.command}` needs {error.name}, which is not installed. "
-            "Try: pip install 'deskull[train]'"
+            f"deskull {options.command}: {explain_missing(error.name or str(error))}"
         ) from error
 
 
@@ -122,10 +107,10 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _fail(message: str, options: argparse.Namespace, code: int = 1) -> int:
-    if options.debug:
+def _fail(message: str, debug: bool, code: int = 1) -> int:
+    if debug:
         raise
-    print("deskull: error: " + " ".join(message.split()), file=sys.stderr)
+    say("error: " + " ".join(message.split()), "red")
     return code
 
 
@@ -133,9 +118,7 @@ def _fail(message: str, options: argparse.Namespace, code: int = 1) -> int:
 def _talking(options: argparse.Namespace) -> Iterator[None]:
     """Send the library's log to stderr: warnings, or more, or only errors."""
     logger = logging.getLogger("deskull")
-    handler = logging.StreamHandler(sys.stderr)
-    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""  # what shows progress
-    handler.setFormatter(logging.Formatter(wipe + "deskull: %(message)s"))
+    handler = LogHandler()
     level = logging.INFO if options.verbose else logging.WARNING
     level = logging.ERROR if options.quiet else level
     before = logger.level

@@ -4,6 +4,7 @@ DeskullError
 ├── InputError (also a ValueError)      something the user gave is wrong
 │   ├── OptionError                     an option out of range, or an unknown choice
 │   ├── ImageFileError                  a file that cannot be read as one head
+│   │   └── MaskFileError               an image that is no mask
 │   └── GeometryError                   a grid that has no place in a scanner
 ├── OutputError                         a result that cannot be written
 ├── WeightsError                        weights that are missing, damaged or unsuitable
@@ -32,6 +33,10 @@ class ImageFileError(InputError):
     """A file is missing, damaged, of an unknown kind, or not one 3D image."""
 
 
+class MaskFileError(ImageFileError):
+    """An image whose values are not those of a mask."""
+
+
 class GeometryError(InputError):
     """An affine, voxel size or shape that no scan can have, or two grids that disagree."""
 
@@ -46,3 +51,30 @@ class WeightsError(DeskullError):
 
 class EmptyMaskError(DeskullError):
     """No brain was found; nothing is written."""
+
+
+CPU_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+_PACKAGES = {"PIL": "pillow", "nrrd": "pynrrd", "dask_jobqueue": "dask-jobqueue"}
+_EXTRAS = {
+    **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
+    **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
+    **{name: name for name in ("tensorboard", "nipype", "pydra")},
+}
+
+
+def explain_missing(module: str) -> str:
+    """Say that a package is not installed, and what to type.
+
+    Parameters
+    ----------
+    module
+        As it is imported, such as ``"PIL"``.
+    """
+    module = module.partition(".")[0]
+    package = _PACKAGES.get(module, module)
+    if module not in _EXTRAS:
+        return f"{package} is not installed. Run: pip install {package}"
+    line = f"pip install '.[{_EXTRAS[module]}]'"
+    if module == "torch":
+        line = f"{CPU_TORCH} (without a GPU; the plain build takes 6 GB), then {line}"
+    return f"{package} is not installed. Run in the folder of deskull's source: {line}"

@@ -1,6 +1,8 @@
-"""The words of the command line: every command, its options, and how they are settled."""
+"""The words of the command line: every command, its options, and how they are read."""
 
 import argparse
+import os
+from collections.abc import Sequence
 
 from deskull import __version__
 from deskull.arguments.assess import add_drift, add_evaluate, add_report, add_review, add_view
@@ -8,7 +10,9 @@ from deskull.arguments.bids import add_bids
 from deskull.arguments.cohort import add_batch
 from deskull.arguments.learn import add_export, add_finetune, add_index, add_train
 from deskull.arguments.options import NOT_MEDICAL
+from deskull.arguments.parsing import Parser, add_note, expand, find_near
 from deskull.arguments.strip import add_apply, add_demo, add_info, add_strip, add_weights
+from deskull.errors import OptionError
 
 COMMANDS = {  # name -> how its words are added, and the module of `deskull.commands` that does it
     "strip": (add_strip, "strip"),
@@ -29,44 +33,98 @@ COMMANDS = {  # name -> how its words are added, and the module of `deskull.comm
     "export": (add_export, "learn"),
 }
 
+LISTS = {
+    "strip": "names",
+    "batch": "inputs",
+    "apply": "images",
+    "evaluate": "paths",
+    "train": "sources",
+    "finetune": "sources",
+}
+"""Where each command keeps its list of names; argparse leaves those behind an option to us."""
 
-def make_parser() -> argparse.ArgumentParser:
+
+def make_parser() -> Parser:
     """Build the parser with all its commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="deskull",
         description="Raw head MRI in, brain out. `deskull IN [OUT]` is short for `deskull strip`.",
-        epilog="example: deskull sub-01_T1w.nii.gz\n" + NOT_MEDICAL,
+        epilog="example: deskull sub-01_T1w.nii.gz\n`deskull help COMMAND` explains a command. "
+        + NOT_MEDICAL,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"deskull {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for add, _ in COMMANDS.values():
         add(commands)
+    parser.commands = commands.choices
     return parser
 
 
-def settle(options: argparse.Namespace, rest: list[str]) -> None:
-    """Let IN and -i, OUT and -o be one; leave with code 2 where the use is wrong."""
-    refuse = options.parser.error
-    loose = options.command in ("strip", "batch")
-    unknown = [word for word in rest if word.startswith("-") or not loose]
-    if unknown:
-        refuse(f"unrecognized arguments: {' '.join(unknown)}")
-    inputs = getattr(options, "inputs", [])
-    inputs += rest if options.command == "batch" else []
-    if "" in (*vars(options).values(), *rest, *inputs):
-        refuse("an empty argument. Is a variable of your shell not set?")
-    if options.command != "strip":
-        return
-    # argparse takes OUT for unknown if an option stands between IN and OUT: it is in the rest
-    places = [options.positional_image, options.positional_out, *rest]
-    places = [place for place in places if place is not None]
-    if options.image is None and places:
-        options.image = places.pop(0)
-    options.bare_out = options.out is None and bool(places)
-    if options.bare_out:
-        options.out = places.pop(0)
-    if places:
-        refuse(f"one name too many: {places[0]}; expected IN [OUT], one scan at a time")
-    if options.image is None:
-        refuse("no scan given; try: deskull sub-01_T1w.nii.gz")
+def parse(words: Sequence[str]) -> argparse.Namespace | None:
+    """Read a command line; None if it is empty.
+
+    Raises
+    ------
+    OptionError
+        If the use is wrong.
+    """
+    if not words:
+        return None
+    also = _find_path(words[0])
+    try:
+        options = _parse_command(_find_command(words))
+    except OptionError as error:
+        raise OptionError(f"{error}{also}") from None
+    if also and len(words) == 1:
+        add_note(options, f"{words[0]} is a command.{also}")
+    return options
+
+
+def _find_command(words: Sequence[str]) -> list[str]:
+    """Put the name of the command first: ``help`` asks for its help, and ``strip`` goes unsaid."""
+    first = f"-{words[0]}" if words[0] in ("-help", "-version") else words[0]
+    if first in (*COMMANDS, "-h", "--help", "--version"):
+        return [first, *words[1:]]
+    if not os.path.lexists(first):
+        if first == "help":
+            return [_check_command(words[1]), "--help"] if len(words) > 1 else ["--help"]
+        if first.isalpha() and _find_near_command(first):
+            _check_command(first)
+    return ["strip", *words]
+
+
+def _check_command(word: str) -> str:
+    if word in COMMANDS:
+        return word
+    near = _find_near_command(word)
+    hint = f"Did you mean: deskull {near}?" if near else "See: deskull --help"
+    raise OptionError(f"{word}: no such command or file. {hint}")
+
+
+def _find_near_command(word: str) -> str | None:
+    return find_near(word.lower(), (*COMMANDS, "help"), 0.7)
+
+
+def _find_path(word: str) -> str:
+    """Say how a file or folder that has the name of a command is stripped."""
+    if word not in COMMANDS or not os.path.lexists(word):
+        return ""
+    return f" (There is a {word} here too; to strip it: deskull ./{word})"
+
+
+def _parse_command(words: list[str]) -> argparse.Namespace:
+    parser = make_parser()
+    command = parser.commands.get(words[0], parser)
+    command.check_words(words[1:])
+    options, rest = parser.parse_known_args(words)
+    loose = LISTS.get(options.command, "")
+    for word in rest:
+        if word.startswith("-") and word != "-":
+            command.refuse_unknown(word)
+        if not loose:
+            command.error(f"{word}: too many names")
+    values = vars(options) | ({loose: [*getattr(options, loose), *rest]} if loose else {})
+    if "" in (*values.values(), *values.get(loose, ())):
+        command.error("an empty argument; is a variable of your shell not set?")
+    return argparse.Namespace(**{name: expand(value) for name, value in values.items()})

@@ -14,6 +14,7 @@ from deskull.arguments.options import (
     add_strip_settings,
     add_weights,
 )
+from deskull.arguments.parsing import add_note
 
 OUTPUTS = ("brain", "mask", "probability", "corrected")
 IDLE = {  # options of other BIDS Apps that need no deed here, and what they take
@@ -155,7 +156,6 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     for word, value in IDLE.items():
         words = ("-w", "--work-dir") if word == "-w" else (word,)
         idle.add_argument(*words, action=_Idle, nargs=None if value else 0, metavar=value)
-    parser.set_defaults(idle=())
     add_device(parser)
     add_weights(parser)
 
@@ -170,7 +170,7 @@ class _Idle(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        namespace.idle = (*namespace.idle, option_string)
+        add_note(namespace, f"{option_string}: taken, with nothing to do here")
 
 
 def _add_underscores(parser: argparse.ArgumentParser) -> None:

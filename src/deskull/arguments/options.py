@@ -3,12 +3,14 @@
 import argparse
 from typing import Any
 
+from deskull.arguments.parsing import Fill, Parser
+
 NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
 
 
-def add_command(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
+def add_command(commands: Any, name: str, words: str, example: str) -> Parser:
     """Add a command with the options that all of them have."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         name,
         help=words,
         description=words[0].upper() + words[1:] + ".",
@@ -18,7 +20,6 @@ def add_command(commands: Any, name: str, words: str, example: str) -> argparse.
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(parser=parser)
     return parser
 
 
@@ -44,6 +45,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="auto, cpu, cuda[:N] or mps (default: auto, which falls back to the CPU)",
     )
+    parser.add_argument(
+        "-g",
+        "--gpu",
+        dest="device",
+        action="store_const",
+        const="cuda",
+        help="the same as --device cuda (SynthStrip's letter; BET's -g has no equal)",
+    )
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +68,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
         "-f",
         "--fill",
         type=float,
+        action=Fill,
         default=0.0,
         metavar="VALUE",
         help="intensity outside of the brain (default: 0); as in SynthStrip, not BET's -f",

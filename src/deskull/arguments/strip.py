@@ -20,18 +20,32 @@ def add_strip(commands: Any) -> None:
         "isolate the brain in one scan",
         "deskull sub-01_T1w.nii.gz brain.nii.gz -m mask.nii.gz\n"
         "Without any output option, <stem>_brain.nii.gz and <stem>_mask.nii.gz are written "
-        "beside the scan.\n" + NOT_MEDICAL,
+        "beside the scan.\nOUT must be new; -o OUT replaces a file, but no input ever is. Many "
+        "scans: deskull batch\n" + NOT_MEDICAL,
     )
     parser.add_argument(
-        "positional_image", nargs="?", metavar="IN", help="scan; of DICOM a folder, file or zip"
+        "names",
+        nargs="*",
+        metavar="IN [OUT]",
+        help="scan (of DICOM a folder, file or zip; - is standard input), and a new file for the "
+        "brain",
     )
-    parser.add_argument("positional_out", nargs="?", metavar="OUT", help="the brain")
     parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
-    parser.add_argument("-o", "--out", metavar="FILE", help="the same as OUT")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE|DIR/",
+        help="the brain, replaced if it exists; into a folder go brain and mask under their usual "
+        "names, and each output below may name a folder too",
+    )
     parser.add_argument("-m", "--mask", metavar="FILE", help="write the mask, 0 and 1")
     parser.add_argument("-p", "--probability", metavar="FILE", help="write its probability")
     parser.add_argument(
-        "-d", "--distance", metavar="FILE", help="write mm to the mask's surface, minus inside"
+        "-d",
+        "--distance",
+        "--sdt",
+        metavar="FILE",
+        help="write mm to the mask's surface, minus inside",
     )
     parser.add_argument(
         "-c", "--corrected", metavar="FILE", help="write the image corrected for bias (N4)"
@@ -63,7 +77,9 @@ def add_apply(commands: Any) -> None:
     )
     parser.add_argument("mask", metavar="MASK", help="0 and 1, or a probability")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="any grid, 3D or 4D")
-    parser.add_argument("-o", "--out", metavar="FILE", help="the brain, of one image")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE|DIR/", help="the brain of one image, or a folder for all"
+    )
     add_fill(parser)
 
 
@@ -80,6 +96,7 @@ def add_weights(commands: Any) -> None:
     )
     parser.add_argument("action", choices=("list", "show", "verify"))
     parser.add_argument("name", nargs="?", default="default", help="bundled set, or a folder")
+    parser.add_argument("--json", action="store_true", help="show: the whole card")
 
 
 def add_demo(commands: Any) -> None:

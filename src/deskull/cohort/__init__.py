@@ -83,15 +83,6 @@ class Progress:
     failed: int = 0
     seconds: float = 0.0
 
-    def __str__(self) -> str:
-        """Count, rate, time left and failures, in one line."""
-        words = [f"{self.skipped + self.finished}/{self.total} scans"]
-        if self.finished and self.seconds:
-            rate = self.finished / self.seconds
-            left = (self.total - self.skipped - self.finished) / rate
-            words += [f"{60 * rate:.1f} a minute", f"{_to_clock(left)} left"]
-        return ", ".join([*words, f"{self.failed} failed"])
-
 
 def strip_cohort(
     plan: Plan | Sequence[Task],
@@ -266,8 +257,3 @@ def _strip_on_this_machine(
         threads = max(1, (job.threads or count_threads()) // fit.workers)
         shared = replace(job, threads=threads)
         yield from strip_in_workers(left, shared, request, fit.workers)
-
-
-def _to_clock(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else "< 1 min"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from deskull.errors import DeskullError, InputError
+from deskull.errors import DeskullError, InputError, explain_missing
 
 logger = logging.getLogger(__name__)
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
@@ -63,10 +63,7 @@ def import_library(name: str) -> Any:
             signal.signal(signal.SIGINT, interrupt)
         return module
     except ModuleNotFoundError as error:
-        raise DeskullError(
-            f"--cluster needs {error.name}, which is not installed. Try: pip install "
-            "'deskull[cluster]'"
-        ) from error
+        raise DeskullError(f"--cluster: {explain_missing(error.name or name)}") from error
 
 
 def read_queue(path: str | Path) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deskull.apply import judge_mask
 from deskull.cohort.plan import Task
 from deskull.image.bids import INV2, UNIT1, find_inversion, find_root, parse_name
 from deskull.image.geometry import Grid
 from deskull.image.header import peek
 from deskull.image.names import name_head
 from deskull.image.volume import Volume
-from deskull.measure.quality import CUT_MM2, Flag, find_flags
+from deskull.measure.quality import CUT_MM2, Flag
 from deskull.measure.score import COSTS, LOW
 from deskull.result import Result
 
@@ -37,6 +38,7 @@ MORE = 1.05
 
 BEYOND = "beyond-mask"
 _OF_FIELD = ("field-cuts-brain", "volume")  # doubts about one field, not about the mask in it
+_OF_NETWORK = ("pieces",)  # of a slab the mask may well have several
 
 Preference = Callable[[Task], int]
 
@@ -171,19 +173,18 @@ def judge_given(
     volume, brain
         The scan that gets it, and the mask on its grid.
     """
-    unknown = np.broadcast_to(np.float32(0), brain.shape)  # no network looked at this scan
-    flags = find_flags(volume.data, brain, unknown, volume.grid.voxel_size)
-    giver = result.volume
+    quality, giver = judge_mask(volume, brain), result.volume
+    flags = [flag for flag in quality.flags if flag.name not in _OF_NETWORK]
+    cost = 0.0
     if goes_beyond(result.mask, giver.grid, volume.grid):
         words = (
             f"The field of {giver.name}, which gives the mask, cuts the brain where this scan "
             "goes on: the mask lacks a part of it."
         )
         flags.append(Flag(BEYOND, words))
-    known = {flag.name for flag in result.flags}
-    cost = math.fsum(COSTS.get(flag.name, 0.0) for flag in flags if flag.name not in known)
+        cost = COSTS[BEYOND]
     names = {flag.name for flag in flags}
     for flag in result.flags:
         if flag.name not in (*names, *_OF_FIELD):
             flags.append(Flag(flag.name, f"Of the mask, made from {giver.name}: {flag.sentence}"))
-    return round(result.score * math.exp(-cost)), flags
+    return round(min(result.score, quality.score) * math.exp(-cost)), flags

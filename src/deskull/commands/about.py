@@ -2,16 +2,23 @@
 
 import json
 import sys
+import textwrap
 from argparse import Namespace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from deskull import __version__
+from deskull.commands.paths import check_outputs
 from deskull.demo import run_demo
-from deskull.image.writing import make_folder, save_image
+from deskull.image.writing import Batch, save_image
 from deskull.network.engine import count_threads, find_device, find_runtimes
 from deskull.network.weights import Weights, list_weights, load_weights
+from deskull.result import save_results
 from deskull.stripper import Stripper
+
+LONGEST_FIELD, LONGEST_DATA = 5, 3
+"""Lines that a field of a card, and the one about its data, take at most."""
 
 
 def info(options: Namespace) -> None:
@@ -52,22 +59,54 @@ def weights(options: Namespace) -> None:
         print("\n".join(list_weights()))
         return
     loaded = load_weights(options.name)
-    if options.action == "show":
+    if options.action == "show" and options.json:
         print(json.dumps(loaded.card, indent=1, ensure_ascii=False))
+    elif options.action == "show":
+        print("\n".join(_describe_card(loaded)))
     else:
         print(f"{loaded.name}: all {len(loaded.card['files'])} files are as released")
+
+
+def _describe_card(weights: Weights) -> list[str]:
+    """Describe weights in twenty lines at most."""
+    card = weights.card
+    fields = _describe(weights) | {"data": card.get("data", "not told")}
+    for stage in filter(None, (weights.locate, weights.segment)):
+        fields[stage.name] = (
+            f"{' x '.join(map(str, stage.shape))} voxels of {stage.voxel_size:g} mm about the "
+            f"{stage.centre}; gives {', '.join(stage.outputs)}"
+        )
+    dice = [one["dice"] for one in card.get("likeness", {}).get("tested", ())]
+    if dice:
+        fields["tested"] = f"{len(dice)} heads: Dice {mean(dice):.3f}, lowest {min(dice):.3f}"
+    fields["all of it"] = f"deskull weights show {weights.name} --json"
+    lines = []
+    for key, value in fields.items():
+        most = LONGEST_DATA if key == "data" else LONGEST_FIELD
+        words = textwrap.wrap(_to_text(value), 84, max_lines=most, placeholder=" …")
+        lines += [f"{'' if number else key:<13}{line}" for number, line in enumerate(words)]
+    return lines
+
+
+def _to_text(value: Any) -> str:
+    """Words of a field of the card, whatever it holds."""
+    if isinstance(value, dict):
+        return "; ".join(map(_to_text, value.values()))
+    return "; ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
 def demo(options: Namespace) -> None:
     """Strip the bundled synthetic head, and compare with its truth."""
     folder = Path(options.out)
+    names = {"brain": "demo_brain.nii.gz", "mask": "demo_mask.nii.gz", "picture": "demo.png"}
+    outputs = {output: folder / name for output, name in names.items()}
+    scan = folder / "demo_T1w.nii.gz"
+    paths = [*outputs.items(), ("scan", scan)]
+    check_outputs(paths, [], [path for _, path in paths])
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = run_demo(stripper)
-    make_folder(folder)
-    picture = folder / "demo.png"
-    result.save(
-        brain=folder / "demo_brain.nii.gz", mask=folder / "demo_mask.nii.gz", picture=picture
-    )
-    save_image(result.volume.source, folder / "demo_T1w.nii.gz")
+    with Batch() as batch:
+        save_results([result], outputs, batch=batch)
+        save_image(result.volume.source, scan, batch)
     print(f"Dice {agreement:.4f} against the exact truth; brain of {result.volume_ml:.0f} ml")
-    print(f"Look at {picture}")
+    print(f"Look at {outputs['picture']}")

@@ -1,39 +1,84 @@
 """`deskull apply`: one mask on co-registered images."""
 
+import time
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
-from deskull.apply import apply_mask, load_mask
-from deskull.commands.terminal import check_there, find_start
-from deskull.errors import OptionError, OutputError
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.apply import find_brain, judge_mask, load_mask
+from deskull.commands.doubts import tell_doubts, tell_score
+from deskull.commands.paths import check_outputs, check_there, is_folder, name_output, place_output
+from deskull.commands.terminal import progress, tell_done
+from deskull.errors import MaskFileError, OptionError
 from deskull.image.formats import open_image
-from deskull.image.volume import count_frames, make_volume
-from deskull.image.writing import Batch, check_output_path, save_image
+from deskull.image.volume import Volume, count_frames, make_brain_image, make_volume
+from deskull.image.writing import Batch, save_image
+from deskull.measure.quality import Flag
+from deskull.measure.score import Quality
+
+APART_MM = 80.0
+"""Between the middles of two fields about one brain: a slab over the cerebellum is 50 mm off."""
 
 
 def apply(options: Namespace) -> None:
     """Put one mask on co-registered images."""
-    if options.out is not None and len(options.images) > 1:
-        raise OptionError(f"--out names one file, but {len(options.images)} images were given.")
+    began = time.perf_counter()
+    if options.out is not None and not is_folder(options.out) and len(options.images) > 1:
+        raise OptionError(
+            f"-o {options.out}: names one file, but {len(options.images)} images were given. Give "
+            "them one at a time, or a folder: -o out/"
+        )
     images = [Path(image) for image in options.images]
-    inputs = [Path(options.mask), *images]
-    for path in inputs:
+    for path in (options.mask, *images):
         check_there(path)
-    outputs = [_find_brain_name(path, options.out) for path in images]
-    for output in outputs:
-        check_output_path(output, inputs)
-    if len({output.absolute() for output in outputs}) < len(outputs):
-        raise OutputError("two images would write one output; give them one at a time with --out.")
-    mask = load_mask(options.mask)
-    with Batch() as batch:
-        for path, output in zip(images, outputs, strict=True):
+    outputs = [_find_output(image, options.out) for image in images]
+    named = [(f"brain of {image}", path) for image, path in zip(images, outputs, strict=True)]
+    check_outputs(named, [options.mask, *images])
+    replaced = [path for path in outputs if path.exists()]
+    judged: list[Quality] = []
+    with progress(options.quiet) as show, Batch() as batch:
+        show("reading")
+        mask = _load_mask(options.mask)
+        for number, (path, output) in enumerate(zip(images, outputs, strict=True), start=1):
+            show(f"stripping {number}/{len(images)}")
             image = open_image(path)
             frames = count_frames(image)
             checked = make_volume(image, path.name, 0 if frames > 1 else None)
-            brain = apply_mask(mask, checked.source, path.name, options.fill)
-            save_image(brain, output, batch)
+            brain = find_brain(mask, checked.grid, path.name)
+            frame = None if frames > 1 else 0
+            save_image(make_brain_image(brain, checked.source, options.fill, frame), output, batch)
+            judged.append(_judge(mask, brain, checked))
+    if not options.quiet:
+        count = "1 brain" if len(images) == 1 else f"{len(images)} brains"
+        tell_done(f"{count}, {time.perf_counter() - began:.1f} s", outputs, replaced)
+    for path, quality in zip(images, judged, strict=True):
+        tell_score(path, Path(options.mask), [quality.score])
+        tell_doubts(path.name, [quality.flags])
 
 
-def _find_brain_name(scan: Path, out: str | None) -> Path:
-    stem = find_start(scan)
-    return Path(out) if out is not None else stem.with_name(f"{stem.name}_brain.nii.gz")
+def _judge(mask: Volume, brain: NDArray[np.bool_], scan: Volume) -> Quality:
+    """Judge whether a mask, here on the scan's own grid as well, can be of this head."""
+    quality = judge_mask(scan, brain)
+    apart = float(np.linalg.norm(mask.grid.centre - scan.grid.centre))
+    if apart <= APART_MM:
+        return quality
+    sentence = (
+        f"The middle of the mask's field lies {apart:.0f} mm from that of the scan. Are both "
+        "headers right, and are the two co-registered?"
+    )
+    return replace(quality, flags=[Flag("far-apart", sentence), *quality.flags])
+
+
+def _load_mask(path: str) -> Volume:
+    try:
+        return load_mask(path)
+    except MaskFileError as error:
+        words = "The mask comes first: deskull apply MASK IMAGE..."
+        raise MaskFileError(f"{error} {words}") from error
+
+
+def _find_output(scan: Path, out: str | None) -> Path:
+    return name_output("brain", scan) if out is None else place_output(out, "brain", scan)

@@ -34,7 +34,9 @@ def batch(options: Namespace) -> None:
             cluster=options.cluster,
             force=options.force,
             share=share,
-            observe=lambda now: show(str(now)),
+            observe=lambda now: show.count(
+                now.skipped + now.finished, now.total, "scans", failed=now.failed
+            ),
         )
     table = Path(options.out_dir) / name_table(share)
     following = f"deskull review {shlex.quote(options.out_dir)}"

@@ -42,7 +42,11 @@ def _strip_participants(options: Namespace) -> None:
     filters = read_filters(options.bids_filter_file) if options.bids_filter_file else {}
     people, sessions = options.participant_label, options.session_id
     choice = Choice(options.suffix, people, sessions, filters, options.mp2rage)
-    _tell_notes(options, choice)
+    if choice.unknown:
+        logger.warning(
+            "suffix %s: not known here; images of that name are stripped all the same",
+            ", ".join(choice.unknown),
+        )
     raw, out = Path(options.bids_dir), Path(options.out_dir)
     share = _name_share(choice)
     with progress(options.quiet) as show:
@@ -62,23 +66,14 @@ def _strip_participants(options: Namespace) -> None:
             cluster=options.cluster,
             force=options.force,
             share=share,
-            observe=lambda now: show(str(now)),
+            observe=lambda now: show.count(
+                now.skipped + now.finished, now.total, "scans", failed=now.failed
+            ),
         )
     group = f"deskull-bids {shlex.join([options.bids_dir, options.out_dir])} group"
     following = [group, f"deskull review {shlex.quote(options.out_dir)}"]
     table = out / LOGS / name_table(share)
     sum_up(outcomes, table, options.quiet, following, note=_tell_orientation(outcomes))
-
-
-def _tell_notes(options: Namespace, choice: Choice) -> None:
-    """Say which options of other BIDS Apps do nothing here, and which suffixes are none."""
-    if options.idle:
-        logger.warning("%s: taken, with nothing to do here", ", ".join(options.idle))
-    if choice.unknown:
-        logger.warning(
-            "suffix %s: not known here; images of that name are stripped all the same",
-            ", ".join(choice.unknown),
-        )
 
 
 def _tell_orientation(outcomes: Sequence[Outcome]) -> str:
@@ -120,6 +115,6 @@ def _sum_up_group(options: Namespace) -> None:
     out = Path(options.out_dir)
     with progress(options.quiet) as show:
         table, count = save_group(Path(options.bids_dir), out)
-        page = write_report(out, observe=lambda done, all_: show(f"report {done}/{all_}"))
+        page = write_report(out, observe=lambda done, total: show.count(done, total, "scans"))
     if not options.quiet:
         print(f"deskull: {count} scans; table: {table}; report: {page}", file=sys.stderr)

@@ -22,7 +22,7 @@ def drift(options: Namespace) -> None:
         population = load_population(
             Path(options.source),
             lambda: Stripper.load(options.weights, options.device, options.threads),
-            lambda done, count: show(f"measuring {done}/{count}"),
+            lambda done, count: show.count(done, count, "scans"),
         )
     for name, error in population.failed:
         logger.warning("left out: %s: %s", name, error)

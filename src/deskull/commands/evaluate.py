@@ -19,9 +19,10 @@ from deskull.assess.evaluation import (
 )
 from deskull.assess.evaluation import evaluate as run
 from deskull.assess.evaluation.page import make_evaluation_page
+from deskull.commands.paths import check_usual
 from deskull.commands.terminal import progress
 from deskull.errors import InputError, OptionError
-from deskull.image.writing import Batch, check_output_path, make_folder, save_bytes
+from deskull.image.writing import Batch, check_output_path, save_bytes
 from deskull.tables import TABLES
 
 logger = logging.getLogger("deskull")
@@ -38,7 +39,7 @@ def evaluate(options: Namespace) -> None:
     outputs = _check_outputs(options)
     _tell_unpaired(pairing.unpaired)
     with progress(options.quiet) as show:
-        rows = run(pairing.pairs, lambda done, count: show(f"comparing {done}/{count}"))
+        rows = run(pairing.pairs, lambda done, count: show.count(done, count, "pairs"))
     failed = [row for row in rows if row.error]
     if len(failed) == len(rows):
         _refuse(failed, len(rows))
@@ -49,7 +50,7 @@ def evaluate(options: Namespace) -> None:
                 rows,
                 summaries,
                 pairing.unpaired,
-                lambda done, count: show(f"drawing {done}/{count}"),
+                lambda done, count: show.count(done, count, "pictures"),
             )
         texts = (to_tsv(rows), to_json(summaries, rows, pairing.unpaired), page)
         with Batch() as batch:
@@ -120,7 +121,7 @@ def _name_methods(words: Sequence[str]) -> dict[str, Path]:
         name, equals, rest = word.partition("=")
         path = Path(word)
         if equals and name and rest and not path.exists():
-            path = Path(rest)
+            path = Path(rest).expanduser()
         else:
             name = path.resolve().name
         if name in methods:
@@ -133,14 +134,16 @@ def _name_methods(words: Sequence[str]) -> dict[str, Path]:
 
 
 def _check_outputs(options: Namespace) -> list[Path]:
-    """Paths of the outputs, if any are wanted, in a folder that is there."""
+    """Paths of the outputs, if any are wanted."""
     if not options.out:
         return []
     folder = Path(options.out)
-    make_folder(folder)
+    if folder.is_file() or options.out.endswith(ENDINGS):
+        raise OptionError(f"-o {folder}: names a file; expected a folder for {', '.join(NAMES)}.")
     paths = [folder / name for name in NAMES]
     for path in paths:
         check_output_path(path, [word for word in options.paths if Path(word).is_file()], ENDINGS)
+    check_usual(paths)
     return paths
 
 

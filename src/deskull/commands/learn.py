@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deskull.commands.paths import is_folder
 from deskull.commands.terminal import progress
 from deskull.demo import load_demo
 from deskull.errors import InputError, OptionError
 from deskull.image.volume import load_volume
 from deskull.image.writing import check_output_path, make_folder
 from deskull.network.engine import count_threads, find_device
-from deskull.network.weights import load_weights
+from deskull.network.weights import CARD, load_weights
 from deskull.tables import TABLES
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from deskull.learn.split import SplitPlan
 
 logger = logging.getLogger("deskull")
+RUN_TABLES = ("steps.tsv", "validation.tsv", "test.tsv")
+"""Written into the folder of a run."""
 
 
 def index(options: Namespace) -> None:
@@ -33,7 +36,8 @@ def index(options: Namespace) -> None:
     from deskull.learn.index import make_index, save_index, tell_index
     from deskull.learn.sheets import save_sheets
 
-    folder, out = Path(os.path.abspath(options.folder)), Path(options.out)
+    folder = Path(os.path.abspath(options.folder))
+    out = Path(options.out, "index.tsv") if is_folder(options.out) else Path(options.out)
     check_output_path(out, [folder], TABLES)
     if options.pictures:
         check_output_path(options.pictures, [folder], (".png",))
@@ -42,7 +46,7 @@ def index(options: Namespace) -> None:
             folder,
             options.pattern,
             options.mask_pattern,
-            lambda done, count: show(f"looking at {done}/{count}"),
+            lambda done, count: show.count(done, count, "heads"),
         )
     for finding in findings:
         where = finding.where
@@ -54,7 +58,7 @@ def index(options: Namespace) -> None:
     if options.pictures:
         with progress(options.quiet) as show:
             save_sheets(
-                table, options.pictures, lambda done, count: show(f"drawing {done}/{count}")
+                table, options.pictures, lambda done, count: show.count(done, count, "pictures")
             )
     logger.warning("%s: %s", out, tell_index(table, findings))
 
@@ -70,6 +74,7 @@ def train(options: Namespace) -> None:
     from deskull.learn.training import train as run
 
     recipe, out = load_recipe(options.recipe), Path(options.out)
+    _check_run(options)
     start = Start(load_start(options.start, recipe)) if options.start else None
     limits, device = Limits(options.steps, options.minutes), find_device(options.device)
     plan = SplitPlan(options.validation, options.test, options.folds, options.fold)
@@ -102,6 +107,7 @@ def finetune(options: Namespace) -> None:
     from deskull.learn.training import Limits
 
     weights, out = load_weights(options.weights), Path(options.out)
+    _check_run(options)
     if not 0 < options.validation < 1:
         raise OptionError(
             f"--validation {options.validation:g}; expected a share above 0 and below 1, such as "
@@ -127,6 +133,13 @@ def finetune(options: Namespace) -> None:
     print(f"Dice on {count} persons kept apart: {before:.4f} before, {after:.4f} after")
     print("The weights were chosen by these persons: on others expect a little less.")
     print(f"Strip with it: deskull SCAN --weights {out / 'weights'}")
+
+
+def _check_run(options: Namespace) -> None:
+    """Refuse a folder of a run whose tables would replace a source."""
+    for source in options.sources:
+        for name in RUN_TABLES:
+            check_output_path(Path(options.out, name), [source], TABLES)
 
 
 @contextmanager
@@ -213,6 +226,7 @@ def export(options: Namespace) -> None:
     from deskull.learn.export import check_about
     from deskull.learn.export import export as run
 
+    check_output_path(Path(options.out, CARD), [options.about], (".json",))
     try:
         about = json.loads(Path(options.about).read_text("utf-8"))
         check_about(about)

@@ -2,8 +2,10 @@
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 
-from deskull.assess.report import write_report
+from deskull.assess.report import NAME, write_report
+from deskull.commands.paths import is_folder
 from deskull.commands.terminal import progress
 
 
@@ -12,9 +14,9 @@ def report(options: Namespace) -> None:
     with progress(options.quiet) as show:
         path = write_report(
             options.folder,
-            options.out,
+            Path(options.out, NAME) if is_folder(options.out) else options.out,
             options.each,
-            lambda done, total: show(f"{done}/{total} scans"),
+            lambda done, total: show.count(done, total, "scans"),
         )
     if not options.quiet:
         print(f"deskull: {path}", file=sys.stderr)

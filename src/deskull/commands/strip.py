@@ -1,59 +1,156 @@
 """`deskull strip`: one scan."""
 
 import logging
+import re
+import shlex
+import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from deskull.commands.terminal import check_there, find_start, progress
-from deskull.errors import OutputError
-from deskull.image.bids import SUFFIXES as RAW
-from deskull.image.bids import parse_name
-from deskull.image.formats import WRITABLE, open_image
+from deskull.commands.doubts import tell_doubts, tell_score
+from deskull.commands.paths import (
+    check_new,
+    check_outputs,
+    check_there,
+    is_folder,
+    name_output,
+    place_output,
+    refuse_many,
+)
+from deskull.commands.terminal import progress, tell_done
+from deskull.errors import ImageFileError, OptionError, OutputError
+from deskull.image.formats import open_image
 from deskull.image.volume import Volume, count_frames, load_volume, make_volume
-from deskull.image.writing import check_output_path, find_files, make_folder
+from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
-from deskull.picture import PICTURES
 from deskull.result import Result, StepSaver, save_results
 from deskull.stripper import Settings, Stripper
 
 logger = logging.getLogger("deskull")
-SUFFIXES = {"record": (".json",), "picture": PICTURES}
+OUTPUTS = {  # name of each output, and the option that asks for it
+    "brain": "out",
+    "mask": "mask",
+    "probability": "probability",
+    "distance": "distance",
+    "corrected": "corrected",
+    "record": "record",
+    "picture": "picture",
+}
+USUAL = ("brain", "mask")
+"""Written where nothing is asked for."""
+
+
+class Found(NamedTuple):
+    """What is told of a frame."""
+
+    volume_ml: float
+    score: int
+    flags: Sequence[Flag]
 
 
 def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
-    settings, scan = make_settings(options), Path(options.image)
-    check_there(scan, options.series)
-    outputs = _find_outputs(options, scan)
-    _check_outputs(outputs, scan)
-    if options.bare_out:
-        _check_no_scan(Path(options.out))
+    began, settings = time.perf_counter(), make_settings(options)
+    scan, outputs = _settle_paths(options)
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
         frames, count = _load_frames(scan, options.frame, options.series)
         stripper = coming.result()
         steps = _make_steps(options.steps, scan)
-        doubts: list[list[Flag]] = []
+        found: list[Found] = []
 
         def strip_frames() -> Iterator[Result]:
             for number, volume in enumerate(frames):
                 show("stripping" + (f" {number + 1}/{count}" if count > 1 else ""))
                 result = stripper(volume, settings, None if number else steps)
-                doubts.append(result.flags)
+                found.append(Found(result.volume_ml, result.score, result.flags))
                 _sum_up(result)
                 yield result
             show("writing")
 
+        replaced = [path for path in outputs.values() if path.exists()]
         save_results(strip_frames(), outputs, options.fill, count)
-    _tell(scan.name or str(scan), doubts)
+    if not options.quiet:
+        written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
+        tell_done(_describe(found, time.perf_counter() - began), written, replaced)
+    tell_score(scan, outputs.get("mask"), [one.score for one in found])
+    tell_doubts(scan.name or str(scan), [one.flags for one in found])
 
 
 def make_settings(options: Namespace) -> Settings:
     """Settle what the options say about the mask."""
     return Settings(options.threshold, options.border, not options.no_csf, options.n4)
+
+
+# --- paths
+
+
+def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
+    """Settle which scan is read and what is written where, before any work."""
+    names = [*([] if options.image is None else [options.image]), *options.names]
+    if not names:
+        raise OptionError("no scan given. Try: deskull sub-01_T1w.nii.gz")
+    if len(names) > (2 if options.out is None else 1):
+        refuse_many(names)
+    scan = Path(names[0])
+    bare = names[1] if len(names) > 1 else None
+    _check_scan(scan, options.series, bare)
+    if bare is not None:
+        check_new(names[0], bare)
+        options.out = bare
+    outputs, usual = _find_outputs(options, scan)
+    if bare is not None and is_folder(bare):
+        for path in outputs.values():
+            check_new(names[0], str(path))
+    weights = Path(options.weights)
+    check_outputs([*outputs.items()], [names[0], *weights.glob("*")], usual)
+    _check_steps(outputs.values(), options.steps)
+    return scan, outputs
+
+
+def _check_scan(scan: Path, series: str | None, out: str | None) -> None:
+    """Let the reader say why a scan is not there, and whether two names were swapped."""
+    try:
+        check_there(scan, series)
+    except ImageFileError as error:
+        if out is None or not Path(out).exists():
+            raise
+        words = shlex.join(["deskull", out, str(scan)])
+        raise ImageFileError(f"{error} {out} is there. The scan comes first: `{words}`") from error
+
+
+def _find_outputs(options: Namespace, scan: Path) -> tuple[dict[str, Path], list[Path]]:
+    """Path of each output, and those paths that nobody asked for."""
+    asked = {name: getattr(options, option) for name, option in OUTPUTS.items()}
+    asked = {name: word for name, word in asked.items() if word is not None}
+    if not asked and options.steps is None:
+        paths = {name: name_output(name, scan) for name in USUAL}
+        return paths, [*paths.values()]
+    alone = is_folder(options.out) and options.mask is None
+    if alone:
+        asked["mask"] = options.out
+    paths = {name: place_output(word, name, scan) for name, word in asked.items()}
+    return paths, [paths[name] for name in USUAL if alone]
+
+
+def _check_steps(outputs: Iterable[Path], folder: str | None) -> None:
+    """Refuse an output that has the name of a step."""
+    for path in outputs:
+        same = folder is not None and path.parent.resolve() == Path(folder).resolve()
+        if same and re.match(r"\d\d_", path.name):
+            raise OutputError(f"{path}: may be the name of a step. Choose another name.")
+
+
+def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
+    """Make the folder of the steps, once there is something to put into it."""
+    if folder is None:
+        return None
+    make_folder(Path(folder))
+    return StepSaver(Path(folder), scan)
 
 
 def _load_frames(
@@ -69,51 +166,7 @@ def _load_frames(
     return (make_volume(image, f"{name}, frame {n}", n) for n in range(count)), count
 
 
-def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
-    """Make the folder of the steps, once there is something to put into it."""
-    if folder is None:
-        return None
-    make_folder(Path(folder))
-    return StepSaver(Path(folder), scan)
-
-
-def _find_outputs(options: Namespace, scan: Path) -> dict[str, Path]:
-    """Path of each output asked for; brain and mask beside the scan if none was."""
-    wanted = {
-        "brain": options.out,
-        "mask": options.mask,
-        "probability": options.probability,
-        "distance": options.distance,
-        "corrected": options.corrected,
-        "record": options.record,
-        "picture": options.picture,
-    }
-    chosen = {name: Path(path) for name, path in wanted.items() if path is not None}
-    if chosen or options.steps is not None:
-        return chosen
-    stem = find_start(scan)
-    return {name: stem.with_name(f"{stem.name}_{name}.nii.gz") for name in ("brain", "mask")}
-
-
-def _check_outputs(outputs: Mapping[str, Path], scan: Path) -> None:
-    """Refuse what would harm an input or another output, before any work."""
-    seen: dict[Path, str] = {}
-    for name, path in outputs.items():
-        check_output_path(path, [scan], SUFFIXES.get(name, WRITABLE))
-        for file in find_files(path):
-            same = seen.setdefault(file.parent.resolve() / file.name, name)
-            if same != name:
-                raise OutputError(f"{path}: asked for as {same} and as {name}. Choose two names.")
-
-
-def _check_no_scan(path: Path) -> None:
-    """Refuse a raw BIDS scan in the place of OUT: a glob that matched two scans."""
-    name = parse_name(path)
-    if name and name.suffix in RAW and "desc" not in name.entities and path.exists():
-        raise OutputError(
-            f"{path}: exists, and its name is that of a raw scan; expected one scan, and a new "
-            "name for the brain. Many scans are for `deskull batch`; to replace it, write -o."
-        )
+# --- what is told
 
 
 def _sum_up(result: Result) -> None:
@@ -123,13 +176,12 @@ def _sum_up(result: Result) -> None:
     logger.info(words, result.volume.name, result.volume_ml, result.score, seconds)
 
 
-def _tell(name: str, doubts: Sequence[list[Flag]]) -> None:
-    """Say each doubt once, and of several frames which have it."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for number, flags in enumerate(doubts):
-        for flag in flags:
-            found.setdefault(flag.name, []).append((number, flag.sentence))
-    for doubt, cases in found.items():
-        frame, sentence = cases[0]
-        where = f" (frame {frame}; {len(cases)} of {len(doubts)} frames)"
-        logger.warning("%s: %s: %s%s", name, doubt, sentence, where if len(doubts) > 1 else "")
+def _describe(found: Sequence[Found], seconds: float) -> str:
+    """Volume, score and time in one line."""
+    low, high = min(one.volume_ml for one in found), max(one.volume_ml for one in found)
+    score = min(one.score for one in found)
+    if len(found) == 1:
+        return f"{low:.0f} ml, score {score}, {seconds:.1f} s"
+    return (
+        f"{len(found)} frames, {low:.0f} to {high:.0f} ml, lowest score {score}, {seconds:.1f} s"
+    )

@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
-from deskull.commands.terminal import check_there, progress
+from deskull.commands.paths import check_there, tell_batch
+from deskull.commands.terminal import progress
+from deskull.errors import MaskFileError
 
 
 def view(options: Namespace) -> None:
@@ -24,7 +26,12 @@ def view(options: Namespace) -> None:
     viewer = Viewer([make_entry(scan, mask, options.frame, options.series)])
     with progress(options.quiet) as show:
         show("opening the scan")
-        viewer.open(0)
+        try:
+            viewer.open(0)
+        except MaskFileError as error:
+            line = tell_batch([options.scan, options.mask or "..."])
+            hint = f"Several scans: `{line} && deskull review brains`"
+            raise MaskFileError(f"{error} {hint}") from error
     _serve(viewer, options)
 
 

@@ -128,6 +128,22 @@ def _find_files(words: str, path: Path) -> list[Path]:
     return [path.parent / (pattern % number) for number in range(first, last + 1, step)]
 
 
+def find_voxel_files(path: Path) -> Sequence[Path]:
+    """Files that the header of an NRRD or MetaImage names for its voxels; none of other files."""
+    suffix = path.suffix.lower()
+    if suffix not in (".nrrd", ".nhdr", ".mha", ".mhd"):
+        return []
+    try:
+        with path.open("rb") as file:
+            if suffix in (".mha", ".mhd"):
+                return _describe_metaimage(*_read_meta_header(file, path), path).files
+            import nrrd
+
+            return _describe_nrrd(nrrd.read_header(file), path).files
+    except Exception:  # what is wrong with it, its reader says
+        return []
+
+
 def read_nrrd(path: Path) -> SpatialImage:
     """Read NRRD, data attached or beside it; the axes of space come first, frames last."""
     import nrrd

@@ -5,6 +5,7 @@ bytes an image becomes is decided here by the output's extension; what is in the
 decided in `volume.py`.
 """
 
+import json
 import os
 import secrets
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import OutputError
-from deskull.image.formats import WRITABLE, find_partner, find_suffix
+from deskull.image.described import find_voxel_files
+from deskull.image.formats import WRITABLE, find_partner, find_stem, find_suffix
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]
@@ -38,37 +40,72 @@ def check_output_path(
     Parameters
     ----------
     path
-        Where the file shall be written.
+        Where the file shall be written; its folder is made when it is.
     inputs
-        Files that must stay: also under another name, and both files of a .hdr/.img pair.
+        Files that must stay, under whatever name, with what belongs to them: the other file of a
+        .hdr/.img pair, files that a header names for its voxels, and the JSON sidecar.
     suffixes
         What the name may end in; by default those of the writable image formats.
 
     Raises
     ------
     OutputError
-        If the extension is unknown, the folder is missing or closed, or the file is an input.
+        If the extension is unknown, no file can be made there, or there is an input, or a DICOM
+        file, which is never an output of ours.
     """
     path = Path(path)
     try:
         _check_folder(path)
         _check_suffix(path, suffixes)
-        kept = {p for given in inputs for p in find_files(given) if p.exists()}
+        kept = {p for given in inputs for p in _find_input_files(Path(given)) if p.exists()}
         for target in find_files(path):
-            if target.exists() and any(os.path.samefile(target, p) for p in kept):
+            if not target.exists():
+                continue
+            if any(os.path.samefile(target, p) for p in kept):
                 raise OutputError(
                     f"{path}: it is an input, and an input is never replaced. Choose another name."
+                )
+            if is_dicom(target):
+                raise OutputError(
+                    f"{path}: a DICOM file, which is never replaced. Choose another name."
                 )
     except OSError as error:  # such as a name that is too long
         raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
+def _find_input_files(path: Path) -> list[Path]:
+    """Files that a scan is read from, and its sidecar."""
+    sidecar = path.with_name(f"{find_stem(path)}.json") if path.name else path
+    own = [] if _is_record(sidecar) else [sidecar]
+    return [*find_files(path), *find_voxel_files(path), *own]
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a JSON file is a record that was written here, and no sidecar of a scan."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    first = content[0] if isinstance(content, list) and content else content
+    return isinstance(first, dict) and "deskull" in first
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, with or without the preamble."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(132)
+    return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+
+
 def _check_suffix(path: Path, suffixes: Sequence[str] = WRITABLE) -> None:
     name = path.name.lower()
     if not name.endswith(tuple(suffixes)) or name in suffixes:
+        near = "" if path.suffix else f" Did you mean {path.name}{suffixes[0]}?"
         raise OutputError(
             f"{path}: cannot write this kind of file; expected a name that ends in "
-            f"{', '.join(suffixes)}."
+            f"{', '.join(suffixes)}.{near}"
         )
 
 
@@ -76,10 +113,11 @@ def _check_folder(path: Path) -> None:
     folder = path.absolute().parent
     if path.is_dir():
         raise OutputError(f"{path}: a folder; expected a file name.")
-    if not folder.is_dir():
-        raise OutputError(f"{path}: no such folder: {folder}. Create it first.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: no permission to write in {folder}. Choose another folder.")
+    above = next(p for p in (folder, *folder.parents) if p.exists())
+    if not above.is_dir():
+        raise OutputError(f"{path}: {above} is a file, and no folder. Choose another folder.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: no permission to write in {above}. Choose another folder.")
 
 
 def make_folder(folder: Path) -> None:
@@ -110,10 +148,12 @@ class Batch:
     """Files that appear under their names together, at the end of a ``with``, or not at all.
 
     They are written under temporary names in the same folders and renamed when all are whole.
+    Folders that are missing are made, and taken away again if nothing comes of it.
     """
 
     def __init__(self) -> None:
         self._pending: list[tuple[Path, Path]] = []
+        self._made: list[Path] = []
 
     def write(self, path: Path, parts: Parts, compress: bool) -> None:
         """Write a file under its temporary name.
@@ -123,12 +163,19 @@ class Batch:
         OutputError
             If it cannot be written.
         """
+        self._make_folder(path.parent)
         part = path.with_name(f".deskull-{os.getpid()}-{secrets.token_hex(8)}.part")
         self._pending.append((part, path))
         try:
             _write(part, parts, compress)
         except OSError as error:
             raise _explain(error, path) from error
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            above = (folder, *folder.parents)
+            self._made = [p for p in above if not p.exists()] + self._made
+            make_folder(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +191,9 @@ class Batch:
             for part, _ in self._pending:
                 with suppress(OSError):
                     part.unlink()
+            for folder in self._made:
+                with suppress(OSError):  # it holds the outputs
+                    folder.rmdir()
 
 
 def _explain(error: OSError, path: Path) -> OutputError:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from deskull.errors import InputError, WeightsError
+from deskull.errors import InputError, WeightsError, explain_missing
 from deskull.image.geometry import make_ras_grid
 from deskull.image.writing import make_folder, save_bytes
 from deskull.learn.processes import seeded
@@ -210,7 +210,7 @@ def begin_board(folder: Path) -> None:
         If TensorBoard is not installed.
     """
     if find_spec("tensorboard") is None:
-        raise InputError("TensorBoard is not installed. Try: pip install 'deskull[tensorboard]'")
+        raise InputError(f"--tensorboard: {explain_missing('tensorboard')}")
     make_folder(folder / BOARD)
 
 

@@ -67,7 +67,7 @@ def load_start(name: str | Path, recipe: Recipe) -> UNet:
         f"{name}: no network that fits the recipe, whose outputs are {', '.join(wanted.outputs)}, "
         f"filters {', '.join(map(str, wanted.filters))}, patch {wanted.patch} and norm "
         f"{wanted.norm}. Take [network] over from the recipe of those weights: recipe.json of a "
-        "run, or what `deskull weights show` prints."
+        "run, or what `deskull weights show --json` prints."
     )
 
 

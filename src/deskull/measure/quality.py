@@ -254,7 +254,8 @@ def find_trait_flags(
     Parameters
     ----------
     traits
-        As `deskull.measure.traits.measure_traits` gives them; none without a mask.
+        As `deskull.measure.traits.measure_traits` gives them, or `measure_mask_traits`; none
+        without a mask.
     unlike
         How far each lies off what the training heads had, as
         `deskull.measure.likeness.find_unlike` gives it; None if that is not known.
@@ -269,7 +270,7 @@ def find_trait_flags(
     if not traits:
         return []
     found = [
-        _find_uncertain_rim(traits["rim_mm"]),
+        _find_uncertain_rim(traits.get("rim_mm", 0.0)),
         _find_phantom(traits["structure"]),
         None if cut else _find_orientation(traits),
         None if cut else _find_asymmetry(traits["mirror"]),

@@ -63,6 +63,7 @@ COSTS = {
     "field-cuts-brain": 0.05,
     "beyond-mask": 0.5,
     "orientation": 0.2,
+    "misplaced": 0.7,
     "not-finite": 0.05,
 }
 """Of each flag that says more than the traits do."""
@@ -94,6 +95,7 @@ def judge(
     voxel_size: VoxelSize,
     traits: Mapping[str, float],
     card: Mapping[str, Any],
+    others: Iterable[Flag] = (),
 ) -> Quality:
     """Find the doubts about a mask, and sum them up.
 
@@ -105,10 +107,13 @@ def judge(
         As `measure_traits` gives them.
     card
         Of the weights; it may say what the training heads were like.
+    others
+        Doubts that were found elsewhere.
     """
     unlike = find_unlike(traits, card)
     flags = find_flags(data, mask, probability, voxel_size)
     flags += find_trait_flags(traits, unlike, any(f.name == "field-cuts-brain" for f in flags))
+    flags += others
     score = make_score(traits, [flag.name for flag in flags], unlike)
     return Quality(score, flags, {name: float(f"{v:.4g}") for name, v in traits.items()})
 
@@ -121,7 +126,8 @@ def make_score(
     Parameters
     ----------
     traits
-        As `measure_traits` gives them.
+        As `measure_traits` gives them, or `measure_mask_traits`: what was not measured costs
+        nothing.
     flags
         Names of doubts.
     unlike
@@ -134,7 +140,7 @@ def make_score(
     """
     if not traits:
         return 0
-    penalties = [term.find_penalty(traits[name]) for name, term in TERMS.items()]
+    penalties = [term.find_penalty(traits[name]) for name, term in TERMS.items() if name in traits]
     penalties += [COSTS.get(flag, 0.0) for flag in flags]
     penalties.append(UNLIKE_WEIGHT * sum_up(unlike or {}))
     return round(100 * math.exp(-math.fsum(penalties)))

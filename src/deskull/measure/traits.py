@@ -6,7 +6,7 @@ is concluded from them is in `quality.py` and `score.py`.
 """
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,12 +76,52 @@ def measure_traits(image: Array, logits: Array, voxel_size: float) -> dict[str, 
     dict
         Value of each of `TRAITS`; empty if the mask is.
     """
+    zones = _find_zones(image, logits, voxel_size)
+    if zones is None:
+        return {}
+    return _to_floats(_measure_head(zones) | _measure_sureness(zones))
+
+
+def measure_mask_traits(
+    image: Array, mask: NDArray[np.bool_], voxel_size: float
+) -> dict[str, float]:
+    """Measure a head whose mask no network drew here.
+
+    Parameters
+    ----------
+    image, voxel_size
+        As for `measure_traits`.
+    mask
+        (X, Y, Z), on the grid of the image.
+
+    Returns
+    -------
+    dict
+        As `measure_traits`, without how sure a network was.
+    """
+    zones = _find_zones(image, np.where(mask, np.float32(1), np.float32(-1)), voxel_size)
+    return {} if zones is None else _to_floats(_measure_head(zones))
+
+
+class _Zones(NamedTuple):
+    """A head in blocks of `voxel_size` mm, cropped to the mask's surroundings, and its parts."""
+
+    image: Array
+    logits: Array
+    inside: NDArray[np.bool_]
+    core: NDArray[np.bool_]
+    shell: NDArray[np.bool_]
+    voxel_size: float
+
+
+def _find_zones(image: Array, logits: Array, voxel_size: float) -> _Zones | None:
+    """Tell the mask's inside, its core and what lies around it; None without a mask."""
     blocks = max(1, round(BLOCK_MM / voxel_size))
-    image, logits = _make_blocks(image, blocks), _make_blocks(logits, blocks)
+    image, logits = make_blocks(image, blocks), make_blocks(logits, blocks)
     voxel_size *= blocks
     inside = logits > 0
     if not inside.any():
-        return {}
+        return None
     box = find_box(inside, margin=round(SHELL_MM / voxel_size) + 1)
     image, logits, inside = image[box], logits[box], inside[box]
     core = ndimage.binary_erosion(inside, iterations=max(1, round(CORE_MM / voxel_size)))
@@ -90,16 +130,25 @@ def measure_traits(image: Array, logits: Array, voxel_size: float) -> dict[str, 
     )
     core = core if core.any() else inside
     shell = shell if shell.any() else ~inside
-    found = (
-        _measure_sureness(logits, inside, core, shell, voxel_size)
+    return _Zones(image, logits, inside, core, shell, voxel_size)
+
+
+def _measure_head(zones: _Zones) -> dict[str, Any]:
+    """All traits that need an image and a mask, and no network."""
+    image, _, inside, core, shell, voxel_size = zones
+    return (
+        _measure_pieces(inside)
         | _measure_shape(inside, voxel_size)
         | _measure_intensity(image, inside & ~core, core, shell)
         | {"structure": _measure_structure(image, core, shell, voxel_size)}
     )
-    return {name: float(value) for name, value in found.items()}
 
 
-def _make_blocks(values: Array, count: int) -> Array:
+def _to_floats(traits: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in traits.items()}
+
+
+def make_blocks(values: Array, count: int) -> Array:
     """Means of blocks of voxels; what is left over at the far ends is not looked at."""
     x, y, z = (length // count * count for length in values.shape)
     total = np.zeros((x // count, y // count, z // count), np.float32)
@@ -108,21 +157,22 @@ def _make_blocks(values: Array, count: int) -> Array:
     return np.asarray(total / count**3, np.float32)
 
 
-def _measure_sureness(
-    logits: Array,
-    inside: NDArray[np.bool_],
-    core: NDArray[np.bool_],
-    shell: NDArray[np.bool_],
-    voxel_size: float,
-) -> dict[str, Any]:
-    """How sure the network is, and of how many pieces."""
+def _measure_sureness(zones: _Zones) -> dict[str, Any]:
+    """How sure the network is."""
+    _, logits, inside, core, shell, voxel_size = zones
     undecided = np.count_nonzero(np.abs(logits) < UNDECIDED)
-    pieces = np.sort(np.bincount(ndimage.label(inside)[0].ravel())[1:])
-    filled = ndimage.binary_fill_holes(inside)
     return {
         "rim_mm": undecided * voxel_size / _count_faces(inside),
         "sure_in": np.percentile(logits[core], 5),
         "sure_out": np.percentile(logits[shell], 95) if shell.any() else 0.0,
+    }
+
+
+def _measure_pieces(inside: NDArray[np.bool_]) -> dict[str, Any]:
+    """Of how many pieces the mask is, and how full of holes."""
+    pieces = np.sort(np.bincount(ndimage.label(inside)[0].ravel())[1:])
+    filled = ndimage.binary_fill_holes(inside)
+    return {
         "second": pieces[-2] / pieces[-1] if len(pieces) > 1 else 0.0,
         "holes": np.count_nonzero(filled & ~inside) / np.count_nonzero(inside),
     }

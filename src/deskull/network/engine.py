@@ -83,7 +83,8 @@ def find_device(wished: str) -> str:
         )
     if wished != "auto":
         raise InputError(f"device {wished!r} is not available: {problem}. Use --device cpu.")
-    logger.warning("a GPU is here, but %s: working on the CPU", problem)
+    if find_runtimes():
+        logger.warning("a GPU is here, but %s: working on the CPU", problem)
     return "cpu"
 
 
@@ -107,9 +108,10 @@ def find_runtime(device: str, wished: str | None = None) -> str:
     for name in suited if wished is None else (wished,):
         if name in suited and importlib.util.find_spec(name) is not None:
             return name
+    missing = (wished,) if wished else suited
+    words = f"{missing[0]} is not" if len(missing) == 1 else f"none of {', '.join(missing)} is"
     raise InputError(
-        f"no runtime for device {device!r}: {wished or ' nor '.join(suited)} is not installed. "
-        f"Try: pip install {wished or suited[0]}"
+        f"no runtime for device {device!r}: {words} installed. Run: pip install {missing[0]}"
     )
 
 

@@ -1,0 +1,111 @@
+"""A parser whose errors are one line, and say what was probably meant."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Any, NoReturn
+
+from deskull.errors import OptionError
+
+OF_OTHER_TOOLS = {
+    "--model": "write --weights",
+    "--save_bet_mask": "write -m FILE",
+    "--disable_tta": "there is no test-time augmentation; leave it out",
+    "-input": "write -i FILE",
+    "-prefix": "write -o FILE",
+    "-mode": "there is only one mode; leave it out",
+    **dict.fromkeys(
+        ("-R", "-S", "-B", "-Z", "-F", "-A"), "BET's modes are not needed; leave it out"
+    ),
+    "-n": "-m FILE alone writes the mask and no brain",
+    "-r": "no radius is needed; leave it out",
+    "-s": "no skull image is made; leave it out",
+}
+"""Options of SynthStrip, BET, HD-BET and 3dSkullStrip that are none here, and what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of a command.
+
+    Its errors are raised as `OptionError`, one line each.
+    """
+
+    commands: Mapping[str, "Parser"]
+    """Of the program's parser: those of its commands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the words."""
+        lacking = re.fullmatch(r"argument (\S*?(-\w)\S*): expected one argument", message)
+        if lacking:
+            action = self._option_string_actions[lacking[2]]
+            message = f"{lacking[1]}: no value; expected {lacking[2]} {action.metavar}"
+        end = "" if message.endswith("?") else "."
+        raise OptionError(f"{message}{end} See: {self.prog} --help")
+
+    def refuse_unknown(self, word: str) -> NoReturn:
+        """Refuse a word that is no option of this command, and name the nearest that is one."""
+        name = word.partition("=")[0]
+        near = find_near(name, self._option_string_actions, 0.6) if name[1:2] == "-" else None
+        if name in OF_OTHER_TOOLS:
+            hint = f" Of another tool: {OF_OTHER_TOOLS[name]}."
+        else:
+            hint = f" Did you mean {near}?" if near else ""
+        raise OptionError(f"{name}: no option of {self.prog}.{hint} See: {self.prog} --help")
+
+    def check_words(self, words: Sequence[str]) -> None:
+        """Refuse what would be taken for something else: ``-mask`` for ``-m ask``, ``-g 0.1``."""
+        for word, following in pairwise([*words, ""]):
+            name = word.partition("=")[0]
+            if word == "--":
+                return
+            if re.match(r"-[A-Za-z]{2}", name):
+                if name in OF_OTHER_TOOLS:
+                    self.refuse_unknown(name)
+                if f"-{name}" in self._option_string_actions:
+                    self.error(f"{name}: did you mean -{name}?")
+            if word in ("-g", "--gpu") and re.fullmatch(r"-?[\d.]+", following):
+                self.error(
+                    f"{word} {following}: asks for the GPU here and takes no value; BET's "
+                    "gradient threshold has no equivalent, leave it out"
+                )
+
+
+class Fill(argparse.Action):
+    """Takes the value outside of the brain, and notes where BET's ``-f`` was probably meant."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the number."""
+        setattr(namespace, self.dest, values)
+        if option_string == "-f" and 0 < values < 1:
+            add_note(
+                namespace,
+                f"-f {values:g}: taken as the intensity outside of the brain. BET's fractional "
+                "intensity threshold has no equivalent here: leave it out, and move the surface "
+                "of the mask, if you must, with --border MM",
+            )
+
+
+def add_note(options: argparse.Namespace, words: str) -> None:
+    """Have something said once the command begins."""
+    options.notes = [*getattr(options, "notes", []), words]
+
+
+def expand(value: Any) -> Any:
+    """Let a ``~`` that the shell left, as in ``--weights=~/mine``, be the home folder."""
+    if isinstance(value, str) and value.startswith("~"):
+        return os.path.expanduser(value)
+    return [expand(one) for one in value] if isinstance(value, list) else value
+
+
+def find_near(word: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Find the known word that looks most like another, if any does."""
+    return next(iter(get_close_matches(word, known, 1, cutoff)), None)

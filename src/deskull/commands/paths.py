@@ -1,0 +1,182 @@
+"""What the file names on the command line mean: inputs that are there, and names of outputs.
+
+Outputs go where they were asked for, else beside the scan; of a folder of DICOM that is beside the
+folder, or within it where beside would be outside of the working folder. What may be replaced is
+decided in `deskull.image.writing`.
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+from deskull.errors import InputError, OptionError, OutputError
+from deskull.image.formats import WRITABLE, find_stem, open_image
+from deskull.image.writing import check_output_path, find_files, is_dicom
+from deskull.picture import PICTURES
+
+STDIN = "-"
+ENDINGS = {"record": (".json",), "picture": PICTURES}
+"""What the name of an output that is no image may end in; the first is the usual one."""
+LOOKED_AT = 1000
+"""Files of a folder that are looked at to tell whether it is a scan."""
+
+
+def check_there(path: str | Path, series: str | None = None) -> None:
+    """Let the reader say what is wrong with a missing input before outputs are looked at."""
+    if str(path) != STDIN and not os.path.exists(path):
+        open_image(path, series)
+
+
+def find_start(scan: Path) -> Path:
+    """Path that the names of a scan's outputs begin with.
+
+    Raises
+    ------
+    InputError
+        If the scan has no name of its own.
+    """
+    if str(scan) == STDIN or (scan.exists() and not scan.is_file() and not scan.is_dir()):
+        where = "standard input" if str(scan) == STDIN else scan
+        raise InputError(
+            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
+        )
+    if not scan.is_dir():
+        return scan.with_name(find_stem(scan))
+    folder = Path(os.path.abspath(scan))
+    if not folder.name:
+        raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
+    inside = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath("."))
+    return _shorten(folder if inside else folder / folder.name)
+
+
+def _shorten(path: Path) -> Path:
+    """Relative path of what lies in the working folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def is_folder(word: str | None) -> bool:
+    """Whether a word for an output means a folder: one that is there, or ends as one does."""
+    if word is None:
+        return False
+    return word.endswith(("/", os.sep)) or os.path.isdir(word)
+
+
+def place_output(word: str, output: str, scan: Path) -> Path:
+    """Path of an output asked for; in a folder it gets its usual name."""
+    return Path(word) / name_output(output, scan).name if is_folder(word) else Path(word)
+
+
+def name_output(output: str, scan: Path) -> Path:
+    """Path that an output has where none was asked for."""
+    start = find_start(scan)
+    ending = ENDINGS.get(output, (".nii.gz",))[0]
+    return start.with_name(f"{start.name}_{output}{ending}")
+
+
+def check_outputs(
+    outputs: Sequence[tuple[str, Path]], inputs: Iterable[str | Path], usual: Sequence[Path] = ()
+) -> None:
+    """Refuse what would harm an input or another output, before any work.
+
+    Parameters
+    ----------
+    outputs
+        Name and path of each output.
+    inputs
+        What must stay.
+    usual
+        Paths that nobody asked for.
+
+    Raises
+    ------
+    OutputError
+        If an output would harm an input, a DICOM file, another output, or something that an
+        earlier run did not write.
+    """
+    kept = [Path("/dev/stdin") if str(path) == STDIN else Path(path) for path in inputs]
+    seen: dict[tuple[int, int] | Path, tuple[int, str]] = {}
+    for number, (name, path) in enumerate(outputs):
+        check_output_path(path, kept, ENDINGS.get(name, WRITABLE))
+        for file in find_files(path):
+            first, other = seen.setdefault(_identify(file), (number, name))
+            if first != number:
+                raise OutputError(f"{path}: asked for as {other} and as {name}. Choose two names.")
+    check_usual(usual)
+
+
+def check_usual(paths: Sequence[Path]) -> None:
+    """Refuse to replace a part of the usual outputs: runs write all, so it is someone else's.
+
+    Raises
+    ------
+    OutputError
+        If some of them exist, and not all.
+    """
+    there = [path for path in paths if os.path.lexists(path)]
+    if there and len(there) < len(paths):
+        missing = next(path for path in paths if path not in there)
+        raise OutputError(
+            f"{there[0]}: exists, but {missing.name} does not, so it is not from an earlier run "
+            "like this. Move it away, or name the outputs."
+        )
+
+
+def _identify(path: Path) -> tuple[int, int] | Path:
+    """Give what two names of one file have in common."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return path.parent.resolve() / path.name
+    return stat.st_dev, stat.st_ino
+
+
+def check_new(scan: str, out: str) -> None:
+    """Refuse an OUT without -o that exists: it may be a scan, brought by a glob.
+
+    Raises
+    ------
+    OutputError
+        If it exists; a folder may, unless DICOM is in it.
+    """
+    there = [file for file in find_files(out) if os.path.lexists(file)]
+    if not there or (os.path.isdir(out) and not _holds_dicom(out)):
+        return
+    both = f" For both scans: `{tell_batch([scan, out])}`." if os.path.lexists(scan) else ""
+    raise OutputError(
+        f"{there[0]}: exists, and without -o nothing is replaced.{both} To replace it: "
+        f"`{shlex.join(['deskull', scan, '-o', out])}`"
+    )
+
+
+def tell_batch(scans: Sequence[str]) -> str:
+    """Line to type for many scans."""
+    return shlex.join(["deskull", "batch", *scans, "-o", "brains"])
+
+
+def refuse_many(words: Sequence[str]) -> NoReturn:
+    """Refuse more names than IN [OUT], and say what to type.
+
+    Raises
+    ------
+    OptionError
+        Always.
+    """
+    there = [word for word in words if os.path.lexists(word)]
+    folder = os.path.dirname(words[0]) or "."
+    if len(there) < 2:
+        raise OptionError(f"{words[-1]}: too many file names; expected IN [OUT].")
+    if all(is_dicom(Path(word)) for word in there):
+        raise OptionError(
+            f"{len(there)} DICOM files; expected the folder that holds them. "
+            f"Run: `{shlex.join(['deskull', folder])}`"
+        )
+    raise OptionError(f"{len(there)} scans; expected one at a time. Run: `{tell_batch(there)}`")
+
+
+def _holds_dicom(folder: str) -> bool:
+    files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return any(is_dicom(file) for file in islice(files, LOOKED_AT))
