@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deskull import __version__
-from deskull.arguments import COMMANDS, make_parser, settle
+from deskull import __version__, arguments
 from deskull.cohort import queues
 
 ROOT = Path(__file__).parents[1]
@@ -41,11 +40,7 @@ def parse(words):
     assert program in PROJECT["scripts"]
     if program == "deskull-bids":
         rest.insert(0, "bids")
-    elif rest[0] not in (*COMMANDS, "--help"):
-        rest.insert(0, "strip")
-    options, unknown = make_parser().parse_known_args(rest)
-    settle(options, unknown)
-    return vars(options)
+    return vars(arguments.parse(rest))
 
 
 # --- Boutiques
@@ -62,7 +57,7 @@ def test_the_descriptor_s_command_is_one_of_ours():
         assert given["value-key"] in line
         line = line.replace(given["value-key"], words)
     options = parse(shlex.split(line))
-    assert options["image"] == "in.nii.gz"
+    assert options["names"] == ["in.nii.gz"]
     for name in ("out", "mask", "probability", "distance", "record", "picture"):
         assert options[name] == "x.nii.gz"
     for name in ("border", "fill", "threshold", "threads"):

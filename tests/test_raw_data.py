@@ -104,6 +104,12 @@ def test_swapped_names_are_told(crowd, capsys):
     check_refusal(capsys, crowd, ["new.nii.gz", "other.nii.gz"], words)
 
 
+def test_a_pattern_that_no_shell_expanded_is_told_the_line_of_a_batch(crowd, capsys):
+    words = "Scans that it matches: `deskull batch 's*.nii.gz' -o brains`"
+    check_refusal(capsys, crowd, ["s*.nii.gz"], words)
+    check_refusal(capsys, crowd, ["x*.nii.gz"], "x*.nii.gz: no such file.")
+
+
 def test_too_many_names_that_are_no_scans_are_told(crowd, capsys):
     check_refusal(capsys, crowd, ["scan.nii.gz", "x", "y"], "y: too many file names", 2)
 

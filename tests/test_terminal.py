@@ -97,8 +97,8 @@ def test_a_log_gets_a_line_for_each_tenth_but_not_too_often(capsys, clock):
             clock.seconds += 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10
-    assert lines[0] == "deskull: 10/100 scans, 60.0 a minute, 2 min left, 0 failed"
-    assert lines[-1] == "deskull: 100/100 scans, 60.0 a minute, < 1 min left, 2 failed"
+    assert lines[0] == "deskull: 10/100 scans, 60.0 a minute, 90 s left, 0 failed"
+    assert lines[-1] == "deskull: 100/100 scans, 60.0 a minute, 0 s left, 2 failed"
 
 
 def test_a_log_hears_of_slow_work_every_minute(capsys, clock):

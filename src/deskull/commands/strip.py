@@ -1,5 +1,6 @@
 """`deskull strip`: one scan."""
 
+import glob
 import logging
 import re
 import shlex
@@ -19,6 +20,7 @@ from deskull.commands.paths import (
     name_output,
     place_output,
     refuse_many,
+    tell_batch,
 )
 from deskull.commands.terminal import progress, tell_done
 from deskull.errors import ImageFileError, OptionError, OutputError
@@ -65,7 +67,10 @@ def strip(options: Namespace) -> None:
 
         def strip_frames() -> Iterator[Result]:
             for number, volume in enumerate(frames):
-                show("stripping" + (f" {number + 1}/{count}" if count > 1 else ""))
+                if count > 1:
+                    show.count(number, count, "frames")
+                else:
+                    show("stripping")
                 result = stripper(volume, settings, None if number else steps)
                 found.append(Found(result.volume_ml, result.score, result.flags))
                 _sum_up(result)
@@ -113,10 +118,13 @@ def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
 
 
 def _check_scan(scan: Path, series: str | None, out: str | None) -> None:
-    """Let the reader say why a scan is not there, and whether two names were swapped."""
+    """Let the reader say why a scan is not there; find a pattern, or two names swapped."""
     try:
         check_there(scan, series)
     except ImageFileError as error:
+        if glob.glob(str(scan)):  # not every shell expands it
+            words = tell_batch([str(scan)])
+            raise ImageFileError(f"{error} Scans that it matches: `{words}`") from error
         if out is None or not Path(out).exists():
             raise
         words = shlex.join(["deskull", out, str(scan)])

@@ -231,4 +231,6 @@ def _to_rate(rate: float) -> str:
 
 def _to_clock(seconds: float) -> str:
     hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else "< 1 min"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if seconds >= 100 else f"{seconds:.0f} s"

@@ -34,7 +34,7 @@ class StripInputSpec(CommandLineInputSpec):  # type: ignore[misc]
     picture_file = File(argstr="--picture %s", desc="slices with the mask's outline, PNG or SVG")
     border = traits.Float(argstr="-b %g", desc="move the mask's surface by mm, plus grows")
     no_csf = traits.Bool(argstr="--no-csf", desc="leave out the CSF around the brain's tissue")
-    fill = traits.Float(argstr="-f %g", desc="intensity outside of the brain")
+    fill = traits.Float(argstr="--fill %g", desc="intensity outside of the brain")
     threshold = traits.Float(argstr="--threshold %g", desc="probability from which on it is brain")
     n4 = traits.Bool(argstr="--n4", desc="correct bias first")
     frame = traits.Int(argstr="--frame %d", desc="which frame of a 4D scan, from 0")

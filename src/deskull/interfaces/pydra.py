@@ -27,7 +27,7 @@ _FIELDS = {
     "record": _made("--record", "_record.json", "what was done, as JSON"),
     "border": _option(float, "-b", "move the mask's surface by mm, plus grows"),
     "no_csf": _option(bool, "--no-csf", "leave out the CSF around the brain's tissue"),
-    "fill": _option(float, "-f", "intensity outside of the brain"),
+    "fill": _option(float, "--fill", "intensity outside of the brain"),
     "threshold": _option(float, "--threshold", "probability from which on it is brain"),
     "n4": _option(bool, "--n4", "correct bias first"),
     "frame": _option(int, "--frame", "which frame of a 4D scan, from 0"),
