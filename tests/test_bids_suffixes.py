@@ -138,6 +138,12 @@ def test_of_a_series_the_mean_is_stripped_and_its_mask_is_for_all_frames(study, 
     np.testing.assert_array_equal(brain, FRAMES.astype(np.float32) * mask[..., None])
     corrected = load(Path(f"{start}desc-biascorr_{suffix}.nii.gz"))
     assert find_gain(corrected) == pytest.approx(3 / 2, rel=1e-3)
+    record = read_json(Path(f"out/logs/sub-03/{folder}/sub-03_{suffix}_record.json"))
+    assert record["input"]["notes"] == [
+        "the mean of 3 of 4 frames",
+        f"1 frames do not count; sub-03_{suffix}.nii.gz, frame 2: every voxel is 0; expected a "
+        "head.",
+    ]
     fields = read_json(Path(f"{start}desc-brain{suffix}_mask.json"))
     assert fields["Description"].endswith("; of a series, made from the mean of all frames")
 
@@ -174,7 +180,10 @@ def test_a_frame_that_is_asked_for_is_taken_instead_of_the_mean(study):
 def test_a_series_without_a_head_in_any_frame_fails_with_the_reason(study, capsys):
     write("func/sub-03_bold.nii.gz", image=nib.Nifti1Image(0 * FRAMES, HEAD.affine))
     assert app("--suffix", "bold", "--participant-label", "03") == 1
-    assert "sub-03_bold.nii.gz: every voxel is 0; expected a head." in capsys.readouterr().err
+    assert (
+        "sub-03_bold.nii.gz, frame 0: every voxel is 0; expected a head."
+        in capsys.readouterr().err
+    )
 
 
 def test_an_anatomical_image_of_several_frames_is_an_error_as_before(study, capsys):

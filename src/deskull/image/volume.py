@@ -41,6 +41,8 @@ class Volume:
         What messages call it: the file name.
     frame
         Which frame of a 4D file `data` is, from 0; None for a 3D one.
+    notes
+        What was assumed in reading it, or left out; empty when nothing was.
     """
 
     data: NDArray[np.float32]
@@ -48,6 +50,7 @@ class Volume:
     source: SpatialImage
     name: str
     frame: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_volume(
@@ -74,8 +77,17 @@ def load_volume(
     return make_volume(open_image(path, series, frame), Path(path).name or str(path), frame)
 
 
-def make_volume(image: SpatialImage, name: str = "image", frame: int | None = None) -> Volume:
+def make_volume(
+    image: SpatialImage, name: str = "image", frame: int | None = None, checked: bool = True
+) -> Volume:
     """Make a Volume from a nibabel image, with the checks of `load_volume`.
+
+    Parameters
+    ----------
+    image, name, frame
+        As for `load_volume`, with what messages call it.
+    checked
+        False lets voxels pass that hold no head; `check_values` refuses them.
 
     Raises
     ------
@@ -96,7 +108,8 @@ def make_volume(image: SpatialImage, name: str = "image", frame: int | None = No
         raise GeometryError(f"{name}: {error}") from error
     _check_size(grid, name)
     data = _to_float32(raw, *stored.scaling)
-    _check_values(data, name)
+    if checked:
+        check_values(data, name)
     return Volume(data, grid, source, name, frame if stored.ndim == 4 else stored.frame)
 
 
@@ -126,17 +139,19 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     count = count_frames(image)
     if count == 1:
         return make_volume(image, name)
-    total, found, lost = None, 0, ""
+    total, found, lost = None, 0, list[str]()
     for frame in frames or range(count):
         try:
-            volume = make_volume(image, name, frame)
+            volume = make_volume(image, f"{name}, frame {frame}", frame)
         except ImageFileError as error:
-            lost = lost or str(error)
+            lost.append(str(error))
             continue
         total, found = volume.data if total is None else total + volume.data, found + 1
     if total is None:
-        raise ImageFileError(lost)
-    return replace(volume, data=total / np.float32(found), frame=None)
+        raise ImageFileError(lost[0])
+    more = [f"{len(lost)} frames do not count; {lost[0]}"] if lost else []
+    notes = (f"the mean of {found} of {count} frames", *more)
+    return replace(volume, data=total / np.float32(found), name=name, frame=None, notes=notes)
 
 
 def turn_to_ras(image: SpatialImage) -> SpatialImage:
@@ -275,7 +290,14 @@ def _to_float32(raw: NDArray[Any], slope: float, inter: float) -> NDArray[np.flo
     return data
 
 
-def _check_values(data: NDArray[np.float32], name: str) -> None:
+def check_values(data: NDArray[np.float32], name: str) -> None:
+    """Refuse voxels that hold no head.
+
+    Raises
+    ------
+    ImageFileError
+        If all are the same, or none is finite.
+    """
     with np.errstate(invalid="ignore"):
         low, high = float(data.min()), float(data.max())
     if not np.isfinite([low, high]).all():
