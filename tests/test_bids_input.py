@@ -129,9 +129,84 @@ def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.fixture
+def asked(study, monkeypatch):
+    """What the App is asked for, and no more than that."""
+    seen = []
+
+    def strip_cohort(plan, out, job, *, workers, **_):
+        seen.append((workers, job, [task.name for task in plan]))
+        return []
+
+    monkeypatch.setattr("deskull.commands.bids.strip_cohort", strip_cohort)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("words", "memory"),
+    [
+        ("--mem-gb 2.5", 2.5),
+        ("--mem_gb 2.5", 2.5),
+        ("--mem 2500", 2.5),
+        ("--mem-mb 2500", 2.5),
+        ("--mem_mb 2500M", 2.5),
+        ("--mem 3G", 3),
+        ("--mem 3GiB", 3),
+        ("--mem 500000K", 0.5),
+        ("--mem 1T", 1000),
+    ],
+)
+def test_memory_may_be_asked_for_as_of_other_apps(asked, words, memory):
+    assert app(*words.split()) == 0
+    assert asked[0][1].memory_gb == pytest.approx(memory)
+
+
+@pytest.mark.parametrize("word", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
+def test_cores_may_be_asked_for_as_of_other_apps(asked, word):
+    assert app(word, "3", "--omp_nthreads", "1") == 0
+    assert (asked[0][0], asked[0][1].threads) == (3, 3)
+
+
+def test_underscores_will_do_in_every_option(asked):
+    write_json("f.json", {"t1w": {"session": "A"}})
+    words = "--participant_label 02 --session_label A --bids_filter_file f.json --one_mask"
+    assert app(*words.split()) == 0
+    assert asked[0][2] == [RAW[2]]
+
+
 @pytest.mark.parametrize(
     "words",
-    ["", "raw out", "raw out all", "raw out participant --outputs brains", "raw out group x"],
+    [
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        "--notrack",
+        "--low-mem",
+        "--stop-on-first-crash",
+        "--bids-database-dir x",
+        "-w x",
+        "--work_dir x",
+    ],
+)
+def test_options_of_other_apps_with_nothing_to_do_are_taken_with_a_note(asked, capsys, words):
+    assert app(*words.split()) == 0
+    assert len(asked[0][2]) == 4
+    note = f"deskull: {words.split()[0]}: taken, with nothing to do here\n"
+    assert capsys.readouterr().err.startswith(note)
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "raw out",
+        "raw out participant --mem much",
+        "raw out participant --mp2rage inv-1",
+        "raw out participant --orientation lps",
+        "raw out all",
+        "raw out participant --outputs brains",
+        "raw out group x",
+    ],
 )
 def test_wrong_use_leaves_with_2(study, words):
     assert run("bids", *words.split()) == 2

@@ -141,8 +141,7 @@ def test_of_a_series_the_mean_is_stripped_and_its_mask_is_for_all_frames(study, 
     record = read_json(Path(f"out/logs/sub-03/{folder}/sub-03_{suffix}_record.json"))
     assert record["input"]["notes"] == [
         "the mean of 3 of 4 frames",
-        f"1 frames do not count; sub-03_{suffix}.nii.gz, frame 2: every voxel is 0; expected a "
-        "head.",
+        f"left out, 1 in all: sub-03_{suffix}.nii.gz, frame 2: every voxel is 0; expected a head.",
     ]
     fields = read_json(Path(f"{start}desc-brain{suffix}_mask.json"))
     assert fields["Description"].endswith("; of a series, made from the mean of all frames")

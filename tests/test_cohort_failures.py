@@ -1,8 +1,10 @@
 """A cohort run: what fails, with which words, and that no scan costs another."""
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from ball import ball, list_files, load_ball, read_json, run
+from ball import HEAD, ball, list_files, load_ball, read_json, run
 from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.records import explain
 from deskull.errors import OutputError
@@ -66,6 +68,28 @@ def test_what_no_one_thought_of_is_recorded_too(study):
 
 def test_too_little_memory_is_said_so():
     assert explain(MemoryError()).startswith("not enough memory.")
+
+
+def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, capsys):
+    data = np.asarray(HEAD.dataobj).copy()
+    data[0, 0, 0] = np.nan
+    write_scan(study / "study/a/two.nii", nib.Nifti1Image(data, HEAD.affine))
+    for name in ("one_mask", "one_brain", "one_seg", "one_prob", "one_bet"):
+        write_scan(study / f"study/a/{name}.nii.gz")
+    for name in ("x.json", "y.tsv"):
+        (study / "study" / name).touch()
+    assert batch("-o", "the out") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == (
+        "deskull: 3 scans done; 0 failed, 1 flagged; lowest score 91: a/two.nii (not-finite)"
+    )
+    reason = "(made from one.nii, by its name and grid)"
+    assert lines[1:] == [
+        f"deskull: left out: a/one_bet.nii.gz {reason}, a/one_brain.nii.gz {reason}, "
+        f"a/one_mask.nii.gz {reason}, 2 more in the table, 2 no images (.json, .tsv)",
+        "deskull: table: the out/deskull_batch.tsv",
+        "deskull: next: deskull review 'the out'",
+    ]
 
 
 def test_many_failures_are_counted(study, capsys):

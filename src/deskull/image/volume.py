@@ -149,7 +149,7 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
         total, found = volume.data if total is None else total + volume.data, found + 1
     if total is None:
         raise ImageFileError(lost[0])
-    more = [f"{len(lost)} frames do not count; {lost[0]}"] if lost else []
+    more = [f"left out, {len(lost)} in all: {lost[0]}"] if lost else []
     notes = (f"the mean of {found} of {count} frames", *more)
     return replace(volume, data=total / np.float32(found), name=name, frame=None, notes=notes)
 
