@@ -74,7 +74,7 @@ def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, ca
     data = np.asarray(HEAD.dataobj).copy()
     data[0, 0, 0] = np.nan
     write_scan(study / "study/a/two.nii", nib.Nifti1Image(data, HEAD.affine))
-    for name in ("one_mask", "one_brain", "one_seg", "one_prob", "one_bet"):
+    for name in ("one_mask", "one_brain", "one_seg", "one_prob", "one_bet", "one_label"):
         write_scan(study / f"study/a/{name}.nii.gz")
     for name in ("x.json", "y.tsv"):
         (study / "study" / name).touch()
@@ -83,10 +83,10 @@ def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, ca
     assert lines[0] == (
         "deskull: 3 scans done; 0 failed, 1 flagged; lowest score 91: a/two.nii (not-finite)"
     )
-    reason = "(made from one.nii, by its name and grid)"
     assert lines[1:] == [
-        f"deskull: left out: a/one_bet.nii.gz {reason}, a/one_brain.nii.gz {reason}, "
-        f"a/one_mask.nii.gz {reason}, 2 more in the table, 2 no images (.json, .tsv)",
+        "deskull: left out: 6 images (a/one_bet.nii.gz, a/one_brain.nii.gz, a/one_label.nii.gz, "
+        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; why is in the table), 2 no images (.json, "
+        ".tsv)",
         "deskull: table: the out/deskull_batch.tsv",
         "deskull: next: deskull review 'the out'",
     ]

@@ -119,8 +119,12 @@ def _count(done: Sequence[Outcome], failed: Sequence[str]) -> str:
 
 
 def _tell_left_out(outcomes: Sequence[Outcome], others: str) -> str:
-    """Name what was left out, and count the rest; empty if there is nothing."""
-    left = [f"{o.name} ({o.error})" for o in outcomes if o.status == LEFT_OUT]
-    more = [f"{len(left) - 3} more in the table"] if len(left) > 3 else []
-    told = [*left[:3], *more, *([others] if others else [])]
+    """Name and count what was left out; empty if there is nothing."""
+    left = [outcome for outcome in outcomes if outcome.status == LEFT_OUT]
+    told = [f"{outcome.name} ({outcome.error})" for outcome in left]
+    if len(left) > 2:
+        names = [outcome.name for outcome in left[:5]]
+        names += [f"{len(left) - 5} more"] if len(left) > 5 else []
+        told = [f"{len(left)} images ({', '.join(names)}; why is in the table)"]
+    told += [others] if others else []
     return f"left out: {', '.join(told)}" if told else ""
