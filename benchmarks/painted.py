@@ -25,14 +25,15 @@ from torch import Tensor
 
 from deskull import load_volume
 from deskull.learn.augment import AugmentSettings
-from deskull.learn.dataset import BLOCK, load_sources
+from deskull.learn.dataset import load_sources
 from deskull.learn.judging import judge
 from deskull.learn.labels import LabelledHead, make_labelled_head
 from deskull.learn.losses import hard_dice
-from deskull.learn.recipe import Recipe, WindowSettings
+from deskull.learn.recipe import Recipe
 from deskull.learn.start import load_trained
 from deskull.learn.synthesis import synthesise
 from deskull.network.unet import UNet
+from deskull.prepare.conform import WindowSettings
 from deskull.prepare.intensity import normalise
 from truth import find_maps
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     networks = {name: load_trained(name)[0] for name in options.networks}
     rows = []
     for person, path in find_maps(options.labels, options.persons).items():
-        labelled = make_labelled_head(load_volume(path), BLOCK)
+        labelled = make_labelled_head(load_volume(path))
         rows += judge_person(labelled, person, networks, options.heads)
         print(person, file=sys.stderr)
     if options.pairs:
@@ -97,8 +98,7 @@ def paint(
     """Paint a head as a network sees it: image and share of brain, (1, 1, X, Y, Z)."""
     contrast, settings = KINDS[kind]
     generator = torch.Generator().manual_seed(seed)
-    shape, size = window.shape, window.voxel_size
-    example = synthesise(labelled, shape, size, settings, generator, contrast)
+    example = synthesise(labelled, window, settings, generator, contrast)
     image = torch.from_numpy(normalise(example.image.numpy()))
     return image[None, None], example.target[None, :1]
 

@@ -24,9 +24,9 @@ import torch
 
 from deskull.demo import load_demo
 from deskull.learn import training
-from deskull.learn.dataset import BLOCK, Sources
+from deskull.learn.dataset import Sources
 from deskull.learn.labels import make_labelled_head
-from deskull.learn.pairs import FINE, RealHead, make_channels
+from deskull.learn.pairs import make_real_head
 from deskull.learn.processes import Group
 from deskull.learn.recipe import Recipe, load_recipe
 from deskull.learn.runs import Run
@@ -117,10 +117,8 @@ def make_sources(recipe: Recipe) -> Sources:
     head, truth = load_demo()
     tissue = np.where(head.data > 100, 2, 3)  # as FreeSurfer names white matter and cortex
     labels = np.where(truth.data > 0.5, tissue, np.where(head.data > 20, 258, 0))
-    labelled = make_labelled_head(replace(head, data=labels.astype(np.float32)), BLOCK)
-    channels = make_channels(head, truth, recipe)
-    size = recipe.window.voxel_size * (1.0 if recipe.augment.moves_nothing else FINE)
-    real = RealHead("person", "head", channels, size)
+    labelled = make_labelled_head(replace(head, data=labels.astype(np.float32)))
+    real = make_real_head(head, truth, recipe, "person")
     return Sources([] if recipe.training.real_share == 1 else [labelled], [real])
 
 

@@ -25,10 +25,19 @@ from deskull.demo import load_demo
 from deskull.image.geometry import make_ras_grid, to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
-from deskull.learn.augment import add_noise, blur, make_points, sample, smooth_field, uniform
+from deskull.learn.augment import (
+    add_noise,
+    blur,
+    draw_pose,
+    make_points,
+    sample,
+    smooth_field,
+    uniform,
+)
 from deskull.learn.dataset import STILL
 from deskull.learn.labels import make_labelled_head
 from deskull.learn.synthesis import synthesise
+from deskull.prepare.conform import WindowSettings
 
 FIELD_MM = (192, 256, 256)  # to the right, to the front, up
 SAGITTAL = "PSR"
@@ -73,11 +82,10 @@ def make_dataset(
 
 def paint(label_map: Path, voxel_size: float, generator: Generator) -> Iterator[Head]:
     """Paint one person again and again."""
-    head = make_labelled_head(load_volume(label_map), block=1)
+    head = make_labelled_head(load_volume(label_map))
     while True:
-        example = synthesise(
-            head, make_shape(voxel_size), voxel_size, PERSON, generator, contrast="T1w"
-        )
+        window = WindowSettings(make_shape(voxel_size), voxel_size)
+        example = synthesise(head, window, PERSON, generator, contrast="T1w")
         yield example.image, example.target[0] > 0.5
 
 
@@ -89,7 +97,8 @@ def copy(voxel_size: float, generator: Generator) -> Iterator[Head]:
     where = np.argwhere(arrays[1] > 0)
     middle = torch.from_numpy((where.min(0) + where.max(0)) / 2).float()
     while True:
-        points = make_points(make_shape(voxel_size), voxel_size, COPY, generator)
+        pose = draw_pose(COPY, generator)
+        points = make_points(make_shape(voxel_size), voxel_size, pose, COPY, generator)
         image, brain = sample(channels, points / head.grid.voxel_size[0] + middle)
         yield image, brain > 0.5
 

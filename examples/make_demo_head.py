@@ -20,6 +20,7 @@ from deskull.image.writing import save_image
 from deskull.learn.augment import AugmentSettings
 from deskull.learn.labels import make_labelled_head
 from deskull.learn.synthesis import synthesise
+from deskull.prepare.conform import WindowSettings
 
 SHAPE, VOXEL_SIZE = (112, 152, 184), 1.5
 MILD = AugmentSettings(
@@ -30,8 +31,8 @@ MILD = AugmentSettings(
 def main(label_map: str, folder: str, seed: int = 11) -> None:
     """Write `demo_T1w.nii.gz` and `demo_T1w_truth.nii.gz` into a folder."""
     generator = torch.Generator().manual_seed(seed)
-    head = make_labelled_head(load_volume(label_map), block=2)
-    example = synthesise(head, SHAPE, VOXEL_SIZE, MILD, generator, contrast="T1w")
+    head = make_labelled_head(load_volume(label_map))
+    example = synthesise(head, WindowSettings(SHAPE, VOXEL_SIZE), MILD, generator, contrast="T1w")
     image = example.image.numpy()
     image = np.clip(image / np.percentile(image, 99.9), 0, 1) * 255
     truth = example.target[0].numpy() >= 0.5

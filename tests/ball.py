@@ -14,6 +14,7 @@ import pytest
 
 from conftest import make_head
 from deskull import cli, stripper
+from deskull.prepare.conform import WindowSettings
 from deskull.stripper import Stripper
 
 DEADLY = ("two", "3")  # names of scans at which `load_deadly` dies
@@ -32,8 +33,13 @@ ALONE = {  # each output option, and a file for it
 
 def make_ball_engine(stage, device, threads, runtime):
     """What `deskull.network.engine.make_engine` does, with a logit that falls by 1 per mm."""
-    logits = make_ball_logits(tuple(stage.shape), stage.voxel_size)
+    logits = make_ball_logits(stage.window.shape, stage.window.choose_voxel_size())
     return lambda image: logits
+
+
+def choose_two_mm(window, extent=None):
+    """A ball has one size, whatever its window."""
+    return 2.0 if window.is_fitted else window.voxel_size
 
 
 @lru_cache
@@ -49,6 +55,7 @@ def make_ball_logits(shape, voxel_size):
 def load_ball(weights, device, threads):
     """A stripper with the ball for a network, also in a process of its own."""
     stripper.make_engine = make_ball_engine
+    WindowSettings.choose_voxel_size = choose_two_mm
     made = Stripper.load(weights, device, threads)
     made.weights.card.pop("likeness", None)  # a ball is unlike any head
     return made
@@ -104,6 +111,7 @@ def new_files(folder, before):
 def ball(monkeypatch):
     """The ball for a network, and an N4 that takes seconds less: it halves every intensity."""
     monkeypatch.setattr("deskull.stripper.make_engine", make_ball_engine)
+    monkeypatch.setattr(WindowSettings, "choose_voxel_size", choose_two_mm)
     monkeypatch.setattr("deskull.measure.score.find_unlike", lambda *_: None)  # balls are no heads
     monkeypatch.setattr(
         "deskull.prepare.bias._run_n4", lambda lifted, *_: np.full(lifted.shape, np.log(2))

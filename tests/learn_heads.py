@@ -37,7 +37,7 @@ def make_label_map(size=64, voxel_size=3.0):
 
 @pytest.fixture(scope="module")
 def labelled():
-    return make_labelled_head(make_volume(make_label_map()), block=2)
+    return make_labelled_head(make_volume(make_label_map()))
 
 
 @pytest.fixture(scope="module")

@@ -194,7 +194,7 @@ def test_refuses_command(place, capsys, words, message):
 
 def test_refuses_a_scan_in_which_the_network_sees_no_brain(place, monkeypatch, capsys):
     def make_blind_engine(stage, *_):
-        return lambda image: np.full((2, *stage.shape), -8, np.float32)
+        return lambda image: np.full((2, *stage.window.shape), -8, np.float32)
 
     monkeypatch.setattr("deskull.stripper.make_engine", make_blind_engine)
     check_refusal(capsys, place, ["scan.nii.gz"], "scan.nii.gz: no brain found. Is it a head")

@@ -4,7 +4,14 @@ import pytest
 from conftest import make_head
 from deskull.image.geometry import Grid, make_ras_grid
 from deskull.measure.metrics import dice
-from deskull.prepare.conform import conform, find_head_centres, make_window, to_native
+from deskull.prepare.conform import (
+    WindowSettings,
+    conform,
+    find_head_centres,
+    make_window,
+    measure_extent,
+    to_native,
+)
 
 
 def test_window_snaps_onto_the_scans_own_lattice():
@@ -99,3 +106,32 @@ def test_a_head_that_a_sparse_look_misses_gets_the_middle_of_the_field():
     data[21, 21, 21] = 1
     centres = find_head_centres(data, make_ras_grid((1, 2, 3), data.shape, 1.0), reach=288)
     np.testing.assert_allclose(centres, [(1, 2, 3)], atol=3)
+
+
+@pytest.mark.parametrize(
+    ("extent", "voxel_size"),
+    [
+        ((96.0, 84.0, 72.0), 4 / 3),  # left to right is the longest, of the window's own edges
+        ((100.8, 147.0, 100.8), 1.75),
+        ((60.0, 70.0, 60.0), 1.0),  # never finer than 1 mm
+        ((150.0, 250.0, 150.0), 2.2),  # never coarser than 2.2 mm
+    ],
+)
+def test_a_fitted_window_is_filled_to_three_quarters_by_the_brain(extent, voxel_size):
+    window = WindowSettings((96, 112, 96), "fit", 0.75)
+    assert window.choose_voxel_size(extent) == pytest.approx(voxel_size)
+
+
+def test_a_fixed_window_does_not_follow_the_brain():
+    assert WindowSettings((96, 128, 160), 2.0).choose_voxel_size((60.0, 70.0, 60.0)) == 2.0
+
+
+def test_the_extent_of_a_brain_leaves_out_a_thin_neck():
+    grid = make_ras_grid((5, -3, 8), (60, 60, 60), 2.0)
+    brain = np.zeros(grid.shape, bool)
+    brain[15:45, 10:50, 20:50] = True
+    centre, extent = measure_extent(brain, grid)
+    brain[30, 30, 0:20] = True
+    assert np.allclose(centre, grid.to_mm((29.5, 29.5, 34.5)))
+    assert np.allclose(extent, (60, 80, 60), atol=2.01)
+    assert np.allclose(measure_extent(brain, grid), (centre, extent), atol=0.2)

@@ -22,9 +22,9 @@ def stage():
 @pytest.fixture(scope="module")
 def image(stage):
     rng = np.random.default_rng(0)
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in stage.shape], indexing="ij")
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in stage.window.shape], indexing="ij")
     ball = (x**2 + y**2 + z**2 < 0.2) * 1.0
-    return (ball + rng.normal(0, 0.1, stage.shape)).astype(np.float32)
+    return (ball + rng.normal(0, 0.1, stage.window.shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
@@ -32,14 +32,14 @@ def test_runtimes_agree(stage, image, runtime):
     pytest.importorskip(runtime)
     first = make_engine(stage, "cpu", 2, "openvino")(image)
     other = make_engine(stage, "cpu", 2, runtime)(image)
-    assert first.shape == (len(stage.outputs), *stage.shape)
+    assert first.shape == (len(stage.outputs), *stage.window.shape)
     # bfloat16 keeps 8 bits; where float32 is used the two are far nearer.
     assert np.mean((first > 0) == (other > 0)) > 0.998
 
 
 def test_bfloat16_agrees_with_float32():
     stage, head = load_weights().segment, load_demo()[0]
-    window = make_window((0, 0, 0), head.grid, stage.shape, stage.voxel_size)
+    window = make_window((0, 0, 0), head.grid, stage.window.shape, 2.0)
     image = normalise(conform(head.data, head.grid, window, fill=0.0))
     exact = engine._use_openvino(stage, "cpu", 2, "f32")(image)[0] > 0
     coarse = engine._use_openvino(stage, "cpu", 2, "bf16")(image)[0] > 0

@@ -13,6 +13,7 @@ from deskull.learn.augment import AugmentSettings, add_ghosts, blur, cut_field, 
 from deskull.learn.dataset import STILL
 from deskull.learn.labels import TISSUE, make_brain_mask, make_labelled_head, tissue_codes
 from deskull.learn.synthesis import make_phantom, paint, synthesise
+from deskull.prepare.conform import WindowSettings
 from learn_heads import make_label_map
 
 CODES = tissue_codes()
@@ -24,7 +25,7 @@ def draw(seed=0):
 
 @pytest.fixture(scope="module")
 def labelled():
-    return make_labelled_head(make_volume(make_label_map(), "toy"), 2)
+    return make_labelled_head(make_volume(make_label_map(), "toy"))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_electrodes_lie_on_the_brain_and_nowhere_else(posed):
 
 @pytest.mark.parametrize("seed", range(9))
 def test_a_phantom_has_something_to_see_and_no_brain(seed):
-    example = make_phantom((24, 24, 24), 8.0, AugmentSettings(), draw(seed))
+    example = make_phantom(WindowSettings((24, 24, 24), 8.0), AugmentSettings(), draw(seed))
     assert not example.target.any()
     assert example.image.isfinite().all()
     assert float(example.image.max()) > 0.05
@@ -158,7 +159,7 @@ def test_a_phantom_has_something_to_see_and_no_brain(seed):
 
 def test_a_stripped_head_is_dark_outside_of_the_brain(labelled):
     settings = AugmentSettings(stripped=1.0, corruption=0.0, deface=0.0, field_cut=0.0)
-    example = synthesise(labelled, (32, 32, 32), 6.0, settings, draw(2), "T1w")
+    example = synthesise(labelled, WindowSettings((32, 32, 32), 6.0), settings, draw(2), "T1w")
     brain = example.target[0] > 0.5
     assert brain.any()
     assert not example.image[~brain].any()
@@ -174,7 +175,9 @@ def test_contrast_agent_lights_up_the_sinuses():
 
 
 def test_the_truth_stays_on_the_image(labelled):
-    example = synthesise(labelled, (32, 32, 32), 6.0, STILL, draw(), contrast="T1w")
+    example = synthesise(
+        labelled, WindowSettings((32, 32, 32), 6.0), STILL, draw(), contrast="T1w"
+    )
     grid = np.stack(np.meshgrid(*[(np.arange(32) - 15.5) * 6.0] * 3, indexing="ij"), -1)
     radius = np.linalg.norm(grid, axis=-1)
     target = example.target[0].numpy()
@@ -184,9 +187,9 @@ def test_the_truth_stays_on_the_image(labelled):
 
 def test_the_same_seed_gives_the_same_head_and_another_another(labelled):
     settings = AugmentSettings()
-    first = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(1))
-    again = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(1))
-    other = synthesise(labelled, (16, 16, 16), 12.0, settings, draw(2))
+    first = synthesise(labelled, WindowSettings((16, 16, 16), 12.0), settings, draw(1))
+    again = synthesise(labelled, WindowSettings((16, 16, 16), 12.0), settings, draw(1))
+    other = synthesise(labelled, WindowSettings((16, 16, 16), 12.0), settings, draw(2))
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.target, again.target)
     assert not torch.equal(first.image, other.image)
@@ -194,7 +197,9 @@ def test_the_same_seed_gives_the_same_head_and_another_another(labelled):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_head_is_finite_not_negative_and_has_a_brain(labelled, seed):
-    example = synthesise(labelled, (16, 16, 16), 12.0, AugmentSettings(), draw(seed))
+    example = synthesise(
+        labelled, WindowSettings((16, 16, 16), 12.0), AugmentSettings(), draw(seed)
+    )
     assert torch.isfinite(example.image).all()
     assert example.image.min() >= 0
     assert example.image.std() > 0

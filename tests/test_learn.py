@@ -27,7 +27,7 @@ from deskull.learn.dataset import (
 from deskull.learn.export import export
 from deskull.learn.labels import load_label_table, load_tissues, make_labelled_head, tissue_codes
 from deskull.learn.losses import hard_dice
-from deskull.learn.pairs import make_channels
+from deskull.learn.pairs import make_real_head
 from deskull.learn.recipe import load_recipe, make_recipe
 from deskull.learn.split import SplitPlan
 from deskull.learn.training import Limits, train
@@ -45,7 +45,7 @@ def draw(seed=0):
 
 def test_the_brain_closes_over_sulci_and_leaves_outer_csf_out(labelled):
     codes = tissue_codes()
-    brain = np.repeat(np.repeat(np.repeat(labelled.fractions[0], 2, 0), 2, 1), 2, 2) > 0.5
+    brain = labelled.truth[0] > 0
     tissue = labelled.tissue
     voxels = np.argwhere(tissue > 0) * 3.0
     radius = np.linalg.norm(voxels - labelled.centre * 3.0, axis=1)
@@ -58,10 +58,10 @@ def test_the_brain_closes_over_sulci_and_leaves_outer_csf_out(labelled):
 
 
 def test_tissue_leaves_the_sulcus_out_and_keeps_the_ventricle(labelled):
-    brain, tissue = labelled.fractions.sum((1, 2, 3))
+    brain, tissue = labelled.truth.sum((1, 2, 3), dtype=int)
     assert tissue < brain
-    middle = tuple(int(c) // 2 for c in labelled.centre)
-    assert labelled.fractions[1][middle] == 1
+    middle = tuple(int(c) for c in labelled.centre)
+    assert labelled.truth[1][middle] == 1
 
 
 def test_dura_lies_between_csf_and_skull(labelled):
@@ -75,7 +75,7 @@ def test_a_map_without_a_brain_is_refused():
     image = make_label_map()
     labels = np.where(np.asarray(image.dataobj) == 258, 258, 0).astype(np.int16)
     with pytest.raises(InputError, match="no brain label"):
-        make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)), block=2)
+        make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)))
 
 
 def test_one_head_can_be_learnt_by_heart_and_released(labelled, recipe, tmp_path):
@@ -224,7 +224,7 @@ def test_a_label_map_with_nan_is_refused():
     labels = np.asarray(image.dataobj).astype(np.float32)
     labels[0, 0, :7] = np.nan
     with pytest.raises(InputError, match="7 voxels are NaN"):
-        make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)), block=2)
+        make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)))
 
 
 def test_another_label_table_makes_another_cached_head(recipe, tmp_path):
@@ -322,12 +322,14 @@ def test_the_published_recipe_prepares_a_pair_as_published(tmp_path):
     image, brain = make_head()
     recipe = load_recipe("article")
     small = replace(recipe, window=replace(recipe.window, shape=(48, 64, 80), voxel_size=4.0))
-    channels = make_channels(
+    head = make_real_head(
         make_volume(image),
         make_volume(nib.Nifti1Image(brain.astype(np.uint8), image.affine)),
         replace(small, preparation=replace(small.preparation, n4=None)),
     )
+    channels = head.channels
     assert channels.shape == (2, 48, 64, 80)
+    assert head.voxel_size == 4.0
     assert set(np.unique(channels[1])) == {0, 1}
     volume = brain.sum()  # 4 mm voxels on both sides
     assert channels[1].sum() == pytest.approx(volume, rel=0.01)
@@ -346,9 +348,9 @@ def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
         "utf-8",
     )
     volume = make_volume(nib.Nifti1Image(renamed, image.affine))
-    head = make_labelled_head(volume, 2, load_label_table(tmp_path / "own.toml"))
+    head = make_labelled_head(volume, load_label_table(tmp_path / "own.toml"))
     np.testing.assert_array_equal(head.tissue, labelled.tissue)
-    np.testing.assert_array_equal(head.fractions, labelled.fractions)
+    np.testing.assert_array_equal(head.truth, labelled.truth)
 
 
 @pytest.mark.parametrize(
@@ -372,4 +374,4 @@ def test_a_label_map_of_flat_voxels_is_refused():
     image = make_label_map(size=32, voxel_size=6.0)
     flat = nib.Nifti1Image(np.asarray(image.dataobj), np.diag([6.0, 6.0, 3.0, 1.0]))
     with pytest.raises(InputError, match="the same along all axes"):
-        make_labelled_head(make_volume(flat), block=2)
+        make_labelled_head(make_volume(flat))

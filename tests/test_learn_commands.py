@@ -125,7 +125,9 @@ def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch,
     from deskull.learn import parity
 
     def make_engine(stage, device, threads, runtime):
-        logits = np.full((2, *stage.shape), 3.0 if runtime == "openvino" else -3.0, np.float32)
+        logits = np.full(
+            (2, *stage.window.shape), 3.0 if runtime == "openvino" else -3.0, np.float32
+        )
         return lambda image: logits
 
     monkeypatch.setattr(parity, "make_engine", make_engine)

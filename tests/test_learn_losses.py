@@ -109,7 +109,7 @@ def test_beyond_reach_the_loss_asks_for_no_more():
 
 @pytest.fixture(scope="module")
 def sources():
-    return Sources([make_labelled_head(make_volume(make_label_map()), block=2)], [])
+    return Sources([make_labelled_head(make_volume(make_label_map()))], [])
 
 
 @pytest.fixture(scope="module")

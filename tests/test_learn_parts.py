@@ -22,7 +22,9 @@ __all__ = ["labelled"]
 def make_persons(labelled, maps, scans):
     heads = [replace(labelled, person=name) for name in maps]
     channels = np.zeros((2, 4, 4, 4), np.float32)
-    return Sources(heads, [RealHead(name, name, channels, 12.0) for name in scans])
+    return Sources(
+        heads, [RealHead(name, name, channels, np.full(3, 24.0), 12.0) for name in scans]
+    )
 
 
 def test_scans_are_always_among_those_kept_apart(labelled):

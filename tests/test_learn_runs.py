@@ -64,7 +64,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(labelled, recip
     sources = Sources([labelled], [])
     train(sources, recipe, tmp_path, limits=Limits(2))
     before = (tmp_path / "last.safetensors").read_bytes()
-    broken = replace(labelled, fractions=labelled.fractions * np.float32(np.nan))
+    broken = replace(labelled, extent=labelled.extent * np.nan)
     with pytest.raises(WeightsError, match="the loss became nan at step 2"):
         train(Sources([broken], []), recipe, tmp_path, limits=Limits(4))
     assert (tmp_path / "last.safetensors").read_bytes() == before

@@ -45,7 +45,7 @@ def test_the_number_of_threads_changes_no_bit(head, first, threads):
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_the_number_of_threads_changes_no_bit_of_a_network(precision):
     stage = load_weights().locate
-    image = np.random.default_rng(0).normal(size=stage.shape).astype(np.float32)
+    image = np.random.default_rng(0).normal(size=stage.window.shape).astype(np.float32)
     one, two = (engine._use_openvino(stage, "cpu", n, precision)(image) for n in (1, 2))
     assert one.tobytes() == two.tobytes()
 

@@ -161,7 +161,7 @@ def test_noise_is_never_a_brain_without_a_doubt(stripper):
 
 def test_no_brain_is_an_error_that_says_what_to_do(stripper, small, monkeypatch):
     stage = stripper.weights.segment
-    nothing = np.full((len(stage.outputs), *stage.shape), -9, np.float32)
+    nothing = np.full((len(stage.outputs), *stage.window.shape), -9, np.float32)
     monkeypatch.setattr(stripper, "_segment", lambda image: nothing)
     with pytest.raises(EmptyMaskError, match="no brain found"):
         stripper(small)

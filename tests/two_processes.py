@@ -17,6 +17,6 @@ RECIPE = {
 }
 
 if __name__ == "__main__":
-    head = make_labelled_head(make_volume(make_label_map()), block=2)
+    head = make_labelled_head(make_volume(make_label_map()))
     recipe = make_recipe(RECIPE, "toy")
     train(Sources([head], []), recipe, Path(sys.argv[1]), limits=Limits(3))

@@ -35,7 +35,13 @@ from deskull.network.engine import (
 )
 from deskull.network.weights import Stage, Weights, load_weights
 from deskull.prepare.bias import BiasSettings, correct_bias
-from deskull.prepare.conform import conform, find_head_centres, make_window, to_native
+from deskull.prepare.conform import (
+    conform,
+    find_head_centres,
+    make_window,
+    measure_extent,
+    to_native,
+)
 from deskull.prepare.intensity import find_air, make_finite, normalise
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.result import Result
@@ -44,7 +50,9 @@ Observer = Callable[[str, NDArray[np.float32], Grid], None]
 NO_BRAIN = "no-brain"
 """Doubt about a frame in which no brain was found, where other frames have one."""
 SURE = 3.0  # logit, a probability of 0.95
-STRAY = 1.0  # percent of a coarse mask that may be a neck or a nose
+# Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
+# once more.
+OFF_CENTRE, MISFIT = 0.08, 0.06
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,13 @@ def strip(
     return stripper(scan, settings)
 
 
+class _Brain(NamedTuple):
+    """Where a brain lies: its middle in RAS+ mm, and its length along x, y, z in mm if known."""
+
+    centre: NDArray[np.float64]
+    extent: NDArray[np.float64] | None = None
+
+
 class _View(NamedTuple):
     """What a network saw of a scan, and its answer: (X, Y, Z) and (C, X, Y, Z)."""
 
@@ -253,8 +268,8 @@ class _Work:
                 corrected = self._correct(data, bias)
                 data, air = corrected, find_air(corrected, grid)
         with self._timed("locate"):
-            centre = self._find_centre(data, air)
-        view = self._segment(data, air, centre)
+            found = self._locate(data, air)
+        view = self._segment(data, air, found)
         with self._timed("to_native"):
             probability, box = _to_probability(view, channel, grid, self.stripper.threads)
         with self._timed("clean"):
@@ -263,7 +278,7 @@ class _Work:
         whole[box] = probability
         self.observe("probability", whole, grid)
         with self._timed("flags"):
-            traits = measure_traits(view.image, view.logits[0], weights.segment.voxel_size)
+            traits = measure_traits(view.image, view.logits[0], view.window.voxel_size[0])
             scan = volume.data, mask, whole, grid.voxel_size
             quality = judge(*scan, traits, weights.card)
         ml = volume_ml(mask, grid.voxel_volume)
@@ -287,34 +302,33 @@ class _Work:
         self.observe("n4", corrected, grid)
         return corrected
 
-    def _find_centre(self, data: NDArray[np.float32], air: float) -> NDArray[np.float64]:
-        """Middle of the brain in RAS+ mm, by the coarse network; of the head without one."""
+    def _locate(self, data: NDArray[np.float32], air: float) -> _Brain:
+        """Find the brain by the coarse network; the middle of the head without one."""
         stripper, grid = self.stripper, self.volume.grid
-        stage = stripper.weights.locate or stripper.weights.segment
-        centres = find_head_centres(data, grid, stage.voxel_size * min(stage.shape))
-        if stripper._locate is None:
-            return np.asarray(np.mean(centres, axis=0))
-        found, most = np.asarray(np.mean(centres, axis=0)), 0
+        window = (stripper.weights.locate or stripper.weights.segment).window
+        reach = window.choose_voxel_size() * min(window.shape)
+        centres = find_head_centres(data, grid, reach)
+        found, most = _Brain(np.mean(centres, axis=0)), 0
+        if stripper.weights.locate is None or stripper._locate is None:
+            return found
         for centre in centres:
-            view = self._ask(stage, stripper._locate, data, air, centre)
+            view = self._ask(stripper.weights.locate, stripper._locate, data, air, _Brain(centre))
             self.observe("locate", view.logits[0], view.window)
-            brain = _find_core(view.logits[0])
-            if brain.sum() > most:
-                found, most = _middle(brain, view.window), int(brain.sum())
+            core = _find_core(view.logits[0])
+            if core.sum() > most:
+                found, most = _Brain(*measure_extent(core, view.window)), int(core.sum())
         return found
 
-    def _segment(
-        self, data: NDArray[np.float32], air: float, centre: NDArray[np.float64]
-    ) -> "_View":
-        """Look at the window about the brain, moved once if the brain runs out of it."""
+    def _segment(self, data: NDArray[np.float32], air: float, found: _Brain) -> "_View":
+        """Look at the window about the brain; once more where the brain does not fit it."""
         stage, engine = self.stripper.weights.segment, self.stripper._segment
         with self._timed("segment"):
-            view = self._ask(stage, engine, data, air, centre, name="conformed")
-            brain = _find_core(view.logits[0])
-            if brain.any() and stage.centre == "brain":
-                better = _middle(brain, view.window)
-                if np.abs(better - centre).max() > 0.08 * stage.voxel_size * min(stage.shape):
-                    view = self._ask(stage, engine, data, air, better, name="conformed")
+            view = self._ask(stage, engine, data, air, found, name="conformed")
+            core = _find_core(view.logits[0])
+            if core.any() and stage.centre == "brain":
+                seen = _Brain(*measure_extent(core, view.window))
+                if _is_misplaced(seen, view.window, stage.window.choose_voxel_size(seen.extent)):
+                    view = self._ask(stage, engine, data, air, seen, name="conformed")
         for name, channel in zip(stage.outputs, view.logits, strict=True):
             self.observe(f"logits_{name}", channel, view.window)
         return view
@@ -325,12 +339,12 @@ class _Work:
         engine: Engine,
         data: NDArray[np.float32],
         air: float,
-        centre: NDArray[np.float64],
+        brain: _Brain,
         name: str = "",
     ) -> "_View":
-        """Conform, normalise, and run a network on the window about a point."""
-        grid = self.volume.grid
-        window = make_window(centre, grid, stage.shape, stage.voxel_size)
+        """Conform, normalise, and run a network on the window about a brain."""
+        grid, size = self.volume.grid, stage.window.choose_voxel_size(brain.extent)
+        window = make_window(brain.centre, grid, stage.window.shape, size)
         conformed = conform(data, grid, window, fill=air, threads=self.stripper.threads)
         image = normalise(conformed)
         if name:
@@ -408,10 +422,11 @@ def _find_core(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     return clean_mask(logits > max(0.0, min(SURE, float(logits.max()) / 2)))
 
 
-def _middle(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
-    """Middle of a mask in RAS+ mm: halfway between its ends, a stray hundredth cut off each."""
-    index = np.argwhere(mask)
-    return grid.to_mm(np.percentile(index, [STRAY, 100 - STRAY], axis=0).mean(axis=0))
+def _is_misplaced(brain: _Brain, window: Grid, voxel_size: float) -> bool:
+    """Whether a brain lies off the middle of its window, or needs other voxels than it has."""
+    size = window.voxel_size[0]
+    off = np.abs(brain.centre - window.centre).max() / (size * min(window.shape))
+    return bool(off > OFF_CENTRE or abs(voxel_size / size - 1) > MISFIT)
 
 
 def _to_probability(

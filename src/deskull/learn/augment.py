@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from deskull.prepare.conform import WindowSettings
+
 
 @dataclass(frozen=True)
 class AugmentSettings:
@@ -48,6 +50,10 @@ class AugmentSettings:
         Share of cut fields whose lost part folds over onto the other side.
     corruption
         How far scanners may go wrong: 1 for a bad day at worst, 0 for nothing at all.
+    misfit
+        Relative error of a fitted window's voxel size, uniform in 1 plus or minus.
+    tight
+        Share of synthetic heads whose cortex touches the dura here and there.
     """
 
     rotation: float = 20.0
@@ -65,6 +71,8 @@ class AugmentSettings:
     phantom: float = 0.01
     wrap: float = 0.15
     corruption: float = 1.0
+    misfit: float = 0.1
+    tight: float = 0.5
 
     @property
     def moves_nothing(self) -> bool:
@@ -107,20 +115,81 @@ def smooth_field(
     return fine[0]
 
 
+@dataclass(frozen=True)
+class Pose:
+    """How a head lies in its window.
+
+    Parameters
+    ----------
+    affine
+        Millimetres of the window, from its middle, to those of the head, (3, 3).
+    shift
+        Millimetres by which the window misses the brain's middle, (3,).
+    """
+
+    affine: Tensor
+    shift: Tensor
+
+    def turn_extent(self, extent: Tensor) -> Tensor:
+        """Length of the posed brain along the window's axes, as of an ellipsoid, (3,) in mm."""
+        squares: Tensor = torch.linalg.inv(self.affine) ** 2 @ extent**2
+        return squares.sqrt()
+
+
+def draw_pose(settings: AugmentSettings, generator: Generator) -> Pose:
+    """Draw position, rotation, size, shear and side."""
+    shift = torch.tensor([uniform(-settings.shift, settings.shift, generator) for _ in range(3)])
+    affine = _make_affine(settings, generator)
+    if chance(settings.flip, generator):
+        affine[0] *= -1
+    return Pose(affine, shift)
+
+
+def draw_voxel_size(
+    window: WindowSettings,
+    extent: Tensor,
+    pose: Pose,
+    settings: AugmentSettings,
+    generator: Generator,
+) -> float:
+    """Choose the window's voxel size in mm for a posed head, as well as it would be found.
+
+    Parameters
+    ----------
+    window
+        Fixed, or fitted to the brain.
+    extent
+        Length of the brain along the head's own axes in mm, (3,).
+    pose
+        How the head lies.
+    settings
+        How far a fitted voxel size may be off.
+    generator
+        The source of chance.
+    """
+    size = window.choose_voxel_size(pose.turn_extent(extent).numpy())
+    if not window.is_fitted:
+        return size
+    return size * (1 + uniform(-settings.misfit, settings.misfit, generator))
+
+
 def make_points(
     shape: tuple[int, int, int],
     voxel_size: float,
+    pose: Pose,
     settings: AugmentSettings,
     generator: Generator,
 ) -> Tensor:
-    """Draw where in the head each voxel of the window looks: pose, size and deformation.
+    """Find where in the head each voxel of the window looks, and deform the head smoothly.
 
     Parameters
     ----------
     shape, voxel_size
         Of the window, voxels in mm.
+    pose
+        How the head lies.
     settings
-        How far to go.
+        How far the deformation may go.
     generator
         The source of chance.
 
@@ -131,12 +200,9 @@ def make_points(
     """
     axes = [(torch.arange(n) - (n - 1) / 2) * voxel_size for n in shape]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    shift = torch.tensor([uniform(-settings.shift, settings.shift, generator) for _ in range(3)])
-    points = (points + shift) @ _make_affine(settings, generator).T
+    points = (points + pose.shift) @ pose.affine.T
     warp = smooth_field(shape, int(uniform(3, 9, generator)), generator, channels=3)
     points += warp.permute(1, 2, 3, 0) * (uniform(0, settings.warp, generator) / 2)
-    if chance(settings.flip, generator):
-        points[..., 0] *= -1
     return points
 
 

@@ -18,8 +18,8 @@ from deskull.image.writing import find_files, make_folder
 from deskull.learn.writing import explain_writing
 
 Arrays = dict[str, NDArray[Any]]
-KINDS = {"U8": "uint8", "F32": "<f4", "F64": "<f8"}  # of numbers in safetensors and in numpy
-VERSION = 2  # raised when the same settings begin to give other arrays
+KINDS = {"U8": "uint8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}  # safetensors, numpy
+VERSION = 3  # raised when the same settings begin to give other arrays
 
 
 def describe_file(path: Path) -> list[Any]:

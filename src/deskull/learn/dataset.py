@@ -26,11 +26,20 @@ from deskull.learn.labels import (
     RIM_MM,
     TISSUE,
     LabelledHead,
+    load_label_table,
     load_tissues,
     make_labelled_head,
 )
 from deskull.learn.losses import to_distance
-from deskull.learn.pairs import FIELD_MM, FINE, RealHead, make_channels, pose_real
+from deskull.learn.pairs import (
+    FIELD_MM,
+    FINE,
+    FITTED_FIELD_MM,
+    FITTED_FINE_MM,
+    RealHead,
+    make_real_head,
+    pose_real,
+)
 from deskull.learn.recipe import CHANNELS, Recipe
 from deskull.learn.split import SplitPlan
 from deskull.learn.synthesis import Example, make_phantom, synthesise
@@ -38,7 +47,7 @@ from deskull.prepare.intensity import normalise
 from deskull.tables import TABLES
 
 logger = logging.getLogger(__name__)
-BLOCK = 2  # voxels of a label map over which its truth is averaged
+LABEL_TABLE = "labels.toml"  # in a folder of label maps: the labels of each tissue there
 STILL = AugmentSettings(**{setting.name: 0.0 for setting in fields(AugmentSettings)})
 Show = Callable[[str], None]
 Head = TypeVar("Head", LabelledHead, RealHead)
@@ -120,13 +129,14 @@ def load_sources(
     labelled: list[LabelledHead] = []
     real: list[RealHead] = []
     heads = pd.concat([_list_heads(path) for path in paths], ignore_index=True)
+    tables = {str(p): load_label_table(p / LABEL_TABLE) for p in paths if _has_table(p)}
     for number, row in enumerate(heads.to_dict("records"), start=1):
         show(f"preparing head {number} of {len(heads)}")
         try:
             if row["label_map"]:
-                labelled.append(
-                    _load_label_map(row["person"], Path(row["label_map"]), table, cache)
-                )
+                path = Path(row["label_map"])
+                own = tables.get(str(path.parent), table)
+                labelled.append(_load_label_map(row["person"], path, own, cache))
             if row["mask"]:
                 real.append(_load_pair(row["person"], row["image"], row["mask"], recipe, cache))
         except InputError as error:
@@ -136,10 +146,15 @@ def load_sources(
     return Sources(labelled, real)
 
 
+def _has_table(path: Path) -> bool:
+    return (path / LABEL_TABLE).is_file()
+
+
 def _list_heads(path: Path) -> pd.DataFrame:
     """List heads by person, image, mask and label_map, each "" where there is none."""
     if path.is_dir():
         names = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        names = [p for p in names if p.name != LABEL_TABLE]
         files = [p for p in names if p.is_file() and find_suffix(p) not in NO_HEADS]
         rows = [(name_head(p).person, "", "", str(p)) for p in files]
         return pd.DataFrame(rows, columns=["person", "image", "mask", "label_map"])
@@ -154,18 +169,18 @@ def _load_label_map(
     person: str, path: Path, table: Mapping[str, list[int]] | None, cache: Path | None
 ) -> LabelledHead:
     def make() -> Arrays:
-        head = make_labelled_head(_check_label_map(load_volume(path), path), BLOCK, table)
+        head = make_labelled_head(_check_label_map(load_volume(path), path), table)
         size = np.array([head.voxel_size])
         return {
             "tissue": head.tissue,
-            "fractions": head.fractions,
+            "truth": head.truth,
             "centre": head.centre,
+            "extent": head.extent,
             "voxel_size": size,
         }
 
     key = {
         "label_map": describe_file(path),
-        "block": BLOCK,
         "table": load_tissues()["labels"] if table is None else table,
         "closing_mm": CLOSING_MM,
         "may_close": MAY_CLOSE,
@@ -176,10 +191,10 @@ def _load_label_map(
     return LabelledHead(
         person,
         arrays["tissue"],
-        arrays["fractions"],
+        arrays["truth"],
         arrays["centre"],
+        arrays["extent"],
         float(arrays["voxel_size"][0]),
-        BLOCK,
     )
 
 
@@ -195,7 +210,9 @@ def _check_label_map(volume: Volume, path: Path) -> Volume:
 
 def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path | None) -> RealHead:
     def make() -> Arrays:
-        return {"channels": make_channels(load_volume(image), load_volume(mask), recipe)}
+        head = make_real_head(load_volume(image), load_volume(mask), recipe)
+        size = np.array([head.voxel_size])
+        return {"channels": head.channels, "extent": head.extent, "voxel_size": size}
 
     key = {
         "image": describe_file(Path(image)),
@@ -203,13 +220,12 @@ def _load_pair(person: str, image: str, mask: str, recipe: Recipe, cache: Path |
         "window": asdict(recipe.window),
         "preparation": asdict(recipe.preparation),
         "still": recipe.augment.moves_nothing,
-        "fine": FINE,
-        "field_mm": FIELD_MM,
+        "fine": [FINE, FITTED_FINE_MM],
+        "field_mm": [FIELD_MM, FITTED_FIELD_MM],
     }
-    channels = cached(cache, key, make)["channels"]
-    still = recipe.augment.moves_nothing
-    size = recipe.window.voxel_size * (1.0 if still else FINE)
-    return RealHead(person, Path(image).name, channels, size)
+    arrays = cached(cache, key, make)
+    size = float(arrays["voxel_size"][0])
+    return RealHead(person, Path(image).name, arrays["channels"], arrays["extent"], size)
 
 
 def draw_parts(sources: Sources, plan: SplitPlan, seed: int) -> dict[str, str]:
@@ -253,8 +269,7 @@ def make_example(sources: Sources, recipe: Recipe, generator: Generator) -> Exam
         head = _draw(_draw(sources.scanned_by_person, generator), generator)
         example = pose_real(head, recipe, recipe.augment, generator)
     elif chance(recipe.augment.phantom, generator):
-        window = recipe.window
-        example = make_phantom(window.shape, window.voxel_size, recipe.augment, generator)
+        example = make_phantom(recipe.window, recipe.augment, generator)
     else:
         person = _draw(sources.painted_by_person, generator)
         example = _paint(_draw(person, generator), recipe, generator)
@@ -282,8 +297,7 @@ def make_plain_examples(sources: Sources, recipe: Recipe) -> Iterator[tuple[str,
 
 
 def _paint(head: LabelledHead, recipe: Recipe, generator: Generator) -> Example:
-    window = recipe.window
-    return synthesise(head, window.shape, window.voxel_size, recipe.augment, generator)
+    return synthesise(head, recipe.window, recipe.augment, generator)
 
 
 def _finish(example: Example, recipe: Recipe) -> Example:
@@ -292,5 +306,5 @@ def _finish(example: Example, recipe: Recipe) -> Example:
     channels = [CHANNELS.index(name) for name in recipe.network.outputs]
     target = example.target[channels]
     if recipe.training.loss == "distance":
-        target = to_distance(target, recipe.window.voxel_size).sigmoid()
+        target = to_distance(target, example.voxel_size).sigmoid()
     return replace(example, image=image, target=target, known=example.known[channels])

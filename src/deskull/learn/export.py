@@ -107,8 +107,7 @@ def _make_stage(name: str, recipe: Recipe, folder: Path) -> Stage:
     """Describe a network that was just written, as `load_weights` will."""
     return Stage(
         name=name,
-        shape=recipe.window.shape,
-        voxel_size=recipe.window.voxel_size,
+        window=recipe.window,
         outputs=recipe.network.outputs,
         centre=recipe.preparation.centre,
         onnx=(folder / f"{name}.onnx").read_bytes(),

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import Box, find_box, to_canonical_array
+from deskull.image.geometry import find_box, make_ras_grid, to_canonical_array
 from deskull.image.volume import Volume
+from deskull.prepare.conform import measure_extent
 
 MOST_CODES = 2**20  # of labels; FreeSurfer's go up to about 15000
 CLOSING_MM = 6.0  # bridges the sulci and the Sylvian fissure, not the cisterns at the base
+BONE_MM = 2.0  # of skull where a label map has none, as in newborns
 RIM_MM = 1.5  # to centres of outer CSF: 1.3 mm of it, as real masks take; docs/experiments.md, 8
 TISSUE = (
     "white_matter",
@@ -95,36 +97,33 @@ class LabelledHead:
         Whose head.
     tissue
         Codes of `tissue_codes`, (X, Y, Z) uint8, at `voxel_size`.
-    fractions
-        Share of brain, and of brain without outer CSF, in blocks of `block` voxels:
-        (2, X / block, Y / block, Z / block) float32.
+    truth
+        The brain's mask, and that of the brain without outer CSF: (2, X, Y, Z) uint8, 0 or 1.
     centre
         Middle of the brain's box in voxels of `tissue`, (3,).
+    extent
+        Length of the brain along x, y, z in mm, (3,), see `measure_extent`.
     voxel_size
         Millimetres, isotropic.
-    block
-        Edge of a block in voxels.
     """
 
     person: str
     tissue: NDArray[np.uint8]
-    fractions: NDArray[np.float32]
+    truth: NDArray[np.uint8]
     centre: NDArray[np.float64]
+    extent: NDArray[np.float64]
     voxel_size: float
-    block: int
 
 
 def make_labelled_head(
-    volume: Volume, block: int, table: Mapping[str, list[int]] | None = None
+    volume: Volume, table: Mapping[str, list[int]] | None = None
 ) -> LabelledHead:
-    """Translate a label map into tissues, add dura, and lay down the truth.
+    """Translate a label map into tissues with bone and dura, and lay down the truth.
 
     Parameters
     ----------
     volume
         Label map with isotropic voxels of about 1 mm.
-    block
-        Edge in voxels of the blocks over which the truth is averaged.
     table
         Labels of each tissue; FreeSurfer's and SynthSeg's if not given.
 
@@ -158,15 +157,19 @@ def make_labelled_head(
             f"{volume.name}: no brain label among {np.unique(labels)[:20].tolist()}; expected "
             "FreeSurfer's. Is this a label map of a whole head? Other labels: --label-table."
         )
-    tissue = tissue[_to_blocks(find_box(_largest_piece(tissue > 0), 2 * block), block)]
+    tissue = tissue[find_box(_largest_piece(tissue > 0), margin=2)]
     core = _largest_piece(np.isin(tissue, [codes[name] for name in TISSUE]))
     voxel_size = float(np.mean(volume.grid.voxel_size))
     brain = make_brain_mask(tissue, core, voxel_size)
+    if not (tissue == codes["bone"]).any():
+        _lay_bone(tissue, brain, voxel_size)
     _lay_dura(tissue, brain)
     where = np.argwhere(brain[::2, ::2, ::2]) * 2
-    fractions = np.stack([_block_mean(brain, block), _block_mean(core, block)])
     centre = (where.min(0) + where.max(0)) / 2
-    return LabelledHead(volume.name, tissue, fractions, centre, voxel_size, block)
+    grid = make_ras_grid((0, 0, 0), tissue.shape, voxel_size)
+    extent = measure_extent(brain, grid)[1]
+    truth = np.stack([brain, core]).astype(np.uint8)
+    return LabelledHead(volume.name, tissue, truth, centre, extent, voxel_size)
 
 
 def make_brain_mask(
@@ -202,6 +205,14 @@ def make_brain_mask(
     return brain
 
 
+def _lay_bone(tissue: NDArray[np.uint8], brain: NDArray[np.bool_], voxel_size: float) -> None:
+    """Turn the inside of a head that has no bone, next to CSF or brain, into bone, in place."""
+    codes = tissue_codes()
+    inner = brain | (tissue == codes["csf"])
+    near = ndimage.distance_transform_edt(~inner) <= BONE_MM / voxel_size
+    tissue[near & np.isin(tissue, [codes["soft"], codes["skin"]])] = codes["bone"]
+
+
 def _lay_dura(tissue: NDArray[np.uint8], brain: NDArray[np.bool_]) -> None:
     """Turn what lies between CSF or brain and the bone into dura, one voxel thick, in place."""
     codes = tissue_codes()
@@ -218,15 +229,3 @@ def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return np.asarray(pieces == sizes.argmax())
-
-
-def _to_blocks(box: Box, block: int) -> Box:
-    """Shorten a box so that its edges are a whole number of blocks long."""
-    x, y, z = (slice(s.start, s.start + (s.stop - s.start) // block * block) for s in box)
-    return x, y, z
-
-
-def _block_mean(mask: NDArray[np.bool_], block: int) -> NDArray[np.float32]:
-    x, y, z = (n // block for n in mask.shape)
-    blocks = mask.reshape(x, block, y, block, z, block)
-    return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))

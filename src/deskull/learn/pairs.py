@@ -1,6 +1,7 @@
 """Real pairs: a scan and its reference mask, prepared once, posed and damaged many times."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,13 +9,15 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from deskull.errors import ImageFileError
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.geometry import Grid, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.image.volume import Volume
 from deskull.learn.augment import (
     AugmentSettings,
     corrupt,
     cut_field,
+    draw_pose,
+    draw_voxel_size,
     make_points,
     remove_face,
     sample,
@@ -23,11 +26,12 @@ from deskull.learn.augment import (
 from deskull.learn.recipe import Recipe
 from deskull.learn.synthesis import Example
 from deskull.prepare.bias import BiasSettings, correct_bias
-from deskull.prepare.conform import find_head_centres, make_window
+from deskull.prepare.conform import find_head_centres, make_window, measure_extent
 from deskull.prepare.intensity import make_finite
 
 FIELD_MM = 300.0  # of a head kept about its brain, enough for any pose of a window
 FINE = 0.75  # voxels of a head that will be posed, in those of the window
+FITTED_FINE_MM, FITTED_FIELD_MM = 1.25, 256.0  # the same where the window is fitted
 WORST_SCAN = 0.6  # real scans have had their own bad day: damage them less than painted ones
 
 
@@ -42,19 +46,22 @@ class RealHead:
     name
         File name of the scan.
     channels
-        Image (brain about 1) and share of brain, (2, X, Y, Z) float32; the window's middle is
-        the array's.
+        Image (brain about 1) and share of brain, (2, X, Y, Z) float32, or float16 if it will be
+        posed; the window's middle is the array's.
+    extent
+        Length of the brain along x, y, z in mm, (3,), see `measure_extent`.
     voxel_size
         Millimetres, isotropic.
     """
 
     person: str
     name: str
-    channels: NDArray[np.float32]
+    channels: NDArray[np.floating[Any]]
+    extent: NDArray[np.float64]
     voxel_size: float
 
 
-def make_channels(image: Volume, mask: Volume, recipe: Recipe) -> NDArray[np.float32]:
+def make_real_head(image: Volume, mask: Volume, recipe: Recipe, person: str = "") -> RealHead:
     """Prepare a pair as a recipe asks for: bias, grid, scaling.
 
     Parameters
@@ -63,11 +70,8 @@ def make_channels(image: Volume, mask: Volume, recipe: Recipe) -> NDArray[np.flo
         In one space; grids may differ.
     recipe
         Whose window the pair is prepared for.
-
-    Returns
-    -------
-    NDArray
-        As `RealHead.channels`.
+    person
+        Whose head.
 
     Raises
     ------
@@ -82,12 +86,17 @@ def make_channels(image: Volume, mask: Volume, recipe: Recipe) -> NDArray[np.flo
     if bias is not None:
         settings = BiasSettings(bias["shrink"], tuple(bias["iterations"]))
         data = correct_bias(data, image.grid.voxel_size, settings)[0]
-    grid = _choose_grid(data, image.grid, inside, mask.grid, recipe)
+    brain_ras = to_canonical_array(inside, mask.grid)
+    extent = measure_extent(brain_ras, mask.grid.canonical())[1]
+    grid = _choose_grid(data, image.grid, inside, mask.grid, recipe, extent)
     soft = recipe.preparation.soft_masks
     brain = resample(inside.astype(np.float32), mask.grid, grid, order=1 if soft else 0)
     intensities = resample(data - np.float32(air), image.grid, grid)
     top = float(np.percentile(intensities[brain > 0.5], 95)) if (brain > 0.5).any() else 1.0
-    return np.stack([np.clip(intensities / (top or 1.0), 0, 10), brain])
+    channels = np.stack([np.clip(intensities / (top or 1.0), 0, 10), brain])
+    if not recipe.augment.moves_nothing:
+        channels = channels.astype(np.float16)
+    return RealHead(person, image.name, channels, extent, grid.voxel_size[0])
 
 
 def _choose_grid(
@@ -96,19 +105,22 @@ def _choose_grid(
     inside: NDArray[np.bool_],
     mask_grid: Grid,
     recipe: Recipe,
+    extent: NDArray[np.float64],
 ) -> Grid:
     """Choose the window itself where nothing will move, else a finer, larger field about it."""
     window = recipe.window
+    size = window.choose_voxel_size(extent)
     if recipe.preparation.centre == "head":
-        reach = window.voxel_size * min(window.shape)
-        centre = np.mean(find_head_centres(data, grid, reach), axis=0)
+        centre = np.mean(find_head_centres(data, grid, size * min(window.shape)), axis=0)
     else:
         index = np.argwhere(inside)
         centre = mask_grid.to_mm((index.min(0) + index.max(0)) / 2)
     if recipe.augment.moves_nothing:
-        return make_window(centre, grid, window.shape, window.voxel_size)
-    fine = FINE * window.voxel_size
-    n = int(max(FIELD_MM, 1.1 * window.voxel_size * max(window.shape)) / fine)
+        return make_window(centre, grid, window.shape, size)
+    fine, field = FINE * size, max(FIELD_MM, 1.1 * size * max(window.shape))
+    if window.is_fitted:
+        fine, field = FITTED_FINE_MM, FITTED_FIELD_MM
+    n = int(field / fine)
     return make_ras_grid(centre, (n, n, n), fine)
 
 
@@ -128,14 +140,16 @@ def pose_real(
     generator
         The source of chance.
     """
-    window = recipe.window
-    points = make_points(window.shape, window.voxel_size, augment, generator)
+    window, pose = recipe.window, draw_pose(augment, generator)
+    extent = torch.from_numpy(head.extent).float()
+    voxel_size = draw_voxel_size(window, extent, pose, augment, generator)
+    points = make_points(window.shape, voxel_size, pose, augment, generator)
     index = points / head.voxel_size + (torch.tensor(head.channels.shape[1:]) - 1) / 2
-    image, brain = sample(torch.from_numpy(head.channels), index)
+    image, brain = sample(torch.from_numpy(head.channels).float(), index)
     image = remove_face(image, points, augment, generator)
     strength = augment.corruption * uniform(0, WORST_SCAN, generator)
     if augment.corruption:
-        image = corrupt(image, window.voxel_size, generator, strength)
+        image = corrupt(image, voxel_size, generator, strength)
     image, field = cut_field(image, augment, generator)
     target = torch.stack([brain.clamp(0, 1) * field, torch.zeros_like(brain)])
-    return Example(image, target, torch.tensor([1.0, 0.0]))
+    return Example(image, target, torch.tensor([1.0, 0.0]), voxel_size)

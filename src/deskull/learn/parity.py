@@ -89,9 +89,9 @@ def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, dict[str, Any]]
 def _show(head: Volume, stage: Stage) -> NDArray[np.float32]:
     """Window about the middle of the head, normalised."""
     data, air = make_finite(head.data, head.grid)
-    reach = stage.voxel_size * min(stage.shape)
-    centre = np.mean(find_head_centres(data, head.grid, reach), axis=0)
-    window = make_window(centre, head.grid, stage.shape, stage.voxel_size)
+    size, shape = stage.window.choose_voxel_size(), stage.window.shape
+    centre = np.mean(find_head_centres(data, head.grid, size * min(shape)), axis=0)
+    window = make_window(centre, head.grid, shape, size)
     return normalise(conform(data, head.grid, window, fill=air))
 
 

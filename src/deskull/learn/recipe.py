@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from deskull.errors import InputError
-from deskull.image.geometry import Shape
 from deskull.learn.augment import AugmentSettings
 from deskull.network.unet import NetworkSpec, make_spec
+from deskull.prepare.conform import WindowSettings, make_window_settings
 
 CHANNELS = ("brain", "tissue")
 """What examples can teach, in the order in which they hold it."""
@@ -21,14 +21,6 @@ PARTS = ("stem", "enter", "down", "up", "head", "refine")
 
 MOST_EXAMPLES = 128
 """In a batch; each has a seed of its own."""
-
-
-@dataclass(frozen=True)
-class WindowSettings:
-    """The network's grid: voxels along x, y, z, and their edge in mm."""
-
-    shape: Shape
-    voxel_size: float
 
 
 @dataclass(frozen=True)
@@ -152,10 +144,9 @@ def load_recipe(name_or_path: str) -> Recipe:
 def make_recipe(fields: dict[str, Any], name: str) -> Recipe:
     """Build a recipe from the tables of its file or of a checkpoint."""
     window, training = fields["window"], fields["training"]
-    x, y, z = window["shape"]
     recipe = Recipe(
         name=fields.get("name", name),
-        window=WindowSettings((x, y, z), float(window["voxel_size"])),
+        window=make_window_settings(window),
         network=make_spec(fields["network"]),
         training=TrainingSettings(**{**training, "frozen": tuple(training.get("frozen", ()))}),
         seed=int(fields.get("seed", 0)),
@@ -169,6 +160,7 @@ def make_recipe(fields: dict[str, Any], name: str) -> Recipe:
 RANGES = {  # lowest and highest value
     "seed": (0, 2**22),
     "voxel_size": (0.1, 20),
+    "fill": (0.1, 1),
     "patch": (1, 16),
     "dropout": (0, 0.99),
     "refine": (0, 256),
@@ -196,6 +188,8 @@ RANGES = {  # lowest and highest value
     "phantom": (0, 1),
     "wrap": (0, 1),
     "corruption": (0, 10),
+    "misfit": (0, 0.5),
+    "tight": (0, 1),
 }
 
 
@@ -224,6 +218,11 @@ def check_recipe(recipe: Recipe) -> None:
     fine = outputs <= set(CHANNELS) and "brain" in outputs and len(outputs) == len(spec.outputs)
     _check(fine, "outputs", spec.outputs, f"'brain', and others of {CHANNELS}, each once")
     _check(set(frozen) < set(PARTS), "frozen", frozen, f"some of {PARTS}, not all")
+    size = recipe.window.voxel_size
+    if size != "fit":
+        _check_value("voxel_size", size, float)
+    elif recipe.preparation.centre != "brain":
+        raise InputError("voxel_size 'fit' with centre 'head'; a window is fitted to the brain")
     shape, multiple = recipe.window.shape, spec.multiple
     _check(_are_whole(shape), "shape", shape, "whole numbers above 0")
     if any(n % multiple for n in shape):

@@ -195,7 +195,7 @@ class Run:
         make_folder(self.folder / "pictures")
         image = example.image.numpy()
         mask = np.asarray(logits.numpy() > 0)
-        grid = make_ras_grid((0, 0, 0), self.recipe.window.shape, self.recipe.window.voxel_size)
+        grid = make_ras_grid((0, 0, 0), self.recipe.window.shape, example.voxel_size)
         title = f"step {step}, the worst of the persons kept apart, Dice {dice:.3f}"
         picture = encode_png(draw_mosaic(image, mask, grid, title))
         save_bytes(picture, self.folder / "pictures" / f"step_{step:06d}.png")

@@ -7,15 +7,19 @@ seen every contrast relies on none. Poses and scanner faults are `augment.py`.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from deskull.learn.anatomy import vary_anatomy
+from deskull.image.geometry import Shape
+from deskull.learn.anatomy import tighten, vary_anatomy
 from deskull.learn.augment import (
     AugmentSettings,
     add_noise,
     chance,
     corrupt,
     cut_field,
+    draw_pose,
+    draw_voxel_size,
     make_points,
     remove_face,
     sample,
@@ -23,6 +27,11 @@ from deskull.learn.augment import (
     uniform,
 )
 from deskull.learn.labels import LabelledHead, load_tissues, tissue_codes
+from deskull.prepare.conform import WindowSettings
+
+PAINTED_MM = 1.0  # voxels of the scan that a synthetic head is, before it is conformed
+MAX_FINER = 1.6  # finer than the window at most: a coarse one need not be painted at 1 mm
+SWAPPED = 0.06  # share of heads with grey and white matter swapped, as in the first months
 
 
 @dataclass(frozen=True)
@@ -37,29 +46,38 @@ class Example:
         (outputs, X, Y, Z): share of each voxel that belongs, in [0, 1].
     known
         (outputs,) 1 where the target is known, else 0.
+    voxel_size
+        Of the window, mm.
+    tissue
+        Codes of `labels.tissue_codes` at the nearest painted voxels, (X, Y, Z) uint8, of a
+        synthetic head before it was damaged; None of a scan.
     """
 
     image: Tensor
     target: Tensor
     known: Tensor
+    voxel_size: float
+    tissue: Tensor | None = None
 
 
 def synthesise(
     head: LabelledHead,
-    shape: tuple[int, int, int],
-    voxel_size: float,
+    window: WindowSettings,
     settings: AugmentSettings,
     generator: Generator,
     contrast: str | None = None,
 ) -> Example:
     """Make one random head and its exact truth.
 
+    Intensities are painted at `PAINTED_MM` and read off at the window's voxels, so that these
+    hold parts of several tissues as those of a conformed scan do.
+
     Parameters
     ----------
     head
         Whose head.
-    shape, voxel_size
-        Of the window, voxels in mm.
+    window
+        The network's; a fitted one follows the head.
     settings
         How far poses and fields may go.
     generator
@@ -67,39 +85,74 @@ def synthesise(
     contrast
         As for `paint`.
     """
-    points = make_points(shape, voxel_size, settings, generator)
-    index = points / head.voxel_size + torch.from_numpy(head.centre).float()
-    labels = _nearest(torch.from_numpy(head.tissue), index)
-    tissue = vary_anatomy(labels, points, voxel_size, settings, generator)
-    blocks = (index - (head.block - 1) / 2) / head.block
-    target = sample(torch.from_numpy(head.fractions), blocks).clamp(0, 1)
-    image = remove_face(paint(tissue, generator, contrast), points, settings, generator)
+    pose = draw_pose(settings, generator)
+    extent = torch.from_numpy(head.extent).float()
+    voxel_size = draw_voxel_size(window, extent, pose, settings, generator)
+    points = make_points(window.shape, voxel_size, pose, settings, generator)
+    painted = max(PAINTED_MM, voxel_size / MAX_FINER)
+    fine = _resize(points.permute(3, 0, 1, 2), _finer(window.shape, voxel_size / painted))
+    fine = fine.permute(1, 2, 3, 0)
+    labels = _nearest(torch.from_numpy(head.tissue), _to_index(fine, head))
+    tight = tighten(labels, painted, settings, generator)
+    tissue = vary_anatomy(tight, fine, painted, settings, generator)
+    image = _resize(paint(tissue, generator, contrast)[None], window.shape)[0]
+    target = _read_truth(head, points, voxel_size)
+    target[0] *= 1 - _resize((tight != labels).float()[None], window.shape)[0]
+    image = remove_face(image, points, settings, generator)
     if chance(settings.stripped, generator):
         image = image * (target[0] > 0.5)
     strength = settings.corruption * uniform(0.2, 1.0, generator)
     if settings.corruption:
         image = corrupt(image, voxel_size, generator, strength)
     image, field = cut_field(image, settings, generator)
-    return Example(image, target * field, torch.ones(2))
+    nearest = F.interpolate(tissue[None, None], size=window.shape, mode="nearest-exact")[0, 0]
+    return Example(image, target * field, torch.ones(2), voxel_size, nearest)
+
+
+def _finer(shape: Shape, factor: float) -> Shape:
+    x, y, z = (round(n * max(1.0, factor)) for n in shape)
+    return x, y, z
+
+
+def _resize(values: Tensor, shape: Shape) -> Tensor:
+    """Read (C, X, Y, Z) off at the voxels of a grid over the same field, linearly."""
+    if tuple(values.shape[1:]) == tuple(shape):
+        return values
+    resized: Tensor = F.interpolate(values[None], size=shape, mode="trilinear")
+    return resized[0]
+
+
+def _to_index(points: Tensor, head: LabelledHead) -> Tensor:
+    """Millimetres from the brain's middle to voxels of the label map."""
+    return points / head.voxel_size + torch.from_numpy(head.centre).float()
+
+
+def _read_truth(head: LabelledHead, points: Tensor, voxel_size: float) -> Tensor:
+    """Shares of brain, and of brain without outer CSF, at the window's voxels."""
+    block = max(1, int(voxel_size / head.voxel_size + 0.01))
+    truth = torch.from_numpy(head.truth).float()
+    if block > 1:
+        truth = F.avg_pool3d(truth, block)
+    index = (_to_index(points, head) - (block - 1) / 2) / block
+    return sample(truth, index).clamp(0, 1)
 
 
 def make_phantom(
-    shape: tuple[int, int, int],
-    voxel_size: float,
-    settings: AugmentSettings,
-    generator: Generator,
+    window: WindowSettings, settings: AugmentSettings, generator: Generator
 ) -> Example:
     """Make a thing that is no head, and holds no brain: a ball, a box or a can with inserts.
 
     Parameters
     ----------
-    shape, voxel_size
-        Of the window, voxels in mm.
+    window
+        The network's.
     settings, generator
         As for `synthesise`.
     """
-    points = make_points(shape, voxel_size, settings, generator)
+    pose = draw_pose(settings, generator)
     half = torch.tensor([uniform(40, 100, generator) for _ in range(3)])
+    voxel_size = draw_voxel_size(window, 1.5 * half, pose, settings, generator)
+    points = make_points(window.shape, voxel_size, pose, settings, generator)
     scaled = points.abs() / half
     kind = int(uniform(0, 3, generator))
     if kind == 0:
@@ -114,7 +167,7 @@ def make_phantom(
         insert = (points - place).norm(dim=-1) < uniform(4, 25, generator)
         image = torch.where(insert & inside, uniform(0, 1.2, generator), image)
     image = corrupt(image, voxel_size, generator, settings.corruption)
-    return Example(image, torch.zeros((2, *shape)), torch.ones(2))
+    return Example(image, torch.zeros((2, *window.shape)), torch.ones(2), voxel_size)
 
 
 def _nearest(values: Tensor, index: Tensor) -> Tensor:
@@ -153,6 +206,9 @@ def paint(tissue: Tensor, generator: Generator, contrast: str | None = None) -> 
     else:
         for tissue_name, (mean, spread) in load_tissues()["contrast"][contrast].items():
             means[codes[tissue_name]] = mean + spread * uniform(-1.5, 1.5, generator)
+    if chance(SWAPPED, generator):
+        grey, white = codes["cortex"], codes["white_matter"]
+        means[[grey, white]] = means[[white, grey]]
     means = means.clamp(min=0.01)
     means[0] = 0
     texture = 0.02 + 0.10 * torch.rand(len(means), generator=generator)

@@ -360,10 +360,10 @@ def _describe(
 
 
 def _has_fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is faster than float32: on GPUs, and on CPUs with AMX."""
+    """Whether bfloat16 is faster than float32: on GPUs, on CPUs with AMX or AVX512-BF16."""
     if device != "cpu":
         return True
-    return bool(torch.cpu._is_amx_tile_supported())
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def check_batch(recipe: Recipe, world: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import WeightsError
-from deskull.image.geometry import Shape
+from deskull.prepare.conform import WindowSettings, make_window_settings
 
 CARD = "card.json"
 FORMAT = 1  # of the card; raised when older code could not read it right
@@ -27,8 +27,8 @@ class Stage:
     ----------
     name
         ``"locate"`` (finds the brain in the field) or ``"segment"`` (draws its surface).
-    shape, voxel_size
-        The window: voxels along x, y, z in RAS+, and their edge in mm.
+    window
+        The grid that the network sees.
     outputs
         Names of the channels of its answer.
     centre
@@ -42,8 +42,7 @@ class Stage:
     """
 
     name: str
-    shape: Shape
-    voxel_size: float
+    window: WindowSettings
     outputs: tuple[str, ...]
     centre: str
     onnx: bytes
@@ -168,11 +167,9 @@ def _read_verified(path: Path, wanted: str) -> bytes:
 def _make_stage(
     name: str, fields: Mapping[str, Any], folder: Path, contents: Mapping[str, bytes]
 ) -> Stage:
-    x, y, z = fields["window"]["shape"]
     return Stage(
         name=name,
-        shape=(x, y, z),
-        voxel_size=float(fields["window"]["voxel_size"]),
+        window=make_window_settings(fields["window"]),
         outputs=tuple(fields["network"]["outputs"]),
         centre=fields["preparation"]["centre"],
         onnx=contents[f"{name}.onnx"],

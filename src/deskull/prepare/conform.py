@@ -1,6 +1,9 @@
 """The way in and the exact way back: any grid to the network's window, and home again."""
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +21,85 @@ from deskull.image.resample import resample
 COARSE_MM = 4.0  # fine enough to find a head
 HEAD_LEVEL = 0.15  # of the way from air to bright: above noise and ghosts
 HEAD_SHARE = 0.05  # of the fullest slice: what a slice of the head holds at least
+FITTED_MM = (1.0, 2.2)  # voxel sizes of a fitted window, from a newborn's brain to the largest
+STRAY = 1.0  # percent of a brain's voxels at each end that may be a neck, a nose or noise
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """The network's grid: how many voxels, and how large they are.
+
+    Parameters
+    ----------
+    shape
+        Voxels along x, y, z in RAS+.
+    voxel_size
+        Edge of a voxel in mm, or ``"fit"``: chosen for each head such that its brain fills
+        `fill` of the window. An infant and an adult then look alike to the network.
+    fill
+        Share of the window's edge that a fitted brain takes along its longest axis, in (0, 1).
+
+    Examples
+    --------
+    >>> WindowSettings((96, 112, 96), "fit", 0.75).choose_voxel_size((130.0, 168.0, 126.0))
+    2.0
+    """
+
+    shape: Shape
+    voxel_size: float | Literal["fit"]
+    fill: float = 0.75
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the voxel size follows the brain."""
+        return self.voxel_size == "fit"
+
+    def choose_voxel_size(self, extent: ArrayLike | None = None) -> float:
+        """Choose the edge of the window's voxels in mm.
+
+        Parameters
+        ----------
+        extent
+            Length of the brain along x, y, z in mm, (3,), as `measure_extent` gives it; None
+            where nothing is known yet, which gives the largest voxels.
+        """
+        if self.voxel_size != "fit":
+            return self.voxel_size
+        if extent is None:
+            return FITTED_MM[1]
+        wanted = np.asarray(extent) / (self.fill * np.array(self.shape))
+        return float(np.clip(wanted.max(), *FITTED_MM))
+
+
+def make_window_settings(fields: Mapping[str, Any]) -> WindowSettings:
+    """Build the settings from the plain lists and words of a card or a recipe."""
+    x, y, z = fields["shape"]
+    size = fields["voxel_size"]
+    fill = fields.get("fill", WindowSettings.fill)
+    return WindowSettings((x, y, z), size if size == "fit" else float(size), float(fill))
+
+
+def measure_extent(
+    brain: NDArray[np.bool_], grid: Grid
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the middle of a brain and its length along each axis.
+
+    The outmost hundredth of its voxels at either end does not count.
+
+    Parameters
+    ----------
+    brain
+        (X, Y, Z), not empty.
+    grid
+        Its grid, RAS+.
+
+    Returns
+    -------
+    tuple
+        Middle in RAS+ mm, (3,), and length along x, y, z in mm, (3,).
+    """
+    ends = np.percentile(np.argwhere(brain), [STRAY, 100 - STRAY], axis=0)
+    return grid.to_mm(ends.mean(axis=0)), (ends[1] - ends[0] + 1) * np.array(grid.voxel_size)
 
 
 def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float) -> Grid:
