@@ -10,15 +10,19 @@ A supervisor starts the worker again after a case that killed it, and keeps the 
 """
 
 import argparse
+import bz2
 import contextlib
 import faulthandler
 import gzip
+import logging
+import lzma
 import os
 import re
 import resource
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
@@ -29,9 +33,10 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+from backports import zstd
 
+import dicom_files
 import scans
-import test_dicom
 from deskull.errors import DeskullError
 from deskull.image.volume import load_volume, make_brain_image, make_map_image, make_mask_image
 from deskull.image.writing import save_image
@@ -66,7 +71,7 @@ class Finding(NamedTuple):
 
 def write_series(path: Path) -> Path:
     """Write a DICOM folder."""
-    return test_dicom.write_series(path)
+    return dicom_files.write_series(path)
 
 
 def write_frames(path: Path) -> Path:
@@ -76,10 +81,37 @@ def write_frames(path: Path) -> Path:
 
 def write_zip(path: Path) -> Path:
     """Write a zip of DICOM."""
-    series = test_dicom.write_series(path.with_name("series"))
-    return test_dicom.zip_folder(series, path)
+    series = dicom_files.write_series(path.with_name("series"))
+    return dicom_files.zip_folder(series, path)
 
 
+def write_bare_series(path: Path) -> Path:
+    """Write a DICOM folder of files without preamble."""
+    dicom_files.write_series(path)
+    for file in path.iterdir():
+        file.write_bytes(file.read_bytes()[132:])
+    return path
+
+
+def write_tar(path: Path) -> Path:
+    """Write a tar of DICOM."""
+    series = dicom_files.write_series(path.with_name("series"))
+    with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as archive:
+        for file in sorted(series.iterdir()):
+            archive.add(file, file.name)
+    return path
+
+
+def write_packed(path: Path) -> Path:
+    """Write a scan, packed as the last suffix says."""
+    plain = path.with_name("plain").with_suffix(Path(path.stem).suffix)
+    scans.WRITERS.get(f"scan{plain.suffix}", scans.write_minc1)(plain)
+    path.write_bytes(PACK[path.suffix](plain.read_bytes()))
+    plain.unlink()
+    return path
+
+
+PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
 FORMATS: dict[str, tuple[str, Callable[[Path], object], int]] = {  # file, writer, share of cases
     "nifti1": ("scan.nii", scans.write_nifti, 20),
     "nifti1-gz": ("scan.nii.gz", scans.write_nifti, 15),
@@ -96,7 +128,16 @@ FORMATS: dict[str, tuple[str, Callable[[Path], object], int]] = {  # file, write
     "minc1": ("scan.mnc", scans.write_minc1, 6),
     "minc2": ("scan.mnc", scans.write_minc2, 6),
     "dicom": ("series", write_series, 1),
+    "bare-dicom": ("series", write_bare_series, 1),
     "zip": ("scan.zip", write_zip, 1),
+    "tar": ("scan.tar", write_tar, 1),
+    "tgz": ("scan.tgz", write_tar, 1),
+    "nifti1-bz2": ("scan.nii.bz2", write_packed, 3),
+    "nifti1-xz": ("scan.nii.xz", write_packed, 3),
+    "nifti1-zst": ("scan.nii.zst", write_packed, 3),
+    "nrrd-gz": ("scan.nrrd.gz", write_packed, 2),
+    "mha-xz": ("scan.mha.xz", write_packed, 2),
+    "minc1-gz": ("scan.mnc.gz", write_packed, 2),
 }
 
 
@@ -108,7 +149,7 @@ def make_seeds(folder: Path) -> dict[str, dict[str, bytes]]:
         place.mkdir()
         write(place / name)
         files = [p for p in sorted(place.rglob("*")) if p.is_file()]
-        if kind == "zip":
+        if kind in ("zip", "tar", "tgz"):
             files = [place / name]
         seeds[kind] = {str(p.relative_to(place)): p.read_bytes() for p in files}
     return seeds
@@ -263,6 +304,7 @@ def watch_prints(file: Path) -> Iterator[Callable[[], bytes]]:
 def work(seed: int, numbers: range, folder: Path) -> None:
     """Run cases one after the other, a line on stdout for each that is worth one."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    logging.getLogger("deskull").addHandler(logging.NullHandler())  # notes are no findings
     with tempfile.TemporaryDirectory() as place:
         seeds = make_seeds(Path(place))
     endings: Counter[str] = Counter()

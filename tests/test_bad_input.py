@@ -59,8 +59,9 @@ def write_folder_of_images(path):
 NO_SIZE = {"sform_code": 0, "qform_code": 0}
 INPUTS = [
     ("missing.nii.gz", None, "missing.nii.gz: no such file."),
-    ("no/folder/scan.nii.gz", None, "no/folder/scan.nii.gz: no such file."),
+    ("no/folder/scan.nii.gz", None, "no such file. There is no folder no/folder."),
     ("-", None, "standard input: has no name that outputs could be named after; expected -o"),
+    ("scan.nii", None, "scan.nii: no such file. Did you mean scan.nii.gz?"),
     ("a" * 300, None, "File name too long"),
     ("empty.nii.gz", lambda path: path.touch(), "empty.nii.gz: empty file (0 bytes)"),
     ("cut.nii.gz", write_cut, "cut.nii.gz: truncated"),
@@ -78,13 +79,16 @@ INPUTS = [
     ("seven.nii.gz", write_image(DATA * 0 + 7), "every voxel is 7; expected a head."),
     ("nan.nii.gz", write_image(DATA * np.nan), "every voxel is NaN or infinite"),
     ("none.nii", write_header(pixdim=[1, 0, 4, 4, 1, 1, 1, 1], **NO_SIZE), "voxel size [0.0, "),
-    ("minus.nii", write_header(pixdim=[1, -4, 4, 4, 1, 1, 1, 1], **NO_SIZE), "voxel size [-4.0,"),
     ("thin.nii", write_header(srow_x=[0, 0, 0, 0]), "thin.nii: singular affine"),
     ("place.nii", write_header(srow_x=[np.nan, 0, 0, 0]), "expected a finite 4 x 4 matrix"),
     ("bold.nii.gz", write_image(np.stack([DATA] * 2, -1)), "--frame N (0 to 1)"),
     ("folder", lambda path: path.mkdir(), "folder: a folder with no DICOM found in it"),
     ("many", write_folder_of_images, "For many scans run: deskull batch many"),
-    ("annex.nii.gz", lambda path: path.symlink_to(".git/annex/x"), "`datalad get`"),
+    (
+        "annex.nii.gz",
+        lambda path: path.symlink_to(".git/annex/x"),
+        "Get it with `datalad get annex.nii.gz`",
+    ),
 ]
 OPTIONS = [
     ("-o scan.nii.gz", "it is an input, and an input is never replaced"),

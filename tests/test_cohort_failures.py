@@ -53,7 +53,7 @@ def test_links_without_content_and_missing_files_are_recorded(study, workers):
     (study / "study/list.txt").write_text("gone.nii.gz\nmissing.nii.gz\n")
     tasks = make_plan(["study/list.txt"], "out")
     gone, missing = strip_cohort(tasks, "out", Job(load=load_ball), workers=workers)
-    assert "a link whose content is not here: .git/annex/objects/x" in gone.error
+    assert "its content is not here, only a git-annex link. Get it with" in gone.error
     assert "git annex get" in gone.error
     assert "missing.nii.gz: no such file." in missing.error
 

@@ -1,9 +1,8 @@
-"""DICOM through dcm2niix: values and place, the choice of a series, and what stays private."""
+"""DICOM through dcm2niix: values and place, which image is meant, and what stays private."""
 
-import json
 import os
 import struct
-import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,70 +10,26 @@ import numpy as np
 import pytest
 
 from deskull.errors import ImageFileError
-from deskull.image import dicom
+from deskull.image import archives
+from deskull.image.formats.dicom_series import find_files, find_series
 from deskull.image.volume import load_volume, make_brain_image
 from deskull.image.writing import save_image
+from dicom_files import (
+    AFFINE,
+    HEAD,
+    PERSON,
+    PIXELS,
+    SHAPE,
+    UID,
+    encode,
+    make_sequence,
+    make_slice,
+    write_edited,
+    write_series,
+    zip_folder,
+)
 
-SHAPE = (8, 10, 6)
-HEAD = np.arange(480).reshape(SHAPE).astype("i2")
-PERSON = "Doe^Jane"
-UID = "1.2.826.0.1.3680043.10.43"
-
-
-def encode(group, element, kind, value):
-    """One element in explicit little-endian form."""
-    data = value if isinstance(value, bytes) else str(value).encode()
-    data += (b"\0" if kind in (b"UI", b"OW", b"OB", b"SQ") else b" ") * (len(data) % 2)
-    length = struct.pack("<HI", 0, len(data)) if kind in (b"OW", b"OB", b"SQ") else None
-    return (
-        struct.pack("<HH", group, element) + kind + (length or struct.pack("<H", len(data))) + data
-    )
-
-
-def make_slice(number, series=3, description="t1"):
-    """Slice `number` of an MR series, 2 x 1.5 mm in plane, 4 mm apart."""
-    u2 = struct.Struct("<H").pack
-    meta = encode(2, 0x10, b"UI", "1.2.840.10008.1.2.1")
-    elements = [
-        (0x08, 0x08, b"CS", "ORIGINAL\\PRIMARY\\M"),
-        (0x08, 0x16, b"UI", "1.2.840.10008.5.1.4.1.1.4"),
-        (0x08, 0x18, b"UI", f"{UID}.{series}.{number + 1}"),
-        (0x08, 0x20, b"DA", "20240102"),
-        (0x08, 0x60, b"CS", "MR"),
-        (0x08, 0x70, b"LO", "SIEMENS"),
-        (0x08, 0x103E, b"LO", description),
-        (0x10, 0x10, b"PN", PERSON),
-        (0x10, 0x4000, b"LT", PERSON),
-        (0x18, 0x50, b"DS", 4),
-        (0x18, 0x88, b"DS", 4),
-        (0x20, 0x0D, b"UI", UID),
-        (0x20, 0x0E, b"UI", f"{UID}.{series}"),
-        (0x20, 0x11, b"IS", series),
-        (0x20, 0x13, b"IS", number + 1),
-        (0x20, 0x32, b"DS", f"-8\\-7\\{number * 4 - 12}"),
-        (0x20, 0x37, b"DS", "1\\0\\0\\0\\1\\0"),
-        (0x20, 0x4000, b"LT", PERSON),
-        (0x28, 0x02, b"US", u2(1)),
-        (0x28, 0x04, b"CS", "MONOCHROME2"),
-        (0x28, 0x10, b"US", u2(SHAPE[1])),
-        (0x28, 0x11, b"US", u2(SHAPE[0])),
-        (0x28, 0x30, b"DS", "1.5\\2"),
-        (0x28, 0x100, b"US", u2(16)),
-        (0x28, 0x101, b"US", u2(16)),
-        (0x28, 0x102, b"US", u2(15)),
-        (0x28, 0x103, b"US", u2(1)),
-        (0x7FE0, 0x10, b"OW", HEAD[:, ::-1, number].tobytes(order="F")),
-    ]
-    body = b"".join(encode(*element) for element in elements)
-    return b"\0" * 128 + b"DICM" + encode(2, 0, b"UL", struct.pack("<I", len(meta))) + meta + body
-
-
-def write_series(folder, **options):
-    folder.mkdir(exist_ok=True)
-    for number in range(SHAPE[2]):
-        name = f"{options.get('series', 3)}_{number}.dcm"
-        (folder / name).write_bytes(make_slice(number, **options))
-    return folder
+OTHER = HEAD[::-1] + 1000
 
 
 @pytest.fixture
@@ -82,52 +37,250 @@ def series(tmp_path):
     return write_series(tmp_path / "series")
 
 
-AFFINE = np.array([[-2.0, 0, 0, 8], [0, 1.5, 0, 7 - 1.5 * 9], [0, 0, 4, -12], [0, 0, 0, 1]])
-
-
-def zip_folder(folder, path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("empty/", "")
-        for file in folder.iterdir():
-            archive.write(file, f"../../escape/{file.name}")
-    return path
-
-
 def test_folder(series):
     volume = load_volume(series)
     assert np.array_equal(volume.data, HEAD)
     assert volume.grid.affine == pytest.approx(AFFINE)
     assert volume.name == "series"
+    assert volume.notes == ()
 
 
-def test_one_file_stands_for_its_series(series):
-    write_series(series, series=7)
-    volume = load_volume(series / "3_2.dcm")
-    assert np.array_equal(volume.data, HEAD)
+# --- which image is meant
+
+ANOTHER = {  # what has the series number of the first image and is another
+    "study": {"study": f"{UID}.9", "uid": f"{UID}.9.3", "day": "20250102"},
+    "person": {"study": f"{UID}.9", "uid": f"{UID}.9.3", "person": "Roe^Jim"},
+    "day without other UIDs": {"day": "20250102"},
+    "series": {"uid": f"{UID}.4"},
+    "phase": {"kind": "ORIGINAL\\PRIMARY\\P"},
+    "derived": {"kind": "DERIVED\\SECONDARY\\MPR"},
+    "echo": {"add": [(0x18, 0x86, b"IS", 2), (0x18, 0x81, b"DS", 20)]},
+    "GE's phase": {"add": [(0x43, 0x102F, b"SS", struct.pack("<h", 1))]},
+    "plane": {"turn": "1\\0\\0\\0\\0\\-1"},
+}
 
 
-def test_a_file_without_dicom_suffix(series):
-    (series / "3_0.dcm").rename(series / "IM0")
-    assert load_volume(series / "IM0").data.shape == SHAPE
+@pytest.mark.parametrize("kind", ANOTHER)
+def test_a_file_stands_for_its_own_image(tmp_path, kind):
+    write_series(tmp_path, "a")
+    write_series(tmp_path, "b", head=OTHER, **ANOTHER[kind])
+    assert np.array_equal(load_volume(tmp_path / "a_2.dcm").data, HEAD)
+    if kind != "plane":  # whose slices would lie in one another
+        assert np.array_equal(load_volume(tmp_path / "b_2.dcm").data, OTHER)
 
 
-def test_zip_cannot_write_outside(series, tmp_path):
-    before = sorted(tmp_path.rglob("*"))
-    path = zip_folder(series, tmp_path / "scan.zip")
-    assert np.array_equal(load_volume(path).data, HEAD)
-    assert sorted(tmp_path.rglob("*")) == sorted([*before, path])
+@pytest.mark.parametrize("kind", ANOTHER)
+def test_images_of_one_number_are_listed_and_chosen_by_their_label(tmp_path, kind):
+    write_series(tmp_path / "a" / "deep")
+    write_series(tmp_path / "b", head=OTHER, **ANOTHER[kind])
+    with pytest.raises(ImageFileError, match=r"2 DICOM series; .*: 3\.1 t1 .*; 3\.2 t1 ") as error:
+        load_volume(tmp_path)
+    with pytest.raises(ImageFileError, match="2 DICOM series; expected one"):
+        load_volume(tmp_path, series=3)
+    first, second = str(error.value).split("3.1 t1 ")[1].split("; 3.2 t1 ")
+    assert first != second.removesuffix(".")
+    if kind != "plane":
+        chosen = [load_volume(tmp_path, series=label).data for label in ("3.1", "3.2")]
+        assert sorted(data.max() for data in chosen) == [HEAD.max(), OTHER.max()]
 
 
-def test_outputs_beside_the_slices_do_no_harm(series):
-    volume = load_volume(series)
-    save_image(make_brain_image(HEAD > 9, volume.source), series / "scan_brain.nii.gz")
-    assert np.array_equal(load_volume(series).data, HEAD)
+def test_what_tells_images_apart_is_named(tmp_path):
+    write_series(tmp_path, "a", **ANOTHER["phase"])
+    write_series(tmp_path, "b", **ANOTHER["study"])
+    write_series(tmp_path, "c", **ANOTHER["echo"])
+    listed = [str(one) for one in find_series(find_files(tmp_path))]
+    assert listed == [
+        "3.1 t1 (8 x 10 x 6, magnitude, echo 2, TE 20 ms, study of 2024-01-02)",
+        "3.2 t1 (8 x 10 x 6, phase, echo 0, TE 0 ms, study of 2024-01-02)",
+        "3.3 t1 (8 x 10 x 6, magnitude, echo 0, TE 0 ms, study of 2025-01-02)",
+    ]
 
 
 @pytest.mark.parametrize("number", [3, "3"])
 def test_series_is_chosen_by_number(series, number):
     write_series(series, series=7, description="t2")
     assert np.array_equal(load_volume(series, series=number).data, HEAD)
+
+
+def test_a_label_overrules_the_file(series):
+    write_series(series, series=7, head=OTHER)
+    assert np.array_equal(load_volume(series / "3_0.dcm", series=7).data, OTHER)
+
+
+def test_a_lone_link_stands_for_the_series_it_leads_to(series, tmp_path):
+    (tmp_path / "link.dcm").symlink_to(series / "3_0.dcm")
+    assert np.array_equal(load_volume(tmp_path / "link.dcm").data, HEAD)
+
+
+def test_links_stand_for_themselves(series, tmp_path):
+    (tmp_path / "links").mkdir()
+    for file in series.iterdir():
+        file.rename(tmp_path / f"{file.stem}-key")
+        (tmp_path / "links" / file.name).symlink_to(tmp_path / f"{file.stem}-key")
+    assert np.array_equal(load_volume(tmp_path / "links" / "3_0.dcm").data, HEAD)
+
+
+def test_files_without_any_uid(tmp_path):
+    for number in range(SHAPE[2]):
+        content = make_slice(number)
+        for element in (0x0D, 0x0E):
+            start = content.index(struct.pack("<HH", 0x20, element))
+            size = 8 + int.from_bytes(content[start + 6 : start + 8], "little")
+            content = content[:start] + content[start + size :]
+        (tmp_path / f"{number}.dcm").write_bytes(content)
+    volume = load_volume(tmp_path)
+    assert np.array_equal(volume.data, HEAD)
+    assert volume.notes == ()
+    (tmp_path / "3.dcm").write_bytes(b"")
+    with pytest.raises(ImageFileError, match="6 files of series 3, 5 can be read"):
+        load_volume(tmp_path / "0.dcm")
+
+
+def test_a_file_is_not_looked_for_in_other_folders(series):
+    write_series(series / "other", head=OTHER)
+    assert np.array_equal(load_volume(series / "3_0.dcm").data, HEAD)
+
+
+def test_a_series_in_two_folders_is_one(series, tmp_path):
+    (tmp_path / "more").mkdir()
+    for number in (1, 4, 5):
+        (series / f"3_{number}.dcm").rename(tmp_path / "more" / f"{number}")
+    assert np.array_equal(load_volume(tmp_path).data, HEAD)
+
+
+def test_a_localiser_is_three_images(tmp_path):
+    turns = ("1\\0\\0\\0\\1\\0", "1\\0\\0\\0\\0\\-1", "0\\1\\0\\0\\0\\-1")
+    for n, turn in enumerate(turns):
+        for number in range(3):
+            place = "\\".join(str(4 * number if axis == 2 - n else -7) for axis in range(3))
+            content = make_slice(number, turn=turn, place=place, instance=3 * n + number + 1)
+            (tmp_path / f"{n}{number}").write_bytes(content)
+    with pytest.raises(ImageFileError, match=r"6 x 3|8 x 10 x 3, axial.* coronal.* sagittal"):
+        load_volume(tmp_path)
+    assert load_volume(tmp_path / "00").data.max() == HEAD[..., 2].max()
+    assert load_volume(tmp_path / "10").grid.orientation[2] in "AP"
+
+
+def test_a_screenshot_is_no_choice(series):
+    samples = [encode(0x28, 2, b"US", struct.pack("<H", n)) for n in (1, 3)]
+    colour = make_slice(0, series=9).replace(*samples)
+    (series / "screen.dcm").write_bytes(colour)
+    assert np.array_equal(load_volume(series).data, HEAD)
+
+
+# --- where files lie, and how they are packed
+
+
+def test_folders_of_any_depth(tmp_path):
+    write_series(tmp_path.joinpath(*"abcdefghijkl"))
+    assert np.array_equal(load_volume(tmp_path).data, HEAD)
+
+
+def test_more_files_than_one_scan_can_have(series, monkeypatch):
+    monkeypatch.setattr("deskull.image.formats.dicom_series.MAX_FILES", 5)
+    with pytest.raises(ImageFileError, match=r"more than 5 files; expected those of one scan"):
+        load_volume(series)
+
+
+def test_links_that_lead_back_end(series):
+    (series / "again").symlink_to(series)
+    (series / "up").symlink_to(series.parent)
+    assert np.array_equal(load_volume(series).data, HEAD)
+
+
+def test_a_named_pipe_in_the_folder_is_not_waited_for(series):
+    os.mkfifo(series / "pipe")
+    assert np.array_equal(load_volume(series).data, HEAD)
+
+
+def test_a_dicomdir_stands_for_what_lies_beside_it_and_below(series):
+    one = make_slice(0)
+    kinds = encode(8, 0x16, b"UI", "1.2.840.10008.5.1.4.1.1.4"), b""
+    (series.parent / "DICOMDIR").write_bytes(one[: one.index(PIXELS)].replace(*kinds)[:300])
+    assert np.array_equal(load_volume(series.parent / "DICOMDIR").data, HEAD)
+
+
+def strip_lead(content, keep_meta):
+    """A slice without preamble, and without the elements before its data set."""
+    return content[132 if keep_meta else content.index(struct.pack("<HH", 8, 8)) :]
+
+
+@pytest.mark.parametrize("keep_meta", [True, False])
+@pytest.mark.parametrize("name", ["3_0.dcm", "IM0"])
+def test_files_without_preamble(tmp_path, keep_meta, name):
+    write_edited(lambda n, content: strip_lead(content, keep_meta))(tmp_path / "series")
+    (tmp_path / "series" / "3_0.dcm").rename(tmp_path / "series" / name)
+    for path in (tmp_path / "series", tmp_path / "series" / name):
+        assert np.array_equal(load_volume(path).data, HEAD)
+
+
+def pack_zip(series, path):
+    zip_folder(series, path)
+
+
+def pack_tar(mode, links=False):
+    def pack(series, path):
+        with tarfile.open(path, mode, format=tarfile.USTAR_FORMAT) as archive:
+            for file in sorted(series.iterdir()):
+                archive.add(file, f"../../escape/{file.name}")
+            if links:
+                link = tarfile.TarInfo("link")
+                link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+                archive.addfile(link)
+
+    return pack
+
+
+PACKS = {
+    "scan.zip": pack_zip,
+    "scan.tar": pack_tar("w", links=True),
+    "scan.tgz": pack_tar("w:gz"),
+    "scan.tar.gz": pack_tar("w:gz"),
+    "scan.tar.bz2": pack_tar("w:bz2"),
+    "scan.tar.xz": pack_tar("w:xz"),
+    "scan": pack_tar("w:gz"),
+}
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_archives_are_read_and_write_nowhere_else(series, tmp_path, name):
+    before = sorted(tmp_path.rglob("*"))
+    path = tmp_path / name
+    PACKS[name](series, path)
+    assert np.array_equal(load_volume(path).data, HEAD)
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, path])
+
+
+@pytest.mark.parametrize("name", ["scan.zip", "scan.tgz"])
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [("MAX_BYTES", 1000, r"more than 0 MiB in it"), ("MAX_FILES", 5, "more than 5 files")],
+)
+def test_archives_that_hold_too_much_are_refused(
+    series, tmp_path, monkeypatch, name, limit, value, message
+):
+    PACKS[name](series, tmp_path / name)
+    monkeypatch.setattr(archives, limit, value)
+    with pytest.raises(ImageFileError, match=f"{name}: {message}"):
+        load_volume(tmp_path / name)
+
+
+def test_an_archive_of_another_image_says_so(tmp_path):
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        archive.writestr("sub-01/sub-01_T1w.nii.gz", b"1234")
+    with pytest.raises(ImageFileError, match=r"an archive with 1 images \(sub-01/sub-01_T1w.nii"):
+        load_volume(tmp_path / "scan.zip")
+
+
+# --- what does no harm, and what stays private
+
+
+def test_outputs_beside_the_slices_do_no_harm(series):
+    volume = load_volume(series)
+    save_image(make_brain_image(HEAD > 9, volume.source), series / "scan_brain.nii.gz")
+    again = load_volume(series)
+    assert np.array_equal(again.data, HEAD)
+    assert again.notes == ()
 
 
 def test_output_holds_no_name_date_or_path(series, tmp_path):
@@ -141,112 +294,13 @@ def test_output_holds_no_name_date_or_path(series, tmp_path):
         assert private.encode() not in header
 
 
-def test_nothing_stays_in_the_temporary_folder(series, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["series", "scan.tgz"])
+def test_nothing_stays_in_the_temporary_folder(series, tmp_path, monkeypatch, name):
+    pack_tar("w:gz")(series, tmp_path / "scan.tgz")
     (tmp_path / "private").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "private"))
-    load_volume(series)
+    load_volume(tmp_path / name)
     assert list((tmp_path / "private").iterdir()) == []
-
-
-def write_text(path):
-    path.mkdir()
-    (path / "notes.txt").write_text("no image")
-
-
-def write_images(path):
-    path.mkdir()
-    (path / "sub-01.nii.gz").touch()
-
-
-def write_links(path):
-    path.mkdir()
-    (path / "1.dcm").symlink_to(".git/annex/1")
-
-
-def write_two(path):
-    write_series(path)
-    write_series(path, series=7, description="t2")
-
-
-def write_edited(edit):
-    """Write a series each slice of which is edited: given its number and bytes, or dropped."""
-
-    def write(path):
-        write_series(path)
-        for number in range(SHAPE[2]):
-            file = path / f"3_{number}.dcm"
-            content = edit(number, file.read_bytes())
-            file.write_bytes(content) if content else file.unlink()
-
-    return write
-
-
-PIXELS = struct.pack("<HH", 0x7FE0, 0x10) + b"OW"
-COLUMNS = [encode(0x28, 0x11, b"US", struct.pack("<H", n)) for n in (8, 4)]
-JUNK = encode(0x11, 0x10, b"LO", "JUNK") + encode(0x11, 0x1001, b"OB", bytes(range(256)) * 8)
-ACQUISITION = struct.pack("<HH", 0x18, 0x50)
-
-
-def test_duplicate_slices_count_once(series):
-    for number in range(SHAPE[2]):
-        (series / f"again_{number}.dcm").write_bytes(make_slice(number))
-    assert np.array_equal(load_volume(series).data, HEAD)
-
-
-def test_private_junk_and_stray_files_do_no_harm(tmp_path):
-    place = tmp_path / "series"
-    write_edited(lambda n, c: c.replace(ACQUISITION, JUNK + ACQUISITION, 1))(place)
-    (place / "DICOMDIR").write_bytes(b"junk" * 100)
-    (place / "notes.dcm").write_text("hello " * 50)
-    (place / "empty.dcm").touch()
-    assert np.array_equal(load_volume(place).data, HEAD)
-
-
-def test_a_missing_slice_is_told_and_the_evened_image_can_be_chosen(series):
-    (series / "3_2.dcm").unlink()
-    with pytest.raises(ImageFileError, match=r"uneven distances.*--series 3_Eq_1"):
-        load_volume(series)
-    assert load_volume(series, series="3_Eq_1").data.shape[:2] == SHAPE[:2]
-
-
-def write_tilted(path):
-    """CT whose gantry is tilted such that each slice lies one row before the last."""
-    tilt = np.degrees(np.arctan(1.5 / 4))
-    study = encode(0x20, 0x0D, b"UI", UID)
-
-    def edit(number, content):
-        before, after = (
-            encode(0x20, 0x32, b"DS", f"-8\\{y:g}\\{number * 4 - 12}")
-            for y in (-7, -7 - 1.5 * number)
-        )
-        content = content.replace(before, after)
-        content = content.replace(study, encode(0x18, 0x1120, b"DS", f"{-tilt:.3f}") + study)
-        content = content.replace(b"1.2.840.10008.5.1.4.1.1.4\0", b"1.2.840.10008.5.1.4.1.1.2\0")
-        return content.replace(encode(8, 0x60, b"CS", "MR"), encode(8, 0x60, b"CS", "CT"))
-
-    write_edited(edit)(path)
-
-
-def test_a_tilted_gantry_is_told_and_the_upright_image_can_be_chosen(tmp_path):
-    place = tmp_path / "series"
-    write_tilted(place)
-    with pytest.raises(ImageFileError, match=r"a tilted gantry.*--series 3_Tilt_1\."):
-        load_volume(place)
-    volume = load_volume(place, series="3_Tilt_1")
-    assert volume.grid.voxel_size == pytest.approx((2.0, 1.5, 4.0))
-    for number in range(SHAPE[2]):  # a row off at most, as dcm2niix rounds
-        middle = HEAD[0, 4, number]
-        (row,) = np.flatnonzero(volume.data[0, :, number] == middle)
-        y = volume.grid.to_mm((0, row, number))[1]
-        assert y == pytest.approx(-0.5 + 1.5 * number, abs=1.51)
-
-
-def make_sequence(group, element, *items):
-    """Sequence of items, each a list of elements."""
-    bodies = [b"".join(item) for item in items]
-    heads = [struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) for body in bodies]
-    value = b"".join(head + body for head, body in zip(heads, bodies, strict=True))
-    return encode(group, element, b"SQ", value)
 
 
 def make_frame(number):
@@ -281,95 +335,8 @@ def test_enhanced_multi_frame(tmp_path):
     assert volume.grid.affine == pytest.approx(AFFINE)
 
 
-LISTED = r"3 t1 \(8 x 10 x 6\); 7 t2 \(8 x 10 x 6\)"
-
-
-@pytest.mark.parametrize(
-    ("name", "write", "options", "message"),
-    [
-        ("empty", lambda path: path.mkdir(), {}, "empty: a folder with no DICOM found in it"),
-        ("text", write_text, {}, "a folder with no DICOM found in it"),
-        ("bids", write_images, {}, r"1 images \(sub-01.nii.gz\) and no DICOM.* deskull batch "),
-        ("annex", write_links, {}, r"1 links whose content is not here \(1.dcm\)\. Get it with"),
-        ("two", write_two, {}, f"2 DICOM series; .*Choose one with --series N.*{LISTED}"),
-        ("two", write_two, {"series": 5}, f"two: no DICOM series 5.*{LISTED}"),
-        ("one", write_edited(lambda n, c: c if n == 1 else b""), {}, "one: a single slice"),
-        (
-            "bare",
-            write_edited(lambda n, c: c[: c.index(PIXELS)]),
-            {},
-            r"bare: dcm2niix could not convert it \(No valid DICOM images were found\)",
-        ),
-        (
-            "cut",
-            write_edited(lambda n, c: c if n != 3 else c[:-40]),
-            {},
-            "cut: dcm2niix could not convert it .*not large enough to store image data.*3_3.dcm",
-        ),
-        (
-            "sizes",
-            write_edited(lambda n, c: c if n else c.replace(*COLUMNS)),
-            {},
-            "2 DICOM series; expected one",
-        ),
-        ("a.dcm", lambda path: path.write_text("hello " * 99), {}, "no DICOM image in it"),
-        ("cut.dcm", lambda path: path.write_bytes(make_slice(0)[:300]), {}, "cut.dcm: "),
-        (
-            "bad.zip",
-            lambda path: path.write_bytes(b"PK\3\4" + b"\0" * 99),
-            {},
-            "bad.zip: no DICOM",
-        ),
-        ("no.zip", lambda path: zipfile.ZipFile(path, "w").close(), {}, "no.zip: "),
-    ],
-)
-def test_refuses(tmp_path, name, write, options, message):
-    write(tmp_path / name)
-    with pytest.raises(ImageFileError, match=message):
-        load_volume(tmp_path / name, **options)
-
-
-def test_two_images_of_one_number_are_chosen_by_label(tmp_path):
-    for label in ("3_e1", "3_e2"):
-        (tmp_path / f"{label}.nii").touch()
-        facts = {"SeriesNumber": 3, "SeriesDescription": "echoes"}
-        (tmp_path / f"{label}.json").write_text(json.dumps(facts))
-    found = dicom._find_series(tmp_path)
-    assert dicom._choose(found, "3_e2", "scan").path == tmp_path / "3_e2.nii"
-
-
-def test_zip_that_unpacks_to_too_much_is_refused(series, tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom, "MAX_ZIP_BYTES", 1000)
-    with pytest.raises(ImageFileError, match=r"scan.zip: unzips to more than"):
-        load_volume(zip_folder(series, tmp_path / "scan.zip"))
-
-
-def test_zip_of_too_many_files_is_refused(series, tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom, "MAX_ZIP_FILES", 5)
-    with pytest.raises(ImageFileError, match=r"scan.zip: 6 files; expected at most 5"):
-        load_volume(zip_folder(series, tmp_path / "scan.zip"))
-
-
-def test_missing_converter_is_named(series, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dcm2niix", None)
-    with pytest.raises(ImageFileError, match=r"series: DICOM needs.*pip install dcm2niix"):
-        load_volume(series)
-
-
-def test_failure_of_the_converter_is_told(series, tmp_path, monkeypatch):
-    import dcm2niix
-
-    script = tmp_path / "broken"
-    script.write_text("#!/bin/sh\necho 'Error: unsupported transfer syntax'\nexit 2\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(dcm2niix, "bin", str(script))
-    with pytest.raises(ImageFileError, match=r"could not convert it \(Error: unsupported"):
-        load_volume(series)
-
-
+@pytest.mark.skipif("DESKULL_TEST_DATA" not in os.environ, reason="DESKULL_TEST_DATA is not set")
 def test_real_scan_is_that_of_the_converted_file():
-    if "DESKULL_TEST_DATA" not in os.environ:
-        pytest.skip("DESKULL_TEST_DATA is not set")
     data = Path(os.environ["DESKULL_TEST_DATA"])
     volume = load_volume(data / "dicom" / "decubitus_supine")
     expected = load_volume(data / "heads" / "decub_sup_T1w.nii.gz")

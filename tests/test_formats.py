@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from deskull.errors import GeometryError, ImageFileError
-from deskull.image.formats import READABLE, find_partner, find_suffix, open_image
+from deskull.image.formats import open_image
+from deskull.image.names import READABLE, find_partner, find_suffix
 from deskull.image.volume import load_volume, make_brain_image, make_mask_image
 from deskull.image.writing import save_image
 from scans import (
@@ -201,7 +202,7 @@ DEVICE = META + "ElementDataFile = /dev/zero\n"
 MANY = META + "ElementDataFile = %d.raw 1 1000000 1\n"
 BAD_FILES = [
     ("missing.nii", lambda path: None, "no such file"),
-    ("link.nii", lambda path: path.symlink_to(".git/annex/X"), r"not here: .git/annex/X\. Get it"),
+    ("link.nii", lambda path: path.symlink_to(".git/annex/X"), r"only a git-annex link\. Get it"),
     ("empty.nii.gz", lambda path: path.touch(), r"empty file \(0 bytes\)"),
     (
         "text.nii.gz",
@@ -270,7 +271,6 @@ def test_refuses_bad_files(tmp_path, name, write, message):
     ("name", "write", "message"),
     [
         ("zero.nii", edit(80, f4(0), also=UNCODED), r"voxel size \[0.0, 1.5, 3.0\]"),
-        ("negative.nii", edit(84, f4(-1), also=UNCODED), r"\[2.0, -1.0, 3.0\]"),
         ("nan.nii", edit(84, f4(np.nan), also=UNCODED), r"\[2.0, nan, 3.0\]"),
         ("quatern.nii", edit(252, i2(1, 0) + f4(3, 3, 3)), "qform with quaternion"),
         ("sform.nii", edit(280, f4(0, 0, 0, 0)), "sform.nii: singular affine"),

@@ -10,8 +10,9 @@ import pytest
 import SimpleITK as sitk
 
 from ball import ALONE, HEAD, ball, place, run
-from deskull.image.formats import find_partner, open_image
+from deskull.image.formats import open_image
 from deskull.image.geometry import Grid
+from deskull.image.names import find_partner
 from deskull.image.writing import save_image
 from nifti_files import (
     CONTENT,

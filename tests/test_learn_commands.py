@@ -323,7 +323,7 @@ def test_a_folder_below_a_file_cannot_be_written(folder, capsys, command):
         "export": ("export", folder / "run", "--about", folder / "about.json"),
     }[command]
     assert run(*words, "--out", folder / "toy.toml" / "x") == 1
-    assert "toy.toml/x: cannot be made" in capsys.readouterr().err
+    assert "toy.toml is a file, and no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("share", ["0", "1", "2", "nan"])

@@ -25,7 +25,8 @@ from deskull.cli import run
 for words in sys.argv[1:]:
     with contextlib.suppress(SystemExit):
         run(words.split())
-print("HEAVY", *sorted({"numpy", "scipy", "nibabel", "openvino", "torch"} & set(sys.modules)))
+heavy = {"numpy", "scipy", "nibabel", "openvino", "torch", "rich"}
+print("HEAVY", *sorted(heavy & set(sys.modules)))
 """
 
 # Every look at the network ends the process at once, also from a thread or while it exits.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ball import HEAD, ball, list_files, new_files, place, run
+from deskull.assess.viewer import make_entry
 from deskull.image.writing import save_image
 from test_bad_input import check_refusal
 from test_dicom import write_series
@@ -87,14 +88,26 @@ def test_the_line_of_a_batch_runs(crowd, capsys):
 def test_the_files_of_a_series_are_told_their_folder(crowd, capsys):
     files = sorted(str(path.relative_to(crowd)) for path in (crowd / "series").iterdir())
     assert len(files) > 2
+    words = f"{len(files)} files; expected one scan. Run: `deskull series`"
+    check_refusal(capsys, crowd, files, words, 2)
+    check_refusal(capsys, crowd, files[:2], "For both: `deskull series`.")
+    line = "Run: `deskull batch series scan.nii.gz -o brains`"
+    check_refusal(capsys, crowd, [*files, "scan.nii.gz"], line, 2)
+
+
+def test_names_without_suffix_are_scans_too(crowd, capsys):
     check_refusal(
-        capsys, crowd, files, "expected the folder that holds them. Run: `deskull series`", 2
+        capsys, crowd, ["scan", "other"], "`deskull batch scan.nii.gz other.nii.gz -o brains`"
     )
+    check_refusal(
+        capsys, crowd, ["scan", "other", "pair"], "Run: `deskull batch scan.nii.gz other.nii.gz", 2
+    )
+    check_refusal(capsys, crowd, ["new", "other"], "The scan comes first: `deskull other new`")
 
 
 def test_two_folders_of_dicom_are_two_scans(crowd, capsys):
     shutil.copytree(crowd / "series", crowd / "second")
-    words = "For both scans: `deskull batch series second -o brains`."
+    words = "For both: `deskull batch series second -o brains`."
     check_refusal(capsys, crowd, ["series", "second"], words)
     check_refusal(capsys, crowd, ["scan.nii.gz", "series/"], "series: exists")
 
@@ -140,6 +153,9 @@ def test_what_an_earlier_run_wrote_is_replaced(crowd):
         "series -o series/IM1.img",
         "series/0.dcm -m series/IM1.img",
         "scan.nii.gz --record scan.json",
+        "scan -o scan.nii.gz",
+        "pair -m pair.img",
+        "apply mask scan -o mask.nii.gz",
         "scan.nii.gz --weights weights --record weights/card.json",
         "apply mask.nii.gz scan.nii.gz -o mask.nii.gz",
         "apply mask.nii.gz scan.nii.gz other.nii.gz -o other.nii.gz/",
@@ -281,3 +297,16 @@ def test_outputs_of_a_folder_stay_in_the_working_folder_or_in_it(place, monkeypa
     folder = "raw" if beside else "raw/series"
     wanted = [f"{folder}/series_brain.nii.gz", f"{folder}/series_mask.nii.gz"]
     assert new_files(place, before) == wanted
+
+
+def test_a_mask_corrected_in_a_folder_of_dicom_lies_beside_the_one_of_the_strip(
+    place, monkeypatch
+):
+    folder = write_series(place / "series")
+    for where, home in ((place, place), (folder, folder)):
+        monkeypatch.chdir(where)
+        files = make_entry(folder).find()
+        assert files.manual == home / "series_mask_manual.nii.gz"
+        assert files.mask is None
+        assert run(folder) == 0
+        assert make_entry(folder).find().mask == home / "series_mask.nii.gz"

@@ -26,9 +26,9 @@ from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.learn.index import load_index, make_index
 from deskull.prepare.postprocess import clean_mask, move_border
+from dicom_files import write_series
 from reviewed import HOSTILE, batch, stripped_once
 from served import serving
-from test_dicom import write_series
 
 __all__ = ["batch", "stripped_once"]
 
@@ -184,7 +184,7 @@ def test_a_series_of_a_folder_of_dicom(tmp_path):
     with serving(Viewer([entry])) as page:
         drawn = np.ones(page.about()["shape"])
         assert page.post("save?scan=0&version=", send(drawn))[0] == 200
-    assert (tmp_path / "dicom_mask_manual.nii.gz").exists()
+    assert (folder / "dicom_mask_manual.nii.gz").exists()
 
 
 # --- saving

@@ -96,6 +96,12 @@ def test_mgh_takes_the_nearest_type(tmp_path, stored, written):
     assert np.array_equal(again.get_fdata(), HEAD % 100)
 
 
+def test_mgh_of_numbers_beyond_float32_is_infinite(tmp_path):
+    save_image(nib.Nifti1Image(HEAD * 1e300, AFFINE), tmp_path / "out.mgh")
+    expected = np.where(HEAD > 0, np.inf, 0)
+    assert np.array_equal(read(tmp_path / "out.mgh").get_fdata(), expected)
+
+
 def test_mgh_of_integers_beyond_int32_is_float(tmp_path):
     save_image(nib.Nifti1Image(HEAD.astype("u4") + 2**31, AFFINE), tmp_path / "out.mgh")
     assert read(tmp_path / "out.mgh").get_data_dtype() == np.dtype(">f4")

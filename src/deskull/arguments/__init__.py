@@ -1,6 +1,7 @@
 """The words of the command line: every command, its options, and how they are read."""
 
 import argparse
+import glob
 import os
 from collections.abc import Sequence
 
@@ -86,7 +87,7 @@ def _find_command(words: Sequence[str]) -> list[str]:
     first = f"-{words[0]}" if words[0] in ("-help", "-version") else words[0]
     if first in (*COMMANDS, "-h", "--help", "--version"):
         return [first, *words[1:]]
-    if not os.path.lexists(first):
+    if not os.path.lexists(first) and not glob.glob(f"{glob.escape(first)}.*"):
         if first == "help":
             return [_check_command(words[1]), "--help"] if len(words) > 1 else ["--help"]
         if first.isalpha() and _find_near_command(first):

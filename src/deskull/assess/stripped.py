@@ -16,7 +16,7 @@ from typing import Any
 from deskull.cohort.plan import ENDINGS
 from deskull.cohort.records import DONE, FAILED, is_unchanged, load_record
 from deskull.errors import ImageFileError, InputError
-from deskull.image import formats
+from deskull.image import names as image_names
 from deskull.measure.quality import Flag
 
 ENDING = ENDINGS["record"]
@@ -203,7 +203,7 @@ def sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
 
 def find_stem(path: Path) -> str:
     """Name of an image without the suffix of its format; of a folder of DICOM its own."""
-    return path.name if path.is_dir() else formats.find_stem(path)
+    return path.name if path.is_dir() else image_names.find_stem(path)
 
 
 def find_manual(scan: Path, mask: Path | None) -> Path:

@@ -42,7 +42,8 @@ from deskull.assess.server import (
     Request,
     answer_json,
 )
-from deskull.assess.stripped import Stripped, find_manual, find_stem
+from deskull.assess.stripped import Stripped, find_manual
+from deskull.image.writing import find_start
 
 STATIC = {
     "niivue.umd.js": "text/javascript; charset=utf-8",
@@ -96,14 +97,14 @@ def make_entry(
     series
         Of a DICOM folder.
     """
-    stem = find_stem(scan)
+    start = find_start(scan)
 
     def find(word: str) -> Path | None:
-        path = scan.with_name(f"{stem}_{word}.nii.gz")
+        path = start.with_name(f"{start.name}_{word}.nii.gz")
         return path if path.is_file() else None
 
     machine = mask or find("mask")
-    manual = find_manual(scan, machine)
+    manual = find_manual(start, machine)
     found = Files(scan.name, scan, machine, find("probability"), manual, frame, series=series)
     return Entry(scan.name, lambda: found, _DEFAULTS)
 

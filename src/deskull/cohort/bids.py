@@ -18,7 +18,7 @@ from deskull.cohort.plan import ENDINGS, Gap, Plan, Task, settle_outputs
 from deskull.cohort.sessions import rank, share_masks
 from deskull.errors import InputError, OutputError
 from deskull.image.bids import MEANS
-from deskull.image.formats import find_stem
+from deskull.image.names import find_stem
 
 OUTPUTS = ("brain", "mask", "probability", "corrected")
 LOGS = "logs"  # folder of the records, as in the data sets of other BIDS Apps

@@ -14,8 +14,7 @@ from deskull.cohort.choice import EXTENSIONS, Choice
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError
 from deskull.image.bids import FOLDERS, BidsName, find_inversion, is_made, parse_name
-from deskull.image.formats import find_stem, find_suffix
-from deskull.image.names import MADE_WORDS, find_base
+from deskull.image.names import MADE_WORDS, find_base, find_stem, find_suffix
 
 _DERIVED = {"space", "desc", "label", "res"}  # entities of what was made from raw images
 _PERSON = re.compile(r"sub-[A-Za-z0-9+]+")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from deskull.errors import OptionError, OutputError
-from deskull.image.formats import find_stem
+from deskull.image.names import find_stem
 from deskull.image.writing import find_files
 
 ENDINGS = {  # of each output, after the scan's stem

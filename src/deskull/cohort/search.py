@@ -13,13 +13,19 @@ from pathlib import Path
 from deskull.cohort.plan import ENDINGS, OUTPUTS, Gap, Plan, Task, settle_outputs
 from deskull.cohort.sift import Siblings, Written, is_dicom
 from deskull.errors import ImageFileError, InputError, OptionError, OutputError
-from deskull.image.formats import READABLE, WRITABLE, find_stem, find_suffix
-from deskull.image.names import TEXTS, is_foreign
+from deskull.image.names import (
+    ARCHIVES,
+    HEADS,
+    IMAGES,
+    TEXTS,
+    WRITABLE,
+    find_stem,
+    find_suffix,
+    is_foreign,
+)
 from deskull.image.writing import find_files
 from deskull.tables import TABLES, read_table, read_text
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-SCANS = tuple(s for s in READABLE if s not in (".dcm", ".ima", *ARCHIVES))
 LISTS = (".txt", ".list", ".lst")
 
 
@@ -118,7 +124,7 @@ class _Search:
                 self._take_list(path)
             elif kind in TABLES:
                 self._take_table(path)
-            elif find_suffix(path) in SCANS or is_dicom(path):  # a shell's glob brings many
+            elif find_suffix(path) in IMAGES or is_dicom(path):  # a shell's glob brings many
                 self._take_match(path, path.parent)
             else:
                 self._add(_Found(path))
@@ -172,7 +178,7 @@ class _Search:
         if any(map(is_dicom, files)):
             place = files[0].parent
             self._add(_Found(place), place.parent if place == base else base)
-            files = [f for f in files if find_suffix(f) in SCANS or f.suffix.lower() in TEXTS]
+            files = [f for f in files if find_suffix(f) in IMAGES or f.suffix.lower() in TEXTS]
         for file in files:
             self._offer(file, base)
 
@@ -205,11 +211,11 @@ class _Search:
     def _offer(self, path: Path, base: Path) -> None:
         """Take a file that may be a scan, or say what it is instead."""
         suffix = find_suffix(path)
-        if suffix in SCANS and not path.name.startswith("."):
+        if suffix in IMAGES and not path.name.startswith("."):
             self._images.setdefault(path, base)
-        elif suffix in SCANS:
+        elif suffix in IMAGES:
             self.left[path] = "hidden: its name begins with a dot"
-        elif suffix in ARCHIVES or path.name.lower().endswith(ARCHIVES):
+        elif suffix in ARCHIVES:
             self.left[path] = "an archive; name it itself if it holds the DICOM of one scan"
         elif is_foreign(path):
             self.left[path] = "an image of a format or packing that deskull does not read"
@@ -287,6 +293,6 @@ def _explain_none(words: Sequence[str], search: _Search, others: str) -> str:
     told += [others] if others else []
     return (
         f"{', '.join(words[:3])}: no scan found; looked for DICOM and for names that end in "
-        f"{', '.join(SCANS)}. Left out: {', '.join(told) or 'nothing'}. List files in a text file "
+        f"{', '.join(HEADS)}. Left out: {', '.join(told) or 'nothing'}. List files in a text file "
         "to strip them all the same."
     )

@@ -15,9 +15,9 @@ import numpy as np
 from deskull.cohort.records import hash_files, is_unchanged, load_record
 from deskull.errors import DeskullError
 from deskull.image.bids import is_made, parse_name
-from deskull.image.formats import find_stem, find_suffix, open_image
+from deskull.image.formats import dicom_header, open_image
 from deskull.image.header import peek
-from deskull.image.names import MADE_WORDS, TEXTS, find_base, says_label
+from deskull.image.names import MADE_WORDS, TEXTS, find_base, find_stem, find_suffix, says_label
 from deskull.image.stored import to_stored
 
 DICOM = (".dcm", ".ima")
@@ -35,7 +35,7 @@ def is_dicom(path: Path) -> bool:
         return False  # a DICOMDIR is the index of a disc
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return dicom_header.is_dicom(file.read(132))
     except OSError:
         return False
 

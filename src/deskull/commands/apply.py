@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from deskull.apply import find_brain, judge_mask, load_mask
 from deskull.commands.doubts import tell_doubts, tell_score
-from deskull.commands.paths import check_outputs, check_there, is_folder, name_output, place_output
+from deskull.commands.paths import check_outputs, is_folder, name_output, place_output
 from deskull.commands.terminal import progress, tell_done
 from deskull.errors import MaskFileError, OptionError
 from deskull.image.formats import open_image
+from deskull.image.lookup import find_image
 from deskull.image.volume import Volume, count_frames, make_brain_image, make_volume
 from deskull.image.writing import Batch, save_image
 from deskull.measure.quality import Flag
@@ -31,9 +32,8 @@ def apply(options: Namespace) -> None:
             f"-o {options.out}: names one file, but {len(options.images)} images were given. Give "
             "them one at a time, or a folder: -o out/"
         )
-    images = [Path(image) for image in options.images]
-    for path in (options.mask, *images):
-        check_there(path)
+    options.mask = str(find_image(options.mask))
+    images = [find_image(image) for image in options.images]
     outputs = [_find_output(image, options.out) for image in images]
     named = [(f"brain of {image}", path) for image, path in zip(images, outputs, strict=True)]
     check_outputs(named, [options.mask, *images])

@@ -5,11 +5,16 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from deskull.commands.paths import STDIN
+from deskull.image.writing import STDIN
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
 
 logger = logging.getLogger("deskull")
+
+
+def name_scan(scan: Path) -> str:
+    """Name of a scan in messages."""
+    return "standard input" if str(scan) == STDIN else scan.name or str(scan)
 
 
 def tell_score(scan: Path, mask: Path | None, scores: Sequence[int]) -> None:
@@ -32,7 +37,7 @@ def tell_score(scan: Path, mask: Path | None, scores: Sequence[int]) -> None:
     if mask is not None and str(scan) != STDIN:
         look += f": {shlex.join(['deskull', 'view', str(scan), str(mask)])}"
     words = "%s: low score: %d of 100%s; %s"
-    logger.warning(words, scan.name or str(scan), score, where, look)
+    logger.warning(words, name_scan(scan), score, where, look)
 
 
 def tell_doubts(name: str, doubts: Sequence[Sequence[Flag]]) -> None:

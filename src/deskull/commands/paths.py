@@ -1,8 +1,7 @@
 """What the file names on the command line mean: inputs that are there, and names of outputs.
 
-Outputs go where they were asked for, else beside the scan; of a folder of DICOM that is beside the
-folder, or within it where beside would be outside of the working folder. What may be replaced is
-decided in `deskull.image.writing`.
+Where the names of outputs begin that nobody asked for, and what may be replaced at all, is decided
+in `deskull.image.writing`.
 """
 
 import os
@@ -12,50 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from deskull.errors import InputError, OptionError, OutputError
-from deskull.image.formats import WRITABLE, find_stem, open_image
-from deskull.image.writing import check_output_path, find_files, is_dicom
+from deskull.errors import OptionError, OutputError
+from deskull.image.lookup import resolve
+from deskull.image.names import WRITABLE
+from deskull.image.writing import STDIN, check_output_path, find_files, find_start, is_dicom
 from deskull.picture import PICTURES
 
-STDIN = "-"
 ENDINGS = {"record": (".json",), "picture": PICTURES}
 """What the name of an output that is no image may end in; the first is the usual one."""
 LOOKED_AT = 1000
 """Files of a folder that are looked at to tell whether it is a scan."""
-
-
-def check_there(path: str | Path, series: str | None = None) -> None:
-    """Let the reader say what is wrong with a missing input before outputs are looked at."""
-    if str(path) != STDIN and not os.path.exists(path):
-        open_image(path, series)
-
-
-def find_start(scan: Path) -> Path:
-    """Path that the names of a scan's outputs begin with.
-
-    Raises
-    ------
-    InputError
-        If the scan has no name of its own.
-    """
-    if str(scan) == STDIN or (scan.exists() and not scan.is_file() and not scan.is_dir()):
-        where = "standard input" if str(scan) == STDIN else scan
-        raise InputError(
-            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
-        )
-    if not scan.is_dir():
-        return scan.with_name(find_stem(scan))
-    folder = Path(os.path.abspath(scan))
-    if not folder.name:
-        raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
-    inside = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath("."))
-    return _shorten(folder if inside else folder / folder.name)
-
-
-def _shorten(path: Path) -> Path:
-    """Relative path of what lies in the working folder."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def is_folder(word: str | None) -> bool:
@@ -74,7 +39,8 @@ def name_output(output: str, scan: Path) -> Path:
     """Path that an output has where none was asked for."""
     start = find_start(scan)
     ending = ENDINGS.get(output, (".nii.gz",))[0]
-    return start.with_name(f"{start.name}_{output}{ending}")
+    path, here = start.with_name(f"{start.name}_{output}{ending}"), Path.cwd()
+    return path.relative_to(here) if scan.is_dir() and path.is_relative_to(here) else path
 
 
 def check_outputs(
@@ -142,18 +108,25 @@ def check_new(scan: str, out: str) -> None:
     OutputError
         If it exists; a folder may, unless DICOM is in it.
     """
-    there = [file for file in find_files(out) if os.path.lexists(file)]
+    there = [
+        file for name in (Path(out), resolve(out)) for file in find_files(name)
+        if os.path.lexists(file)
+    ]  # fmt: skip
     if not there or (os.path.isdir(out) and not _holds_dicom(out)):
         return
-    both = f" For both scans: `{tell_batch([scan, out])}`." if os.path.lexists(scan) else ""
+    both = f" For both: `{tell_scans([scan, out])}`." if resolve(scan).exists() else ""
     raise OutputError(
         f"{there[0]}: exists, and without -o nothing is replaced.{both} To replace it: "
         f"`{shlex.join(['deskull', scan, '-o', out])}`"
     )
 
 
-def tell_batch(scans: Sequence[str]) -> str:
-    """Line to type for many scans."""
+def tell_scans(words: Sequence[str]) -> str:
+    """Line to type for several scans; DICOM files stand for the folder that holds them."""
+    found = [resolve(word) for word in words]
+    scans = dict.fromkeys(str(path.parent if is_dicom(path) else path) for path in found)
+    if len(scans) == 1 and is_dicom(found[0]):
+        return shlex.join(["deskull", *scans])
     return shlex.join(["deskull", "batch", *scans, "-o", "brains"])
 
 
@@ -165,16 +138,10 @@ def refuse_many(words: Sequence[str]) -> NoReturn:
     OptionError
         Always.
     """
-    there = [word for word in words if os.path.lexists(word)]
-    folder = os.path.dirname(words[0]) or "."
+    there = [word for word in words if os.path.lexists(resolve(word))]
     if len(there) < 2:
         raise OptionError(f"{words[-1]}: too many file names; expected IN [OUT].")
-    if all(is_dicom(Path(word)) for word in there):
-        raise OptionError(
-            f"{len(there)} DICOM files; expected the folder that holds them. "
-            f"Run: `{shlex.join(['deskull', folder])}`"
-        )
-    raise OptionError(f"{len(there)} scans; expected one at a time. Run: `{tell_batch(there)}`")
+    raise OptionError(f"{len(there)} files; expected one scan. Run: `{tell_scans(there)}`")
 
 
 def _holds_dicom(folder: str) -> bool:

@@ -11,20 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from deskull.commands.doubts import tell_doubts, tell_score
+from deskull.commands.doubts import name_scan, tell_doubts, tell_score
 from deskull.commands.paths import (
     check_new,
     check_outputs,
-    check_there,
     is_folder,
     name_output,
     place_output,
     refuse_many,
-    tell_batch,
+    tell_scans,
 )
 from deskull.commands.terminal import progress, tell_done
 from deskull.errors import EmptyMaskError, ImageFileError, OptionError, OutputError
 from deskull.image.formats import open_image
+from deskull.image.lookup import find_image, resolve
 from deskull.image.volume import Volume, check_values, count_frames, load_volume, make_volume
 from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
@@ -92,7 +92,7 @@ def strip(options: Namespace) -> None:
         written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
         tell_done(_describe(found, time.perf_counter() - began), written, replaced)
     tell_score(scan, outputs.get("mask"), [one.score if one.has_brain else LOW for one in found])
-    tell_doubts(scan.name or str(scan), [one.flags for one in found])
+    tell_doubts(name_scan(scan), [one.flags for one in found])
 
 
 def make_settings(options: Namespace) -> Settings:
@@ -110,9 +110,8 @@ def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
         raise OptionError("no scan given. Try: deskull sub-01_T1w.nii.gz")
     if len(names) > (2 if options.out is None else 1):
         refuse_many(names)
-    scan = Path(names[0])
     bare = names[1] if len(names) > 1 else None
-    _check_scan(scan, options.series, bare)
+    scan = _find_scan(names[0], bare)
     if bare is not None:
         check_new(names[0], bare)
         options.out = bare
@@ -121,22 +120,22 @@ def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
         for path in outputs.values():
             check_new(names[0], str(path))
     weights = Path(options.weights)
-    check_outputs([*outputs.items()], [names[0], *weights.glob("*")], usual)
+    check_outputs([*outputs.items()], [scan, *weights.glob("*")], usual)
     _check_steps(outputs.values(), options.steps)
     return scan, outputs
 
 
-def _check_scan(scan: Path, series: str | None, out: str | None) -> None:
-    """Let the reader say why a scan is not there; find a pattern, or two names swapped."""
+def _find_scan(word: str, out: str | None) -> Path:
+    """Find the scan; where there is none, look for a pattern, or two names swapped."""
     try:
-        check_there(scan, series)
+        return find_image(word)
     except ImageFileError as error:
-        if glob.glob(str(scan)):  # not every shell expands it
-            words = tell_batch([str(scan)])
+        if glob.glob(word):  # not every shell expands it
+            words = tell_scans([word])
             raise ImageFileError(f"{error} Scans that it matches: `{words}`") from error
-        if out is None or not Path(out).exists():
+        if out is None or not resolve(out).exists():
             raise
-        words = shlex.join(["deskull", out, str(scan)])
+        words = shlex.join(["deskull", out, word])
         raise ImageFileError(f"{error} {out} is there. The scan comes first: `{words}`") from error
 
 

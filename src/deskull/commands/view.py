@@ -11,25 +11,23 @@ from tempfile import TemporaryDirectory
 
 from deskull.assess.stripped import find_stripped
 from deskull.assess.viewer import Viewer, make_entries, make_entry
-from deskull.commands.paths import check_there, tell_batch
+from deskull.commands.paths import tell_scans
 from deskull.commands.terminal import progress
 from deskull.errors import MaskFileError
+from deskull.image.lookup import find_image
 
 
 def view(options: Namespace) -> None:
     """Show one scan with its mask."""
-    scan = Path(os.path.abspath(options.scan))
-    mask = None if options.mask is None else Path(os.path.abspath(options.mask))
-    for path in (scan, mask):
-        if path is not None:
-            check_there(path)
+    scan = Path(os.path.abspath(find_image(options.scan)))
+    mask = None if options.mask is None else Path(os.path.abspath(find_image(options.mask)))
     viewer = Viewer([make_entry(scan, mask, options.frame, options.series)])
     with progress(options.quiet) as show:
         show("opening the scan")
         try:
             viewer.open(0)
         except MaskFileError as error:
-            line = tell_batch([options.scan, options.mask or "..."])
+            line = tell_scans([options.scan, options.mask or "..."])
             hint = f"Several scans: `{line} && deskull review brains`"
             raise MaskFileError(f"{error} {hint}") from error
     _serve(viewer, options)

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from deskull.image.units import find_unit
+
 
 @dataclass(frozen=True, eq=False)
 class Header:
@@ -42,8 +44,11 @@ def peek(path: str | os.PathLike[str]) -> Header | None:
     """
     try:
         image: Any = nib.load(Path(path))
-        x, y, z = (float(size) for size in nib.affines.voxel_sizes(image.affine)[:3])
+        factor = find_unit(image)[0]
+        x, y, z = (factor * float(n) for n in nib.affines.voxel_sizes(image.affine)[:3])
+        affine = np.array(image.affine, dtype=np.float64)
+        affine[:3] *= factor
         size = np.dtype(image.get_data_dtype()).itemsize
-        return Header(tuple(image.shape), size, (x, y, z), image.affine)
+        return Header(tuple(image.shape), size, (x, y, z), affine)
     except Exception:  # whatever a format's own library raises
         return None

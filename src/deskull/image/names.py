@@ -1,7 +1,7 @@
-"""What the name of a file says outside BIDS: whose head, which contrast, or made from a scan.
+"""What the name of a file says: its format; outside BIDS whose head, which contrast, or what made.
 
 A name is a hint and no more: what is decided by it is said, and where it matters the file is
-looked at as well. No file is opened here. BIDS names are `bids.py`; suffixes are `formats.py`.
+looked at as well. No file is opened here. BIDS names are `bids.py`.
 """
 
 import os
@@ -10,7 +10,68 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from deskull.image.formats import find_stem, find_suffix
+WRITABLE = (".nii.gz", ".nii", ".hdr", ".img", ".mgz", ".mgh")
+"""Suffixes of what is written."""
+
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+"""Suffixes that may follow those of an image."""
+
+_PLAIN = (".nii", ".hdr", ".img", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
+IMAGES = (*_PLAIN, *(plain + packed for plain in _PLAIN for packed in PACKED))
+"""Suffixes of what is one image, or a file of one."""
+
+HEADS = tuple(suffix for suffix in IMAGES if not suffix.startswith(".img"))
+"""Suffixes of what stands for one image: of a .hdr/.img pair the header."""
+
+ARCHIVES = (
+    ".zip",
+    *(".tar", ".tgz", ".tbz", ".tbz2", ".txz"),
+    *(f".tar{packed}" for packed in PACKED),
+)
+"""Suffixes of what may hold a folder of DICOM."""
+
+READABLE = (*IMAGES, ".dcm", ".ima", *ARCHIVES)
+_PAIRS = {".hdr": ".img", ".img": ".hdr"}
+
+
+def find_suffix(path: str | os.PathLike[str]) -> str:
+    """Suffix that names the format, in lower case, such as ``".nii.gz"``; else ``""``."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in READABLE if name.endswith(suffix)), "")
+
+
+def find_stem(path: PurePath) -> str:
+    """Name of a file without the suffix of its format."""
+    return path.name[: len(path.name) - len(find_suffix(path))]
+
+
+def name_partner(path: Path) -> Path | None:
+    """Name the other file of a .hdr/.img pair; None for single files."""
+    suffix = find_suffix(path)
+    if suffix[:4] not in _PAIRS:
+        return None
+    stem, written = path.name[: -len(suffix)], path.name[-len(suffix) :]
+    other = _PAIRS[suffix[:4]] + suffix[4:]
+    return path.with_name(stem + (other.upper() if written.isupper() else other))
+
+
+def find_partner(path: Path) -> Path | None:
+    """Find the other file of a .hdr/.img pair, in any mixture of letters, packed or plain.
+
+    Returns
+    -------
+    Path or None
+        The usual name if there is no such file; None for single files.
+    """
+    usual = name_partner(path)
+    if usual is None:
+        return None
+    stem, other = find_stem(usual), find_suffix(usual)[:4]
+    suffixes = [other + packed for packed in ("", *PACKED)]
+    names = [stem + form for one in suffixes for form in (one, one.upper(), one.title())]
+    there = (one for one in (usual, *map(path.with_name, names)) if one.exists())
+    return next(there, usual)
+
 
 MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
 """What follows an image's name in that of its mask, the most trusted first."""
@@ -49,9 +110,6 @@ CONTRASTS = {
     "T1ce": ("t1ce", "t1c", "t1gd"),
 }
 """Name of each contrast, and the words that tell it in a file's name."""
-
-NO_HEADS = ("", ".dcm", ".ima", ".zip", ".img", ".img.gz")
-"""Suffixes of what is no head in a file of its own."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +179,7 @@ def list_images(folder: Path) -> list[Path]:
         files += [
             Path(where, name)
             for name in names
-            if not name.startswith(".") and find_suffix(name) not in NO_HEADS
+            if not name.startswith(".") and find_suffix(name) in HEADS
         ]
     return sorted(files)
 

@@ -1,12 +1,13 @@
 """Voxels as a file stores them, and the NIfTI header made where a file brings none.
 
 A `StoredArray` keeps raw values, their scaling and the bytes between header and voxels, so
-that what is read can be written again bit for bit. Reading is `formats.py`, outputs on a
+that what is read can be written again bit for bit. Reading is `formats/`, outputs on a
 scan's grid are `volume.py`, files are `writing.py`.
 """
 
 import logging
 import sys
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ MAX_BYTES = 4 * 1024**3
 
 MOST_PACKED = 1032
 """Bytes that one byte of gzip can unpack to at most."""
+
+HARMLESS_BYTES = 256 * 1024**2
+"""Bytes that a header may promise however small its file is: masks pack tightly in xz."""
 
 _SHEAR_TOLERANCE_MM = 1e-3
 
@@ -54,6 +58,8 @@ class StoredArray:
         Bytes after an MGH file's footer: its tags.
     frame
         Which frame of a 4D file these voxels are, if only one was read.
+    notes
+        What was assumed in reading them, or left out, each in a few words.
     """
 
     is_proxy = True
@@ -66,6 +72,7 @@ class StoredArray:
         lead: bytes = NO_EXTENSIONS,
         tail: bytes = b"",
         frame: int | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.raw = raw
         self.slope = slope
@@ -73,6 +80,7 @@ class StoredArray:
         self.lead = lead
         self.tail = tail
         self.frame = frame
+        self.notes = tuple(notes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,7 +129,8 @@ class StoredArray:
 
     def with_raw(self, raw: NDArray[Any]) -> "StoredArray":
         """Other voxels of the same type under the same scaling."""
-        return StoredArray(raw, self.slope, self.inter, self.lead, self.tail, self.frame)
+        kept = self.lead, self.tail, self.frame, self.notes
+        return StoredArray(raw, self.slope, self.inter, *kept)
 
 
 def to_stored(image: SpatialImage) -> StoredArray:
@@ -189,8 +198,20 @@ def make_nifti(
         header["qform_code"] = 0
     header.set_sform(affine, code=1)
     header["scl_slope"] = header["scl_inter"] = np.nan
-    stored = StoredArray(raw, stored.slope, stored.inter)
+    stored = StoredArray(raw, stored.slope, stored.inter, notes=stored.notes)
     return make_image(nib.Nifti1Image, stored, affine, header)
+
+
+def check_frame(frame: int, count: int, name: str) -> None:
+    """Refuse a frame that an image does not have.
+
+    Raises
+    ------
+    ImageFileError
+        If `frame` is not one of 0 to `count` - 1.
+    """
+    if not 0 <= frame < count:
+        raise ImageFileError(f"{name}: no frame {frame}; expected 0 to {count - 1}.")
 
 
 def check_promise(
@@ -228,7 +249,7 @@ def check_promise(
             f"{name}: its header promises {size / 1024**3:.1f} GiB of voxels {shape}; expected at "
             f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or {way}."
         )
-    if held is not None and size > MOST_PACKED * held:
+    if held is not None and size > max(MOST_PACKED * held, HARMLESS_BYTES):
         raise ImageFileError(
             f"{name}: its header promises {size} bytes of voxels {shape}, more than a file of "
             f"{held} bytes can hold. The header is damaged, or the file is truncated."

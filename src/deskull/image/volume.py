@@ -1,7 +1,7 @@
 """The Volume, a head in memory, and how outputs are made on its grid.
 
 A source header travels with the data: outputs copy it and change only what their content
-must change. How files are read is `formats.py`; how they are written is `writing.py`.
+must change. How files are read is `formats/`; how they are written is `writing.py`.
 """
 
 import math
@@ -17,12 +17,17 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError, InputError
-from deskull.image.formats import check_frame, open_image
+from deskull.image.formats import open_image
 from deskull.image.geometry import Grid, find_box
-from deskull.image.stored import StoredArray, check_promise, make_image, make_nifti, to_stored
-
-VOXEL_MM = (0.02, 50.0)  # from microscopy of specimens to a localiser's slabs
-FIELD_MM = 3000.0  # a body from head to foot, and more
+from deskull.image.stored import (
+    StoredArray,
+    check_frame,
+    check_promise,
+    make_image,
+    make_nifti,
+    to_stored,
+)
+from deskull.image.units import FIELD_MM, VOXEL_MM, find_unit, has_size_of_head
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +70,7 @@ def load_volume(
     frame
         Which frame of a 4D image, from 0.
     series
-        Number of a DICOM series, where there are several.
+        Which DICOM series, where there are several: the first word of its line in the list.
 
     Raises
     ------
@@ -102,15 +107,31 @@ def make_volume(
     raw = stored.raw if stored.ndim == 3 else _pick_frame(stored.raw, frame, name)
     if stored.ndim == 3 and frame not in (None, 0, stored.frame):
         raise ImageFileError(f"{name}: no frame {frame}; it is a 3D image. Omit --frame.")
-    try:
-        grid = Grid((raw.shape[0], raw.shape[1], raw.shape[2]), source.affine)
-    except GeometryError as error:
-        raise GeometryError(f"{name}: {error}") from error
+    grid = make_grid(source, name)
     _check_size(grid, name)
     data = _to_float32(raw, *stored.scaling)
     if checked:
         check_values(data, name)
-    return Volume(data, grid, source, name, frame if stored.ndim == 4 else stored.frame)
+    frame = frame if stored.ndim == 4 else stored.frame
+    return Volume(data, grid, source, name, frame, stored.notes)
+
+
+def make_grid(image: SpatialImage, name: str = "image") -> Grid:
+    """Make the grid of an image in millimetres, whatever unit its header has.
+
+    Raises
+    ------
+    GeometryError
+        If the affine gives voxels no size or no place.
+    """
+    x, y, z = image.shape[:3]
+    affine = np.array(image.affine, dtype=np.float64)
+    with np.errstate(all="ignore"):  # a damaged header may hold any number
+        affine[:3] *= find_unit(image)[0]
+    try:
+        return Grid((x, y, z), affine)
+    except GeometryError as error:
+        raise GeometryError(f"{name}: {error}") from error
 
 
 def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ()) -> Volume:
@@ -150,7 +171,7 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     if total is None:
         raise ImageFileError(lost[0])
     more = [f"left out, {len(lost)} in all: {lost[0]}"] if lost else []
-    notes = (f"the mean of {found} of {count} frames", *more)
+    notes = (*volume.notes, f"the mean of {found} of {count} frames", *more)
     return replace(volume, data=total / np.float32(found), name=name, frame=None, notes=notes)
 
 
@@ -215,10 +236,10 @@ def _turn_header(
 
 def _check_size(grid: Grid, name: str) -> None:
     """Refuse voxels and fields that no head was ever scanned with."""
+    if has_size_of_head(grid.shape, grid.voxel_size):
+        return
     low, high = VOXEL_MM
     field = max(n * size for n, size in zip(grid.shape, grid.voxel_size, strict=True))
-    if low <= min(grid.voxel_size) <= max(grid.voxel_size) <= high and field <= FIELD_MM:
-        return
     sizes = " x ".join(f"{size:g}" for size in grid.voxel_size)
     raise GeometryError(
         f"{name}: voxels of {sizes} mm in a field of {field:g} mm; expected {low:g} to {high:g} "

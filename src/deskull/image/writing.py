@@ -5,10 +5,11 @@ bytes an image becomes is decided here by the output's extension; what is in the
 decided in `volume.py`.
 """
 
+import gzip
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
@@ -19,12 +20,18 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.errors import OutputError
-from deskull.image.described import find_voxel_files
-from deskull.image.formats import WRITABLE, find_partner, find_stem, find_suffix
+from deskull.errors import InputError, OutputError
+from deskull.image.archives import is_pipe
+from deskull.image.formats import find_voxel_files
+from deskull.image.formats.dicom_header import is_dicom as is_dicom_head
+from deskull.image.lookup import resolve
+from deskull.image.names import WRITABLE, find_partner, find_stem, find_suffix, name_partner
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]
+
+STDIN = "-"
+"""Name of standard input in the place of a scan."""
 
 _GZIP_LEVEL = 1
 _MGH_TYPES = ("uint8", "int16", "uint16", "int32", "float32")
@@ -57,7 +64,7 @@ def check_output_path(
     try:
         _check_folder(path)
         _check_suffix(path, suffixes)
-        kept = {p for given in inputs for p in _find_input_files(Path(given)) if p.exists()}
+        kept = {p for given in inputs for p in _find_input_files(resolve(given)) if p.exists()}
         for target in find_files(path):
             if not target.exists():
                 continue
@@ -95,8 +102,7 @@ def is_dicom(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        head = file.read(132)
-    return head[128:] == b"DICM" or head[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")
+        return is_dicom_head(file.read(540))
 
 
 def _check_suffix(path: Path, suffixes: Sequence[str] = WRITABLE) -> None:
@@ -118,6 +124,31 @@ def _check_folder(path: Path) -> None:
         raise OutputError(f"{path}: {above} is a file, and no folder. Choose another folder.")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: no permission to write in {above}. Choose another folder.")
+
+
+def find_start(scan: Path) -> Path:
+    """Path that the usual names of a scan's outputs begin with.
+
+    Beside the scan; of a folder of DICOM beside the folder, or in it where beside would be outside
+    of the working folder.
+
+    Raises
+    ------
+    InputError
+        If the scan has no name of its own.
+    """
+    if is_pipe(scan):
+        where = "standard input" if str(scan) == STDIN else scan
+        raise InputError(
+            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
+        )
+    if not scan.is_dir():
+        return scan.with_name(find_stem(scan))
+    folder = Path(os.path.abspath(scan))
+    if not folder.name:
+        raise InputError(f"{scan}: no folder of one scan. Name the folder of its DICOM files.")
+    inside = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath("."))
+    return folder if inside else folder / folder.name
 
 
 def make_folder(folder: Path) -> None:
@@ -262,7 +293,7 @@ def _encode(image: SpatialImage, path: Path) -> list[tuple[Path, Parts]]:
         return [(path, _encode_mgh(image))]
     if not isinstance(image, nib.Nifti1Pair):
         image = make_nifti(to_stored(image), image.affine)
-    partner = find_partner(path)
+    partner = name_partner(path)
     head, voxels = _encode_nifti(image, is_pair=partner is not None)
     if partner is None:
         return [(path, [head, voxels])]
@@ -306,7 +337,7 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
     """Voxels in a type that MGH has, the nearest without loss if there is one."""
     raw = stored.raw
     if stored.scaling != (1.0, 0.0):
-        return np.asarray(stored).astype(np.float32)
+        return _to_float32(np.asarray(stored))
     if raw.dtype.name in _MGH_TYPES:
         return raw
     if raw.dtype == np.int8:
@@ -314,7 +345,13 @@ def _to_mgh_type(stored: StoredArray) -> NDArray[Any]:
     limits = np.iinfo(np.int32)
     if raw.dtype.kind in "iu" and raw.min() >= limits.min and raw.max() <= limits.max:
         return raw.astype(np.int32)
-    return raw.astype(np.float32)
+    return _to_float32(raw)
+
+
+def _to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Cast; what float32 cannot hold becomes Inf."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _to_bytes(voxels: NDArray[Any]) -> memoryview:
@@ -328,8 +365,16 @@ def _write(path: Path, parts: Parts, compress: bool) -> None:
         if not compress:
             file.writelines(parts)
             return
-        from isal import igzip
-
-        with igzip.IGzipFile("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
+        with _open_gzip()("", "wb", _GZIP_LEVEL, fileobj=file, mtime=0) as zipped:
             for part in parts:
                 zipped.write(part)
+
+
+def _open_gzip() -> Callable[..., Any]:
+    """Class that writes gzip: isal's, or the slower one of the standard library."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.GzipFile
+    kind: Callable[..., Any] = igzip.IGzipFile
+    return kind

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.image.bids import SUFFIXES, find_root, parse_name
-from deskull.image.formats import find_stem
-from deskull.image.names import find_base, list_images
+from deskull.image.names import find_base, find_stem, list_images
 from deskull.learn.layouts import (
     Candidate,
     Found,

@@ -13,8 +13,7 @@ import torch
 from torch import Generator
 
 from deskull.errors import InputError
-from deskull.image.formats import find_suffix
-from deskull.image.names import NO_HEADS, name_head
+from deskull.image.names import HEADS, find_suffix, name_head
 from deskull.image.volume import Volume, load_volume
 from deskull.learn.augment import AugmentSettings, chance, uniform
 from deskull.learn.cache import Arrays, cached, describe_file
@@ -155,7 +154,7 @@ def _list_heads(path: Path) -> pd.DataFrame:
     if path.is_dir():
         names = sorted(p for p in path.iterdir() if not p.name.startswith("."))
         names = [p for p in names if p.name != LABEL_TABLE]
-        files = [p for p in names if p.is_file() and find_suffix(p) not in NO_HEADS]
+        files = [p for p in names if p.is_file() and find_suffix(p) in HEADS]
         rows = [(name_head(p).person, "", "", str(p)) for p in files]
         return pd.DataFrame(rows, columns=["person", "image", "mask", "label_map"])
     if path.suffix.lower() not in TABLES:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import OptionError
-from deskull.image.formats import find_stem
-from deskull.image.names import BRAIN_WORDS, MASK_WORDS, HeadName, find_base, name_head
+from deskull.image.names import BRAIN_WORDS, MASK_WORDS, HeadName, find_base, find_stem, name_head
 
 FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
 FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")

@@ -16,6 +16,7 @@ from deskull.errors import GeometryError, ImageFileError
 from deskull.image.formats import open_image
 from deskull.image.geometry import Grid, to_canonical_array
 from deskull.image.stored import to_stored
+from deskull.image.volume import make_grid
 
 INSIDE = 0.5
 """A voxel of a mask or of a probability is inside above this."""
@@ -67,11 +68,7 @@ def load_canonical_mask(path: Path) -> Mask:
         raise ImageFileError(f"{name}: {data.dtype} {data.shape}; expected a 3D mask.")
     inside = data > INSIDE
     _check_alike(data, inside, name)
-    x, y, z = data.shape
-    try:
-        grid = Grid((x, y, z), image.affine)
-    except GeometryError as error:
-        raise GeometryError(f"{name}: {error}") from error
+    grid = make_grid(image, name)
     return Mask(to_canonical_array(inside, grid), grid.canonical(), name)
 
 

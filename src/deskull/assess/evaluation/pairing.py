@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deskull.errors import InputError
-from deskull.image.formats import find_stem
-from deskull.image.names import MASK_WORDS, list_images
+from deskull.image.names import MASK_WORDS, find_stem, list_images
 from deskull.tables import read_table
 
 TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")

@@ -1,0 +1,78 @@
+"""From what a person types to the image that is meant, or to a hint at it."""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+from deskull.errors import ImageFileError
+from deskull.image.names import HEADS, find_stem, find_suffix
+from deskull.image.pointers import find_pointer
+
+_ALIKE = 0.8
+_MAX_NAMES = 20_000  # of a folder that are looked at for a hint
+
+
+def find_image(path: str | os.PathLike[str]) -> Path:
+    """Find the file or folder that a path means.
+
+    Parameters
+    ----------
+    path
+        As typed: with a ``~``, or without the suffix of its format as FSL's tools have it; ``-``
+        is standard input.
+
+    Raises
+    ------
+    ImageFileError
+        If there is none, or several could be meant.
+    """
+    path = Path(path).expanduser() if str(path).startswith("~") else Path(path)
+    try:
+        if str(path) == "-" or path.exists():
+            return path
+    except OSError as error:  # such as a name that is too long
+        raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
+    pointer = find_pointer(path)
+    if pointer is not None:
+        raise ImageFileError(f"{path}: {pointer}")
+    names = _list_images(path.parent)
+    found = [path.with_name(name) for name in names if find_stem(Path(name)) == path.name]
+    if len(found) > 1:
+        raise ImageFileError(
+            f"{path}: {len(found)} images have this name: {', '.join(p.name for p in found)}. "
+            "Give one with its suffix."
+        )
+    if not found:
+        raise ImageFileError(f"{path}: no such file.{_hint(path, names)}")
+    return found[0]
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Give what `find_image` finds, or the path as it is if that is nothing."""
+    try:
+        return find_image(path)
+    except ImageFileError:
+        return Path(path)
+
+
+def _list_images(folder: Path) -> list[str]:
+    """Names of images in a folder, sorted; of a .hdr/.img pair the header's."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(_MAX_NAMES), strict=False)]
+    except OSError:
+        return []
+    return sorted(name for name in names if find_suffix(name) in HEADS and name[0] != ".")
+
+
+def _hint(path: Path, names: list[str]) -> str:
+    """Name what may be meant by a path that is not there."""
+    if not path.parent.is_dir():
+        return f" There is no folder {path.parent}."
+    stem = find_stem(path).lower()
+    near = [name for name in names if find_stem(Path(name)).lower() == stem]
+    lower = {name.lower(): name for name in reversed(names)}
+    near = near or [lower[n] for n in get_close_matches(path.name.lower(), lower, 1, _ALIKE)]
+    if not near:
+        return ""
+    return f" Did you mean {' or '.join(str(path.with_name(name)) for name in near[:3])}?"
