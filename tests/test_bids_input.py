@@ -10,7 +10,6 @@ from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
 from deskull.errors import InputError
-from deskull.image.bids import BidsName, parse_name
 
 __all__ = ["ball", "study"]
 
@@ -19,37 +18,6 @@ def names(*words):
     """Images that would be stripped."""
     choice = Choice(*words) if words else None
     return [task.name for task in make_bids_plan("raw", "out", choice)]
-
-
-# --- names
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sub-01_T1w.nii.gz",
-        "sub-01_ses-A_acq-hires_run-02_T1w.nii",
-        "sub-01_space-orig_label-brain_desc-x_probseg.nii.gz",
-    ],
-)
-def test_a_name_is_written_as_it_was_read(name):
-    parsed = parse_name(Path(name))
-    assert parsed is not None
-    assert str(parsed) == name.split(".")[0]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["T1w.nii.gz", "scan_T1w.nii.gz", "sub-01.nii.gz", "sub-_T1w.nii", "sub-01_T1w_mask.nii"],
-)
-def test_other_names_are_no_bids_names(name):
-    assert parse_name(Path(name)) is None
-
-
-def test_entities_of_a_derived_name_stand_in_their_order():
-    name = BidsName({"sub": "01", "run": "1"}, "T1w")
-    derived = name.derive("probseg", desc="x", label="brain", acq="a")
-    assert str(derived) == "sub-01_acq-a_run-1_label-brain_desc-x_probseg"
 
 
 # --- what is found
@@ -118,14 +86,13 @@ def test_a_wrong_filter_file_is_told(study, content, message):
     [
         ("nope out participant", "nope: no such folder; expected the root of a BIDS data set."),
         ("raw/sub-01 out participant", "sub-01: no folder sub-*; expected the root of a BIDS"),
-        ("raw out participant --participant-label 9", "sub-9: no such participant in "),
         (
             "raw out participant --suffix PDw",
-            "no PDw image found of 2 participants; expected",
+            "raw: nothing to strip; sub-01: no PDw image; there are: T1w, T2w, bold; sub-02: no",
         ),
         (
             "raw out participant --session-id C",
-            "in session C (there are: ses-A, ses-B)",
+            "sub-02: no T1w image in session C; there are: ses-A, ses-B. Choose contrasts",
         ),
         (
             "raw raw participant",
@@ -147,7 +114,7 @@ def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--suffix bold", "suffix 'bold'; expected some of T1w, T2w"),
+        ("--suffix T1-w", "suffix 'T1-w'; expected letters and digits, such as T1w, T2w"),
         ("--nprocs 0", "nprocs 0; expected at least 1."),
         ("--nprocs 2 --omp-nthreads 3", "omp-nthreads 3; expected 1 to 2"),
         ("--nprocs 2 --cluster tcp://x:1", "nprocs and a cluster; the cores"),
@@ -162,9 +129,84 @@ def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.fixture
+def asked(study, monkeypatch):
+    """What the App is asked for, and no more than that."""
+    seen = []
+
+    def strip_cohort(plan, out, job, *, workers, **_):
+        seen.append((workers, job, [task.name for task in plan]))
+        return []
+
+    monkeypatch.setattr("deskull.commands.bids.strip_cohort", strip_cohort)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("words", "memory"),
+    [
+        ("--mem-gb 2.5", 2.5),
+        ("--mem_gb 2.5", 2.5),
+        ("--mem 2500", 2.5),
+        ("--mem-mb 2500", 2.5),
+        ("--mem_mb 2500M", 2.5),
+        ("--mem 3G", 3),
+        ("--mem 3GiB", 3),
+        ("--mem 500000K", 0.5),
+        ("--mem 1T", 1000),
+    ],
+)
+def test_memory_may_be_asked_for_as_of_other_apps(asked, words, memory):
+    assert app(*words.split()) == 0
+    assert asked[0][1].memory_gb == pytest.approx(memory)
+
+
+@pytest.mark.parametrize("word", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
+def test_cores_may_be_asked_for_as_of_other_apps(asked, word):
+    assert app(word, "3", "--omp_nthreads", "1") == 0
+    assert (asked[0][0], asked[0][1].threads) == (3, 3)
+
+
+def test_underscores_will_do_in_every_option(asked):
+    write_json("f.json", {"t1w": {"session": "A"}})
+    words = "--participant_label 02 --session_label A --bids_filter_file f.json --one_mask"
+    assert app(*words.split()) == 0
+    assert asked[0][2] == [RAW[2]]
+
+
 @pytest.mark.parametrize(
     "words",
-    ["", "raw out", "raw out all", "raw out participant --outputs brains", "raw out group x"],
+    [
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        "--notrack",
+        "--low-mem",
+        "--stop-on-first-crash",
+        "--bids-database-dir x",
+        "-w x",
+        "--work_dir x",
+    ],
+)
+def test_options_of_other_apps_with_nothing_to_do_are_taken_with_a_note(asked, capsys, words):
+    assert app(*words.split()) == 0
+    assert len(asked[0][2]) == 4
+    note = f"deskull: {words.split()[0]}: taken, with nothing to do here\n"
+    assert capsys.readouterr().err.startswith(note)
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "raw out",
+        "raw out participant --mem much",
+        "raw out participant --mp2rage inv-1",
+        "raw out participant --orientation lps",
+        "raw out all",
+        "raw out participant --outputs brains",
+        "raw out group x",
+    ],
 )
 def test_wrong_use_leaves_with_2(study, words):
     assert run("bids", *words.split()) == 2

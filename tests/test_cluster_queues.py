@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,6 +138,91 @@ def test_a_machine_that_submits_no_jobs_says_so(monkeypatch):
     fields = {"system": "slurm", "jobs": 1, "cores": 1, "memory": "1GB"}
     with pytest.raises(InputError, match=r"slurm: no command sbatch on this machine\."):
         queue_files.make_queue(fields)
+
+
+REFUSAL = "sbatch: error: Batch job submission failed: Invalid account specified"
+
+
+def write_command(queues, name, text):
+    (queues / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+    (queues / "bin" / name).chmod(0o755)
+
+
+def write_lone_jobs(queues):
+    """Let jobs be taken and never run; those that were cancelled are noted."""
+    write_command(queues, "sbatch", "echo $$ >> taken\necho Submitted batch job $$")
+    write_command(queues, "scancel", "echo $1 >> cancelled")
+    Path("jobs.toml").write_text(JOBS + 'interface = "lo"\n')
+
+
+def check_none_left():
+    taken = Path("taken").read_text().split()
+    assert sorted(Path("cancelled").read_text().split()) == sorted(taken)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(on_cluster, "LOOK_SECONDS", 0.2)
+
+
+def test_a_queue_that_refuses_jobs_is_told_in_its_words(study, queues, impatient, capsys):
+    write_command(queues, "sbatch", f'echo "{REFUSAL}" >&2; exit 1')
+    Path("jobs.toml").write_text(JOBS + 'interface = "lo"\n')
+    assert run("batch", "study", "--out-dir", "out", "--cluster", "jobs.toml") == 1
+    assert capsys.readouterr().err == f"deskull: error: slurm refuses the jobs: {REFUSAL}\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        ("awk '{print $1, \"PENDING JobHeldAdmin\"}' taken", "slurm will not start the jobs: "),
+        ("true", "slurm: the jobs ended before a worker came. Why is in their logs"),
+    ],
+)
+def test_jobs_that_will_bring_no_worker_are_cancelled_and_told(
+    study, queues, impatient, capsys, listing, message
+):
+    write_lone_jobs(queues)
+    write_command(queues, "squeue", listing)
+    assert run("batch", "study", "--out-dir", "out", "--cluster", "jobs.toml") == 1
+    assert f"deskull: error: {message}" in capsys.readouterr().err
+    check_none_left()
+
+
+def test_what_the_queue_says_of_waiting_jobs_is_told_and_ctrl_c_leaves_none(study, queues):
+    write_lone_jobs(queues)
+    write_command(queues, "squeue", "awk '{print $1, \"PENDING Priority\"}' taken")
+    code = (
+        "from deskull.cohort import cluster; cluster.LOOK_SECONDS = 0.2\n"
+        "import sys; from deskull.cli import run\n"
+        "sys.exit(run(['batch', 'study', '-o', 'out', '--cluster', 'jobs.toml']))"
+    )
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as waiting:
+        said = [next(waiting.stderr) for _ in range(2)]
+        os.killpg(waiting.pid, signal.SIGINT)  # as a terminal does
+        said += waiting.stderr.readlines()
+    assert waiting.returncode == 130
+    assert len(said) == 3
+    assert "no worker yet; slurm says of the first job: " in said[0]
+    assert "PENDING Priority" in said[0]
+    assert said[1:] == [
+        "deskull: jobs.toml: no worker there; waiting for one\n",
+        "deskull: interrupted; no half file was left\n",
+    ]
+    check_none_left()
+
+
+def test_a_queue_that_takes_some_jobs_only_is_warned_of(caplog):
+    jobs = {1: SimpleNamespace(job_id="7"), 2: SimpleNamespace(job_id=None)}
+    kind = SimpleNamespace(refusals=["job limit"])
+    cluster = SimpleNamespace(workers=jobs, job_cls=kind)
+    queue = queue_files.Queue(cluster, {"system": "slurm", "jobs": 2})
+    for _ in range(2):
+        queue.check(1)
+    assert caplog.messages == ["slurm refuses 1 of 2 jobs, the others are used: job limit"]
 
 
 @pytest.mark.slow

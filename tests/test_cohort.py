@@ -35,8 +35,12 @@ def test_each_scan_has_its_outputs_and_record_and_row(study, capsys):
     assert [row["input"] for row in rows] == SCANS
     assert {(row["status"], row["error"], row["flags"]) for row in rows} == {("done", "", "")}
     assert all(float(row["volume_ml"]) > 800 and float(row["seconds"]) > 0 for row in rows)
-    words = "deskull: 3 scans done; table: out/deskull_batch.tsv\n"
-    assert capsys.readouterr() == ("", words)
+    assert capsys.readouterr() == (
+        "",
+        "deskull: 3 scans done; 0 failed, 0 flagged; lowest score 96: a/one.nii\n"
+        "deskull: table: out/deskull_batch.tsv\n"
+        "deskull: next: deskull review out\n",
+    )
 
 
 FILES = ["brain.nii.gz", "mask.nii.gz", "record.json"]
@@ -83,7 +87,8 @@ def test_a_run_again_says_how_many_were_done_before(study, capsys):
     write_scan(study / "study/b/three.nii")
     assert batch() == 0
     assert run("batch", "study", "-o", "out") == 0
-    said = [line.split("; ")[0] for line in capsys.readouterr().err.splitlines()]
+    err = capsys.readouterr().err.splitlines()
+    said = [line.split("; ")[0] for line in err if " done" in line]
     assert said == [
         "deskull: 2 scans done",
         "deskull: 3 scans done, 2 by an earlier run",

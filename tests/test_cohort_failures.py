@@ -1,8 +1,10 @@
 """A cohort run: what fails, with which words, and that no scan costs another."""
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from ball import ball, list_files, load_ball, read_json, run
+from ball import HEAD, ball, list_files, load_ball, read_json, run
 from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.records import explain
 from deskull.errors import OutputError
@@ -25,8 +27,11 @@ def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
     err = capsys.readouterr().err.splitlines()
     assert err[0].startswith("deskull: a/two.nii: failed: two.nii: not an image")
     assert err[1:] == [
+        "deskull: 2 scans done; 1 failed, 0 flagged; lowest score 96: a/one.nii",
+        "deskull: table: out/deskull_batch.tsv",
+        "deskull: next: deskull review out",
         "deskull: error: 1 of 3 scans failed: a/two.nii. Why is in out/deskull_batch.tsv; run "
-        "the same again to try them again."
+        "the same again to try them again.",
     ]
 
 
@@ -63,6 +68,28 @@ def test_what_no_one_thought_of_is_recorded_too(study):
 
 def test_too_little_memory_is_said_so():
     assert explain(MemoryError()).startswith("not enough memory.")
+
+
+def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, capsys):
+    data = np.asarray(HEAD.dataobj).copy()
+    data[0, 0, 0] = np.nan
+    write_scan(study / "study/a/two.nii", nib.Nifti1Image(data, HEAD.affine))
+    for name in ("one_mask", "one_brain", "one_seg", "one_prob", "one_bet", "one_label"):
+        write_scan(study / f"study/a/{name}.nii.gz")
+    for name in ("x.json", "y.tsv"):
+        (study / "study" / name).touch()
+    assert batch("-o", "the out") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == (
+        "deskull: 3 scans done; 0 failed, 1 flagged; lowest score 91: a/two.nii (not-finite)"
+    )
+    assert lines[1:] == [
+        "deskull: left out: 6 images (a/one_bet.nii.gz, a/one_brain.nii.gz, a/one_label.nii.gz, "
+        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; why is in the table), 2 no images (.json, "
+        ".tsv)",
+        "deskull: table: the out/deskull_batch.tsv",
+        "deskull: next: deskull review 'the out'",
+    ]
 
 
 def test_many_failures_are_counted(study, capsys):

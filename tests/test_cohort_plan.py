@@ -1,14 +1,17 @@
-"""What a cohort run finds in inputs of all kinds, and what it calls the outputs."""
+"""What a cohort run finds in inputs of all kinds, and what it calls the outputs.
+
+What of the images found is no scan is `test_cohort_sift.py`.
+"""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deskull.arguments.cohort import OUTPUTS as WORDS
-from deskull.cohort.plan import ENDINGS, is_scan_name, make_plan, take_shard
+from deskull.cohort.plan import ENDINGS, Gap, Plan
+from deskull.cohort.search import make_plan
 from deskull.errors import InputError, OutputError
 
 
@@ -31,41 +34,6 @@ def names(*inputs, out="out"):
 
 
 ALL = ["a/T1.nii.gz", "a/T2.mgz", "b/T1.nrrd", "b/c/T1.nii"]
-
-# --- what is a scan
-
-
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("sub-01_T1w.nii.gz", True),
-        ("scan.MGZ", True),
-        ("scan.mnc", True),
-        ("brainstem.nii", True),
-        ("unmask.nii", True),
-        ("sub-01_brain_T1w.nii", True),
-        ("scan_mask.nii.gz", False),
-        ("scan_brain.nii", False),
-        ("brain.mgz", False),
-        ("brainmask.mgz", False),
-        ("aparc+aseg.mgz", False),
-        ("sub-01_desc-brain_T1w.nii.gz", False),
-        ("sub-01_desc-brain_mask.nii.gz", False),
-        ("sub-01_label-brain_probseg.nii.gz", False),
-        ("scan_Distance.nii.gz", False),
-        ("._scan.nii.gz", False),
-        ("scan.json", False),
-        ("scan.dcm", False),
-        ("scan", False),
-    ],
-)
-def test_names_say_what_is_a_scan(name, wanted):
-    assert is_scan_name(Path(name)) is wanted
-
-
-@pytest.mark.parametrize("output", ["brain", "mask", "probability", "distance"])
-def test_what_is_written_is_no_scan(output):
-    assert not is_scan_name(Path("scan" + ENDINGS[output]))
 
 
 def test_the_command_line_knows_all_outputs():
@@ -115,8 +83,14 @@ def test_outputs_mirror_the_tree(study):
 def test_masks_hidden_files_and_the_outputs_folder_are_passed_over(study):
     for name in ("a/T1_mask.nii.gz", ".git/annex/x.nii.gz", "b/.hidden.nii", "out/odd.nii"):
         touch(study / "study" / name)
-    assert names("study", out="study/out") == ALL
-    assert names("study/**/*", out="study/out") == ALL
+    for words in ("study", "study/**/*"):
+        plan = make_plan([words], "study/out")
+        assert [task.name for task in plan] == ALL
+        assert {gap.name: gap.reason for gap in plan.gaps} == {
+            "a/T1_mask.nii.gz": "made from T1.nii.gz, by its name and grid",
+            "b/.hidden.nii": "hidden: its name begins with a dot",
+        }
+        assert plan.others == "1 no images (.txt)"
 
 
 def test_outputs_may_lie_beside_their_inputs(study):
@@ -124,7 +98,9 @@ def test_outputs_may_lie_beside_their_inputs(study):
     for task in before:
         for path in (*task.outputs.values(), task.record):
             touch(path)
-    assert make_plan(["study"], "study") == before
+    again = make_plan(["study"], "study")
+    assert again.tasks == before.tasks
+    assert len(again.gaps) == 2 * len(before)
 
 
 def test_a_pair_is_one_scan(study):
@@ -184,8 +160,16 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
     ("words", "outputs", "message"),
     [
         (["nope"], ["mask"], r"^nope: no such file or folder\.$"),
-        (["nope*.nii"], ["mask"], r"^nope\*.nii: no scan found; looked for .*\.nii\.gz.* 0 files"),
-        (["empty"], ["mask"], r"^empty: no scan found; .* 1 files were passed over"),
+        (
+            ["nope*.nii"],
+            ["mask"],
+            r"^nope\*.nii: no scan found; .*\.nii\.gz.* out: nothing\.",
+        ),
+        (
+            ["empty"],
+            ["mask"],
+            r"^empty: no scan found; .* x.PAR \(an image .*\), 1 no images",
+        ),
         (["study"], ["brains"], r"^output 'brains'; expected some of brain, mask, "),
         (["bare.csv"], ["mask"], r"^bare.csv: columns a, b; expected `in`"),
         (["void.csv"], ["mask"], r"^void.csv: columns none; expected `in`"),
@@ -195,7 +179,8 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
     ],
 )
 def test_wrong_inputs_are_told_before_the_start(study, words, outputs, message):
-    touch(study / "empty/x_mask.nii")
+    touch(study / "empty/x.PAR")
+    touch(study / "empty/x.txt")
     touch(study / "void.csv")
     (study / "long.csv").write_text("in\n" + "x" * 200_000)
     (study / "gone.txt").symlink_to("nothing")
@@ -209,8 +194,7 @@ def test_wrong_inputs_are_told_before_the_start(study, words, outputs, message):
     ("rows", "message"),
     [
         ("x.nii,o.png,", r"t.csv, line 2: out 'o.png'; expected a name that ends in .nii.gz"),
-        ("x.nii,o.nii,\ny.nii,o.nii.gz,", r"o_record.json: .*x.nii and .*y.nii would both"),
-        ("x.nii,o.nii,o.nii", r"o.nii: .*x.nii and .*x.nii would both write it"),
+        ("x.nii,o.nii,o.nii", r"o.nii: .*x.nii would write it twice"),
         ("x.nii,{here}/x.nii,", r"x.nii: it is an input, and an input is never replaced"),
         ("x.nii,{here}/y.nii,\ny.nii,,", r"y.nii: it is an input, and an input is never"),
         ("x.img,{here}/x.hdr,", r"x.hdr: it is an input, and an input is never replaced"),
@@ -222,10 +206,26 @@ def test_outputs_that_would_harm_are_told_before_the_start(study, rows, message)
         make_plan(["t.csv"], "out")
 
 
-def test_two_scans_of_one_output_are_both_named(study):
+def test_two_scans_of_one_output_are_named_and_the_others_stripped(study):
     touch(study / "study/a/T1.nii")
-    with pytest.raises(OutputError, match=r"a/T1.nii and .*a/T1.nii.gz would both write it"):
-        make_plan(["study"], "out")
+    plan = make_plan(["study"], "out")
+    assert [task.name for task in plan] == ALL[1:]
+    assert plan.gaps == [
+        Gap(
+            f"a/T1.nii{end}",
+            "a/T1.nii and a/T1.nii.gz would write one file, T1_brain.nii.gz: none is stripped. "
+            "Rename one.",
+            failed=True,
+        )
+        for end in ("", ".gz")
+    ]
+
+
+def test_two_rows_of_a_table_with_one_output_are_named(study):
+    (study / "t.csv").write_text("in,out\nx.nii,o.nii\ny.nii,o.nii.gz\nz.nii,\n")
+    plan = make_plan(["t.csv"], "out")
+    assert [task.name for task in plan] == ["z.nii"]
+    assert [gap.name for gap in plan.gaps] == ["x.nii", "y.nii"]
 
 
 def test_inputs_on_several_drives_are_refused(study, monkeypatch):
@@ -255,7 +255,9 @@ def test_a_closed_folder_is_told(study, monkeypatch):
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
 def test_shards_are_disjoint_and_make_up_the_whole(tasks, count):
-    shards = [take_shard(tasks, number, count) for number in range(1, count + 1)]
+    plan = Plan(tasks, tasks[::2])
+    shards = [plan.take_shard(number, count) for number in range(1, count + 1)]
+    assert sorted(gap for shard in shards for gap in shard.gaps) == sorted(tasks[::2])
     assert sorted(task for shard in shards for task in shard) == sorted(tasks)
     assert sum(len(shard) for shard in shards) == len(tasks)
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
@@ -264,4 +266,4 @@ def test_shards_are_disjoint_and_make_up_the_whole(tasks, count):
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_shard_that_is_none_is_refused(number):
     with pytest.raises(InputError, match=rf"shard {number}/3; expected 1/3 to 3/3"):
-        take_shard([], number, 3)
+        Plan([]).take_shard(number, 3)

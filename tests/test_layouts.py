@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from index_files import SHAPE, names, nfbs, whats, write, write_mask, write_text
 pytest.importorskip("pandas")
 
 from deskull.errors import InputError
-from deskull.image.names import name_head
 from deskull.train.index import COLUMNS, make_index
 
 __all__ = ["nfbs"]
@@ -117,24 +115,6 @@ def test_outputs_of_deskull_beside_a_scan_are_no_scans(tmp_path):
     index, findings = make_index(tmp_path)
     assert names(index, "image") == ["a.nii.gz"]
     assert findings == []
-
-
-@pytest.mark.parametrize(
-    ("name", "participant", "session", "contrast"),
-    [
-        ("x/ds011_01_T1w.nii.gz", "ds011_01", "", "T1w"),
-        ("x/sub-01_ses-b_acq-hi_T2w.nii.gz", "sub-01", "ses-b", "T2w"),
-        ("x/IXI002-Guys-0828-PD.nii", "IXI002-Guys-0828", "", "PDw"),
-        ("x/PD_003_flair.mgz", "PD_003", "", "FLAIR"),
-        ("x/T1_T1patient.nii", "T1patient", "", "T1w"),
-        ("p7/mprage.nii.gz", "p7", "", "T1w"),
-        ("x/head-current-01.nii.gz", "head-current-01", "", ""),
-        ("x/a_t1ce.nii", "a", "", "T1ce"),
-    ],
-)
-def test_names_tell_participant_session_and_contrast(name, participant, session, contrast):
-    head = name_head(Path(name))
-    assert (head.person, head.session, head.contrast) == (participant, session, contrast)
 
 
 # ---- BIDS

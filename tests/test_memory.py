@@ -10,7 +10,7 @@ import pytest
 from ball import HEAD, ball, read_json, run
 from deskull.cohort import Job, strip_cohort
 from deskull.cohort.memory import ALONE_BYTES, MAP_BYTES, PROCESS_GB, fit_memory
-from deskull.cohort.plan import make_plan
+from deskull.cohort.search import make_plan
 from deskull.errors import InputError
 from deskull.image.header import peek
 from deskull.image.writing import save_image

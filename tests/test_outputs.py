@@ -181,13 +181,41 @@ def test_all_frames_are_what_each_frame_is_alone(series):
             np.testing.assert_array_equal(whole[..., number], one)
 
 
-def test_a_bad_frame_is_named_and_nothing_is_written(series, capsys):
-    data = load(series / "bold.nii.gz")
-    data[..., 1] = 7
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize(("value", "words"), [(0, "is 0"), (7, "is 7"), (np.nan, "is NaN or inf")])
+def test_a_dead_frame_costs_itself_alone_and_is_named(series, capsys, number, value, words):
+    data = load(series / "bold.nii.gz").astype(np.float32)
+    alive = [n for n in range(3) if n != number]
+    data[..., number] = value
+    save_image(nib.Nifti1Image(data, HEAD.affine), series / "bold.nii.gz")
+    asked = [word for pair in ALONE.items() for word in pair]
+    assert run("bold.nii.gz", "--frame", "all", *asked) == 0
+    doubts = [line for line in capsys.readouterr().err.splitlines() if "no-brain" in line]
+    assert doubts == [
+        f"deskull: bold.nii.gz: no-brain: bold.nii.gz, frame {number}: every voxel "
+        f"{words}{'inite' if words.endswith('inf') else ''}; expected a head. "
+        f"(frame {number}; 1 of 3 frames)"
+    ]
+    mask, brain, distance = (load(series / ALONE[o])[..., number] for o in ("-m", "-o", "-d"))
+    assert not mask.any()
+    assert not brain.any()
+    assert np.isnan(distance).all()
+    records = read_json(series / "r.json")
+    assert records[number]["volume_ml"] is None
+    assert records[number]["score"] == 0
+    assert [records[n]["flags"] for n in alive] == [[], []]
+    for n in alive:
+        assert run("bold.nii.gz", "--frame", n, "-d", "one.nii", "-m", "one_m.nii", "-q") == 0
+        for option, one in (("-d", "one.nii"), ("-m", "one_m.nii")):
+            np.testing.assert_array_equal(load(series / ALONE[option])[..., n], load(series / one))
+
+
+def test_a_series_without_a_head_is_named_and_nothing_is_written(series, capsys):
+    data = np.zeros((*HEAD.shape, 3), np.int16) + np.array([7, 8, 9], np.int16)
     save_image(nib.Nifti1Image(data, HEAD.affine), series / "bold.nii.gz")
     before = list_files(series)
     assert run("bold.nii.gz", "--frame", "all") == 1
-    assert "bold.nii.gz, frame 1: every voxel is 7" in capsys.readouterr().err
+    assert "bold.nii.gz, frame 0: every voxel is 7" in capsys.readouterr().err
     assert list_files(series) == before
 
 
@@ -199,7 +227,7 @@ def test_a_doubt_about_many_frames_is_said_once(series, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("deskull: bold.nii.gz: not-finite: 1 voxel is")
-    assert lines[0].endswith("(frame 1; 2 of 3 frames)")
+    assert lines[0].endswith("(frames 1, 2; 2 of 3 frames)")
 
 
 @pytest.mark.parametrize("words", [[], ["--frame", "0"], ["--frame", "all"]])

@@ -53,7 +53,7 @@ class Result:
     flags
         Doubts; empty when there are none.
     volume_ml
-        Of the mask, in millilitres.
+        Of the mask, in millilitres; NaN of a frame in which no brain was found.
     record
         Versions, weights, settings, timings, volume and flags, fit for JSON.
     """
@@ -111,6 +111,8 @@ class Result:
     @cached_property
     def signed_distance(self) -> NDArray[np.float32]:
         """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
+        if not self.mask.any():  # of a frame in which there is no brain
+            return np.full(self.mask.shape, np.nan, np.float32)
         size = self.volume.grid.voxel_size
         return make_signed_distance(self.mask, size, self.record["threads"])
 
@@ -190,7 +192,8 @@ def save_results(
         written is kept, so that a long series fits into memory.
     paths
         Where each output goes: names of `IMAGES`, ``"record"`` (a list of records where there
-        are several results) and ``"picture"`` (of the first).
+        are several results) and ``"picture"`` (of the first with a
+            brain).
     fill
         Intensity outside of the brain.
     count
@@ -215,11 +218,12 @@ def save_results(
 def _gather(
     results: Iterable[Result], wanted: Collection[str], count: int
 ) -> tuple[Result, dict[str, NDArray[Any]], list[Mapping[str, Any]]]:
-    """First result; arrays asked for, (X, Y, Z), or (X, Y, Z, T) of several; all records."""
+    """First result with a brain; arrays, (X, Y, Z), or (X, Y, Z, T) of several; all records."""
+    first: Result | None = None
     arrays: dict[str, NDArray[Any]] = {}
     records: list[Mapping[str, Any]] = []
     for number, result in enumerate(results):
-        if number == 0:
+        if first is None or not first.mask.any():
             first = result
         records.append(result.record)
         for name in wanted:
@@ -230,6 +234,7 @@ def _gather(
             if number == 0:
                 arrays[name] = np.empty((*array.shape, count), array.dtype, order="F")
             arrays[name][..., number] = array
+    assert first is not None
     return first, arrays, records
 
 

@@ -5,6 +5,7 @@ load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to n
 `result.py`.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from deskull.errors import EmptyMaskError, InputError, OptionError, WeightsError
 from deskull.image.geometry import Box, Grid
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
+from deskull.measure.quality import Flag
 from deskull.measure.score import Quality, judge
 from deskull.measure.traits import measure_traits
 from deskull.network.engine import (
@@ -45,6 +47,8 @@ from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.result import Result
 
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
+NO_BRAIN = "no-brain"
+"""Doubt about a frame in which no brain was found, where other frames have one."""
 SURE = 3.0  # logit, a probability of 0.95
 # Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
 # once more.
@@ -182,6 +186,25 @@ class Stripper:
         work = _Work(self, volume, settings or Settings(), observe or (lambda *_: None))
         return work.run()
 
+    def give_up(self, volume: Volume, error: str, settings: Settings | None = None) -> Result:
+        """Make the result of a frame without a brain among others: an empty mask, and a doubt.
+
+        Parameters
+        ----------
+        volume
+            The frame, which may hold no head.
+        error
+            Why there is no mask.
+        settings
+            As for the other frames.
+        """
+        work = _Work(self, volume, settings or Settings(), lambda *_: None)
+        nothing = np.zeros(volume.grid.shape, np.float32)
+        quality = Quality(0, [Flag(NO_BRAIN, error)], {})
+        record = work.make_record(0.0, quality, None) | {"volume_ml": None}
+        flags = quality.flags
+        return Result(volume, nothing > 0, nothing, volume.data, flags, math.nan, record)
+
 
 def strip(
     scan: str | Path | Volume | SpatialImage,
@@ -312,7 +335,7 @@ class _Work:
             scan = volume.data, mask, whole, grid.voxel_size
             quality = judge(*scan, traits, weights.card)
         ml = volume_ml(mask, grid.voxel_volume)
-        record = self._make_record(ml, quality, bias)
+        record = self.make_record(ml, quality, bias)
         return Result(volume, mask, whole, corrected, quality.flags, ml, record)
 
     def _choose_n4(self) -> BiasSettings | None:
@@ -399,9 +422,10 @@ class _Work:
             raise EmptyMaskError(f"{volume.name}: a border of {border:g} mm leaves no brain.")
         return mask
 
-    def _make_record(
+    def make_record(
         self, ml: float, quality: Quality, bias: BiasSettings | None
     ) -> dict[str, Any]:
+        """Say what was done, and what came of it."""
         stripper, grid = self.stripper, self.volume.grid
         return {
             "deskull": __version__,

@@ -1,6 +1,7 @@
 """The words of the BIDS App, `deskull-bids`."""
 
 import argparse
+import re
 from typing import Any
 
 from deskull import __version__
@@ -13,8 +14,17 @@ from deskull.arguments.options import (
     add_strip_settings,
     add_weights,
 )
+from deskull.arguments.parsing import add_note
 
 OUTPUTS = ("brain", "mask", "probability", "corrected")
+IDLE = {  # options of other BIDS Apps that need no deed here, and what they take
+    "--skip-bids-validation": None,
+    "--notrack": None,
+    "--low-mem": None,
+    "--stop-on-first-crash": None,
+    "--bids-database-dir": "DIR",
+    "-w": "DIR",
+}
 
 
 def add_bids(commands: Any) -> None:
@@ -42,13 +52,13 @@ def add_bids(commands: Any) -> None:
     _add_machine(parser)
     add_sharing(parser)
     add_strip_settings(parser)
+    _add_underscores(parser)
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     """Add what says which images are stripped, and what is written of each."""
     parser.add_argument(
         "--participant-label",
-        "--participant_label",
         nargs="+",
         default=(),
         metavar="LABEL",
@@ -68,7 +78,16 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=("T1w",),
         metavar="S",
-        help="T1w, T2w, FLAIR, ... (default: T1w)",
+        help="T1w, T2w, FLAIR, MP2RAGE, bold, dwi, ... or any other (default: T1w); of bold, asl "
+        "and the like the mean of all frames is stripped, of dwi that with b-values near 0",
+    )
+    parser.add_argument(
+        "--mp2rage",
+        choices=("inv-2", "UNIT1"),
+        default="inv-2",
+        metavar="IMAGE",
+        help="inv-2 or UNIT1: the image of an MP2RAGE acquisition that its mask is made from; the "
+        "others get it (default: inv-2, whose air is dark)",
     )
     parser.add_argument(
         "--bids-filter-file",
@@ -81,13 +100,22 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         choices=OUTPUTS,
         default=("brain", "mask"),
         metavar="NAME",
-        help=f"some of {', '.join(OUTPUTS)} (default: brain mask); corrected is desc-preproc",
+        help=f"some of {', '.join(OUTPUTS)} (default: brain mask); corrected is desc-preproc of "
+        "a T1w image and desc-biascorr of others",
     )
     parser.add_argument(
         "--one-mask",
         action="store_true",
-        help="strip one image of each session, its T1w if there is one, and put the mask on the "
-        "others of --suffix, which must be co-registered",
+        help="strip one image of each session (of those whose field holds the head the T1w one, "
+        "else the best resolved), and put the mask on the co-registered others of --suffix",
+    )
+    parser.add_argument(
+        "--orientation",
+        choices=("native", "ras"),
+        default="native",
+        metavar="NAME",
+        help="native or ras: outputs as their image is stored, or turned to the nearest RAS, as "
+        "fMRIPrep wants masks (default: native)",
     )
     add_frame(parser)
 
@@ -96,14 +124,14 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     """Add what says how much of the machine may be used."""
     parser.add_argument(
         "--nprocs",
-        "--n_cpus",
+        "--nthreads",
+        "--n-cpus",
         type=int,
         metavar="N",
         help="cores for all processes together (default: all there are)",
     )
     parser.add_argument(
         "--omp-nthreads",
-        "--omp_nthreads",
         dest="threads",
         type=int,
         metavar="N",
@@ -112,13 +140,50 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mem-gb",
-        "--mem_gb",
         type=float,
         metavar="GB",
         help="memory that the run may take: fewer scans at once, and one too large is refused",
     )
     parser.add_argument(
-        "-w", "--work-dir", metavar="DIR", help="taken, but not needed: no file lies between"
+        "--mem",
+        "--mem-mb",
+        dest="mem_gb",
+        type=_to_gb,
+        metavar="MB",
+        help="the same in MB, or with a unit, such as 8G",
     )
+    idle = parser.add_argument_group("taken, with nothing to do here")
+    for word, value in IDLE.items():
+        words = ("-w", "--work-dir") if word == "-w" else (word,)
+        idle.add_argument(*words, action=_Idle, nargs=None if value else 0, metavar=value)
     add_device(parser)
     add_weights(parser)
+
+
+class _Idle(argparse.Action):
+    """Note an option that has nothing to do."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        add_note(namespace, f"{option_string}: taken, with nothing to do here")
+
+
+def _add_underscores(parser: argparse.ArgumentParser) -> None:
+    """Let every option be spelled with underscores too, as some BIDS Apps have them."""
+    for word, action in list(parser._option_string_actions.items()):
+        if word.startswith("--"):
+            parser._option_string_actions.setdefault("--" + word[2:].replace("-", "_"), action)
+
+
+def _to_gb(word: str) -> float:
+    """Read an amount of memory as fMRIPrep does: in MB if it has no unit."""
+    hit = re.fullmatch(r"(\d+\.?\d*)\s*([KMGT]?)i?B?", word, re.IGNORECASE)
+    if hit is None:
+        raise argparse.ArgumentTypeError(f"{word!r}: expected an amount such as 8000 or 8G")
+    units = {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}
+    return float(hit[1]) * units[hit[2].upper()]

@@ -11,7 +11,7 @@ from deskull.arguments.options import (
     add_strip_settings,
 )
 
-OUTPUTS = ("brain", "mask", "record", "probability", "distance", "picture")
+OUTPUTS = ("brain", "mask", "record", "probability", "distance", "corrected", "picture")
 
 
 def add_batch(commands: Any) -> None:
@@ -24,8 +24,9 @@ def add_batch(commands: Any) -> None:
         "Outputs mirror the tree of the inputs: brains/sub-01/T1w_brain.nii.gz, T1w_mask.nii.gz, "
         "T1w_record.json;\nthe table of all is brains/deskull_batch.tsv. Run the same again to go "
         "on after an end of any kind:\nwhat is done is skipped, what failed is tried again. Of "
-        "folders and globs, names such as X_mask and\nX_brain are no scans; in a list or a table "
-        "every line counts, and paths begin at its folder.\n\n"
+        "folders and globs, what deskull wrote and\nwhat others made from a scan (X_mask on the "
+        "grid of X beside it) is left out, and named; in a list or a\ntable every line counts, "
+        "and paths begin at its folder. A folder of DICOM is one scan.\n\n"
         "As a job array of SLURM, with the same command once more at the end for the whole "
         "table:\n  #SBATCH --array=1-50 --cpus-per-task=2\n"
         "  deskull batch study/ -o brains --shard $SLURM_ARRAY_TASK_ID/50 "
@@ -73,8 +74,9 @@ def add_batch(commands: Any) -> None:
     parser.add_argument(
         "--one-mask",
         action="store_true",
-        help="one mask for all contrasts of a session: its T1w image is stripped, else the best "
-        "resolved one, and the co-registered others get its mask",
+        help="one mask for all contrasts of a session: of the scans whose field holds the head "
+        "the T1w image is stripped, else the best resolved one, and the co-registered others get "
+        "its mask",
     )
     add_frame(parser)
     add_strip_settings(parser)

@@ -1,11 +1,11 @@
 """Many scans: each stripped once, with a record, whatever happens to the others.
 
-What is to be done is `plan.py`, of a BIDS data set `bids.py`; the way of one scan `steps.py`; who
-walks it `runners.py` and `cluster.py`; what is left of it `records.py`.
+What is to be done is `plan.py`, found by `search.py` or in a BIDS data set by `bids.py`; the way
+of one scan `steps.py`; who walks it `runners.py` and `cluster.py`; what is left `records.py`.
 
 >>> from deskull.cohort import Job, make_plan, strip_cohort
->>> tasks = make_plan(["study"], "brains")  # doctest: +SKIP
->>> outcomes = strip_cohort(tasks, "brains", Job())  # doctest: +SKIP
+>>> plan = make_plan(["study"], "brains")  # doctest: +SKIP
+>>> outcomes = strip_cohort(plan, "brains", Job())  # doctest: +SKIP
 """
 
 import logging
@@ -21,11 +21,12 @@ from deskull import __version__
 from deskull.cohort.cluster import Crew, strip_on_cluster
 from deskull.cohort.lock import LOCK, lock, sweep
 from deskull.cohort.memory import fit_memory
-from deskull.cohort.plan import OUTPUTS, Task, make_plan, take_shard
+from deskull.cohort.plan import OUTPUTS, Gap, Plan, Task
 from deskull.cohort.records import (
     FAILED,
     Outcome,
     is_done,
+    make_gap_outcome,
     make_outcome,
     make_request,
     name_table,
@@ -34,6 +35,7 @@ from deskull.cohort.records import (
     save_table,
 )
 from deskull.cohort.runners import Stream, strip_here, strip_in_workers
+from deskull.cohort.search import make_plan
 from deskull.cohort.steps import Job, run_task
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
@@ -43,15 +45,16 @@ from deskull.stripper import find_channel
 
 __all__ = [
     "OUTPUTS",
+    "Gap",
     "Job",
     "Outcome",
+    "Plan",
     "Progress",
     "Task",
     "is_done",
     "make_plan",
     "run_task",
     "strip_cohort",
-    "take_shard",
 ]
 logger = logging.getLogger(__name__)
 
@@ -82,7 +85,7 @@ class Progress:
 
 
 def strip_cohort(
-    tasks: Sequence[Task],
+    plan: Plan | Sequence[Task],
     out_dir: str | Path,
     job: Job | None = None,
     *,
@@ -99,8 +102,8 @@ def strip_cohort(
 
     Parameters
     ----------
-    tasks
-        As `make_plan` or `take_shard` give them.
+    plan
+        As `make_plan` or `Plan.take_shard` give it, or tasks alone.
     out_dir
         Where the table goes.
     job
@@ -120,7 +123,7 @@ def strip_cohort(
     Returns
     -------
     list
-        What became of each task, in their order.
+        What became of each scan, in the order of the tasks; then the gaps.
 
     Raises
     ------
@@ -132,6 +135,7 @@ def strip_cohort(
     job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
     job, request = _check_job(job, workers, cluster is not None)
     make_folder(out)
+    tasks, gaps = list(plan), plan.gaps if isinstance(plan, Plan) else []
     with lock(out, share) as other:
         if other:
             logger.warning(
@@ -141,6 +145,9 @@ def strip_cohort(
                 other,
             )
         sweep(tasks, out / f"{LOCK}{share}")
+        for gap in gaps:
+            if gap.failed:
+                logger.warning("%s: failed: %s", gap.name, gap.reason)
         waiting = [task for task in tasks if force or not is_done(task, request)]
         left = {task.record for task in waiting}
         crew: int | Crew = (
@@ -152,6 +159,7 @@ def strip_cohort(
             for head in tasks
             for task in head.members
         ]
+        outcomes += map(make_gap_outcome, gaps)
         save_table(outcomes, out / name_table(share))
     _tell_versions(outcomes, out)
     return outcomes
@@ -173,11 +181,11 @@ def _tell_versions(outcomes: Sequence[Outcome], out: Path) -> None:
 
 
 def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
-    """Find what became of a task: what this run says, else what its record does."""
+    """Find what became of a scan: what its record says, which of one mask is the last word."""
     outcome = found.get(task.record)
-    if outcome is None:
+    if outcome is None or outcome.name != task.name:  # it got its mask from another
         outcome = make_outcome(task, read_record(task))
-        if outcome.error:  # of a scan that gets its mask from another
+        if outcome.error:
             logger.warning("%s: failed: %s", outcome.name, outcome.error)
     return outcome
 
@@ -197,7 +205,7 @@ def _check_job(job: Job, workers: int, away: bool) -> tuple[Job, dict[str, Any]]
         find_runtime(job.device)
     weights = load_weights(job.weights)
     find_channel(weights, job.settings)
-    return job, make_request(job.settings, job.fill, weights.digest, job.frame)
+    return job, make_request(job.settings, job.fill, weights.digest, job.frame, job.orientation)
 
 
 def _strip_waiting(

@@ -1,26 +1,30 @@
-"""A BIDS data set as a cohort: which images are stripped, and what becomes of each is called.
+"""A BIDS data set as a cohort: a task for each wanted image, and what becomes of it is called.
 
-Only names are read here. A mask keeps the entities of its image and says ``desc-brain``; that
+A mask keeps the entities of its image and says ``desc-brain``; that
 of another contrast than T1w names it (``desc-brainT2w``), so that two images which differ only
 in their suffix do not meet, and who asks for the mask of the T1w image finds that one alone.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort.choice import EXTENSIONS, Choice, find_facts, fits
-from deskull.cohort.plan import ENDINGS, Task, check_outputs
-from deskull.cohort.sessions import share_masks
+from deskull.cohort.choice import Choice
+from deskull.cohort.dataset import Image, find_images
+from deskull.cohort.plan import ENDINGS, Gap, Plan, Task, settle_outputs
+from deskull.cohort.sessions import rank, share_masks
 from deskull.errors import InputError, OutputError
-from deskull.image.bids import SUFFIXES, BidsName, parse_name
+from deskull.image.bids import MEANS
+from deskull.image.names import find_stem
 
 OUTPUTS = ("brain", "mask", "probability", "corrected")
 LOGS = "logs"  # folder of the records, as in the data sets of other BIDS Apps
 MAKER = "deskull"
+B0 = 100.0
+"""Largest b-value, in s/mm2, of diffusion-weighted frames that show the head as T2w ones do."""
 
 
 def make_bids_plan(
@@ -29,7 +33,7 @@ def make_bids_plan(
     choice: Choice | None = None,
     outputs: Sequence[str] = ("brain", "mask"),
     one_mask: bool = False,
-) -> list[Task]:
+) -> Plan:
     """Find the images of a data set, and name their derivatives.
 
     Parameters
@@ -47,118 +51,96 @@ def make_bids_plan(
 
     Returns
     -------
-    list
-        Tasks, sorted by name.
+    Plan
+        Its gaps are participants without an image, those that are not there, misnamed images,
+        and images that would write one file.
 
     Raises
     ------
     InputError
-        If this is no data set, a participant is not there, or no image is wanted.
+        If this is no data set, or there is nothing to strip and no participant was named.
     OutputError
-        If outputs would lie among the raw images, or two images would write one file.
+        If outputs would lie among the raw images.
     """
     choice, root, out = choice or Choice(), Path(os.path.abspath(bids_dir)), Path(out_dir)
     out = Path(os.path.abspath(out))
-    people = _find_people(root, choice.participants)
+    images, gaps = find_images(root, choice)
     _check_place(root, out)
-    found = [hit for person in people for hit in _find_images(person, choice)]
-    if not found:
-        raise InputError(_explain_none(root, people, choice))
-    tasks = [_make_task(path, name, wanted, root, out, outputs) for path, name, wanted in found]
-    tasks.sort(key=lambda task: task.name)
+    if not images and not choice.participants:
+        raise InputError(_explain_none(root, gaps))
+    tasks, clashes = settle_outputs(_make_task(image, root, out, outputs) for image in images)
+    ranked = partial(rank, mp2rage=choice.mp2rage)
     if one_mask:
-        tasks = [_cite_mask(task, out) for task in share_masks(tasks)]
-    check_outputs(tasks)
+        tasks = share_masks(tasks, prefer=ranked)
+    else:
+        shared = {image.path: image.acquisition for image in images}
+        tasks = share_masks(tasks, lambda task: shared[task.scan], ranked)
     _check_links(tasks, out)
-    return tasks
+    return Plan(tasks, sorted([*gaps, *clashes], key=lambda gap: gap.name))
 
 
-# --- what is there
-
-
-def _find_people(root: Path, wanted: Sequence[str]) -> list[Path]:
-    """Folders of the participants, sorted."""
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; expected the root of a BIDS data set.")
-    people = {path.name: path for path in sorted(root.glob("sub-*")) if path.is_dir()}
-    if not people:
-        raise InputError(f"{root}: no folder sub-*; expected the root of a BIDS data set.")
-    names = [f"sub-{word.removeprefix('sub-')}" for word in wanted] or [*people]
-    missing = [name for name in names if name not in people]
-    if missing:
-        known = ", ".join([*people][:5]) + (", ..." if len(people) > 5 else "")
-        raise InputError(f"{missing[0]}: no such participant in {root}; there are {known}.")
-    return [people[name] for name in sorted(set(names))]
-
-
-def _find_images(person: Path, choice: Choice) -> Iterator[tuple[Path, BidsName, str]]:
-    """Wanted images of a participant, their names, and the contrast each was found as."""
-    sessions = [f"ses-{word.removeprefix('ses-')}" for word in choice.sessions]
-    folders = [ses for ses in sorted(person.glob("ses-*")) if not sessions or ses.name in sessions]
-    places = [folder / "anat" for folder in ([] if sessions else [person]) + folders]
-    queries = {
-        suffix: {"suffix": suffix, "part": ["mag", None], **choice.filters.get(suffix, {})}
-        for suffix in choice.suffixes
-    }
-    for place in places:
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            name = parse_name(path)
-            if name is None or not _is_raw(path, name, person):
-                continue
-            facts = find_facts(path, name)
-            wanted = next((s for s, query in queries.items() if fits(facts, query)), None)
-            if wanted is not None:
-                yield path, name, wanted
-
-
-def _is_raw(path: Path, name: BidsName, person: Path) -> bool:
-    made = {"space", "desc", "label", "res"} & set(name.entities)
-    own = f"sub-{name.entities['sub']}" == person.name
-    return own and not made and name.suffix in SUFFIXES and path.name.endswith(EXTENSIONS)
-
-
-def _explain_none(root: Path, people: Sequence[Path], choice: Choice) -> str:
-    words = [
-        f"{root}: no {' or '.join(choice.suffixes)} image found of {len(people)} participants"
-    ]
-    if choice.sessions:
-        there = sorted({path.name for person in people for path in person.glob("ses-*")})
-        known = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
-        words += [f"in session {' or '.join(choice.sessions)} (there are: {known or 'none'})"]
-    words += ["that the filter file lets through"] if choice.filters else []
-    example = f"{people[0].name}/anat/{people[0].name}_{choice.suffixes[0]}.nii.gz"
-    return f"{' '.join(words)}; expected names like {example}. Choose contrasts with --suffix."
+def _explain_none(root: Path, gaps: Sequence[Gap]) -> str:
+    told = [f"{gap.name}: {gap.reason.rstrip('.')}" for gap in gaps[:3]]
+    more = f"; and {len(gaps) - 3} more" if len(gaps) > 3 else ""
+    return (
+        f"{root}: nothing to strip; {'; '.join(told)}{more}. Choose contrasts with --suffix, and "
+        "see that names are those of BIDS."
+    )
 
 
 # --- what is made of it
 
 
-def _make_task(
-    scan: Path, name: BidsName, wanted: str, root: Path, out: Path, outputs: Sequence[str]
-) -> Task:
+def _make_task(image: Image, root: Path, out: Path, outputs: Sequence[str]) -> Task:
+    scan, name = image.path, image.name
     place = out / scan.parent.relative_to(root)
-    contrast = "" if wanted == "T1w" else wanted
+    contrast = "" if image.wanted == "T1w" else image.wanted
     described = {"desc": contrast} if contrast else {}
+    # a desc-preproc_T2w is to fMRIPrep a T2w image that lies on the T1w already
+    prepared = "preproc" if name.suffix == "T1w" else "biascorr"
     names = {
         "brain": name.derive(name.suffix, desc="brain"),
         "mask": name.derive("mask", desc=f"brain{contrast}"),
         "probability": name.derive("probseg", label="brain", **described),
-        "corrected": name.derive(name.suffix, desc="preproc"),
+        "corrected": name.derive(name.suffix, desc=prepared),
     }
     source = scan.relative_to(root).as_posix()
-    sidecars = _make_sidecars(f"bids:raw:{source}")
+    frames = _choose_frames(scan, name.suffix)
+    sidecars = _make_sidecars(f"bids:raw:{source}", frames)
+    paths = {output: place / f"{names[output]}.nii.gz" for output in outputs}
+    uri = f"bids:raw:{source}"
+    if "mask" in paths:
+        uri = f"bids::{paths['mask'].relative_to(out).as_posix()}"
+    logs = scan.parent.parent if scan.parent.name == "anat" else scan.parent
     return Task(
         source,
         scan,
-        {output: place / f"{names[output]}.nii.gz" for output in outputs},
-        out / LOGS / scan.parent.parent.relative_to(root) / f"{name}{ENDINGS['record']}",
+        paths,
+        out / LOGS / logs.relative_to(root) / f"{name}{ENDINGS['record']}",
         {output: sidecars[output] for output in outputs},
+        frames,
+        uri,
     )
 
 
-def _make_sidecars(source: str) -> dict[str, dict[str, Any]]:
+def _choose_frames(scan: Path, suffix: str) -> tuple[int, ...] | None:
+    """Frames whose mean is stripped: all of series, of diffusion those with a b-value near 0."""
+    if suffix != "dwi":
+        return () if suffix in MEANS else None
+    try:
+        words = scan.with_name(f"{find_stem(scan)}.bval").read_text("utf-8").split()
+        frames = tuple(n for n, word in enumerate(words) if float(word) <= B0)
+    except (OSError, ValueError):
+        return (0,)
+    return frames or (0,)
+
+
+def _make_sidecars(source: str, frames: tuple[int, ...] | None) -> dict[str, dict[str, Any]]:
     """Fields of the JSON beside each output."""
     region = {"SpatialReference": source, "Manual": False}
+    chosen = f"frames {', '.join(map(str, frames))}" if frames else "all frames"
+    mean = "" if frames is None else f"; of a series, made from the mean of {chosen}"
+    brain = "Brain with the CSF of its sulci and a rim of CSF: 1, all else: 0"
     return {
         "brain": {
             "Description": "The image with all but the brain set to the fill value",
@@ -166,38 +148,22 @@ def _make_sidecars(source: str) -> dict[str, dict[str, Any]]:
             "SkullStripped": True,
         },
         "mask": {
-            "Description": "Brain with the CSF of its sulci and a rim of CSF: 1, all else: 0",
+            "Description": f"{brain}{mean}",
             "Type": "Brain",
             "Sources": [source],
             **region,
         },
         "probability": {
-            "Description": "Probability that a voxel is brain",
+            "Description": f"Probability that a voxel is brain{mean}",
             "Sources": [source],
             **region,
         },
         "corrected": {
-            "Description": "The image corrected for intensity non-uniformity by N4",
+            "Description": f"The image corrected for intensity non-uniformity by N4{mean}",
             "Sources": [source],
             "SkullStripped": False,
         },
     }
-
-
-def _cite_mask(head: Task, out: Path) -> Task:
-    """Name the mask, or the image it was made from, among the sources of scans that get it."""
-    mask = head.outputs.get("mask")
-    source = f"bids:raw:{head.name}"
-    if mask is not None:
-        source = f"bids::{mask.relative_to(out).as_posix()}"
-    others = []
-    for other in head.others:
-        sidecars = {
-            name: {**fields, "Sources": [*fields["Sources"], source]}
-            for name, fields in other.sidecars.items()
-        }
-        others.append(replace(other, sidecars=sidecars))
-    return replace(head, others=tuple(others))
 
 
 # --- where it goes

@@ -1,4 +1,7 @@
-"""Which images of a BIDS data set are wanted: by contrast, participant, session, filter file."""
+"""Which images of a BIDS data set are wanted: by contrast, participant, session, filter file.
+
+What there is in the data set is `dataset.py`.
+"""
 
 import json
 import os
@@ -9,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import InputError, OptionError
-from deskull.image.bids import ENTITIES, NUMBERS, SUFFIXES, BidsName
+from deskull.image.bids import ENTITIES, INV2, KNOWN, NUMBERS, BidsName
 
 EXTENSIONS = (".nii.gz", ".nii")
-_FOREIGN = ("fmap", "bold", "sbref", "roi", "dwi", "asl", "pet", "meg")  # queries of other Apps
+_FOREIGN = ("fmap", "roi", "meg", "pet")  # queries of other Apps
 _FACTS = (*ENTITIES.values(), "datatype", "suffix", "extension")
 
 Query = Mapping[str, Any]
@@ -25,22 +28,44 @@ class Choice:
     Parameters
     ----------
     suffixes
-        Contrasts, among `SUFFIXES`.
+        Contrasts, such as `KNOWN` ones, in any case; others as they are written.
     participants, sessions
         Labels, with or without ``sub-`` and ``ses-``; none means all.
     filters
         As `read_filters` gives them: by contrast, what is asked of an image beside it.
+    mp2rage
+        `INV2` or `UNIT1`: the image of an MP2RAGE acquisition that its mask is made from.
     """
 
     suffixes: Sequence[str] = ("T1w",)
     participants: Sequence[str] = ()
     sessions: Sequence[str] = ()
     filters: Mapping[str, Query] = field(default_factory=dict)
+    mp2rage: str = INV2
 
     def __post_init__(self) -> None:
+        known = {suffix.lower(): suffix for suffix in KNOWN}
         for suffix in self.suffixes:
-            if suffix not in SUFFIXES:
-                raise OptionError(f"suffix {suffix!r}; expected some of {', '.join(SUFFIXES)}.")
+            if not (suffix.isascii() and suffix.isalnum()):
+                raise OptionError(
+                    f"suffix {suffix!r}; expected letters and digits, such as {', '.join(KNOWN)}."
+                )
+        spelled = dict.fromkeys(known.get(suffix.lower(), suffix) for suffix in self.suffixes)
+        object.__setattr__(self, "suffixes", tuple(spelled))
+
+    @property
+    def unknown(self) -> list[str]:
+        """Suffixes that BIDS has for no image of a head, as far as is known here."""
+        return [suffix for suffix in self.suffixes if suffix not in KNOWN]
+
+    def find_wanted(self, path: Path, name: BidsName) -> str | None:
+        """Find the contrast that an image is wanted as, which a filter file may choose."""
+        facts = find_facts(path, name)
+        for suffix in self.suffixes:
+            query = {"suffix": suffix, "part": ["mag", None], **self.filters.get(suffix, {})}
+            if fits(facts, query):
+                return suffix
+        return None
 
 
 def read_filters(path: str | os.PathLike[str]) -> dict[str, Query]:
@@ -61,7 +86,7 @@ def read_filters(path: str | os.PathLike[str]) -> dict[str, Query]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}).") from error
-    known = {suffix.lower(): suffix for suffix in SUFFIXES}
+    known = {suffix.lower(): suffix for suffix in KNOWN}
     if not isinstance(fields, dict) or not all(isinstance(q, dict) for q in fields.values()):
         raise InputError(f'{path}: expected an object of queries such as {{"t1w": {{"run": 1}}}}.')
     for word, query in fields.items():

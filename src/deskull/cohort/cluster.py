@@ -19,7 +19,7 @@ from typing import Any
 
 from deskull import __version__
 from deskull.cohort.plan import Task
-from deskull.cohort.queues import import_library, make_queue, read_queue
+from deskull.cohort.queues import Queue, import_library, make_queue, read_queue
 from deskull.cohort.records import Outcome, record_failure
 from deskull.cohort.runners import Stream
 from deskull.cohort.steps import Job, run_task
@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 ADDRESSES = ("tcp://", "tls://")
 REACH_SECONDS = 5
 """For a scheduler to answer: one that runs does so in milliseconds."""
-LOOK_SECONDS = 20.0
-"""Without news after which the workers are counted, and lost jobs asked for again."""
+LOOK_SECONDS = 10.0
+"""Without news after which the workers are counted, the queue is asked, and lost jobs asked for
+again."""
 AHEAD = 1000
 """Scans that the scheduler knows of at a time: enough for any cluster, and memory is bounded."""
 
@@ -131,7 +132,7 @@ class _Pump:
     """Sends scans to a scheduler, a bounded number ahead, and takes what comes back."""
 
     client: Any
-    keep: Callable[[], None]
+    keep: Callable[[int], None]
     order: _Order
     request: dict[str, Any]
     where: str
@@ -164,8 +165,9 @@ class _Pump:
             try:
                 return done.get(timeout=LOOK_SECONDS)
             except Empty:
-                self.keep()
-                if not told and not self.client.scheduler_info(n_workers=-1)["workers"]:
+                workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
+                self.keep(workers)
+                if not told and not workers:
                     logger.warning("%s: no worker there; waiting for one", self.where)
                     told = True
 
@@ -258,8 +260,8 @@ def _make_stripper(order: _Order) -> Stripper:
 
 
 @contextmanager
-def _connect(where: str, job: Job) -> Iterator[tuple[Any, Callable[[], None]]]:
-    """Give a client, and what asks again for jobs that were lost."""
+def _connect(where: str, job: Job) -> Iterator[tuple[Any, Callable[[int], None]]]:
+    """Give a client, and what looks after the jobs, told how many workers there are."""
     import_library("distributed")
     from distributed import Client
 
@@ -267,13 +269,18 @@ def _connect(where: str, job: Job) -> Iterator[tuple[Any, Callable[[], None]]]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # we say it ourselves
     if where.startswith(ADDRESSES):
         with _reach(Client, where) as client:
-            yield client, lambda: None
+            yield client, lambda workers: None
         return
     fields = read_queue(where)
     with make_queue(fields, job.threads or 1) as cluster, _reach(Client, cluster) as client:
-        jobs = fields["jobs"]
-        cluster.scale(jobs=jobs)
-        yield client, lambda: cluster.scale(jobs=jobs)
+        queue = Queue(cluster, fields)
+
+        def keep(workers: int) -> None:
+            queue.check(workers)
+            queue.ask()
+
+        queue.ask()
+        yield client, keep
 
 
 def _reach(make_client: Callable[..., Any], target: Any) -> Any:

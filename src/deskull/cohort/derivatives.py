@@ -1,24 +1,26 @@
 """What a BIDS derivative data set holds beside its images: its description, its group table.
 
-Both are made from what is there: the raw data set's description, and the records of the runs.
+Both are made from what is there: the raw data set's description, and the records of the runs. A
+participant or image that could not even be planned has a record of its own, that of a gap.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deskull import __version__
 from deskull.cohort.bids import LOGS, MAKER
-from deskull.cohort.plan import ENDINGS
-from deskull.cohort.records import find_mask, load_record
+from deskull.cohort.choice import Choice
+from deskull.cohort.plan import ENDINGS, Gap
+from deskull.cohort.records import FAILED, find_mask, load_record
 from deskull.errors import InputError
-from deskull.image.bids import parse_name
-from deskull.image.writing import save_bytes
+from deskull.image.writing import make_folder, save_bytes
 from deskull.tables import make_tsv
 
 BIDS_VERSION = "1.10.0"
+GAP = f"_gap{ENDINGS['record']}"  # ending of the record of what was not even planned
 GROUP = "group_brain"  # stem of the table and of its data dictionary
 _IGNORED = (f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*")  # no names of BIDS
 _README = """# Brains and brain masks
@@ -36,7 +38,11 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "file": {"Description": "Raw image, relative to the raw data set"},
     "status": {
         "Description": "What became of it",
-        "Levels": {"done": "Its outputs are there", "failed": "Why is in the column error"},
+        "Levels": {
+            "done": "Its outputs are there",
+            "failed": "Why is in the column error",
+            "missing": "A participant of the raw data set that no run looked at",
+        },
     },
     "volume": {"Description": "Volume of the mask", "Units": "mL"},
     "mask": {
@@ -111,13 +117,48 @@ def _read_description(root: Path) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def save_group(out_dir: Path) -> tuple[Path, int]:
+def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
+    """Record participants and images that a run could not strip, for the table of the group.
+
+    Records of gaps that an earlier run of the same choice left, and that are none any more, are
+    removed.
+
+    Parameters
+    ----------
+    gaps
+        Of the plan; those that are only left out are not recorded.
+    choice
+        Of the run.
+    out_dir
+        Root of the derivatives.
+
+    Raises
+    ------
+    OutputError
+        If a record cannot be written.
+    """
+    asked = {"suffixes": list(choice.suffixes), "sessions": sorted(choice.sessions)}
+    labels = [label.removeprefix("sub-") for label in choice.participants] or ["*"]
+    places = {path for label in labels for path in (out_dir / LOGS).glob(f"sub-{label}")}
+    for old in [file for place in places for file in place.glob(f"*{GAP}")]:
+        if (load_record(old) or {}).get("request") == asked:
+            old.unlink(missing_ok=True)
+    for gap in gaps:
+        if gap.failed:
+            path = out_dir / LOGS / Path(gap.name).parts[0] / f"{Path(gap.name).name}{GAP}"
+            fields = {"status": FAILED, "input": {"path": gap.name}, "outputs": {}}
+            record = {**fields, "deskull": __version__, "request": asked, "error": gap.reason}
+            make_folder(path.parent)
+            save_bytes((json.dumps(record, indent=1) + "\n").encode(), path)
+
+
+def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     """Write one table of all images that were worked on, and its data dictionary.
 
     Parameters
     ----------
-    out_dir
-        Root of the derivatives.
+    bids_dir, out_dir
+        Roots of the raw data set and of the derivatives.
 
     Returns
     -------
@@ -138,23 +179,27 @@ def save_group(out_dir: Path) -> tuple[Path, int]:
             f"{out_dir}: no records in its folder {LOGS}; nothing to sum up. Run the level "
             "participant first."
         )
-    rows = sorted((_make_row(record) for record in records), key=lambda row: row["file"])
+    rows = [_make_row(record) for record in records]
+    known = {row["participant_id"] for row in rows}
+    for person in bids_dir.glob("sub-*"):
+        if person.is_dir() and person.name not in known:
+            rows.append(_make_row({"status": "missing", "input": {"path": person.name}}))
+    rows.sort(key=lambda row: row["file"])
     table = make_tsv([*COLUMNS], [[*row.values()] for row in rows])
     path = out_dir / f"{GROUP}.tsv"
     save_bytes(table.encode("utf-8", "surrogateescape"), path)
     words = json.dumps(COLUMNS, indent=2) + "\n"
     save_bytes(words.encode(), out_dir / f"{GROUP}.json")
-    return path, len(records)
+    return path, len(rows)
 
 
 def _make_row(record: Mapping[str, Any]) -> dict[str, str]:
     """Cells of one image; what is not known is n/a, as BIDS has it."""
     file = record["input"]["path"]
-    name, (volume, mask) = parse_name(Path(file)), find_mask(record)
-    entities = {} if name is None else name.entities
+    volume, mask = find_mask(record)
     cells = {
-        "participant_id": f"sub-{entities['sub']}" if "sub" in entities else None,
-        "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
+        "participant_id": _find_part(file, "sub-"),
+        "session_id": _find_part(file, "ses-"),
         "file": file,
         "status": record.get("status"),
         "volume": volume,
@@ -168,3 +213,8 @@ def _make_row(record: Mapping[str, Any]) -> dict[str, str]:
         "error": " ".join(str(record.get("error", "")).split()),
     }
     return {key: "n/a" if value in (None, "") else str(value) for key, value in cells.items()}
+
+
+def _find_part(file: str, start: str) -> str | None:
+    """Folder of a participant or session in a path below the root of the data set."""
+    return next((part for part in Path(file).parts[:2] if part.startswith(start)), None)

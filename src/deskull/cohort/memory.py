@@ -28,7 +28,8 @@ OVERLAP_COPIES = 2.5
 """Scans as stored that are then in memory."""
 MAPS = frozenset({"probability", "distance", "corrected"})
 MAP_BYTES = 14
-"""More for each voxel where one of `MAPS` is written, bias corrected, or a mask shared."""
+"""More for each voxel where one of `MAPS` is written or bias corrected; twice that where a mask is
+shared, for two scans of a session are compared where the field of one cuts the brain."""
 TYPICAL_VOXELS = 256**3
 """Taken for formats whose header is not read beforehand, if the file is not larger."""
 
@@ -59,7 +60,7 @@ class _Need:
     voxels: int
     stored: int
     words: str
-    maps: bool
+    maps: int
 
     @property
     def alone_gb(self) -> float:
@@ -72,7 +73,7 @@ class _Need:
 
     @property
     def _more(self) -> int:
-        return MAP_BYTES if self.maps else 0
+        return MAP_BYTES * self.maps
 
 
 def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: bool) -> Fit:
@@ -122,11 +123,11 @@ def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: 
 
 def _find_most(task: Task, n4: bool) -> _Need:
     """Need of a task; of one whose mask others get, that of its largest scan."""
-    maps = n4 or bool(task.others) or bool(MAPS & task.outputs.keys())
+    maps = 2 if task.others else int(n4 or bool(MAPS & task.outputs.keys()))
     return max((_find_need(m, maps) for m in task.members), key=lambda need: need.alone_gb)
 
 
-def _find_need(task: Task, maps: bool) -> _Need:
+def _find_need(task: Task, maps: int) -> _Need:
     header = peek(task.scan)
     if header is None:
         stored = max(_count_bytes(task), 2 * TYPICAL_VOXELS)

@@ -1,38 +1,30 @@
-"""What a cohort run has to do: which files are scans, and where the outputs of each go.
+"""What a cohort run has to do: a task for each scan, and where its outputs go.
 
-Inputs are files, folders, globs, lists and tables; the plan is sorted, so that every machine
-makes the same one and takes its own share of it. Nothing is written here.
+How scans are found is `search.py`, in a BIDS data set `bids.py`. A plan is sorted, so that every
+machine makes the same one and takes its own share of it. Nothing is written here.
 """
 
-import glob
-import os
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, overload
 
-from deskull.errors import ImageFileError, InputError, OptionError, OutputError
-from deskull.image.names import IMAGES, WRITABLE, find_stem, find_suffix
+from deskull.errors import OptionError, OutputError
+from deskull.image.names import find_stem
 from deskull.image.writing import find_files
-from deskull.tables import TABLES, read_table, read_text
 
 ENDINGS = {  # of each output, after the scan's stem
     "brain": "_brain.nii.gz",
     "mask": "_mask.nii.gz",
     "probability": "_probability.nii.gz",
     "distance": "_distance.nii.gz",
+    "corrected": "_corrected.nii.gz",
     "picture": "_picture.png",
     "record": "_record.json",
 }
 OUTPUTS = ("brain", "mask")
-SCANS = IMAGES
-LISTS = (".txt", ".list", ".lst")
-_WORDS = (  # at the end of names of images that were made from a scan
-    "masks?|mask_manual|brain|brainmask|brain_mask|stripped|skullstripped|bet|reference|majority|"
-    "probability|probseg|prob|distance|seg|dseg|aseg|segmentation|labels?"
-)
-_MADE = re.compile(rf"(^|[_.+])({_WORDS})$|(^|_)desc-brain", re.IGNORECASE)
+SHARED = ("brain", "mask")  # what is made for a scan that gets its mask from another
 
 
 @dataclass(frozen=True)
@@ -51,8 +43,14 @@ class Task:
         Absolute path of the record.
     sidecars
         Fields of the JSON written beside an output, by the output's name.
+    frames
+        Of a 4D scan, the frames whose mean is stripped where no frame is asked for; the mask is
+        for all frames. Empty takes all, None makes a 4D scan an error.
+    uri
+        How the sidecars of scans that get this one's mask cite it; empty outside BIDS.
     others
-        Scans of the same session that get this one's mask and are not stripped themselves.
+        Scans of the same session that get this one's mask. If its field cuts the brain, one of
+        them may turn out to be the better one to strip: see `lead`.
     """
 
     name: str
@@ -60,6 +58,8 @@ class Task:
     outputs: Mapping[str, Path]
     record: Path
     sidecars: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    frames: tuple[int, ...] | None = None
+    uri: str = ""
     others: tuple["Task", ...] = ()
 
     @property
@@ -77,227 +77,92 @@ class Task:
         """The task itself, and those of the others."""
         return (self, *self.others)
 
+    def lead(self, member: "Task") -> "Task":
+        """Return the same scans as a task in which another of them is stripped."""
+        others = (replace(m, others=()) for m in self.members if m.record != member.record)
+        return replace(member, others=tuple(others))
 
-def make_plan(
-    inputs: Iterable[str | os.PathLike[str]],
-    out_dir: str | os.PathLike[str],
-    outputs: Iterable[str] = OUTPUTS,
-) -> list[Task]:
-    """Find the scans, and name their outputs.
-
-    Parameters
-    ----------
-    inputs
-        Image files; folders, which are walked for images that are no masks and no brains;
-        globs; a text file with one path a line; a CSV or TSV with the column ``in`` and
-        optionally ``out`` (the brain) and ``mask``.
-    out_dir
-        Where the tree of the inputs is mirrored. What lies in it is no input.
-    outputs
-        Names among `ENDINGS`; the record is always written.
-
-    Returns
-    -------
-    list
-        Tasks, sorted by name.
-
-    Raises
-    ------
-    InputError
-        If no scan is found, or an input or a table is wrong.
-    OptionError
-        If the name of an output is unknown.
-    OutputError
-        If two scans would write one file, or an output would replace an input.
-    """
-    words, wanted = [os.fspath(word) for word in inputs], [*outputs]
-    unknown = [name for name in wanted if name not in ENDINGS]
-    if unknown:
-        raise OptionError(f"output {unknown[0]!r}; expected some of {', '.join(ENDINGS)}.")
-    out = Path(os.path.abspath(out_dir))
-    search = _Search(os.path.realpath(out))
-    for word in words:
-        search.look(word)
-    if not search.found:
-        raise InputError(
-            f"{', '.join(words[:3])}: no scan found; looked for names that end in "
-            f"{', '.join(SCANS)}. {search.passed_over} files were passed over because their names "
-            "say that they are masks, brains or the like; list such files in a text file to strip "
-            "them all the same, and folders of DICOM in a table with the column in."
-        )
-    root = _find_root(search.bases)
-    tasks = [_make_task(found, root, out, wanted) for found in search.found.values()]
-    tasks.sort(key=lambda task: (task.name, task.record))
-    check_outputs(tasks)
-    return tasks
-
-
-def take_shard(tasks: Sequence[Task], number: int, count: int) -> list[Task]:
-    """Take every `count`-th task, beginning with the `number`-th; both count from 1.
-
-    Raises
-    ------
-    OptionError
-        If there is no such share.
-    """
-    if not 1 <= number <= count:
-        raise OptionError(f"shard {number}/{count}; expected 1/{count} to {count}/{count}.")
-    return list(tasks[number - 1 :: count])
-
-
-def is_scan_name(path: PurePath) -> bool:
-    """Whether a file's name is that of an image, and not of a mask or brain made from one."""
-    if find_suffix(path) not in SCANS or path.name.startswith("."):
-        return False
-    return _MADE.search(find_stem(path)) is None
+    def given(self, giver: "Task") -> "Task":
+        """Return this task as that of a scan that gets its mask from another: fewer outputs."""
+        outputs = {name: path for name, path in self.outputs.items() if name in SHARED}
+        sidecars = {
+            name: {**fields, "Sources": [*fields["Sources"], giver.uri]}
+            for name, fields in self.sidecars.items()
+            if name in outputs
+        }
+        return replace(self, outputs=outputs, sidecars=sidecars)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A scan, and where a table wants its brain and mask."""
+class Gap:
+    """What lies among the inputs, or was asked for, and is not stripped.
 
-    scan: Path
-    out: str = ""
-    mask: str = ""
+    Parameters
+    ----------
+    name
+        Path below the common root of all inputs, or what was asked for.
+    reason
+        Why it is not stripped.
+    failed
+        Whether it should have been: then the run fails.
+    """
 
-
-@dataclass
-class _Search:
-    """What was found so far, and the folders that the outputs' tree begins at."""
-
-    out: str
-    found: dict[tuple[Path, str], _Found] = field(default_factory=dict)
-    bases: set[Path] = field(default_factory=set)
-    passed_over: int = 0
-
-    def look(self, word: str) -> None:
-        """Take what one input names."""
-        path = Path(os.path.abspath(word))
-        if os.path.isdir(word):
-            self._walk(path)
-        elif word and os.path.lexists(word):
-            kind = path.suffix.lower()
-            if kind in LISTS:
-                self._take_list(path)
-            elif kind in TABLES:
-                self._take_table(path)
-            elif find_suffix(path) in SCANS:  # a shell's glob may bring masks as well
-                self._offer(path)
-            else:
-                self._add(_Found(path))
-        elif glob.has_magic(word):
-            self._expand(word)
-        else:
-            raise ImageFileError(f"{word}: no such file or folder.")
-
-    def _walk(self, folder: Path) -> None:
-        self.bases.add(folder)
-        seen = set()
-        for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-            real = os.path.realpath(place)
-            inner = [] if real in seen else folders
-            seen.add(real)
-            folders[:] = sorted(
-                name
-                for name in inner
-                if not name.startswith(".")
-                and os.path.realpath(os.path.join(place, name)) != self.out
-            )
-            for name in files if inner is folders else ():
-                self._offer(Path(place, name), base=folder)
-
-    def _expand(self, word: str) -> None:
-        parts = Path(os.path.abspath(word)).parts
-        fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-        base = Path(*parts[:fixed])
-        for match in sorted(glob.glob(word, recursive=True)):
-            path = Path(os.path.abspath(match))
-            if self._is_output(path, base):
-                continue
-            if path.is_dir():
-                self._walk(path)
-                self.bases.add(base)
-            else:
-                self._offer(path, base)
-
-    def _is_output(self, path: Path, base: Path) -> bool:
-        """Whether a file lies in an output folder that lies among the inputs."""
-        inside = Path(self.out) in (Path(os.path.realpath(path)), *path.resolve().parents)
-        return inside and Path(self.out) not in (base.resolve(), *base.resolve().parents)
-
-    def _offer(self, path: Path, base: Path | None = None) -> None:
-        """Take a file if its name is that of a scan; of a .hdr/.img pair the header."""
-        if is_scan_name(path):
-            files = find_files(path)
-            if ".img" not in find_suffix(path) or not files[-1].exists():
-                self._add(_Found(path), base)
-        elif find_suffix(path) in SCANS and not path.name.startswith("."):
-            self.passed_over += 1
-
-    def _add(self, found: _Found, base: Path | None = None) -> None:
-        self.found.setdefault((found.scan, found.out), found)
-        self.bases.add(base or found.scan.parent)
-
-    def _take_list(self, path: Path) -> None:
-        """Take each line of a file; relative paths begin at the file's folder."""
-        for line in read_text(path).splitlines():
-            words = line.strip()
-            if words and not words.startswith("#"):
-                scan = Path(os.path.abspath(path.parent / words))
-                self._walk(scan) if scan.is_dir() else self._add(_Found(scan))
-
-    def _take_table(self, path: Path) -> None:
-        """Take each row of a table; relative scans begin at its folder, outputs at out_dir."""
-        for number, row in read_table(path, ("in",), ("out", "mask")):
-            if not row["in"]:
-                raise InputError(f"{path.name}, line {number}: no path in column `in`.")
-            scan = Path(os.path.abspath(path.parent / row["in"]))
-            for name in ("out", "mask"):
-                if row.get(name) and not row[name].lower().endswith(WRITABLE):
-                    raise OutputError(
-                        f"{path.name}, line {number}: {name} {row[name]!r}; expected a name that "
-                        f"ends in {', '.join(WRITABLE)}."
-                    )
-            self._add(_Found(scan, row.get("out", ""), row.get("mask", "")))
+    name: str
+    reason: str
+    failed: bool = False
 
 
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename}: a folder that cannot be read ({error.strerror}).")
+@dataclass(frozen=True)
+class Plan(Sequence[Task]):
+    """What a run has to do, and what it leaves out; as a sequence its tasks.
+
+    Parameters
+    ----------
+    tasks
+        Sorted by name.
+    gaps
+        Sorted by name.
+    others
+        Words that count what is no image and what deskull wrote; empty if there is neither.
+    """
+
+    tasks: list[Task]
+    gaps: list[Gap] = field(default_factory=list)
+    others: str = ""
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
+        return self.tasks[index]
+
+    def take_shard(self, number: int, count: int) -> "Plan":
+        """Take every `count`-th task and gap, beginning with the `number`-th, from 1.
+
+        Raises
+        ------
+        OptionError
+            If there is no such share.
+        """
+        if not 1 <= number <= count:
+            raise OptionError(f"shard {number}/{count}; expected 1/{count} to {count}/{count}.")
+        shard = slice(number - 1, None, count)
+        return replace(self, tasks=self.tasks[shard], gaps=self.gaps[shard])
 
 
-def _find_root(bases: Iterable[Path]) -> Path:
-    try:
-        return Path(os.path.commonpath(sorted(bases)))
-    except ValueError as error:  # several drives of Windows
-        raise InputError(
-            "the inputs lie on several drives; strip each drive on its own."
-        ) from error
-
-
-def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> Task:
-    place = out / os.path.relpath(found.scan, root)
-    stem = place.name if found.scan.is_dir() else find_stem(place)
-    if found.out:
-        place = out / found.out
-        stem = find_stem(place).removesuffix("_brain")
-    paths = {name: place.with_name(stem + ENDINGS[name]) for name in (*wanted, "record")}
-    if found.out:
-        paths["brain"] = place
-    if found.mask:
-        paths["mask"] = out / found.mask
-    paths = {name: Path(os.path.abspath(path)) for name, path in paths.items()}
-    record = paths.pop("record")
-    return Task(Path(os.path.relpath(found.scan, root)).as_posix(), found.scan, paths, record)
-
-
-def check_outputs(tasks: Sequence[Task]) -> None:
-    """Refuse two scans that write one file, and an output that is an input.
+def settle_outputs(tasks: Iterable[Task]) -> tuple[list[Task], list[Gap]]:
+    """Sort tasks, and take out those that would write a file which another one writes as well.
 
     Raises
     ------
     OutputError
-        If there are such.
+        If an output is an input, or a task would write one file twice.
     """
+    every = sorted(tasks, key=lambda task: (task.name, task.record))
     folders: dict[Path, Path] = {}
 
     def settle(path: Path) -> Path:
@@ -305,20 +170,27 @@ def check_outputs(tasks: Sequence[Task]) -> None:
             folders[path.parent] = path.parent.resolve()
         return folders[path.parent] / path.name
 
-    every = [member for task in tasks for member in task.members]
     scans = {settle(file) for task in every for file in find_files(task.scan)}
-    writers: dict[Path, Task] = {}
+    writers: dict[Path, list[Task]] = {}
     for task in every:
-        for path in (task.record, *task.files.values()):
-            for file in find_files(path):
-                if settle(file) in scans:
-                    raise OutputError(
-                        f"{path}: it is an input, and an input is never replaced. Choose another "
-                        "--out-dir, or other names in a table with the columns in and out."
-                    )
-                other = writers.setdefault(settle(file), task)
-                if other is not task or list(task.outputs.values()).count(path) > 1:
-                    raise OutputError(
-                        f"{path}: {other.scan} and {task.scan} would both write it. Strip one "
-                        "at a time, or name the outputs in a table with the columns in and out."
-                    )
+        written = [f for p in (*task.files.values(), task.record) for f in find_files(p)]
+        for file, count in Counter(map(settle, written)).items():
+            if file in scans:
+                raise OutputError(
+                    f"{file}: it is an input, and an input is never replaced. Choose another "
+                    "--out-dir, or other names in a table with the columns in and out."
+                )
+            if count > 1:
+                raise OutputError(f"{file}: {task.scan} would write it twice. Choose two names.")
+            writers.setdefault(file, []).append(task)
+    clashes: dict[tuple[Path, Path], str] = {}
+    for file, several in writers.items():
+        if len(several) > 1:
+            names = " and ".join(task.name for task in several)
+            words = f"{names} would write one file, {file.name}: none is stripped. Rename one."
+            for task in several:
+                clashes.setdefault((task.scan, task.record), words)
+    words_on = [clashes.get((task.scan, task.record)) for task in every]
+    pairs = list(zip(every, words_on, strict=True))
+    good = [task for task, words in pairs if words is None]
+    return good, [Gap(task.name, words, failed=True) for task, words in pairs if words]

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort.plan import Task
+from deskull.cohort.plan import Gap, Task
 from deskull.errors import DeskullError, ImageFileError
 from deskull.image.writing import find_files, make_folder, save_bytes
 from deskull.stripper import Settings
 from deskull.tables import make_tsv
 
 COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
-DONE, FAILED, WAITING = "done", "failed", "waiting"
+DONE, FAILED, WAITING, LEFT_OUT = "done", "failed", "waiting", "left out"
 _CHUNK = 1024**2
 
 
@@ -34,7 +34,7 @@ class Outcome:
     name
         Of the task.
     status
-        ``"done"``, ``"failed"`` or ``"waiting"``.
+        ``"done"``, ``"failed"``, ``"waiting"`` or ``"left out"``.
     volume_ml
         Of the mask that counts, in millilitres; None if there is none.
     mask
@@ -47,11 +47,13 @@ class Outcome:
     seconds
         From reading to writing.
     error
-        Why it failed, else empty.
+        Why it failed or was left out, else empty.
     version
         Of the deskull that did it; empty if nothing was done.
     earlier
         Whether a run before did it, and nothing was left to do in this one.
+    orientation
+        Of the grid of the outputs, such as ``"LPS"``; empty where there is none.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Outcome:
     error: str = ""
     version: str = ""
     earlier: bool = False
+    orientation: str = ""
 
 
 def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
@@ -79,6 +82,7 @@ def make_outcome(task: Task, record: Mapping[str, Any] | None) -> Outcome:
         round(math.fsum(record.get("seconds", {}).values()), 3),
         record.get("error", ""),
         str(record.get("deskull", "")),
+        orientation=str(record["input"].get("orientation", "")),
     )
 
 
@@ -91,12 +95,21 @@ def find_mask(record: Mapping[str, Any]) -> tuple[float | None, str]:
     return volume, "" if volume is None else "automatic"
 
 
+def make_gap_outcome(gap: Gap) -> Outcome:
+    """Row of what is not stripped."""
+    return Outcome(gap.name, FAILED if gap.failed else LEFT_OUT, error=gap.reason)
+
+
 def make_request(
-    settings: Settings, fill: float, digest: str, frame: int | None = None
+    settings: Settings,
+    fill: float,
+    digest: str,
+    frame: int | None = None,
+    orientation: str = "native",
 ) -> dict[str, Any]:
     """Make what decides, beside the scan, what its outputs are; fit for JSON."""
     shown = fill if math.isfinite(fill) else str(fill)
-    chosen = {"fill": shown, "frame": frame}
+    chosen = {"fill": shown, "frame": frame, "orientation": orientation}
     request = {"settings": asdict(settings) | chosen, "weights": digest}
     same: dict[str, Any] = json.loads(json.dumps(request))
     return same
@@ -114,7 +127,7 @@ def make_fingerprint(path: Path) -> dict[str, Any]:
         If it cannot be read.
     """
     try:
-        return _measure(path) | {"sha256": _hash(path)}
+        return _measure(path) | {"sha256": hash_files(_list_files(path))}
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
 
@@ -132,9 +145,10 @@ def _measure(path: Path) -> dict[str, int]:
     return {"bytes": size, "modified": sum(stat.st_mtime_ns for stat in stats)}
 
 
-def _hash(path: Path) -> str:
+def hash_files(files: Iterable[Path]) -> str:
+    """SHA-256 of the content of files, one after the other."""
     digest = hashlib.sha256()
-    for file in _list_files(path):
+    for file in files:
         with file.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
@@ -148,7 +162,7 @@ def is_unchanged(path: Path, fingerprint: Mapping[str, Any]) -> bool:
         if now["bytes"] != fingerprint["bytes"]:
             return False
         same: bool = now["modified"] == fingerprint["modified"]
-        return same or _hash(path) == fingerprint["sha256"]
+        return same or hash_files(_list_files(path)) == fingerprint["sha256"]
     except (OSError, KeyError, TypeError):
         return False
 
@@ -156,12 +170,16 @@ def is_unchanged(path: Path, fingerprint: Mapping[str, Any]) -> bool:
 def is_done(task: Task, request: Mapping[str, Any]) -> bool:
     """Whether a scan, what was asked of it, and its outputs are as its record says.
 
-    The same must hold for the scans that get its mask.
+    The same must hold for the scans that share its mask, whichever of them was stripped.
     """
-    following = {**request, "mask_of": task.name}
-    return _is_as_recorded(task, request) and all(
-        _is_as_recorded(other, following) for other in task.others
-    )
+
+    def is_from(giver: Task) -> bool:
+        given = {**request, "mask_of": giver.name}
+        return _is_as_recorded(giver, request) and all(
+            _is_as_recorded(other.given(giver), given) for other in task.lead(giver).others
+        )
+
+    return any(is_from(member) for member in task.members)
 
 
 def _is_as_recorded(task: Task, request: Mapping[str, Any]) -> bool:
@@ -261,7 +279,7 @@ def record_no_mask(task: Task, request: Mapping[str, Any]) -> None:
     """Record for the scans that get a task's mask that there is none."""
     for other in task.others:
         words = f"{other.name}: no mask, because {task.name} failed, which gives it."
-        record_failure(other, {**request, "mask_of": task.name}, words)
+        record_failure(other.given(task), {**request, "mask_of": task.name}, words)
 
 
 def save_record(task: Task, record: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,17 @@ from deskull.cohort.records import (
     record_no_mask,
     save_record,
 )
+from deskull.cohort.sessions import goes_beyond, holds_more, judge_given
 from deskull.errors import ImageFileError
 from deskull.image.formats import open_image
 from deskull.image.volume import (
     Volume,
     count_frames,
-    load_volume,
     make_brain_image,
     make_mask_image,
+    make_mean_volume,
     make_volume,
+    turn_to_ras,
 )
 from deskull.image.writing import Batch, make_folder, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
@@ -63,6 +65,8 @@ class Job:
         Which frame of 4D scans, from 0; None records them as failed, with a word on this.
     memory_gb
         For all processes of this machine together; None for no limit.
+    orientation
+        ``"native"`` writes on the scan's own grid; ``"ras"`` turns it to the nearest RAS+ first.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -73,6 +77,7 @@ class Job:
     load: Callable[..., Stripper] = Stripper.load
     frame: int | None = None
     memory_gb: float | None = None
+    orientation: str = "native"
 
     def start(self) -> Stripper:
         """Make the stripper."""
@@ -129,8 +134,18 @@ def read_scan(task: Task, job: Job) -> Scan:
     scan = Scan(task)
     with scan.step("read"):
         _take_fingerprint(scan)
-        scan.volume = load_volume(task.scan, job.frame)
+        scan.volume = _load(task, job)
     return scan
+
+
+def _load(task: Task, job: Job) -> Volume:
+    """Read a scan, turned if asked for; of a 4D one the frame asked for, or the mean."""
+    image, name = open_image(task.scan, frame=job.frame), task.scan.name
+    if job.orientation == "ras":
+        image = turn_to_ras(image)
+    if job.frame is None and task.frames is not None:
+        return make_mean_volume(image, name, task.frames)
+    return make_volume(image, name, job.frame)
 
 
 def _take_fingerprint(scan: Scan) -> None:
@@ -144,6 +159,26 @@ def strip_scan(scan: Scan, stripper: Stripper, job: Job) -> None:
         with scan.step("strip"):
             scan.result = stripper(scan.volume, job.settings)
     scan.volume = None
+    if scan.task.others:
+        with scan.step("compare"):
+            _find_better(scan, stripper, job)
+
+
+def _find_better(scan: Scan, stripper: Stripper, job: Job) -> None:
+    """Where the field cuts the brain, take another scan of the session that holds more of it."""
+    task, first = scan.task, scan.result
+    if first is None or not any(flag.name == "field-cuts-brain" for flag in first.flags):
+        return
+    best = first
+    for other in task.others:
+        found = read_scan(other, job)
+        if found.volume is None:
+            continue
+        if goes_beyond(first.mask, first.volume.grid, found.volume.grid):
+            strip_scan(found, stripper, job)
+        if found.result is not None and holds_more(found.result, best):
+            best = scan.result = found.result
+            scan.task, scan.fingerprint = task.lead(other), found.fingerprint
 
 
 def save_scan(scan: Scan, job: Job, request: Mapping[str, Any]) -> Outcome:
@@ -166,7 +201,8 @@ def save_scan(scan: Scan, job: Job, request: Mapping[str, Any]) -> Outcome:
         record_no_mask(task, request)
     else:
         for other in task.others:
-            _save_other(other, result, job, {**request, "mask_of": task.name})
+            given = {**request, "mask_of": task.name}
+            _save_other(other.given(task), result, job, given)
     return make_outcome(task, record)
 
 
@@ -199,18 +235,21 @@ def _save_other(task: Task, result: Result, job: Job, request: Mapping[str, Any]
 def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
     """Write the outputs of a scan that gets its mask from another; give the record's facts."""
     image, name = open_image(task.scan), task.scan.name
-    checked = make_volume(image, name, 0 if count_frames(image) > 1 else None)
+    if job.orientation == "ras":
+        image = turn_to_ras(image)
+    volume = make_volume(image, name, 0 if count_frames(image) > 1 else None)
     mask = Volume(
         result.mask.astype(np.float32),
         result.volume.grid,
         result.volume.source,
         result.volume.name,
     )
-    grid = checked.grid
+    grid = volume.grid
     brain = find_brain(mask, grid, name)
+    score, flags = judge_given(result, volume, brain)
     makers = {
-        "brain": lambda: make_brain_image(brain, checked.source, job.fill),
-        "mask": lambda: make_mask_image(brain, checked.source),
+        "brain": lambda: make_brain_image(brain, volume.source, job.fill),
+        "mask": lambda: make_mask_image(brain, volume.source),
     }
     _make_folders(task)
     with Batch() as batch:
@@ -226,5 +265,6 @@ def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
         },
         "mask_of": result.volume.name,
         "volume_ml": round(volume_ml(brain, grid.voxel_volume), 3),
-        "flags": [],
+        "score": score,
+        "flags": [asdict(flag) for flag in flags],
     }

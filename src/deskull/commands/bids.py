@@ -1,20 +1,27 @@
 """`deskull-bids`: the scans of a BIDS data set."""
 
 import hashlib
+import logging
+import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from deskull.cohort import strip_cohort, take_shard
+from deskull.cohort import Outcome, strip_cohort
 from deskull.cohort.bids import LOGS, make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
-from deskull.cohort.derivatives import save_description, save_group
+from deskull.cohort.derivatives import save_description, save_gaps, save_group
+from deskull.cohort.records import DONE, name_table
 from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
 from deskull.review.report import write_report
+
+logger = logging.getLogger("deskull")
 
 
 def bids(options: Namespace) -> None:
@@ -31,21 +38,28 @@ def _strip_participants(options: Namespace) -> None:
         workers, threads = _share_cores(options.nprocs, options.threads)
     elif options.nprocs is not None:
         raise OptionError("nprocs and a cluster; the cores of a cluster are its own. Choose one.")
-    job = make_job(options, threads)
+    job = replace(make_job(options, threads), orientation=options.orientation)
     filters = read_filters(options.bids_filter_file) if options.bids_filter_file else {}
-    choice = Choice(options.suffix, options.participant_label, options.session_id, filters)
-    out = Path(options.out_dir)
+    people, sessions = options.participant_label, options.session_id
+    choice = Choice(options.suffix, people, sessions, filters, options.mp2rage)
+    if choice.unknown:
+        logger.warning(
+            "suffix %s: not known here; images of that name are stripped all the same",
+            ", ".join(choice.unknown),
+        )
+    raw, out = Path(options.bids_dir), Path(options.out_dir)
     share = _name_share(choice)
     with progress(options.quiet) as show:
         show("looking for scans")
-        tasks = make_bids_plan(options.bids_dir, out, choice, options.outputs, options.one_mask)
+        plan = make_bids_plan(raw, out, choice, options.outputs, options.one_mask)
         if options.shard is not None:
-            tasks = take_shard(tasks, *options.shard)
+            plan = plan.take_shard(*options.shard)
             share += "_{}-of-{}".format(*options.shard)
         make_folder(out)
-        save_description(Path(options.bids_dir), out)
+        save_description(raw, out)
+        save_gaps(plan.gaps, choice, out)
         outcomes = strip_cohort(
-            tasks,
+            plan,
             out / LOGS,
             job,
             workers=workers,
@@ -56,7 +70,22 @@ def _strip_participants(options: Namespace) -> None:
                 now.skipped + now.finished, now.total, "scans", failed=now.failed
             ),
         )
-    sum_up(outcomes, out / LOGS, share, options.quiet)
+    group = f"deskull-bids {shlex.join([options.bids_dir, options.out_dir])} group"
+    following = [group, f"deskull review {shlex.quote(options.out_dir)}"]
+    table = out / LOGS / name_table(share)
+    sum_up(outcomes, table, options.quiet, following, note=_tell_orientation(outcomes))
+
+
+def _tell_orientation(outcomes: Sequence[Outcome]) -> str:
+    """Say which masks fMRIPrep will not take as they are; empty if there is none."""
+    found = [outcome.orientation for outcome in outcomes if outcome.status == DONE]
+    turned = [orientation for orientation in found if orientation not in ("", "RAS")]
+    if not turned:
+        return ""
+    return (
+        f"{len(turned)} of {len(found)} masks are stored as their images are, such as "
+        f"{turned[0]}; fMRIPrep takes masks in RAS only: for it add --orientation ras"
+    )
 
 
 def _share_cores(nprocs: int | None, threads: int | None) -> tuple[int, int]:
@@ -85,7 +114,7 @@ def _name_share(choice: Choice) -> str:
 def _sum_up_group(options: Namespace) -> None:
     out = Path(options.out_dir)
     with progress(options.quiet) as show:
-        table, count = save_group(out)
+        table, count = save_group(Path(options.bids_dir), out)
         page = write_report(out, observe=lambda done, total: show.count(done, total, "scans"))
     if not options.quiet:
         print(f"deskull: {count} scans; table: {table}; report: {page}", file=sys.stderr)

@@ -55,6 +55,8 @@ def tell_doubts(name: str, doubts: Sequence[Sequence[Flag]]) -> None:
         for flag in flags:
             found.setdefault(flag.name, []).append((number, flag.sentence))
     for doubt, cases in found.items():
-        frame, sentence = cases[0]
-        where = f" (frame {frame}; {len(cases)} of {len(doubts)} frames)"
+        _, sentence = cases[0]
+        frames = ", ".join(str(frame) for frame, _ in cases[:5]) + ", ..." * (len(cases) > 5)
+        frames = f"frame{'s' * (len(cases) > 1)} {frames}"
+        where = f" ({frames}; {len(cases)} of {len(doubts)} frames)"
         logger.warning("%s: %s: %s%s", name, doubt, sentence, where if len(doubts) > 1 else "")

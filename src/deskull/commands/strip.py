@@ -22,12 +22,13 @@ from deskull.commands.paths import (
     tell_scans,
 )
 from deskull.commands.terminal import progress, tell_done
-from deskull.errors import ImageFileError, OptionError, OutputError
+from deskull.errors import EmptyMaskError, ImageFileError, OptionError, OutputError
 from deskull.image.formats import open_image
 from deskull.image.lookup import find_image, resolve
-from deskull.image.volume import Volume, count_frames, load_volume, make_volume
+from deskull.image.volume import Volume, check_values, count_frames, load_volume, make_volume
 from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
+from deskull.measure.score import LOW
 from deskull.result import Result, StepSaver, save_results
 from deskull.stripper import Settings, Stripper
 
@@ -52,6 +53,11 @@ class Found(NamedTuple):
     score: int
     flags: Sequence[Flag]
 
+    @property
+    def has_brain(self) -> bool:
+        """False of a frame in which no brain was found, where others have one."""
+        return self.volume_ml > 0
+
 
 def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
@@ -71,10 +77,13 @@ def strip(options: Namespace) -> None:
                     show.count(number, count, "frames")
                 else:
                     show("stripping")
-                result = stripper(volume, settings, None if number else steps)
+                observe = None if any(one.has_brain for one in found) else steps
+                result = _strip_frame(volume, stripper, settings, observe, alone=count == 1)
                 found.append(Found(result.volume_ml, result.score, result.flags))
                 _sum_up(result)
                 yield result
+            if not any(one.has_brain for one in found):
+                raise EmptyMaskError(found[0].flags[0].sentence)
             show("writing")
 
         replaced = [path for path in outputs.values() if path.exists()]
@@ -82,7 +91,7 @@ def strip(options: Namespace) -> None:
     if not options.quiet:
         written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
         tell_done(_describe(found, time.perf_counter() - began), written, replaced)
-    tell_score(scan, outputs.get("mask"), [one.score for one in found])
+    tell_score(scan, outputs.get("mask"), [one.score if one.has_brain else LOW for one in found])
     tell_doubts(name_scan(scan), [one.flags for one in found])
 
 
@@ -170,7 +179,25 @@ def _load_frames(
     count = count_frames(image)
     if count == 1:
         return [make_volume(image, name)], 1
-    return (make_volume(image, f"{name}, frame {n}", n) for n in range(count)), count
+    volumes = (make_volume(image, f"{name}, frame {n}", n, checked=False) for n in range(count))
+    return volumes, count
+
+
+def _strip_frame(
+    volume: Volume,
+    stripper: Stripper,
+    settings: Settings,
+    observe: StepSaver | None,
+    alone: bool,
+) -> Result:
+    """Strip a volume; one frame of several in which there is no brain costs itself alone."""
+    try:
+        check_values(volume.data, volume.name)
+        return stripper(volume, settings, observe)
+    except (ImageFileError, EmptyMaskError) as error:
+        if alone:
+            raise
+        return stripper.give_up(volume, str(error), settings)
 
 
 # --- what is told
@@ -185,8 +212,9 @@ def _sum_up(result: Result) -> None:
 
 def _describe(found: Sequence[Found], seconds: float) -> str:
     """Volume, score and time in one line."""
-    low, high = min(one.volume_ml for one in found), max(one.volume_ml for one in found)
-    score = min(one.score for one in found)
+    alive = [one for one in found if one.has_brain]
+    low, high = min(one.volume_ml for one in alive), max(one.volume_ml for one in alive)
+    score = min(one.score for one in alive)
     if len(found) == 1:
         return f"{low:.0f} ml, score {score}, {seconds:.1f} s"
     return (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort.plan import make_plan
+from deskull.cohort.search import make_plan
 from deskull.cohort.stripped import ENDING, find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask

@@ -12,7 +12,29 @@ from pathlib import Path, PurePath
 from deskull.image.names import find_stem
 
 SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "inplaneT1", "inplaneT2", "MTw", "UNIT1")
-"""Anatomical images; what else BIDS knows is no head to strip or to learn from."""
+"""Anatomical images to learn from."""
+
+INV2, UNIT1 = "inv-2", "UNIT1"
+"""Images of an MP2RAGE acquisition that its mask can be made from."""
+
+MEANS = ("bold", "cbv", "asl", "sbref", "epi", "m0scan")
+"""Series of which all frames show the same head: their mean has the least noise."""
+
+KNOWN = (
+    *SUFFIXES,
+    *("T2star", "PDT2", "PD", "MP2RAGE", "MEGRE", "MESE", "MPM", "MTS", "MTR", "VFA", "IRT1"),
+    *("T1rho", "angio", "T1map", "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap"),
+    *("MTsat", "MTRmap", "M0map", "Chimap", "magnitude", "magnitude1", "magnitude2"),
+    *MEANS,
+    "dwi",
+)
+"""Images of heads that BIDS has a suffix for."""
+
+MADE = ("mask", "defacemask", "dseg", "probseg")
+"""Suffixes of what is made from a scan."""
+
+FOLDERS = ("anat", "func", "dwi", "perf", "fmap", "pet")
+"""Folders of images in that of a participant or session."""
 
 ENTITIES = {  # in the order of names: the key in a name, and the word for it
     "sub": "subject",
@@ -86,6 +108,18 @@ def parse_name(path: PurePath) -> BidsName | None:
     if any(hit is None for hit in hits):
         return None
     return BidsName({hit[1]: hit[2] for hit in hits if hit is not None}, suffix)
+
+
+def find_inversion(name: BidsName) -> str:
+    """Which image of an MP2RAGE acquisition it is, such as `INV2`; empty of other images."""
+    if name.suffix != "MP2RAGE":
+        return UNIT1 if name.suffix == UNIT1 else ""
+    return f"inv-{name.entities.get('inv', '').lstrip('0')}"
+
+
+def is_made(name: BidsName) -> bool:
+    """Whether a name says that an image was made from a scan and is no whole head."""
+    return name.suffix in MADE or name.entities.get("desc", "").startswith("brain")
 
 
 def find_root(path: Path, name: BidsName) -> Path | None:

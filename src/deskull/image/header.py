@@ -7,11 +7,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 
 from deskull.image.units import find_unit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
     """Size of an image before it is read.
 
@@ -23,11 +24,14 @@ class Header:
         Bytes of one stored voxel.
     voxel_size
         Millimetres along the first three axes.
+    affine
+        Voxel index to RAS+ mm, (4, 4).
     """
 
     shape: tuple[int, ...]
     itemsize: int
     voxel_size: tuple[float, float, float]
+    affine: NDArray[np.float64]
 
 
 def peek(path: str | os.PathLike[str]) -> Header | None:
@@ -42,6 +46,9 @@ def peek(path: str | os.PathLike[str]) -> Header | None:
         image: Any = nib.load(Path(path))
         factor = find_unit(image)[0]
         x, y, z = (factor * float(n) for n in nib.affines.voxel_sizes(image.affine)[:3])
-        return Header(tuple(image.shape), np.dtype(image.get_data_dtype()).itemsize, (x, y, z))
+        affine = np.array(image.affine, dtype=np.float64)
+        affine[:3] *= factor
+        size = np.dtype(image.get_data_dtype()).itemsize
+        return Header(tuple(image.shape), size, (x, y, z), affine)
     except Exception:  # whatever a format's own library raises
         return None

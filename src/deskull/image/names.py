@@ -1,10 +1,12 @@
-"""What the name of a head's file says: its format; outside BIDS whose it is, and its contrast.
+"""What the name of a file says: its format; outside BIDS whose head, which contrast, or what made.
 
-No file is opened here. BIDS names are `bids.py`.
+A name is a hint and no more: what is decided by it is said, and where it matters the file is
+looked at as well. No file is opened here. BIDS names are `bids.py`.
 """
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -74,6 +76,32 @@ def find_partner(path: Path) -> Path | None:
 MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
 """What follows an image's name in that of its mask, the most trusted first."""
 
+BRAIN_WORDS = ("brain", "stripped")
+"""What follows an image's name in that of its stripped brain."""
+
+DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
+"""What follows an image's name in that of anything deskull makes of it."""
+
+LABEL_WORDS = (
+    *MASK_WORDS,
+    *("masks", "seg", "dseg", "aseg", "aparc", "wmparc", "ribbon"),
+    *("segmentation", "label", "labels"),
+)
+"""What ends the name of a mask or a label map, whoever made it."""
+
+MADE_WORDS = (
+    *LABEL_WORDS,
+    *DERIVED_WORDS,
+    *("skullstripped", "bet", "probseg", "prob", "biascorr", "restore", "pve"),
+)
+"""What ends the name of an image made from a scan, whoever made it."""
+
+FOREIGN = (".par", ".rec", ".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".fdf", ".v")
+"""Suffixes of image formats that deskull does not read."""
+
+TEXTS = (".json", ".tsv", ".csv", ".txt", ".bval", ".bvec", ".md", ".log", ".html", ".png", ".py")
+"""Suffixes of what often lies beside images and is none, whatever its bytes."""
+
 CONTRASTS = {
     "T1w": ("t1w", "t1", "mprage"),
     "T2w": ("t2w", "t2"),
@@ -97,6 +125,44 @@ class HeadName:
     person: str
     session: str = ""
     contrast: str = ""
+
+
+def find_base(path: PurePath, words: Sequence[str] = DERIVED_WORDS) -> str | None:
+    """Stem of the image that a file by its name was made from; None of an image.
+
+    Parameters
+    ----------
+    path
+        Only its name counts, in any case.
+    words
+        What may follow the image's name, after ``_``, ``-``, ``.`` or ``+``, also several.
+
+    Returns
+    -------
+    str or None
+        Empty where the name is a word alone, such as ``mask.nii.gz``.
+
+    Examples
+    --------
+    >>> find_base(Path("sub-01_T1w_brain_mask.nii.gz"))
+    'sub-01_T1w'
+    """
+    stem = find_stem(path)
+    ends = "|".join(re.escape(word) for word in words)
+    made = re.search(rf"(?:(?:^|[_.+-])(?:{ends}))+$", stem, re.IGNORECASE)
+    return None if made is None else stem[: made.start()]
+
+
+def says_label(path: PurePath) -> bool:
+    """Whether a name ends as those of masks and label maps do."""
+    return find_base(path, LABEL_WORDS) is not None
+
+
+def is_foreign(path: PurePath) -> bool:
+    """Whether a name is that of an image in a format or packing that deskull does not read."""
+    name = path.name.lower()
+    packed = re.search(r"\.(nii|mgh|mgz|nrrd|mha|mnc|hdr|img)\.", name) is not None
+    return not find_suffix(path) and (packed or name.endswith(FOREIGN))
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -6,7 +6,8 @@ must change. How files are read is `formats/`; how they are written is `writing.
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,17 @@ def load_volume(
     return make_volume(open_image(path, series, frame), Path(path).name or str(path), frame)
 
 
-def make_volume(image: SpatialImage, name: str = "image", frame: int | None = None) -> Volume:
+def make_volume(
+    image: SpatialImage, name: str = "image", frame: int | None = None, checked: bool = True
+) -> Volume:
     """Make a Volume from a nibabel image, with the checks of `load_volume`.
+
+    Parameters
+    ----------
+    image, name, frame
+        As for `load_volume`, with what messages call it.
+    checked
+        False lets voxels pass that hold no head; `check_values` refuses them.
 
     Raises
     ------
@@ -100,7 +110,8 @@ def make_volume(image: SpatialImage, name: str = "image", frame: int | None = No
     grid = make_grid(source, name)
     _check_size(grid, name)
     data = _to_float32(raw, *stored.scaling)
-    _check_values(data, name)
+    if checked:
+        check_values(data, name)
     frame = frame if stored.ndim == 4 else stored.frame
     return Volume(data, grid, source, name, frame, stored.notes)
 
@@ -121,6 +132,106 @@ def make_grid(image: SpatialImage, name: str = "image") -> Grid:
         return Grid((x, y, z), affine)
     except GeometryError as error:
         raise GeometryError(f"{name}: {error}") from error
+
+
+def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ()) -> Volume:
+    """Make a Volume from the mean of a 4D image, whose mask is one for all frames.
+
+    Parameters
+    ----------
+    image
+        As for `make_volume`; one of 3D has a single frame.
+    name
+        What messages call it.
+    frames
+        From 0; all if none is given. Frames without a head (all voxels the same, or none
+        finite) do not count.
+
+    Returns
+    -------
+    Volume
+        `data` is the mean, and `source` the image with all its frames.
+
+    Raises
+    ------
+    ImageFileError
+        If no frame has a head, or as `make_volume` does.
+    """
+    count = count_frames(image)
+    if count == 1:
+        return make_volume(image, name)
+    total, found, lost = None, 0, list[str]()
+    for frame in frames or range(count):
+        try:
+            volume = make_volume(image, f"{name}, frame {frame}", frame)
+        except ImageFileError as error:
+            lost.append(str(error))
+            continue
+        total, found = volume.data if total is None else total + volume.data, found + 1
+    if total is None:
+        raise ImageFileError(lost[0])
+    more = [f"left out, {len(lost)} in all: {lost[0]}"] if lost else []
+    notes = (*volume.notes, f"the mean of {found} of {count} frames", *more)
+    return replace(volume, data=total / np.float32(found), name=name, frame=None, notes=notes)
+
+
+def turn_to_ras(image: SpatialImage) -> SpatialImage:
+    """Turn an image to the axes nearest to RAS+, as nibabel's ``as_closest_canonical`` does.
+
+    Stored values stay bit for bit; what a header says of axes and places is turned with them.
+    """
+    image = _to_writable(image)
+    source: Any = image
+    transform = nib.orientations.io_orientation(source.affine)
+    if (transform == [[0, 1], [1, 1], [2, 1]]).all():
+        return image
+    stored = to_stored(image)
+    raw = np.asarray(nib.orientations.apply_orientation(stored.raw, transform))
+    turn = nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
+    affine = source.affine @ turn
+    if isinstance(image, nib.MGHImage):
+        header = nib.MGHImage(raw, affine, source.header).header
+    else:
+        header = _turn_header(source.header, transform[:, 0].astype(int), turn, affine, raw.shape)
+    return make_image(type(image), stored.with_raw(raw), affine, header)
+
+
+def _turn_header(
+    old: Any,
+    targets: NDArray[np.int64],
+    turn: NDArray[np.float64],
+    affine: NDArray[np.float64],
+    shape: tuple[int, ...],
+) -> Any:
+    """Turn a NIfTI header: shape, sizes, its affines, and the axes that its scanner names.
+
+    Parameters
+    ----------
+    old
+        The header.
+    targets
+        New axis of each old one.
+    turn
+        New voxel index to old one, (4, 4).
+    affine
+        That the header shall have; one without any gets it as its sform.
+    shape
+        Of the turned voxels.
+    """
+    header, zooms = old.copy(), old.get_zooms()
+    header.set_data_shape(shape)
+    header.set_zooms([*(zooms[axis] for axis in np.argsort(targets)), *zooms[3:]])
+    qform, sform = int(old["qform_code"]), int(old["sform_code"])
+    try:
+        if qform:
+            header.set_qform(old.get_qform() @ turn, qform)
+    except ValueError:  # no rotation; the sform said where voxels lie
+        header["qform_code"] = qform = 0
+    if sform or not qform:
+        header.set_sform(old.get_sform() @ turn if sform else affine, sform or "aligned")
+    named = old.get_dim_info()
+    header.set_dim_info(*(None if axis is None else int(targets[axis]) for axis in named))
+    return header
 
 
 def _check_size(grid: Grid, name: str) -> None:
@@ -200,7 +311,14 @@ def _to_float32(raw: NDArray[Any], slope: float, inter: float) -> NDArray[np.flo
     return data
 
 
-def _check_values(data: NDArray[np.float32], name: str) -> None:
+def check_values(data: NDArray[np.float32], name: str) -> None:
+    """Refuse voxels that hold no head.
+
+    Raises
+    ------
+    ImageFileError
+        If all are the same, or none is finite.
+    """
     with np.errstate(invalid="ignore"):
         low, high = float(data.min()), float(data.max())
     if not np.isfinite([low, high]).all():

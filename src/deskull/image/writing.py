@@ -356,7 +356,7 @@ def _to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
 
 def _to_bytes(voxels: NDArray[Any]) -> memoryview:
     """Bytes in the order of the file: the first axis runs fastest."""
-    return voxels.reshape(-1, order="F").view(np.uint8).data
+    return np.ascontiguousarray(voxels.reshape(-1, order="F")).view(np.uint8).data
 
 
 def _write(path: Path, parts: Parts, compress: bool) -> None:

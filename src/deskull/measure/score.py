@@ -61,6 +61,7 @@ COSTS = {
     "already-stripped": 0.7,
     "volume": 0.5,
     "field-cuts-brain": 0.05,
+    "beyond-mask": 0.5,
     "orientation": 0.2,
     "misplaced": 0.7,
     "not-finite": 0.05,

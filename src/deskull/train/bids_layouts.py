@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.image.bids import SUFFIXES, find_root, parse_name
-from deskull.image.names import find_stem, list_images
+from deskull.image.names import find_base, find_stem, list_images
 from deskull.train.layouts import (
     Candidate,
     Found,
     Stems,
-    find_base,
     find_brain_beside,
     find_masks_beside,
     make_stems,

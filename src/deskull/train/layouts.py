@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import OptionError
-from deskull.image.names import MASK_WORDS, HeadName, find_stem, name_head
-
-BRAIN_WORDS = ("brain", "stripped")
-"""Words that follow an image's name in that of its stripped brain."""
-
-DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
+from deskull.image.names import BRAIN_WORDS, MASK_WORDS, HeadName, find_base, find_stem, name_head
 
 FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
 FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")
@@ -104,18 +99,6 @@ def find_brain_beside(image: Path, stems: Stems) -> Path | None:
     """Find the stripped brain in an image's folder with its name."""
     names = [f"{find_stem(image)}_{word}" for word in BRAIN_WORDS]
     return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)
-
-
-def find_base(file: Path) -> str | None:
-    """Stem of the image that a mask, brain or map by its name was made from; None of an image.
-
-    Empty where the name is a word alone, such as ``mask.nii.gz``.
-    """
-    stem = find_stem(file)
-    if stem in MASK_WORDS:
-        return ""
-    ends = [word for word in DERIVED_WORDS if stem.endswith(f"_{word}")]
-    return stem[: -len(max(ends, key=len)) - 1] if ends else None
 
 
 def find_beside(folder: Path, files: list[Path]) -> Found:

@@ -1,0 +1,191 @@
+"""The BIDS App on data sets with faults: each is named, and none costs another participant."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ball import ball, list_files
+from bids_study import RAW, app, study, write_json
+from deskull.cohort.bids import make_bids_plan
+from deskull.cohort.choice import Choice
+from deskull.cohort.dataset import Ignore
+from studies import read_table, write_scan
+
+__all__ = ["ball", "study"]
+
+
+def gaps(choice=None):
+    """Reason for each participant or image that should have been stripped."""
+    return {g.name: g.reason for g in make_bids_plan("raw", "out", choice).gaps if g.failed}
+
+
+def read_group():
+    with open("out/group_brain.tsv", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def find_groups():
+    assert app(level="group") == 0
+    return {row["file"]: row for row in read_group()}
+
+
+def test_what_is_missing_or_misnamed_is_told_and_the_others_are_stripped(study, capsys):
+    write_scan(Path("raw/sub-03/func/sub-03_task-rest_bold.nii.gz"))
+    write_scan(Path("raw/sub-04/anat/sub-4_T1w.nii.gz"))
+    assert app("--participant-label", "01", "sub-03", "04", "99") == 1
+    err = capsys.readouterr().err
+    assert "deskull: sub-03: failed: no T1w image; there are: bold.\n" in err
+    assert "sub-99: failed: no such participant; there are sub-01, sub-02, sub-03, sub-04." in err
+    words = "misnamed: expected a name like sub-04_T1w.nii.gz, in a folder like sub-04/anat."
+    assert f"sub-04/anat/sub-4_T1w.nii.gz: failed: {words}\n" in err
+    assert "1 scan done; 3 failed" in err
+    assert "3 of 4 scans failed: sub-03, sub-04/anat/sub-4_T1w.nii.gz, sub-99." in err
+    (table,) = Path("out/logs").glob("*.tsv")
+    assert [row["status"] for row in read_table(table)] == ["done", "left out", *["failed"] * 3]
+    rows = find_groups()
+    assert {file: row["status"] for file, row in rows.items()} == {
+        RAW[0]: "done",
+        "sub-02": "missing",
+        "sub-03": "failed",
+        "sub-04/anat/sub-4_T1w.nii.gz": "failed",
+        "sub-99": "failed",
+    }
+    assert rows["sub-04/anat/sub-4_T1w.nii.gz"]["participant_id"] == "sub-04"
+    assert rows["sub-03"]["error"] == "no T1w image; there are: bold."
+
+
+def test_what_is_mended_leaves_the_table_of_the_group(study):
+    odd = Path("raw/sub-03/anat/sub-3_T1w.nii.gz")
+    write_scan(odd)
+    assert app() == 1
+    assert "sub-03/anat/sub-3_T1w.nii.gz" in find_groups()
+    odd.rename(odd.with_name("sub-03_T1w.nii.gz"))
+    assert app("--suffix", "FLAIR") == 1  # says nothing of T1w images
+    assert app() == 0
+    rows = find_groups()
+    assert rows["sub-03/anat/sub-03_T1w.nii.gz"]["status"] == "done"
+    assert "sub-03/anat/sub-3_T1w.nii.gz" not in rows
+    assert rows["sub-03"]["error"] == "no FLAIR image; there are: T1w."
+
+
+def test_an_only_participant_that_is_not_there_is_named_in_the_table_of_the_group(study, capsys):
+    assert app("--participant-label", "9") == 1
+    assert "sub-9: failed: no such participant; there are sub-01" in capsys.readouterr().err
+    assert find_groups()["sub-9"]["status"] == "failed"
+
+
+def test_two_images_that_write_one_file_are_named_and_cost_no_other(study, capsys):
+    shutil.copy("raw/" + RAW[0], "raw/sub-01/anat/sub-01_T1w.nii")
+    before = list_files(study / "raw")
+    assert app() == 1
+    assert list_files(study / "raw") == before
+    err = capsys.readouterr().err
+    assert f"{RAW[0]}: failed: sub-01/anat/sub-01_T1w.nii and {RAW[0]} would write one" in err
+    assert not Path("out/sub-01").exists()
+    assert len(list(Path("out").rglob("*_mask.nii.gz"))) == 3
+    assert find_groups()[RAW[0]]["status"] == "failed"
+
+
+@pytest.mark.parametrize("one_mask", [[], ["--one-mask"]])
+def test_a_broken_image_costs_no_other_participant(study, one_mask):
+    Path("raw", RAW[0]).write_text("broken")
+    assert app(*one_mask) == 1
+    assert len(list(Path("out").rglob("sub-02*_mask.nii.gz"))) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anat/sub-3_T1w.nii.gz",
+        "anat/sub-03_t1w.nii.gz",
+        "anat/sub-03-T1w.nii.gz",
+        "anat/T1w.nii.gz",
+        "anat/sub-03_T1w_run-1.nii.gz",
+        "anat/sub-03_run_T1w.nii.gz",
+        "anat/sub-03_T1w.mgz",
+        "anat/sub-03_ses-A_T1w.nii.gz",
+        "sub-03_T1w.nii.gz",
+        "old/sub-03_T1w.nii.gz",
+        "ses-A/sub-03_ses-A_T1w.nii.gz",
+        "ses-A/anat/sub-03_ses-B_T1w.nii.gz",
+    ],
+)
+def test_a_misnamed_image_is_told_and_not_stripped(study, name):
+    write_scan(Path("raw/sub-03", name))
+    ((file, words),) = gaps().items()
+    assert file == f"sub-03/{name}"
+    session = "_ses-A" if name.startswith("ses-A") else ""
+    assert words.startswith(f"misnamed: expected a name like sub-03{session}_T1w.nii.gz, in a")
+
+
+def test_a_misnamed_folder_is_told(study):
+    write_scan(Path("raw/sub03/anat/sub-03_T1w.nii.gz"))
+    assert gaps() == {"sub03": "misnamed: expected a folder like sub-01."}
+    assert gaps(Choice(participants=["01"])) == {}
+
+
+def test_what_was_made_from_a_raw_image_is_left_out_and_named_but_no_fault(study):
+    write_scan(Path("raw/sub-01/anat/sub-01_T1w_mask.nii.gz"))
+    assert app() == 0
+    left = {row["input"]: row["error"] for row in read_table("out/logs/deskull_batch.tsv")[4:]}
+    assert left == {
+        "sub-01/anat/sub-01_T1w_mask.nii.gz": "made from a scan, by its name",
+        "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz": "made from a scan, by its BIDS name",
+    }
+    assert "sub-01/anat/sub-01_T1w_mask.nii.gz" not in find_groups()
+
+
+def test_whom_a_filter_file_leaves_without_an_image_is_named_but_no_fault(study, capsys):
+    write_json("filter.json", {"t1w": {"subject": "01"}})
+    assert app("--bids-filter-file", "filter.json") == 0
+    words = "sub-02 (no T1w image that the filter file lets through; there are: FLAIR, T1w.)"
+    assert words in capsys.readouterr().err
+
+
+# --- .bidsignore
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "left_out"),
+    [
+        ("sub-01/", "sub-01/anat/x.nii", True),
+        ("sub-01", "sub-01/anat/x.nii", True),
+        ("/sub-01", "sub-01/anat/x.nii", True),
+        ("sub-0*", "sub-01/anat/x.nii", True),
+        ("sub-0?/", "sub-01/anat/x.nii", True),
+        ("sub-0[2-3]/", "sub-01/anat/x.nii", False),
+        ("sub-0[!2-3]/", "sub-01/anat/x.nii", True),
+        ("*_T1w.nii.gz", "sub-01/anat/sub-01_T1w.nii.gz", True),
+        ("/*_T1w.nii.gz", "sub-01/anat/sub-01_T1w.nii.gz", False),
+        ("sub-01/anat/*", "sub-01/anat/x.nii", True),
+        ("anat/x.nii", "sub-01/anat/x.nii", False),
+        ("**/anat/x.nii", "sub-01/anat/x.nii", True),
+        ("sub-01/**/x.nii", "sub-01/ses-A/anat/x.nii", True),
+        ("sub-01/**", "sub-01/ses-A/anat/x.nii", True),
+        ("anat/", "sub-01/anat/x.nii", True),
+        ("x.nii/", "sub-01/anat/x.nii", False),
+        ("*.nii\n!x.nii", "sub-01/anat/x.nii", False),
+        ("# sub-01", "sub-01/anat/x.nii", False),
+        ("sub[", "sub[/x.nii", True),
+        ("", "sub-01/anat/x.nii", False),
+    ],
+)
+def test_bidsignore_has_the_rules_of_gitignore(tmp_path, text, path, left_out):
+    (tmp_path / ".bidsignore").write_text(text)
+    assert Ignore(tmp_path).matches(path) is left_out
+
+
+def test_what_bidsignore_leaves_out_is_named_and_no_fault(study, capsys):
+    write_scan(Path("raw/sub-03/anat/sub-3_T1w.nii.gz"))
+    Path("raw/.bidsignore").write_text("sub-03/\n*_run-02_*\n/sub-02/ses-B\n")
+    assert app() == 0
+    rows = {row["input"]: (row["status"], row["error"]) for row in read_table(TABLE)}
+    assert rows[RAW[0]][0] == "done"
+    assert rows[RAW[3]] == rows["sub-03/anat/sub-3_T1w.nii.gz"]
+    assert rows[RAW[3]] == ("left out", "left out by .bidsignore")
+    assert not Path("out/sub-02/ses-B").exists()
+
+
+TABLE = "out/logs/deskull_batch.tsv"

@@ -1,0 +1,132 @@
+"""What a file's name says: whose head, which contrast, made from a scan or not; BIDS names."""
+
+from pathlib import Path
+
+import pytest
+
+from deskull.cohort.plan import ENDINGS
+from deskull.image.bids import BidsName, find_inversion, is_made, parse_name
+from deskull.image.names import MADE_WORDS, find_base, is_foreign, name_head, says_label
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "label"),
+    [
+        ("sub-01_T1w.nii.gz", None, False),
+        ("brainstem.nii", None, False),
+        ("unmask.nii", None, False),
+        ("sub-01_brain_T1w.nii", None, False),
+        ("maskT1.nii", None, False),
+        ("scan_mask.nii.gz", "scan", True),
+        ("scan-mask.nii.gz", "scan", True),
+        ("scan.mask.mgz", "scan", True),
+        ("scan_MASK.nii", "scan", True),
+        ("scan_brain.nii", "scan", False),
+        ("scan_brain_mask.nii.gz", "scan", True),
+        ("scan_mask_manual.nii.gz", "scan", True),
+        ("scan_Distance.nii.gz", "scan", False),
+        ("scan_corrected.nii.gz", "scan", False),
+        ("scan_dseg.nii", "scan", True),
+        ("scan_probseg.nii", "scan", False),
+        ("3_AX_T1_BRAIN.nii.gz", "3_AX_T1", False),
+        ("MRI_Brain.nii", "MRI", False),
+        ("brain.mgz", "", False),
+        ("brainmask.mgz", "", True),
+        ("aseg.mgz", "", True),
+        ("aparc+aseg.mgz", "", True),
+    ],
+)
+def test_a_name_tells_from_which_image_a_file_may_be_made(name, base, label):
+    assert find_base(Path(name), MADE_WORDS) == base
+    assert says_label(Path(name)) is label
+
+
+@pytest.mark.parametrize("output", [name for name in ENDINGS if name not in ("record", "picture")])
+def test_the_names_of_our_outputs_lead_back_to_the_scan(output):
+    assert find_base(Path("scan" + ENDINGS[output])) == "scan"
+
+
+@pytest.mark.parametrize(
+    ("name", "foreign"),
+    [
+        ("scan.PAR", True),
+        ("scan.rec", True),
+        ("scan+orig.BRIK.gz", True),
+        ("scan.nii.lz4", True),
+        ("scan.nii.gz.part", True),
+        ("scan.nii.gz", False),
+        ("scan.mnc", False),
+        ("notes.txt", False),
+        ("IM0001", False),
+    ],
+)
+def test_images_that_cannot_be_read_are_told_from_other_files(name, foreign):
+    assert is_foreign(Path(name)) is foreign
+
+
+@pytest.mark.parametrize(
+    ("name", "person", "session", "contrast"),
+    [
+        ("x/ds011_01_T1w.nii.gz", "ds011_01", "", "T1w"),
+        ("x/sub-01_ses-b_acq-hi_T2w.nii.gz", "sub-01", "ses-b", "T2w"),
+        ("x/IXI002-Guys-0828-PD.nii", "IXI002-Guys-0828", "", "PDw"),
+        ("x/PD_003_flair.mgz", "PD_003", "", "FLAIR"),
+        ("x/T1_T1patient.nii", "T1patient", "", "T1w"),
+        ("p7/mprage.nii.gz", "p7", "", "T1w"),
+        ("x/head-current-01.nii.gz", "head-current-01", "", ""),
+        ("x/a_t1ce.nii", "a", "", "T1ce"),
+    ],
+)
+def test_names_tell_person_session_and_contrast(name, person, session, contrast):
+    head = name_head(Path(name))
+    assert (head.person, head.session, head.contrast) == (person, session, contrast)
+
+
+# --- BIDS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01_T1w.nii.gz",
+        "sub-01_ses-A_acq-hires_run-02_T1w.nii",
+        "sub-01_space-orig_label-brain_desc-x_probseg.nii.gz",
+    ],
+)
+def test_a_name_is_written_as_it_was_read(name):
+    parsed = parse_name(Path(name))
+    assert parsed is not None
+    assert str(parsed) == name.split(".")[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["T1w.nii.gz", "scan_T1w.nii.gz", "sub-01.nii.gz", "sub-_T1w.nii", "sub-01_T1w_mask.nii"],
+)
+def test_other_names_are_no_bids_names(name):
+    assert parse_name(Path(name)) is None
+
+
+def test_entities_of_a_derived_name_stand_in_their_order():
+    name = BidsName({"sub": "01", "run": "1"}, "T1w")
+    derived = name.derive("probseg", desc="x", label="brain", acq="a")
+    assert str(derived) == "sub-01_acq-a_run-1_label-brain_desc-x_probseg"
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "inversion"),
+    [
+        ("sub-01_T1w.nii", False, ""),
+        ("sub-01_desc-preproc_T1w.nii", False, ""),
+        ("sub-01_desc-brain_T1w.nii", True, ""),
+        ("sub-01_desc-brainT2w_mask.nii", True, ""),
+        ("sub-01_label-GM_probseg.nii", True, ""),
+        ("sub-01_inv-2_part-mag_MP2RAGE.nii", False, "inv-2"),
+        ("sub-01_inv-01_MP2RAGE.nii", False, "inv-1"),
+        ("sub-01_UNIT1.nii", False, "UNIT1"),
+    ],
+)
+def test_a_bids_name_tells_what_was_made_and_which_image_of_mp2rage_it_is(name, made, inversion):
+    parsed = parse_name(Path(name))
+    assert is_made(parsed) is made
+    assert find_inversion(parsed) == inversion
