@@ -38,7 +38,7 @@ import pandas as pd
 
 from deskull.errors import InputError
 from deskull.evaluate import Mask, check_one_grid, estimate, load_canonical_mask
-from deskull.image.geometry import to_canonical_array
+from deskull.image.grid import to_canonical_array
 from deskull.image.volume import Volume, load_volume
 from deskull.measure.metrics import dice, surface_distances
 from deskull.prepare.postprocess import make_signed_distance

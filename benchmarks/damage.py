@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from deskull import load_volume
 from deskull.evaluate import check_one_grid, load_canonical_mask
-from deskull.image.geometry import Grid, find_box, make_ras_grid, to_canonical_array
+from deskull.image.grid import Grid, find_box, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.image.writing import Batch, save_image
 

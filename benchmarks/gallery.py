@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from compare import find_pairs
 from deskull import Stripper, load_volume
 from deskull.evaluate import load_canonical_mask
-from deskull.image.geometry import to_canonical_array
+from deskull.image.grid import to_canonical_array
 from deskull.measure.metrics import dice
 from deskull.picture.errors import draw_errors
 from processes import DESKULL

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compare import find_pairs
 from deskull.evaluate import load_canonical_mask
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.resample import resample
 from deskull.measure.metrics import dice, iou, surface_distances
 

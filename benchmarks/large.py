@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from deskull.demo import load_demo
-from deskull.image.geometry import make_ras_grid
+from deskull.image.grid import make_ras_grid
 from deskull.image.resample import resample
 from deskull.image.writing import save_image
 from processes import Command, describe_machine, measure

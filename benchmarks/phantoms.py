@@ -3,7 +3,7 @@
 import numpy as np
 
 from damage import Head
-from deskull.image.geometry import make_ras_grid
+from deskull.image.grid import make_ras_grid
 
 SHAPE, SIZE = (96, 112, 96), 2.0
 

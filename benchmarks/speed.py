@@ -17,7 +17,7 @@ import numpy as np
 
 from deskull import Stripper, load_volume
 from deskull.demo import load_demo
-from deskull.image.geometry import make_ras_grid
+from deskull.image.grid import make_ras_grid
 from deskull.image.resample import resample
 from deskull.image.writing import save_image
 from processes import Command, Run, describe_machine, measure, parse_peer, summarise

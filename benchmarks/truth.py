@@ -25,7 +25,7 @@ import torch
 
 from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.writing import Batch, save_image
 from deskull.prepare.conform import WindowSettings
 from deskull.train.data import LABEL_TABLE

@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from deskull.demo import load_demo
-from deskull.image.geometry import make_ras_grid, to_canonical_array
+from deskull.image.grid import make_ras_grid, to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.prepare.conform import WindowSettings

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from deskull.image.geometry import make_ras_grid
+from deskull.image.grid import make_ras_grid
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.prepare.conform import WindowSettings

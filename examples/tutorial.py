@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from deskull import Stripper, load_volume
-from deskull.image.geometry import Grid, to_canonical_array
+from deskull.image.grid import Grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.measure.metrics import dice, iou
 from deskull.network.unet import UNet

@@ -23,7 +23,7 @@ import recipes
 import synthetic
 import truth
 from conftest import make_head
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from processes import Command
 from train_heads import TOY, make_label_map
 

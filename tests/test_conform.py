@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import make_head
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.grid import Grid, make_ras_grid
 from deskull.measure.metrics import dice
 from deskull.prepare.conform import (
     WindowSettings,

@@ -18,7 +18,7 @@ from deskull.evaluate import (
     estimate,
     load_canonical_mask,
 )
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.measure.regions import REGIONS, share_by_region
 from deskull.picture.errors import draw_errors
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from ball import ALONE, HEAD, ball, place, run
 from deskull.image.formats import open_image
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.names import find_partner
 from deskull.image.writing import save_image
 from nifti_files import (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import make_head
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.prepare.intensity import find_air, make_finite, normalise
 
 

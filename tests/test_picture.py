@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 
 from ball import ball, place, read_json, run
 from deskull.errors import GeometryError
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.grid import Grid, make_ras_grid
 from deskull.picture import (
     OUTLINE,
     OUTLINE_COLOUR,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deskull.errors import InputError
-from deskull.image.geometry import find_box
+from deskull.image.grid import find_box
 from deskull.prepare.postprocess import (
     clean_mask,
     make_signed_distance,

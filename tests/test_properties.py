@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ball import BRAIN_MM, make_ball_engine
 from conftest import ORIENTATIONS, reorient
 from deskull.errors import EmptyMaskError
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.resample import resample
 from deskull.image.stored import StoredArray
 from deskull.image.volume import make_volume

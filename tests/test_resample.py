@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import ORIENTATIONS, make_head, reorient
-from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.resample import resample
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import make_head
 from deskull.demo import load_demo
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.writing import save_image
 from deskull.measure.metrics import dice
 from deskull.network import engine

@@ -10,7 +10,7 @@ from ball import HEAD, ball, read_json, run
 from conftest import make_head, reorient
 from deskull.cohort import make_plan
 from deskull.cohort.sessions import BEYOND, goes_beyond, share_masks
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from studies import read_table, study, write_scan
 
 __all__ = ["ball", "study"]

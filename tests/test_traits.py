@@ -1,8 +1,10 @@
 """Traits of a mask, their flags, and the score."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from deskull.image.volume import make_volume
 from deskull.measure.likeness import describe_traits
 from deskull.measure.quality import find_trait_flags
 from deskull.measure.score import COSTS, LOW, TERMS, judge, make_score
@@ -197,7 +199,8 @@ def test_a_less_sure_network_scores_lower():
 
 
 def judge_usual(card, traits=USUAL):
-    return judge(make_scan(), BRAIN, make_probability(), VOXEL_SIZE, traits, card)
+    scan = make_volume(nib.Nifti1Image(make_scan(), np.diag([*VOXEL_SIZE, 1.0])))
+    return judge(scan, BRAIN, make_probability(), traits, card)
 
 
 def test_a_card_that_says_nothing_does_no_harm():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deskull.errors import EmptyMaskError, ImageFileError, MaskFileError
 from deskull.image.formats import open_image
-from deskull.image.geometry import Grid, Shape, find_box, make_ras_grid
+from deskull.image.grid import Grid, Shape, find_box, make_ras_grid
 from deskull.image.resample import resample
 from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.measure.placement import find_displacement, find_misplaced
@@ -116,4 +116,4 @@ def judge_mask(
     traits = measure_mask_traits(image, inside, WINDOW_MM)
     misplaced = find_misplaced(find_displacement(image, inside, WINDOW_MM))
     others = [misplaced] if misplaced else []
-    return judge(volume.data, mask, share, volume.grid.voxel_size, traits, card or {}, others)
+    return judge(volume, mask, share, traits, card or {}, others)

@@ -17,7 +17,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import InputError
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.volume import Volume, make_brain_image, make_map_image, make_mask_image
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.quality import Flag

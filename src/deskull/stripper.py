@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deskull import __version__
 from deskull.errors import EmptyMaskError, InputError, OptionError, WeightsError
-from deskull.image.geometry import Box, Grid
+from deskull.image.grid import Box, Grid
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
@@ -332,8 +332,7 @@ class _Work:
         self.observe("probability", whole, grid)
         with self._timed("flags"):
             traits = measure_traits(view.image, view.logits[0], view.window.voxel_size[0])
-            scan = volume.data, mask, whole, grid.voxel_size
-            quality = judge(*scan, traits, weights.card)
+            quality = judge(volume, mask, whole, traits, weights.card)
         ml = volume_ml(mask, grid.voxel_volume)
         record = self.make_record(ml, quality, bias)
         return Result(volume, mask, whole, corrected, quality.flags, ml, record)
@@ -440,6 +439,7 @@ class _Work:
                 "orientation": grid.orientation,
                 "frame": self.volume.frame,
                 "notes": list(self.volume.notes),
+                "padding": self.volume.padding and asdict(self.volume.padding),
             },
             "volume_ml": round(ml, 3),
             **asdict(quality),

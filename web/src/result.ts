@@ -2,7 +2,7 @@
 
 import { EmptyMaskError } from "./errors";
 import { emptyMask, type Field, select } from "./image/field";
-import { type Box, findBox, type Grid } from "./image/geometry";
+import { type Box, findBox, type Grid } from "./image/grid";
 import { encodeBrain, encodeMask, type Volume } from "./image/volume";
 import { judge, type Quality } from "./measure/score";
 import type { Traits } from "./measure/traits";

@@ -8,7 +8,7 @@
 import { EmptyMaskError } from "./errors";
 import type { Triple } from "./image/affine";
 import { type Field, select } from "./image/field";
-import type { Grid } from "./image/geometry";
+import type { Grid } from "./image/grid";
 import type { Volume } from "./image/volume";
 import { measureTraits } from "./measure/traits";
 import { type Engine, makeEngine } from "./network/engine";

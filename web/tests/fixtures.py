@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from deskull.errors import DeskullError
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.volume import (
     load_volume,
     make_brain_image,

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 
 import { diagonal, makeAffine } from "../src/image/affine";
 import { emptyMask } from "../src/image/field";
-import { Grid } from "../src/image/geometry";
+import { Grid } from "../src/image/grid";
 import { measureExtent, WindowSettings } from "../src/prepare/conform";
 import { normalise } from "../src/prepare/intensity";
 import { cleanMask, makeSignedDistance, moveBorder } from "../src/prepare/postprocess";

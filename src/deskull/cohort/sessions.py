@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deskull.apply import judge_mask
 from deskull.cohort.plan import Task
 from deskull.image.bids import INV2, UNIT1, find_inversion, find_root, parse_name
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.header import peek
 from deskull.image.names import name_head
 from deskull.image.volume import Volume

@@ -29,6 +29,7 @@ from deskull.cohort.records import (
 from deskull.cohort.sessions import goes_beyond, holds_more, judge_given
 from deskull.errors import ImageFileError
 from deskull.image.formats import open_image
+from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import (
     Volume,
     count_frames,
@@ -36,7 +37,6 @@ from deskull.image.volume import (
     make_mask_image,
     make_mean_volume,
     make_volume,
-    turn_to_ras,
 )
 from deskull.image.writing import Batch, make_folder, save_bytes, save_image
 from deskull.measure.metrics import volume_ml

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError
 from deskull.image.formats import open_image
-from deskull.image.geometry import Grid, to_canonical_array
+from deskull.image.grid import Grid, to_canonical_array
 from deskull.image.stored import to_stored
 from deskull.image.volume import make_grid
 

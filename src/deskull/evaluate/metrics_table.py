@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deskull.errors import InputError
 from deskull.evaluate.masks import check_one_grid, load_canonical_mask
 from deskull.evaluate.pairing import Comparison
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.measure.metrics import (
     dice,
     iou,

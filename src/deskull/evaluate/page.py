@@ -12,7 +12,7 @@ from deskull.errors import InputError
 from deskull.evaluate.masks import SAME, load_canonical_mask
 from deskull.evaluate.metrics_table import Row
 from deskull.evaluate.summary import Summary
-from deskull.image.geometry import to_canonical_array
+from deskull.image.grid import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.regions import REGIONS
 from deskull.picture.errors import draw_errors

@@ -9,7 +9,7 @@ from deskull.cohort.search import make_plan
 from deskull.cohort.stripped import ENDING, find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask
-from deskull.image.geometry import to_canonical_array
+from deskull.image.grid import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.metrics import dice
 from deskull.result import Result

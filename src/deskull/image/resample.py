@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from deskull.image.geometry import Box, Grid, Shape, from_canonical_array, to_canonical_array
+from deskull.image.grid import Box, Grid, Shape, from_canonical_array, to_canonical_array
 
 PARALLEL = 1e-4  # voxels by which axes may stray over the whole field and still be parallel
 SLAB = 16  # layers that one thread works on at a time

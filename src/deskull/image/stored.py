@@ -17,7 +17,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import DTypeLike, NDArray
 
 from deskull.errors import GeometryError, ImageFileError
-from deskull.image.geometry import Grid, Shape
+from deskull.image.grid import Grid, Shape
 
 NO_EXTENSIONS = b"\0\0\0\0"
 """What follows a NIfTI header that has no extensions."""

@@ -4,6 +4,7 @@ A source header travels with the data: outputs copy it and change only what thei
 must change. How files are read is `formats/`; how they are written is `writing.py`.
 """
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError, InputError
 from deskull.image.formats import open_image
-from deskull.image.geometry import Grid, find_box
+from deskull.image.grid import Grid, find_box
+from deskull.image.padding import Padding, take_out_padding
 from deskull.image.stored import (
     StoredArray,
     check_frame,
@@ -29,6 +31,8 @@ from deskull.image.stored import (
 )
 from deskull.image.units import FIELD_MM, VOXEL_MM, find_unit, has_size_of_head
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -37,7 +41,8 @@ class Volume:
     Parameters
     ----------
     data
-        Scaled intensities, (X, Y, Z) float32; NaN and Inf stay as the file has them.
+        Scaled intensities, (X, Y, Z) float32; NaN and Inf stay as the file has them, padding is
+        NaN as well.
     grid
         Where the voxels lie.
     source
@@ -48,6 +53,8 @@ class Volume:
         Which frame of a 4D file `data` is, from 0; None for a 3D one.
     notes
         What was assumed in reading it, or left out; empty when nothing was.
+    padding
+        Part of the field that was filled, not measured; None if there is none.
     """
 
     data: NDArray[np.float32]
@@ -56,6 +63,7 @@ class Volume:
     name: str
     frame: int | None = None
     notes: tuple[str, ...] = ()
+    padding: Padding | None = None
 
 
 def load_volume(
@@ -112,8 +120,13 @@ def make_volume(
     data = _to_float32(raw, *stored.scaling)
     if checked:
         check_values(data, name)
-    frame = frame if stored.ndim == 4 else stored.frame
-    return Volume(data, grid, source, name, frame, stored.notes)
+    frame, padding = frame if stored.ndim == 4 else stored.frame, take_out_padding(data)
+    notes = stored.notes
+    if padding is not None:
+        note = padding.describe(data.size)
+        logger.warning("%s: %s", name, note)
+        notes = (*notes, note)
+    return Volume(data, grid, source, name, frame, notes, padding)
 
 
 def make_grid(image: SpatialImage, name: str = "image") -> Grid:
@@ -175,65 +188,6 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     return replace(volume, data=total / np.float32(found), name=name, frame=None, notes=notes)
 
 
-def turn_to_ras(image: SpatialImage) -> SpatialImage:
-    """Turn an image to the axes nearest to RAS+, as nibabel's ``as_closest_canonical`` does.
-
-    Stored values stay bit for bit; what a header says of axes and places is turned with them.
-    """
-    image = _to_writable(image)
-    source: Any = image
-    transform = nib.orientations.io_orientation(source.affine)
-    if (transform == [[0, 1], [1, 1], [2, 1]]).all():
-        return image
-    stored = to_stored(image)
-    raw = np.asarray(nib.orientations.apply_orientation(stored.raw, transform))
-    turn = nib.orientations.inv_ornt_aff(transform, stored.shape[:3])
-    affine = source.affine @ turn
-    if isinstance(image, nib.MGHImage):
-        header = nib.MGHImage(raw, affine, source.header).header
-    else:
-        header = _turn_header(source.header, transform[:, 0].astype(int), turn, affine, raw.shape)
-    return make_image(type(image), stored.with_raw(raw), affine, header)
-
-
-def _turn_header(
-    old: Any,
-    targets: NDArray[np.int64],
-    turn: NDArray[np.float64],
-    affine: NDArray[np.float64],
-    shape: tuple[int, ...],
-) -> Any:
-    """Turn a NIfTI header: shape, sizes, its affines, and the axes that its scanner names.
-
-    Parameters
-    ----------
-    old
-        The header.
-    targets
-        New axis of each old one.
-    turn
-        New voxel index to old one, (4, 4).
-    affine
-        That the header shall have; one without any gets it as its sform.
-    shape
-        Of the turned voxels.
-    """
-    header, zooms = old.copy(), old.get_zooms()
-    header.set_data_shape(shape)
-    header.set_zooms([*(zooms[axis] for axis in np.argsort(targets)), *zooms[3:]])
-    qform, sform = int(old["qform_code"]), int(old["sform_code"])
-    try:
-        if qform:
-            header.set_qform(old.get_qform() @ turn, qform)
-    except ValueError:  # no rotation; the sform said where voxels lie
-        header["qform_code"] = qform = 0
-    if sform or not qform:
-        header.set_sform(old.get_sform() @ turn if sform else affine, sform or "aligned")
-    named = old.get_dim_info()
-    header.set_dim_info(*(None if axis is None else int(targets[axis]) for axis in named))
-    return header
-
-
 def _check_size(grid: Grid, name: str) -> None:
     """Refuse voxels and fields that no head was ever scanned with."""
     if has_size_of_head(grid.shape, grid.voxel_size):
@@ -259,10 +213,10 @@ def _check_source(image: Any, name: str) -> SpatialImage:
         raise ImageFileError(f"{name}: {shape} is not a 3D image; expected (X, Y, Z).")
     if image.affine is None:
         raise GeometryError(f"{name}: no affine; expected one from voxel index to RAS+ mm.")
-    return _to_writable(image, name)
+    return to_writable(image, name)
 
 
-def _to_writable(image: SpatialImage, name: str = "image") -> SpatialImage:
+def to_writable(image: SpatialImage, name: str = "image") -> SpatialImage:
     """Return NIfTI and MGH images as they are, others as NIfTI."""
     if isinstance(image, nib.Nifti1Pair | nib.MGHImage):
         return image
@@ -395,7 +349,7 @@ def make_brain_image(
     InputError
         If `fill` is NaN and the stored type holds integers.
     """
-    source = _to_writable(source)
+    source = to_writable(source)
     stored = to_stored(source).without_singletons()
     raw = stored.raw if frame is None or stored.ndim == 3 else stored.raw[..., frame]
     mask = np.asarray(mask)
@@ -433,7 +387,7 @@ def _to_stored_value(value: float, stored: StoredArray) -> Any:
 
 def _make_measure(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
     """Make an image of something measured on a scan: display range and intent start afresh."""
-    source = _to_writable(source)
+    source = to_writable(source)
     _check_shape(values.shape[:3], source.shape[:3])
     stored = to_stored(source)
     image = _make_output(StoredArray(values, lead=stored.lead, tail=stored.tail), source)

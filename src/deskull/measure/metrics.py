@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import VoxelSize
+from deskull.image.grid import VoxelSize
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from deskull.image.geometry import VoxelSize
+from deskull.image.grid import VoxelSize
 from deskull.measure.likeness import sum_up
 from deskull.measure.traits import TRAITS
 
@@ -113,6 +113,7 @@ def find_flags(
     mask: NDArray[np.bool_],
     probability: NDArray[np.float32],
     voxel_size: VoxelSize,
+    padded: int = 0,
 ) -> list[Flag]:
     """Find all doubts about a scan and its mask.
 
@@ -126,6 +127,8 @@ def find_flags(
         (X, Y, Z), [0, 1], before threshold and cleaning.
     voxel_size
         mm along each array axis.
+    padded
+        How many voxels are NaN because they were padding.
 
     Returns
     -------
@@ -139,7 +142,7 @@ def find_flags(
     few_probability = np.ascontiguousarray(probability[sample])
     cut = _find_cut(mask, voxel_size)
     found = [
-        _find_not_finite(data),
+        _find_not_finite(data, padded),
         _find_ct(few),
         _find_stripped(few, steps),
         cut,
@@ -149,9 +152,9 @@ def find_flags(
     return [flag for flag in found if flag is not None]
 
 
-def _find_not_finite(data: NDArray[np.float32]) -> Flag | None:
-    """Flag voxels that are NaN or infinite."""
-    count = data.size - int(np.count_nonzero(np.isfinite(data)))
+def _find_not_finite(data: NDArray[np.float32], padded: int) -> Flag | None:
+    """Flag voxels that were read as NaN or infinite."""
+    count = data.size - int(np.count_nonzero(np.isfinite(data))) - padded
     if not count:
         return None
     voxels = "1 voxel is" if count == 1 else f"{count} voxels are"

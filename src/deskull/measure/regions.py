@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.image.geometry import Grid, find_box, to_canonical_array
+from deskull.image.grid import Grid, find_box, to_canonical_array
 
 REGIONS = ("neck", "eyes", "vertex", "cerebellum", "frontal", "elsewhere")
 """In the order of `find_regions`."""

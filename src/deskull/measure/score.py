@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.image.geometry import VoxelSize
+from deskull.image.volume import Volume
 from deskull.measure.likeness import find_unlike, sum_up
 from deskull.measure.quality import Flag, find_flags, find_trait_flags
 
@@ -89,10 +89,9 @@ class Quality:
 
 
 def judge(
-    data: NDArray[np.float32],
+    volume: Volume,
     mask: NDArray[np.bool_],
     probability: NDArray[np.float32],
-    voxel_size: VoxelSize,
     traits: Mapping[str, float],
     card: Mapping[str, Any],
     others: Iterable[Flag] = (),
@@ -101,7 +100,9 @@ def judge(
 
     Parameters
     ----------
-    data, mask, probability, voxel_size
+    volume
+        The scan.
+    mask, probability
         As for `find_flags`.
     traits
         As `measure_traits` gives them.
@@ -111,7 +112,8 @@ def judge(
         Doubts that were found elsewhere.
     """
     unlike = find_unlike(traits, card)
-    flags = find_flags(data, mask, probability, voxel_size)
+    padded = volume.padding.voxels if volume.padding else 0
+    flags = find_flags(volume.data, mask, probability, volume.grid.voxel_size, padded)
     flags += find_trait_flags(traits, unlike, any(f.name == "field-cuts-brain" for f in flags))
     flags += others
     score = make_score(traits, [flag.name for flag in flags], unlike)

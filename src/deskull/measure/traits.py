@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from deskull.image.geometry import find_box
+from deskull.image.grid import find_box
 
 BLOCK_MM = 4.0
 """Voxels are averaged to blocks of about this edge first: a network's time is not for this."""

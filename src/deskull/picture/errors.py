@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.image.geometry import Grid, find_box, to_canonical_array
+from deskull.image.grid import Grid, find_box, to_canonical_array
 from deskull.picture.layout import (
     CANVAS_GREY,
     HALF,

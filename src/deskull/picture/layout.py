@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import GeometryError
-from deskull.image.geometry import Grid, find_box, to_canonical_array
+from deskull.image.grid import Grid, find_box, to_canonical_array
 
 WIDTH = 1600
 """Pixels of the picture."""

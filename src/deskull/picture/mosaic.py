@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.picture.layout import (
     CANVAS_GREY,
     CAPTION,

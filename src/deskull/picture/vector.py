@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.picture.contour import find_contours
 from deskull.picture.layout import (
     CANVAS_GREY,

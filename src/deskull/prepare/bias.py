@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import InputError
-from deskull.image.geometry import VoxelSize
+from deskull.image.grid import VoxelSize
 
 DARK_PERCENTILE = 0.1
 """A share of voxels below it is ringing or noise around zero, not the level of the background."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deskull.image.geometry import (
+from deskull.image.grid import (
     Box,
     Grid,
     Shape,

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.image.geometry import Grid, to_canonical_array
+from deskull.image.grid import Grid, to_canonical_array
 
 AIR = 0.5  # percentile that stands for air, within the field and outside of it
 SAMPLE_MM = 4.0  # a voxel every so often tells enough

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import VoxelSize, find_box
+from deskull.image.grid import VoxelSize, find_box
 
 
 def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from deskull.apply import load_mask
 from deskull.cohort.records import make_fingerprint
 from deskull.cohort.stripped import Stripped, find_manual, is_inside
 from deskull.errors import EmptyMaskError, GeometryError, InputError
-from deskull.image.geometry import Box, find_box, from_canonical_array, to_canonical_array
+from deskull.image.grid import Box, find_box, from_canonical_array, to_canonical_array
 from deskull.image.volume import Volume, make_mask_image
 from deskull.image.writing import save_image
 from deskull.prepare.postprocess import clean_mask, make_signed_distance

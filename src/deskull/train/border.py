@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deskull.errors import DeskullError, InputError
-from deskull.image.geometry import VoxelSize, find_box
+from deskull.image.grid import VoxelSize, find_box
 from deskull.image.volume import Volume, load_volume
 from deskull.prepare.postprocess import make_signed_distance
 from deskull.train.checking import INSIDE

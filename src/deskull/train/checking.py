@@ -14,7 +14,7 @@ import pandas as pd
 
 from deskull.errors import DeskullError
 from deskull.image.formats import open_image
-from deskull.image.geometry import Grid, to_canonical_array
+from deskull.image.grid import Grid, to_canonical_array
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.image.writing import save_bytes
 from deskull.picture import Shown, draw_sheets, encode_png

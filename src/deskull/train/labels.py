@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.image.geometry import find_box, make_ras_grid, to_canonical_array
+from deskull.image.grid import find_box, make_ras_grid, to_canonical_array
 from deskull.image.volume import Volume
 from deskull.prepare.conform import measure_extent
 

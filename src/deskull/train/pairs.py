@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import ImageFileError
-from deskull.image.geometry import Grid, find_box, make_ras_grid, to_canonical_array
+from deskull.image.grid import Grid, find_box, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.image.volume import Volume
 from deskull.prepare.bias import correct_bias

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from deskull.errors import InputError, WeightsError, explain_missing
-from deskull.image.geometry import make_ras_grid
+from deskull.image.grid import make_ras_grid
 from deskull.image.writing import make_folder, save_bytes
 from deskull.network.unet import UNet
 from deskull.picture import draw_mosaic, encode_png

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from deskull.image.geometry import Shape
+from deskull.image.grid import Shape
 from deskull.prepare.conform import WindowSettings
 from deskull.train.augment import (
     add_noise,

@@ -3,7 +3,7 @@
 import { ImageFileError } from "../errors";
 import { diagonal, makeAffine, type Matrix, multiply, transform } from "./affine";
 import { chooseFrame, readVoxels } from "./formats";
-import type { Shape } from "./geometry";
+import type { Shape } from "./grid";
 import { makeSource } from "./mgh";
 import { SIZES, type VoxelType } from "./stored";
 import { ByteReader } from "./streams";

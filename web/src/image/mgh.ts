@@ -3,7 +3,7 @@
 import { GeometryError, ImageFileError } from "../errors";
 import { makeAffine, transform, type Triple } from "./affine";
 import { chooseFrame, readVoxels } from "./formats";
-import { Grid, type Shape } from "./geometry";
+import { Grid, type Shape } from "./grid";
 import { makeNiftiHeader } from "./nifti";
 import type { VoxelType } from "./stored";
 import { ByteReader } from "./streams";

@@ -2,7 +2,7 @@
 
 import { GeometryError, ImageFileError } from "../errors";
 import { diagonal, makeAffine, type Matrix, nearestRotation, type Triple } from "./affine";
-import type { Grid } from "./geometry";
+import type { Grid } from "./grid";
 import { SIZES, type VoxelType } from "./stored";
 
 const CODES: Record<number, VoxelType> = {

@@ -9,7 +9,7 @@
 import * as affines from "./affine";
 import type { Matrix, Triple } from "./affine";
 import { Field, zeros } from "./field";
-import { type Box, Grid, fromCanonicalField, toCanonicalField } from "./geometry";
+import { type Box, Grid, fromCanonicalField, toCanonicalField } from "./grid";
 
 /** Voxels by which axes may stray over the whole field and still be parallel. */
 const PARALLEL = 1e-4;

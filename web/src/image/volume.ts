@@ -7,7 +7,7 @@
 import { GeometryError, ImageFileError } from "../errors";
 import type { Matrix } from "./affine";
 import { Field } from "./field";
-import { Grid, type Shape } from "./geometry";
+import { Grid, type Shape } from "./grid";
 import type { NiftiHeader } from "./nifti";
 import { encodeZero, showShape, SIZES, type Stored, toFloat32 } from "./stored";
 

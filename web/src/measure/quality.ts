@@ -7,7 +7,7 @@
 
 import type { Triple } from "../image/affine";
 import { emptyMask, Field } from "../image/field";
-import type { Box } from "../image/geometry";
+import type { Box } from "../image/grid";
 import { measurePieces } from "../prepare/pieces";
 import { countVoxels, percentiles, roundHalfEven } from "../statistics";
 import { sumUp } from "./likeness";

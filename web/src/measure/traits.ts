@@ -7,7 +7,7 @@
 
 import type { Triple } from "../image/affine";
 import { Field, zeros } from "../image/field";
-import { findBox } from "../image/geometry";
+import { findBox } from "../image/grid";
 import { fillHoles, measurePieces } from "../prepare/pieces";
 import { countVoxels, median, percentiles, roundHalfEven } from "../statistics";
 import { average, countFaces, dilate, erode } from "./morphology";

@@ -8,7 +8,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 
 import { WeightsError } from "../errors";
-import type { Shape } from "../image/geometry";
+import type { Shape } from "../image/grid";
 import { WindowSettings } from "../prepare/conform";
 
 const FORMAT = 1; // of the card; raised when older code could not read it right

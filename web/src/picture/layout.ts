@@ -2,7 +2,7 @@
 
 import type { Triple } from "../image/affine";
 import type { Field } from "../image/field";
-import { findBox, type Grid, toCanonicalField } from "../image/geometry";
+import { findBox, type Grid, toCanonicalField } from "../image/grid";
 import { percentilesInPlace, roundHalfEven } from "../statistics";
 
 export const WIDTH = 1600;

@@ -1,7 +1,7 @@
 /** A picture of one scan: slices in three planes, the mask's outline left and the brain right. */
 
 import type { Field } from "../image/field";
-import type { Grid } from "../image/geometry";
+import type { Grid } from "../image/grid";
 import { cutSlice, findLabel, GUTTER, HALF, HEADER, makeView, MOSAIC, placeRow, type Tile, type View, WIDTH } from "./layout";
 
 const OUTLINE_COLOUR = [255, 96, 32] as const;

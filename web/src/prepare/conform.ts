@@ -2,7 +2,7 @@
 
 import { column, linear, makeAffine, type Triple } from "../image/affine";
 import { Field, zeros } from "../image/field";
-import { type Box, Grid, findBox, makeRasGrid, type Shape, toCanonicalField } from "../image/geometry";
+import { type Box, Grid, findBox, makeRasGrid, type Shape, toCanonicalField } from "../image/grid";
 import { resample } from "../image/resample";
 import { percentiles, roundHalfEven } from "../statistics";
 

@@ -2,7 +2,7 @@
 
 import type { Triple } from "../image/affine";
 import { Field } from "../image/field";
-import { type Grid, toCanonicalField } from "../image/geometry";
+import { type Grid, toCanonicalField } from "../image/grid";
 import { percentiles, percentilesInPlace } from "../statistics";
 
 const AIR = 0.5; // percentile that stands for air, within the field and outside of it

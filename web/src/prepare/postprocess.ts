@@ -6,7 +6,7 @@
 
 import type { Triple } from "../image/affine";
 import { emptyMask, Field, select, zeros } from "../image/field";
-import { findBox } from "../image/geometry";
+import { findBox } from "../image/grid";
 import { fillHoles, keepLargest } from "./pieces";
 
 /** Keep the largest piece and fill its holes; empty if the mask is. */

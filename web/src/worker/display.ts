@@ -1,7 +1,7 @@
 /** A scan as the page shows it: axes nearest to RAS+, straight, 8 bits. */
 
-import { toCanonicalField } from "../image/geometry";
-import { Grid } from "../image/geometry";
+import { toCanonicalField } from "../image/grid";
+import { Grid } from "../image/grid";
 import { makeAffine, diagonal } from "../image/affine";
 import { makeNiftiHeader } from "../image/nifti";
 import type { Volume } from "../image/volume";

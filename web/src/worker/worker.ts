@@ -6,7 +6,7 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import { ChoiceError, DeskullError } from "../errors";
 import type { Field } from "../image/field";
 import { openImage } from "../image/formats";
-import { fromCanonicalField, toCanonicalField } from "../image/geometry";
+import { fromCanonicalField, toCanonicalField } from "../image/grid";
 import { ByteReader, gzip } from "../image/streams";
 import { makeVolume, type Volume } from "../image/volume";
 import { configure } from "../network/engine";

@@ -12,7 +12,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError
-from deskull.image.geometry import Grid
+from deskull.image.grid import Grid
 from deskull.image.names import find_partner
 from deskull.image.stored import (
     NATIVE_ORDER,

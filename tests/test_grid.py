@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deskull.errors import GeometryError
-from deskull.image.geometry import Grid, find_box, make_ras_grid, to_canonical_array
+from deskull.image.grid import Grid, find_box, make_ras_grid, to_canonical_array
 
 SHAPE = (3, 4, 5)
 ORIENTATIONS = [

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 
-import { Grid } from "../src/image/geometry";
+import { Grid } from "../src/image/grid";
 import { conform, findHeadCentres, makeWindow, toNative } from "../src/prepare/conform";
 import { findAir } from "../src/prepare/intensity";
 import { expectClose, expectNear, field, index } from "./support";
