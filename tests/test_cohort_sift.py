@@ -12,7 +12,8 @@ import pytest
 
 from ball import HEAD, ball, run
 from conftest import make_head
-from deskull.cohort.search import SCANS, make_plan
+from deskull.cohort.search import make_plan
+from deskull.image.names import HEADS
 from studies import SCANS as STUDY
 from studies import batch, read_table, study, write_scan
 
@@ -149,7 +150,7 @@ def test_a_record_that_is_damaged_or_of_others_says_nothing(study):
 # --- of other kinds
 
 
-@pytest.mark.parametrize("suffix", [s for s in SCANS if s.endswith((".bz2", ".xz", ".zst"))])
+@pytest.mark.parametrize("suffix", [s for s in HEADS if s.endswith((".bz2", ".xz", ".zst"))])
 def test_every_packing_that_can_be_read_is_found(study, suffix):
     Path(f"study/packed{suffix}").touch()
     assert f"packed{suffix}" in find("study")[0]

@@ -10,10 +10,10 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
-from deskull.assess.viewer import make_entry
 
 from ball import HEAD, ball, list_files, new_files, place, run
 from deskull.image.writing import save_image
+from deskull.review.entries import make_entry
 from test_bad_input import check_refusal
 from test_dicom import write_series
 

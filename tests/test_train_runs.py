@@ -1,5 +1,6 @@
 """The training loop and its folder: interrupted, resumed and broken, at toy size."""
 
+import os
 import signal
 from dataclasses import replace
 
@@ -24,12 +25,56 @@ __all__ = ["labelled", "recipe"]
 
 def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
-    for folder, stops in (("whole", [6]), ("parts", [2, 3, 6])):
+    for folder, stops in (("whole", [6]), ("parts", [2, 4, 6]), ("odd", [2, 3, 6])):
         for steps in stops:
             train(sources, recipe, tmp_path / folder, limits=Limits(steps), validation=sources)
-    for name in ("last.safetensors", "best.safetensors"):
-        whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
-        assert whole.read_bytes() == parts.read_bytes()
+    whole = tmp_path / "whole"
+    for folder, name in (("parts", "last"), ("parts", "best"), ("odd", "last")):
+        file = f"{name}.safetensors"
+        assert (whole / file).read_bytes() == (tmp_path / folder / file).read_bytes()
+
+
+def test_a_call_ends_with_a_validation(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    for steps in (3, 3, 5):
+        train(sources, recipe, tmp_path, limits=Limits(steps), validation=sources)
+    table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
+    assert table["step"].tolist() == [2, 3, 4, 5]
+
+
+def test_a_short_run_has_a_curve_of_every_step(labelled, recipe, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+
+    def note(self, target, **options):
+        drawn[:] = [
+            (line.get_label(), line.get_xdata().tolist())
+            for axis in self.axes
+            for line in axis.lines
+        ]
+
+    sources = Sources([labelled], [])
+    monkeypatch.setattr(Figure, "savefig", note)
+    train(sources, recipe, tmp_path / "alone", limits=Limits(1))
+    assert ("training loss", [1]) in drawn
+    train(sources, recipe, tmp_path / "both", limits=Limits(6), validation=sources)
+    assert {("training dice", (1, 2, 3, 4, 5, 6)), ("validation loss", (2, 4, 6))} <= {
+        (label, tuple(steps)) for label, steps in drawn
+    }
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_what_a_run_writes_has_the_permissions_of_any_new_file(labelled, recipe, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        sources = Sources([labelled], [])
+        train(sources, recipe, tmp_path / "run", limits=Limits(2), validation=sources)
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".safetensors", ".json", ".tsv", ".png"}
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {oct(0o666 & ~umask)}
 
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(labelled, recipe, tmp_path):
@@ -223,7 +268,7 @@ def test_a_log_of_an_older_run_gets_the_new_column(labelled, recipe, tmp_path):
     (tmp_path / "steps.tsv").write_text(old, "utf-8")
     train(sources, recipe, tmp_path, limits=Limits(40))
     table = pd.read_csv(tmp_path / "steps.tsv", sep="\t")
-    assert table["step"].tolist() == [20, 40]
+    assert table["step"].tolist() == list(range(20, 41))
     dice, iou = table["dice"][1], table["iou"][1]
     assert 0 < iou < dice < 1
 
@@ -238,7 +283,7 @@ def test_tensorboard_gets_the_logs_where_its_folder_is(labelled, recipe, tmp_pat
         train(sources, recipe, tmp_path, limits=Limits(steps), validation=sources)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"steps/iou", "validation/dice"} <= set(events.Tags()["scalars"])
-    assert [event.step for event in events.Scalars("steps/loss")] == [20, 40]
+    assert [event.step for event in events.Scalars("steps/loss")] == list(range(1, 41))
 
 
 def test_without_tensorboard_the_message_names_it(tmp_path, monkeypatch):

@@ -179,7 +179,7 @@ class _Loop:
 
     def validate_first(self, held_out: list[Example]) -> None:
         """Validate before the first step of a run."""
-        if held_out and not self.run.has_validated:
+        if held_out and not self.run.has_validated():
             _validate(self.state, held_out, self.run, self.group.device)
 
     def go(
@@ -212,6 +212,9 @@ class _Loop:
         run.save(state)
         if interrupted:
             logger.warning("stopped at step %d; the same command goes on from there", state.step)
+        elif held_out and not run.has_validated(state.step):
+            _validate(state, held_out, run, group.device)
+        run.draw_curves()
         return interrupted
 
     def take_step(self, batch: Batch) -> tuple[float, float, float]:

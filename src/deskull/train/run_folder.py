@@ -35,7 +35,9 @@ from deskull.train.synthesis import Example
 logger = logging.getLogger(__name__)
 RECIPE, LAST, BEST = "recipe.json", "last.safetensors", "best.safetensors"
 BOARD = "tensorboard"
-LOG_EVERY = 20
+CURVE_POINTS = 200
+"""Largest number of points of a curve; of more steps each point is a mean."""
+
 STEP_COLUMNS = ("step", "loss", "dice", "iou", "seconds_per_step")
 VALIDATION_COLUMNS = ("step", "loss", "dice", "iou")
 
@@ -70,7 +72,6 @@ class Run:
 
     def __init__(self, folder: Path, recipe: Recipe, writes: bool = True) -> None:
         self.folder, self.recipe, self.writes = folder, recipe, writes
-        self.pending: list[tuple[float, ...]] = []
         self.board: Any = None
         check_same_recipe(folder, recipe)
         if writes and not (folder / RECIPE).exists():
@@ -114,17 +115,13 @@ class Run:
         _save_tensors(tensors, self.folder / LAST, state.step)
 
     def log_step(self, step: int, loss: float, dice: float, iou: float, seconds: float) -> None:
-        """Log a step; a row of the table is the mean of `LOG_EVERY` steps."""
-        self.pending.append((loss, dice, iou, seconds))
-        if step % LOG_EVERY == 0:
-            means = [sum(column) / len(self.pending) for column in zip(*self.pending, strict=True)]
-            self._append("steps.tsv", STEP_COLUMNS, (step, *means))
-            self.pending = []
+        """Log a step."""
+        self._append("steps.tsv", STEP_COLUMNS, (step, loss, dice, iou, seconds))
 
-    @property
-    def has_validated(self) -> bool:
-        """Whether the run has been validated before."""
-        return len(self._read_validation()) > 0
+    def has_validated(self, step: int | None = None) -> bool:
+        """Whether the run has been validated, after this step or ever."""
+        steps = self._read_validation()["step"].to_list()
+        return bool(steps) if step is None else step in steps
 
     def log_validation(self, state: State, loss: float, dice: float, iou: float) -> None:
         """Log a validation; keep the weights if they are the best so far."""
@@ -136,7 +133,7 @@ class Run:
         elif best is None or sign * row[column] < sign * best[column]:
             _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
         self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
-        self._draw_curves()
+        self.draw_curves()
 
     def _read_validation(self) -> pd.DataFrame:
         path = self.folder / "validation.tsv"
@@ -168,23 +165,23 @@ class Run:
                 kept = table[table["step"] <= step].to_csv(sep="\t", index=False)
                 save_bytes(kept.encode(), path)
 
-    def _draw_curves(self) -> None:
-        """Draw loss, Dice and IoU over the steps."""
+    def draw_curves(self) -> None:
+        """Draw loss, Dice and IoU over the steps, as far as there are any."""
         from matplotlib.figure import Figure
 
+        if not self.writes:
+            return
         figure = Figure(figsize=(10, 4), layout="constrained")
         axes = figure.subplots(1, 2)
         for name, label in (("steps.tsv", "training"), ("validation.tsv", "validation")):
-            path = self.folder / name
-            if not path.exists():
-                continue
-            table = pd.read_csv(path, sep="\t")
+            table = _read_curve(self.folder / name)
             for column in [c for c in ("loss", "dice", "iou") if c in table.columns]:
                 axis = axes[0 if column == "loss" else 1]
-                axis.plot(table["step"], table[column], label=f"{label} {column}")
+                axis.plot(table["step"], table[column], marker=".", label=f"{label} {column}")
         for axis, title in zip(axes, ("loss", "overlap"), strict=True):
             axis.set(xlabel="step", title=title)
-            axis.legend()
+            if axis.lines:
+                axis.legend()
         picture = BytesIO()
         figure.savefig(picture, format="png")
         save_bytes(picture.getvalue(), self.folder / "curves.png")
@@ -198,6 +195,15 @@ class Run:
         title = f"step {step}, worst validation head, Dice {dice:.3f}"
         picture = encode_png(draw_mosaic(image, mask, grid, title))
         save_bytes(picture, self.folder / "pictures" / f"step_{step:06d}.png")
+
+
+def _read_curve(path: Path) -> pd.DataFrame:
+    """Read a table of a run; a long one as the means of `CURVE_POINTS` parts."""
+    if not path.exists():
+        return pd.DataFrame()
+    table = pd.read_csv(path, sep="\t")
+    width = -(-len(table) // CURVE_POINTS)
+    return table if width <= 1 else table.groupby(np.arange(len(table)) // width).mean()
 
 
 def enable_tensorboard(folder: Path) -> None:
