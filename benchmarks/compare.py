@@ -20,6 +20,10 @@ clock and of the cores, peak memory, failures, and by how much Dice lies above o
 deskull on the same heads. A data set is what a name begins with (`fs01_T1w`: fs; of `truth.py`
 each kind is one). A mask on another grid than its reference is a failure; failures are counted,
 not averaged.
+
+Where a head has `_tissues` (see `truth.py`), a third table measures what no convention about CSF
+hides: millilitres of grey and white matter lost and of non-brain tissue kept, at defaults and,
+with the border moved, the tissue lost where `KEPT_ML` of non-brain are kept.
 """
 
 import argparse
@@ -34,11 +38,15 @@ import pandas as pd
 
 from deskull.assess.evaluation import Mask, check_one_grid, estimate, load_canonical_mask
 from deskull.errors import InputError
+from deskull.image.geometry import to_canonical_array
+from deskull.image.volume import Volume, load_volume
 from deskull.measure.metrics import dice, surface_distances
 from deskull.prepare.postprocess import make_signed_distance
 from processes import DESKULL, Command, describe_machine, measure, parse_peer
 
 BORDERS = np.arange(-3, 3.01, 0.5)  # mm
+FINE_BORDERS = np.arange(-5, 8.01, 0.25)  # mm, where tissues are known
+KEPT_ML = (5, 10, 20, 40)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{describe_machine()}\n")
     print(summarise(table))
     print(f"\n{summarise(table, by_data_set=True)}")
+    if "lost_ml" in table:
+        print(f"\n{summarise_tissues(table)}")
     draw(table, options.out / "compare.png")
 
 
@@ -104,6 +114,9 @@ def run_method(command: Command, scan: Path, reference: Path) -> dict[str, objec
             try:
                 ours, wanted = load_canonical_mask(mask), load_canonical_mask(reference)
                 row |= judge(ours, wanted) | {"failed": False}
+                tissues = scan.with_name(f"{stem}_tissues.nii.gz")
+                if tissues.exists():
+                    row |= judge_tissues(ours, load_volume(tissues))
             except InputError as error:
                 row["error"] = str(error)
     return row
@@ -121,6 +134,39 @@ def judge(mask: Mask, reference: Mask) -> dict[str, float]:
         "hd95": surface.hd95,
         "mean_mm": surface.mean,
     } | moved
+
+
+def judge_tissues(mask: Mask, tissues: Volume) -> dict[str, float]:
+    """Measure brain tissue lost and other tissue kept in ml, also with the mask's border moved."""
+    groups = to_canonical_array(tissues.data, tissues.grid)
+    ml = np.prod(mask.grid.voxel_size) / 1000
+    distance = make_signed_distance(mask.inside, mask.grid.voxel_size)
+    curve = [measure_tissues(distance < mm, groups, ml) for mm in FINE_BORDERS]
+    lost, kept = np.array(curve).T
+    at_kept = np.interp(KEPT_ML, kept, lost)  # more is kept the further the border moves out
+    here = measure_tissues(mask.inside, groups, ml)
+    names = [f"lost at {n} kept" for n in KEPT_ML]
+    found = dict(zip(names, at_kept.tolist(), strict=True))
+    return {"lost_ml": here[0], "kept_ml": here[1], "least_sum": (lost + kept).min()} | found
+
+
+def measure_tissues(
+    inside: np.ndarray, groups: np.ndarray, voxel_ml: float
+) -> tuple[float, float]:
+    """Measure ml of brain tissue outside of a mask, and of non-brain inside."""
+    lost = np.count_nonzero((groups == 1) & ~inside)
+    return lost * voxel_ml, np.count_nonzero((groups == 2) & inside) * voxel_ml
+
+
+def summarise_tissues(table: pd.DataFrame) -> str:
+    """Markdown: a line per method, means over the heads whose tissues are known."""
+    columns = ["lost_ml", "kept_ml", "least_sum", *(f"lost at {n} kept" for n in KEPT_ML)]
+    lines = ["| ml | method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    known = table[table["lost_ml"].notna()]
+    for (name, method), rows in known.groupby(["data_set", "method"], sort=False):
+        cells = " | ".join(f"{rows[column].mean():.1f}" for column in columns)
+        lines.append(f"| {name} ({len(rows)}) | {method} | {cells} |")
+    return "\n".join(lines)
 
 
 def summarise(table: pd.DataFrame, by_data_set: bool = False) -> str:

@@ -3,10 +3,14 @@
     python benchmarks/truth.py LABELS --persons head-a head-b --out runs/truth
     python benchmarks/compare.py runs/truth --peer ...
 
-LABELS is a folder of whole-head label maps `<person>.nii.gz`. Writes
+LABELS is a folder of whole-head label maps `<person>.nii.gz`, with a `labels.toml` where their
+labels are not FreeSurfer's. Writes
 `truth-<kind>-<person>_<contrast>.nii.gz` and the same with `_reference`, as `compare.py` reads
-them (`--only thick` takes one kind). The mask of a head is laid down by its labels before the
-image is painted, so it owes nothing to any tool; anatomy is real, intensities are not.
+them (`--only thick` takes one kind), and for kinds whose voxels stay as they were painted
+`_tissues`: 1 where there is grey or white matter, 2 where there is bone, dura, fat, muscle, skin
+or another tissue that is no brain, 0 for CSF, vessels and air, which count for nobody. The mask
+of a head is laid down by its labels before the image is painted, so it owes nothing to any tool;
+anatomy is real, intensities are not.
 """
 
 import argparse
@@ -15,14 +19,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import torch
 
 from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
-from deskull.image.geometry import make_ras_grid
+from deskull.image.geometry import Grid, make_ras_grid
+from deskull.image.writing import Batch, save_image
 from deskull.prepare.conform import WindowSettings
-from deskull.train.labels import LabelledHead, make_labelled_head
+from deskull.train.data import LABEL_TABLE
+from deskull.train.labels import LabelledHead, load_label_table, make_labelled_head, tissue_codes
 from deskull.train.recipe import AugmentSettings
 from deskull.train.synthesis import synthesise
 
@@ -40,6 +47,7 @@ CALM = {
     "stripped": 0,
     "phantom": 0,
     "corruption": 0,
+    "tight": 0,
 }
 ANY = "any"
 """A contrast drawn as in training: often one that no scanner makes."""
@@ -53,9 +61,21 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "cut": (("T1w", "T2w"), CALM),
     "thick": (("T1w", "T2w", "FLAIR"), CALM),
     "lesion": (("T1w", "T2w"), CALM | {"lesion": 1}),
+    "tight": (("T1w",), CALM | {"tight": 1}),
 }
 
 THICK_MM = 6.0
+
+BRAIN_TISSUE = {
+    "white_matter",
+    "cortex",
+    "deep_grey",
+    "cerebellum_white",
+    "cerebellum_grey",
+    "brain_stem",
+    "lesion",
+}
+NON_BRAIN = {"bone", "marrow", "soft", "skin", "muscle", "eye", "mucosa", "dura", "fat", "flesh"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,12 +87,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/truth"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    own = options.labels / LABEL_TABLE
+    table = load_label_table(own) if own.exists() else None
     for person, path in find_maps(options.labels, options.persons).items():
-        head = make_labelled_head(load_volume(path))
+        head = make_labelled_head(load_volume(path), table)
         for kind in options.kinds:
             for contrast in KINDS[kind][0]:
                 name = f"truth-{kind}-{person}_{contrast}"
-                save_head(make_head(head, kind, contrast, name), options.out, name)
+                made, tissues = make_head(head, kind, contrast, name)
+                save_head(made, options.out, name)
+                if kind not in FINISH:
+                    save_tissues(tissues, made.grid, options.out / f"{name}_tissues.nii.gz")
                 print(name, file=sys.stderr)
 
 
@@ -86,8 +111,10 @@ def find_maps(folder: Path, persons: Sequence[str] | None) -> dict[str, Path]:
     return {person: maps[person] for person in persons}
 
 
-def make_head(labelled: LabelledHead, kind: str, contrast: str, name: str) -> Head:
-    """Paint one head; its name alone decides about chance."""
+def make_head(
+    labelled: LabelledHead, kind: str, contrast: str, name: str
+) -> tuple[Head, np.ndarray]:
+    """Paint one head, and say what its voxels are; its name alone decides about chance."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     settings = AugmentSettings(**KINDS[kind][1])
@@ -98,7 +125,21 @@ def make_head(labelled: LabelledHead, kind: str, contrast: str, name: str) -> He
     if not settings.corruption:  # an ordinary scanner in place of the generator's bad days
         head = add_bias(head, 1.5, rng)
         head = add_noise(head, 0.03 * float(head.image[head.reference].mean()), rng)
-    return FINISH[kind](head, rng) if kind in FINISH else head
+    return FINISH[kind](head, rng) if kind in FINISH else head, group_tissues(example.tissue)
+
+
+def group_tissues(tissue: torch.Tensor) -> np.ndarray:
+    """Tell grey and white matter (1) from what is no brain (2) and what counts for nobody (0)."""
+    groups = np.zeros(256, np.uint8)
+    for name, code in tissue_codes().items():
+        groups[code] = 1 if name in BRAIN_TISSUE else 2 if name in NON_BRAIN else 0
+    return groups[tissue.numpy()]
+
+
+def save_tissues(tissues: np.ndarray, grid: Grid, path: Path) -> None:
+    """Write the groups of tissues beside their head."""
+    with Batch() as batch:
+        save_image(nib.Nifti1Image(tissues, grid.affine), path, batch)
 
 
 def _cut(head: Head, rng: np.random.Generator) -> Head:

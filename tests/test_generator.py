@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch")
 from deskull.image.volume import make_volume
 from deskull.prepare.conform import WindowSettings
 from deskull.train.augment import add_ghosts, blur, cut_field, ring, thicken
+from deskull.train.examples import make_phantom
 from deskull.train.labels import TISSUE, make_brain_mask, make_labelled_head, tissue_codes
 from deskull.train.recipe import NO_AUGMENTATION, AugmentSettings
-from deskull.train.synthesis import draw_intensities, make_phantom, synthesise, vary_anatomy
+from deskull.train.synthesis import draw_intensities, synthesise, vary_anatomy
 from train_heads import make_label_map
 
 CODES = tissue_codes()

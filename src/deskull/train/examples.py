@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Generator, Tensor
 
+from deskull.prepare.conform import WindowSettings
 from deskull.prepare.intensity import normalise
 from deskull.train.augment import (
     chance,
@@ -28,7 +29,7 @@ from deskull.train.data import Sources
 from deskull.train.losses import to_distance
 from deskull.train.pairs import RealHead
 from deskull.train.recipe import CHANNELS, NO_AUGMENTATION, AugmentSettings, Recipe
-from deskull.train.synthesis import Example, make_phantom, synthesise
+from deskull.train.synthesis import Example, synthesise
 
 MAX_REAL_CORRUPTION = 0.6
 """Strength of artefacts added to real scans, relative to synthetic ones: they have their own."""
@@ -101,6 +102,37 @@ def make_real_example(
     image, field = cut_field(image, augment, generator)
     target = torch.stack([brain.clamp(0, 1) * field, torch.zeros_like(brain)])
     return Example(image, target, torch.tensor([1.0, 0.0]), voxel_size)
+
+
+def make_phantom(
+    window: WindowSettings, settings: AugmentSettings, generator: Generator
+) -> Example:
+    """Make an object without a brain: a ball, a box or a cylinder with inserts.
+
+    Parameters
+    ----------
+    window, settings, generator
+        As for `synthesis.synthesise`.
+    """
+    pose = draw_pose(settings, generator)
+    half = torch.tensor([uniform(40, 100, generator) for _ in range(3)])
+    voxel_size = draw_voxel_size(window, 1.5 * half, pose, settings, generator)
+    points = make_points(window.shape, voxel_size, pose, settings, generator)
+    scaled = points.abs() / half
+    kind = int(uniform(0, 3, generator))
+    if kind == 0:
+        inside = scaled.norm(dim=-1) < 1
+    elif kind == 1:
+        inside = scaled.amax(dim=-1) < 1
+    else:
+        inside = (scaled[..., :2].norm(dim=-1) < 1) & (scaled[..., 2] < 1)
+    image = inside * uniform(0.3, 1.2, generator)
+    for _ in range(int(uniform(0, 12, generator))):
+        place = (2 * torch.rand(3, generator=generator) - 1) * half * 0.8
+        insert = (points - place).norm(dim=-1) < uniform(4, 25, generator)
+        image = torch.where(insert & inside, uniform(0, 1.2, generator), image)
+    image = corrupt(image, voxel_size, generator, settings.corruption)
+    return Example(image, torch.zeros((2, *window.shape)), torch.ones(2), voxel_size)
 
 
 def make_plain_examples(sources: Sources, recipe: Recipe) -> Iterator[tuple[str, Example]]:

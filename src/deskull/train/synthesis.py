@@ -59,12 +59,16 @@ class Example:
         (outputs,) float32: 1 where the target is known, else 0.
     voxel_size
         Voxel size of the window in mm.
+    tissue
+        Tissue codes of a synthetic head before artefacts, at the window's voxels, (X, Y, Z)
+        uint8; None for a scan.
     """
 
     image: Tensor
     target: Tensor
     known: Tensor
     voxel_size: float
+    tissue: Tensor | None = None
 
 
 def synthesise(
@@ -117,7 +121,8 @@ def synthesise(
     if settings.corruption:
         image = corrupt(image, voxel_size, generator, strength)
     image, field = cut_field(image, settings, generator)
-    return Example(image, target * field, torch.ones(2), voxel_size)
+    nearest = F.interpolate(tissue[None, None], size=window.shape, mode="nearest-exact")[0, 0]
+    return Example(image, target * field, torch.ones(2), voxel_size, nearest)
 
 
 def _finer(shape: Shape, factor: float) -> Shape:
@@ -146,37 +151,6 @@ def _read_truth(head: LabelledHead, points: Tensor, voxel_size: float) -> Tensor
         truth = F.avg_pool3d(truth, block)
     index = (_to_index(points, head) - (block - 1) / 2) / block
     return sample(truth, index).clamp(0, 1)
-
-
-def make_phantom(
-    window: WindowSettings, settings: AugmentSettings, generator: Generator
-) -> Example:
-    """Make an object without a brain: a ball, a box or a cylinder with inserts.
-
-    Parameters
-    ----------
-    window, settings, generator
-        As for `synthesise`.
-    """
-    pose = draw_pose(settings, generator)
-    half = torch.tensor([uniform(40, 100, generator) for _ in range(3)])
-    voxel_size = draw_voxel_size(window, 1.5 * half, pose, settings, generator)
-    points = make_points(window.shape, voxel_size, pose, settings, generator)
-    scaled = points.abs() / half
-    kind = int(uniform(0, 3, generator))
-    if kind == 0:
-        inside = scaled.norm(dim=-1) < 1
-    elif kind == 1:
-        inside = scaled.amax(dim=-1) < 1
-    else:
-        inside = (scaled[..., :2].norm(dim=-1) < 1) & (scaled[..., 2] < 1)
-    image = inside * uniform(0.3, 1.2, generator)
-    for _ in range(int(uniform(0, 12, generator))):
-        place = (2 * torch.rand(3, generator=generator) - 1) * half * 0.8
-        insert = (points - place).norm(dim=-1) < uniform(4, 25, generator)
-        image = torch.where(insert & inside, uniform(0, 1.2, generator), image)
-    image = corrupt(image, voxel_size, generator, settings.corruption)
-    return Example(image, torch.zeros((2, *window.shape)), torch.ones(2), voxel_size)
 
 
 def _nearest(values: Tensor, index: Tensor) -> Tensor:
