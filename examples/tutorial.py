@@ -95,16 +95,15 @@ def describe_index(data: Path, path: Path) -> list[str]:
     """Find the pairs of scan and mask."""
     index, findings = make_index(data)
     save_index(index, path)
-    few = index.head(5)[
-        ["participant", "session", "contrast", "image", "mask", "shape", "voxel_size"]
-    ]
+    columns = ["participant", "session", "contrast", "image", "mask", "shape", "voxel_size"]
+    few = index.head(5)[columns]
     few = few.assign(**{name: [Path(p).name for p in few[name]] for name in ("image", "mask")})
     count = index["participant"].nunique()
     return [
         "## 1. Find the data",
         "```\ndeskull index heads -o index.tsv --pictures look.png\n```",
-        f"{len(index)} pairs of a scan and its mask, of {count} participants; {len(findings)} files "
-        "were left out. The table begins so:",
+        f"{len(index)} pairs of a scan and its mask, of {count} participants; {len(findings)} "
+        "files were left out. The table begins so:",
         to_markdown(few),
     ]
 

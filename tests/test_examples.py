@@ -44,7 +44,7 @@ def test_make_dataset_writes_heads_as_nfbs_names_them(tmp_path, source):
     index, findings = make_index(tmp_path / "heads")
     assert not findings
     assert index["session"].tolist() == ["ses-1", "ses-2"]
-    assert index["person"].nunique() == 1
+    assert index["participant"].nunique() == 1
     for _, row in index.iterrows():
         scan, mask, brain = (nib.load(row[name]) for name in ("image", "mask", "brain"))
         values, inside = np.asarray(scan.dataobj), np.asarray(mask.dataobj) > 0
