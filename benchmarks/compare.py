@@ -210,7 +210,7 @@ def describe(rows: pd.DataFrame, gain: pd.Series | None) -> str:
 
 def _tell(values: pd.Series, digits: int, sign: str = "") -> str:
     """Tell a mean and its interval; of one scan there is none."""
-    mean = estimate(values.tolist(), most_is_best=True)
+    mean = estimate(values.tolist(), high_is_good=True)
     form = f"{sign}.{digits}f"
     interval = f" ({mean.low:{form}} to {mean.high:{form}})" if mean.count > 1 else ""
     return f"{mean.mean:{form}}{interval}"

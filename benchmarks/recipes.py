@@ -66,7 +66,7 @@ def main() -> None:
 
 def check_persons(index: Path, test: Path) -> None:
     """Refuse to test on those who teach."""
-    both = set(load_index(index)["person"]) & set(load_index(test)["person"])
+    both = set(load_index(index)["participant"]) & set(load_index(test)["participant"])
     if both:
         raise SystemExit(f"{test}: {', '.join(sorted(both))} are in {index} as well")
 
@@ -138,7 +138,7 @@ def evaluate(options: argparse.Namespace, name: str) -> pd.DataFrame:
         known = json.loads((run / "split.json").read_text("utf-8"))["validation"]
         index = load_index(options.index)
         parts = {
-            "validation": index[index["person"].isin(known)],
+            "validation": index[index["participant"].isin(known)],
             "test": load_index(options.test),
         }
         for part, heads in parts.items():

@@ -6,7 +6,7 @@
 
 Without --recipe the published one runs at 4 mm instead of 2, with a third of its filters: that
 takes minutes on two cores. Interrupted, the same command goes on. Pictures of real heads are
-pictures of persons: write those with --out to a place of your own.
+pictures of people: write those with --out to a place of your own.
 """
 
 import argparse
@@ -95,14 +95,15 @@ def describe_index(data: Path, path: Path) -> list[str]:
     """Find the pairs of scan and mask."""
     index, findings = make_index(data)
     save_index(index, path)
-    few = index.head(5)[["person", "session", "contrast", "image", "mask", "shape", "voxel_size"]]
+    columns = ["participant", "session", "contrast", "image", "mask", "shape", "voxel_size"]
+    few = index.head(5)[columns]
     few = few.assign(**{name: [Path(p).name for p in few[name]] for name in ("image", "mask")})
-    count = index["person"].nunique()
+    count = index["participant"].nunique()
     return [
         "## 1. Find the data",
         "```\ndeskull index heads -o index.tsv --pictures look.png\n```",
-        f"{len(index)} pairs of a scan and its mask, of {count} persons; {len(findings)} files "
-        "were left out. The table begins so:",
+        f"{len(index)} pairs of a scan and its mask, of {count} participants; {len(findings)} "
+        "files were left out. The table begins so:",
         to_markdown(few),
     ]
 
@@ -118,8 +119,7 @@ def tell_preparation(index: Path, recipe: Recipe, out: Path) -> list[str]:
         scan.grid,
         [("scan", scan.data, None), ("mask", scan.data, inside), ("scan x mask", brain, None)],
     )
-    n4 = recipe.preparation.n4 or {"shrink": 3, "iterations": [20, 10, 10, 5]}
-    settings = BiasSettings(n4["shrink"], tuple(n4["iterations"]))
+    settings = recipe.preparation.n4 or BiasSettings(3, (20, 10, 10, 5))
     even, field = correct_bias(scan.data, scan.grid.voxel_size, settings)
     draw_slices(
         out / "bias.png",
@@ -142,7 +142,8 @@ def tell_preparation(index: Path, recipe: Recipe, out: Path) -> list[str]:
         "The scan, its mask as an outline, and the brain: the scan times the mask.",
         "![scan, mask and brain](sample.png)",
         "## 3. Bias correction",
-        f"N4 at a shrink factor of {settings.shrink}, with {', '.join(map(str, n4['iterations']))}"
+        f"N4 at a shrink factor of {settings.shrink}, with "
+        f"{', '.join(map(str, settings.iterations))}"
         f" iterations: the scan is divided by a smooth field, here from {field.min():.2f} to "
         f"{field.max():.2f}.",
         "![before, field, after](bias.png)",
@@ -201,17 +202,17 @@ def list_layers(network: UNet) -> Iterator[tuple[str, str, nn.Module]]:
 def tell_training(run: Path, recipe: Recipe, steps: int, out: Path) -> list[str]:
     """Train, and draw loss and IoU."""
     sources = load_sources([run / "index.tsv"], recipe, run / "cache")
-    parts = settle_split(run, sources, SplitPlan(validation=0.2, test=0.25), recipe.seed)
+    split = settle_split(run, sources, SplitPlan(validation=0.2, test=0.25), recipe.seed)
     limits = Limits(steps=steps)
-    train(parts.train, recipe, run, limits=limits, validation=parts.validation, show=print)
+    train(split.train, recipe, run, limits=limits, validation=split.validation, show=print)
     draw_curves(run, out / "curves.png")
-    counts = [len(part.participants) for part in (parts.train, parts.validation, parts.test)]
+    counts = [len(part.participants) for part in (split.train, split.validation, split.test)]
     settings = recipe.training
     return [
         "## 7. Training",
         "```\ndeskull train index.tsv --recipe article --test 0.25 --out runs/article\n```",
-        f"{counts[0]} persons to learn from, {counts[1]} to choose the weights by, {counts[2]} to "
-        f"test on. {steps} steps of {settings.batch} heads, {settings.optimiser.capitalize()} at "
+        f"{counts[0]} training, {counts[1]} validation and {counts[2]} test participants. "
+        f"{steps} steps of {settings.batch} heads, {settings.optimiser.capitalize()} at "
         f"{settings.learning_rate:g}, loss: {settings.loss}. The weights of the lowest validation "
         "loss are kept.",
         "![loss and IoU](curves.png)",
@@ -219,28 +220,28 @@ def tell_training(run: Path, recipe: Recipe, steps: int, out: Path) -> list[str]
 
 
 def tell_predictions(run: Path, out: Path) -> list[str]:
-    """Strip the persons of the test, and show the best and the worst."""
+    """Strip the test participants, and show the best and the worst."""
     export({"segment": run}, run / "weights", ABOUT)
     stripper = Stripper.load(run / "weights", device="cpu")
     tested = pd.read_json(run / "split.json", typ="series")["test"]
     index = load_index(run / "index.tsv")
     found = []
-    for _, row in index[index["person"].isin(tested)].iterrows():
+    for _, row in index[index["participant"].isin(tested)].iterrows():
         scan, truth = load_volume(row["image"]), load_volume(row["mask"]).data > 0.5
         mask = stripper(scan).mask > 0
-        found.append((dice(mask, truth), iou(mask, truth), row["person"], scan, truth, mask))
+        found.append((dice(mask, truth), iou(mask, truth), row["participant"], scan, truth, mask))
     found.sort(key=lambda one: one[0])
-    scores = [(person, f"{d:.4f}", f"{i:.4f}") for d, i, person, *_ in found]
-    table = pd.DataFrame(scores, columns=["person", "Dice", "IoU"])
+    scores = [(name, f"{d:.4f}", f"{i:.4f}") for d, i, name, *_ in found]
+    table = pd.DataFrame(scores, columns=["participant", "Dice", "IoU"])
     page = [
-        "## 8. On persons that it never saw",
+        "## 8. On held-out participants",
         "```\ndeskull export runs/article --about about.json --out weights/article\n"
         "deskull sub-X_T1w.nii.gz --weights weights/article\n```",
         "Masks on the scan's own grid, against the reference:",
         to_markdown(table),
     ]
     for name, one in (("best", found[-1]), ("worst", found[0])):
-        score, _, person, scan, truth, mask = one
+        score, _, participant, scan, truth, mask = one
         panels: list[Panel] = [
             ("reference", scan.data, truth),
             ("prediction", scan.data, mask),
@@ -248,7 +249,7 @@ def tell_predictions(run: Path, out: Path) -> list[str]:
             ("prediction, stripped", np.where(mask, scan.data, 0), None),
         ]
         draw_slices(out / f"{name}.png", scan.grid, panels)
-        page += [f"The {name}, {person}, Dice {score:.3f}:", f"![the {name}]({name}.png)"]
+        page += [f"The {name}, {participant}, Dice {score:.3f}:", f"![the {name}]({name}.png)"]
     return page
 
 

@@ -44,7 +44,7 @@ def test_make_dataset_writes_heads_as_nfbs_names_them(tmp_path, source):
     index, findings = make_index(tmp_path / "heads")
     assert not findings
     assert index["session"].tolist() == ["ses-1", "ses-2"]
-    assert index["person"].nunique() == 1
+    assert index["participant"].nunique() == 1
     for _, row in index.iterrows():
         scan, mask, brain = (nib.load(row[name]) for name in ("image", "mask", "brain"))
         values, inside = np.asarray(scan.dataobj), np.asarray(mask.dataobj) > 0
@@ -56,6 +56,8 @@ def test_make_dataset_writes_heads_as_nfbs_names_them(tmp_path, source):
 
 @pytest.mark.slow
 def test_the_tutorial_walks_from_heads_to_brains(tmp_path, monkeypatch):
+    from deskull.prepare.bias import BiasSettings
+
     monkeypatch.syspath_prepend(EXAMPLES)
     make_dataset = run_example("make_dataset.py")["make_dataset"]
     make_dataset(tmp_path / "heads", [], copies=4, voxel_size=6.0)
@@ -65,7 +67,7 @@ def test_the_tutorial_walks_from_heads_to_brains(tmp_path, monkeypatch):
         recipe,
         window=replace(recipe.window, shape=(24, 32, 40), voxel_size=8.0),
         network=replace(recipe.network, filters=(4, 8)),
-        preparation=replace(recipe.preparation, n4={"shrink": 3, "iterations": [2]}),
+        preparation=replace(recipe.preparation, n4=BiasSettings(3, (2,))),
         training=replace(recipe.training, learning_rate=1e-2),
     )
     program["walk"](tmp_path / "heads", recipe, 16, tmp_path / "run", tmp_path / "page")

@@ -15,7 +15,7 @@ from train_heads import make_label_map
 pd = pytest.importorskip("pandas")
 
 from deskull import cli
-from deskull.errors import InputError, OutputError
+from deskull.errors import InputError
 from deskull.picture import OUTLINE, ROWS_OF_SHEET
 from deskull.train.checking import save_sheets
 from deskull.train.index import COLUMNS, describe_index, load_index, make_index, save_index
@@ -245,8 +245,6 @@ def test_an_index_is_a_tsv_or_csv(tmp_path):
         load_index(tmp_path / "x.json")
     with pytest.raises(InputError, match=r"ends in \.tsv or \.csv"):
         save_index(pd.DataFrame(columns=list(COLUMNS)), tmp_path / "x.txt")
-    with pytest.raises(OutputError, match="no such folder"):
-        save_index(pd.DataFrame(columns=list(COLUMNS)), tmp_path / "no" / "x.tsv")
 
 
 def test_a_folder_without_heads_says_what_was_looked_for(tmp_path):
@@ -278,52 +276,6 @@ def test_training_reads_an_index(tmp_path):
     sources = load_sources([tmp_path / "index.TSV"], load_recipe("locate"))
     assert [head.participant for head in sources.real] == ["p1"]
     assert [head.participant for head in sources.labelled] == ["p2"]
-
-
-def test_an_index_keeps_fixed_parts_and_borders(nfbs):
-    index, _ = make_index(nfbs)
-    index["part"], index["border"] = ["train", "", "test"], [0.5, 0.0, -1.25]
-    save_index(index, nfbs / "index.tsv")
-    pd.testing.assert_frame_equal(load_index(nfbs / "index.tsv"), index)
-    again, _ = make_index(nfbs / "index.tsv")
-    pd.testing.assert_frame_equal(again, index)
-
-
-@pytest.mark.parametrize("name", ["person", "participant_id", "participant"])
-def test_the_participant_is_known_by_older_names_and_that_of_bids(tmp_path, name):
-    table = write_text(tmp_path / "t.tsv", f"{name}\tlabel_map\nanna\tx.nii\n")
-    assert list(load_index(table)["participant"]) == ["anna"]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("label_map\tpart\na\ttrain\nb\tvalid\n", "line 3: part 'valid'; expected train"),
-        ("label_map\tborder\na\tone\n", "line 2: border 'one'; expected mm from -10 to 10"),
-        ("label_map\tborder\na\t11\n", "line 2: border '11'"),
-        ("label_map\tborder\na\tnan\n", "line 2: border 'nan'"),
-        (
-            "participant\tlabel_map\tpart\nx\ta\ttrain\nx\tb\ttest\n",
-            "participant x is in train and in test",
-        ),
-    ],
-)
-def test_parts_and_borders_that_cannot_be_are_refused(tmp_path, text, words):
-    with pytest.raises(InputError, match=words):
-        load_index(write_text(tmp_path / "t.tsv", text))
-
-
-def test_a_split_is_fixed_by_a_table_of_participants(nfbs, capsys):
-    split = write_text(nfbs / "split.tsv", "participant_id\tpart\nsub-A1\ttest\nX\ttrain\n")
-    out = nfbs / "index.tsv"
-    assert run("index", nfbs, "-o", out, "--split", split) == 0
-    assert list(load_index(out)["part"]) == ["test", "", ""]
-    write_text(split, "participant_id\tpart\nA1\ttest\n")
-    assert run("index", nfbs, "-o", out, "--split", split) == 1
-    assert "none of the participants of the index, such as sub-A1" in capsys.readouterr().err
-    write_text(split, "participant_id\tgroup\nA1\ttest\n")
-    assert run("index", nfbs, "-o", out, "--split", split) == 1
-    assert "no columns participant and part" in capsys.readouterr().err
 
 
 # ---- contact sheets
@@ -387,7 +339,6 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
     [
         ("index DIR -o DIR/x.txt", "ends in .csv, .tsv"),
         ("index DIR -o DIR/x.tsv --pictures DIR/x.jpg", "ends in .png"),
-        ("index DIR -o DIR/no/x.tsv", "no such folder"),
         ("index DIR/t.tsv -o DIR/t.tsv", "it is an input"),
         ("index DIR -o DIR/x.tsv", "nothing left to learn from"),
         ("index DIR/gone -o DIR/x.tsv", "no such folder"),

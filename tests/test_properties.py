@@ -20,7 +20,7 @@ from deskull.image.resample import resample
 from deskull.image.stored import StoredArray
 from deskull.image.volume import make_volume
 from deskull.network.weights import load_weights
-from deskull.prepare.conform import conform, make_window, to_native
+from deskull.prepare.conform import WindowSettings, conform, make_window, to_native
 from deskull.stripper import Stripper
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,7 +31,7 @@ def make_stripper(make_engine):
     """Stripper with another network, and windows of few voxels so that it is quick."""
     weights = load_weights()
     small = {
-        name: replace(getattr(weights, name), shape=(32, 36, 32), voxel_size=7.0)
+        name: replace(getattr(weights, name), window=WindowSettings((32, 36, 32), 7.0))
         for name in ("segment", "locate")
     }
     with pytest.MonkeyPatch.context() as patch:

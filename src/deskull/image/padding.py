@@ -107,7 +107,7 @@ def take_out_padding(data: Array) -> Padding | None:
     sample = data[np.ix_(*planes)]
     levels = _count_levels(sample)
     low, high, values = -np.inf, np.inf, list[float]()
-    while len(values) < MOST_VALUES:
+    while levels.values.size and len(values) < MOST_VALUES:
         looked = (levels.look_at(place) for place in levels.list_candidates())
         found = [one for one in looked if one and _is_padding(one, sample, high)]
         if not found:

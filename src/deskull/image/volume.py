@@ -123,9 +123,9 @@ def make_volume(
     frame, padding = frame if stored.ndim == 4 else stored.frame, take_out_padding(data)
     notes = stored.notes
     if padding is not None:
-        note = padding.describe(data.size)
-        logger.warning("%s: %s", name, note)
-        notes = (*notes, note)
+        notes = (*notes, padding.describe(data.size))
+        if any(padding.values):  # 0 is what every tool fills with
+            logger.warning("%s: %s", name, notes[-1])
     return Volume(data, grid, source, name, frame, notes, padding)
 
 
