@@ -11,6 +11,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -21,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from deskull.errors import DeskullError
 from deskull.image.grid import Grid
 from deskull.image.volume import (
+    Volume,
     load_volume,
     make_brain_image,
     make_mask_image,
@@ -236,7 +238,9 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
         mask[:, :, : 10 if noise else 0] |= mask[:, :, 10:11]
         data = np.where(image > 0, 40.0, -1000.0).astype(np.float32) + image.round(2)
         data[5, 5, 5] = np.nan
-        judged = score.judge(data, mask, probability, (size,) * 3, traits, card)
+        affine = np.diag([size, size, size, 1.0])
+        scan = Volume(data, Grid(data.shape, affine), nib.Nifti1Image(data, affine), "case")
+        judged = score.judge(scan, mask, probability, traits, card)
         cases.append(
             {
                 "image": write.array(image),

@@ -31,6 +31,8 @@ export const COSTS: Record<string, number> = {
   "looks-like-ct": 0.7,
   "looks-like-phantom": 3.0,
   "already-stripped": 0.7,
+  "beyond-mask": 0.5,
+  misplaced: 0.7,
   volume: 0.5,
   "field-cuts-brain": 0.05,
   orientation: 0.2,
