@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -122,3 +124,21 @@ def test_threads_that_are_the_first_to_load_do_not_trip_over_each_other():
         "    list(pool.map(lambda _: Stripper.load(device='cpu', threads=1), range(4)))\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals of POSIX")
+def test_ctrl_c_after_a_stripper_is_gone_is_an_interrupt_and_no_crash():
+    code = (
+        "import gc, signal\n"
+        "from deskull.stripper import Stripper\n"
+        "stripper = Stripper.load(device='cpu', threads=1, runtime='openvino')\n"
+        "del stripper\n"
+        "gc.collect()\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    words = [sys.executable, "-X", "faulthandler", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n")

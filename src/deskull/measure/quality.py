@@ -84,9 +84,9 @@ PLAIN_STRUCTURE = 0.03
 MIRROR_SHARE = 0.16
 """Of the mask, not covered by its left-right mirror: heads that are tilted have up to 0.12."""
 
-BACKWARD_SKEW, UPWARD_SKEW = -0.05, 0.05
-"""A brain tapers to the front (skewness about 0.2 along y) and has its stem below (-0.15 along
-z); a header that has them the wrong way round, or has other axes, gives other signs."""
+TURNED = 60.0
+"""Degrees by which a brain is turned against the header's axes: adult heads tilted by up to 30
+degrees about any axis have up to 54, headers with axes swapped or flipped give 71 and more."""
 
 UNLIKE = 1.5
 """Distance from the training heads, in ranges of a trait."""
@@ -306,18 +306,12 @@ def _find_phantom(structure: float) -> Flag | None:
 
 def _find_orientation(traits: Mapping[str, float]) -> Flag | None:
     """Flag a mask whose form does not fit the axes that the header gives."""
-    wrong = []
-    if traits["length_y"] < 0.98 * max(traits["length_x"], traits["length_z"]):
-        wrong.append("is not longest from back to front")
-    if traits["skew_y"] < BACKWARD_SKEW:
-        wrong.append("tapers to the back")
-    if traits["skew_z"] > UPWARD_SKEW:
-        wrong.append("tapers upwards")
-    if not wrong:
+    if traits["turned"] <= TURNED:
         return None
     return Flag(
         "orientation",
-        f"By the header's orientation the brain {' and '.join(wrong)}. Is the header right?",
+        f"By the header's orientation the brain is turned by {traits['turned']:.0f} degrees. Is the "
+        "header right?",
     )
 
 

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
 
 def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None = None) -> Engine:
     openvino = _import_openvino()
-    core = openvino.Core()
+    core = _make_core()
     precision = precision or ("bf16" if _has_fast_bfloat16() else "f32")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
@@ -180,6 +181,16 @@ def _use_openvino(stage: Stage, device: str, threads: int, precision: str | None
         return np.array(answer[0][0], dtype=np.float32)
 
     return run
+
+
+@cache
+def _make_core() -> Any:
+    """Make the one OpenVINO core of this process.
+
+    It stays until the process ends: its CPU plugin sets a stack for signals, and frees it with
+    itself but leaves it set, so that the next Ctrl-C would be a segmentation fault.
+    """
+    return _import_openvino().Core()
 
 
 def _import_openvino() -> Any:
