@@ -1,9 +1,14 @@
 """Traits of a mask, their flags, and the score."""
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from deskull.demo import load_demo
+from deskull.image.grid import to_canonical_array
 from deskull.image.volume import make_volume
 from deskull.measure.likeness import describe_traits
 from deskull.measure.quality import find_trait_flags
@@ -21,7 +26,7 @@ MM = (np.indices(WINDOW) - (np.array(WINDOW)[:, None, None, None] - 1) / 2) * ED
 def make_brain(radii=(68.0, 84.0, 62.0)):
     """Logits that fall by 1.4 per mm, of an ellipsoid with a blunt back and a stem below."""
     x, y, z = MM
-    width = 1 - 0.2 * y / radii[1] + 0.2 * z / radii[2]
+    width = 1 - 0.2 * y / radii[1] - 0.35 * z / radii[2]
     radius = np.sqrt((x / radii[0] / width) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2)
     stem = np.maximum(np.hypot(x, y + 20) - 18, np.abs(z + 50) - 30)
     ball = (radius - 1) * min(radii)
@@ -124,19 +129,38 @@ def test_a_noisy_or_dull_head_is_no_phantom(contrast, noise):
     assert "looks-like-phantom" not in find_trait_names(traits)
 
 
+def measure_demo(turn):
+    """Traits of the bundled brain, which is real anatomy, turned as its header is not."""
+    volume = load_demo()[1]
+    brain = to_canonical_array(volume.data, volume.grid) > 0.5
+    brain = np.pad(brain, [(60, 60), (40, 40), (50, 50)])[::2, ::2, ::2]
+    logits = np.where(turn(brain), 4, -4).astype(np.float32)
+    return measure_traits(logits, logits, 2 * volume.grid.voxel_size[0])
+
+
 @pytest.mark.parametrize(
-    ("turn", "words"),
+    "turn",
     [
-        (lambda a: a[:, ::-1], "tapers to the back"),
-        (lambda a: a[:, :, ::-1], "tapers upwards"),
-        (lambda a: np.pad(a, [(8, 8), (0, 0), (0, 0)])[:, 8:-8].swapaxes(0, 1), "not longest"),
+        lambda a: a[:, ::-1],
+        lambda a: a[:, :, ::-1],
+        lambda a: a[:, ::-1, ::-1],
+        lambda a: a.swapaxes(0, 1),
+        lambda a: a.swapaxes(1, 2),
+        lambda a: a.swapaxes(0, 2),
     ],
 )
-def test_a_brain_that_does_not_fit_the_header_is_seen(turn, words):
-    traits = measure(turn(IMAGE), turn(LOGITS))
+def test_a_brain_that_does_not_fit_the_header_is_seen(turn):
+    traits = measure_demo(turn)
     (flag,) = [f for f in find_trait_flags(traits, None, False) if f.name == "orientation"]
-    assert words in flag.sentence
+    assert int(re.search(r"turned by (\d+) degrees", flag.sentence)[1]) >= 70
     assert "orientation" not in find_trait_names(traits, cut=True)
+
+
+@pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
+@pytest.mark.parametrize("axes", [(1, 2), (0, 1), (0, 2)])
+def test_a_tilted_head_with_a_true_header_is_not_doubted(axes, degrees):
+    traits = measure_demo(lambda a: ndimage.rotate(a, degrees, axes, reshape=False, order=0))
+    assert "orientation" not in find_trait_names(traits)
 
 
 def test_left_for_right_cannot_be_seen():

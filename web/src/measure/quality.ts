@@ -34,8 +34,7 @@ export const LIMITS = {
   RIM_MM: 3.5,
   PLAIN_STRUCTURE: 0.03,
   MIRROR_SHARE: 0.16,
-  BACKWARD_SKEW: -0.05,
-  UPWARD_SKEW: 0.05,
+  TURNED: 60.0,
   UNLIKE: 1.5,
 } as const;
 
@@ -226,14 +225,10 @@ function findPhantom(structure: number): Found {
 }
 
 function findOrientation(traits: Required<Traits>): Found {
-  const wrong: string[] = [];
-  if (traits.length_y < 0.98 * Math.max(traits.length_x, traits.length_z)) wrong.push("is not longest from back to front");
-  if (traits.skew_y < LIMITS.BACKWARD_SKEW) wrong.push("tapers to the back");
-  if (traits.skew_z > LIMITS.UPWARD_SKEW) wrong.push("tapers upwards");
-  if (!wrong.length) return null;
+  if (traits.turned <= LIMITS.TURNED) return null;
   return {
     name: "orientation",
-    sentence: `By the header's orientation the brain ${wrong.join(" and ")}. Is the header right?`,
+    sentence: `By the header's orientation the brain is turned by ${traits.turned.toFixed(0)} degrees. Is the header right?`,
   };
 }
 

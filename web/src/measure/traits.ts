@@ -11,6 +11,7 @@ import { findBox } from "../image/grid";
 import { fillHoles, measurePieces } from "../prepare/pieces";
 import { countVoxels, median, percentiles, roundHalfEven } from "../statistics";
 import { average, countFaces, dilate, erode } from "./morphology";
+import { measureTurn } from "./turn";
 
 const BLOCK_MM = 4.0;
 const CORE_MM = 8.0;
@@ -27,6 +28,7 @@ export const TRAITS = {
   length_z: "its length from below to above in mm",
   skew_y: "its skewness from back to front",
   skew_z: "its skewness from below to above",
+  turned: "the angle in degrees between its axes and those of an upright brain",
   compact: "its compactness, 1 for a ball",
   mirror: "the share of it that its left-right mirror does not cover",
   second: "the second piece as a share of the first",
@@ -137,6 +139,7 @@ function measureShape(inside: Mask, voxelSize: number): Traits {
     skew_z: z.skew,
     compact: (36 * Math.PI * volume ** 2) / area ** 3,
     mirror: 1 - countMirrored(inside, profiles[0]!, volume) / volume,
+    turned: measureTurn(inside),
   };
 }
 
