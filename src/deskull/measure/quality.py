@@ -310,8 +310,8 @@ def _find_orientation(traits: Mapping[str, float]) -> Flag | None:
         return None
     return Flag(
         "orientation",
-        f"By the header's orientation the brain is turned by {traits['turned']:.0f} degrees. Is the "
-        "header right?",
+        f"By the header's orientation the brain is turned by {traits['turned']:.0f} degrees. Is "
+        "the header right?",
     )
 
 

@@ -31,7 +31,7 @@ ABOVE = np.array([0.0, -0.369, 0.929])
 """Axes of an upright brain in RAS+: the means over 42 adult heads, which pitch by 22 degrees."""
 
 LONG = 1.05
-"""Least ratio of the deviations along the longest and the second axis of a brain: 1.12 in 42 heads."""
+"""Least ratio of a brain's deviations along its longest and its second axis: 1.12 in 42 heads."""
 
 SKEWED = 0.025
 """Least skewness that tells the two senses of an axis apart: 0.028 and more in 42 heads."""
