@@ -5,7 +5,7 @@ import re
 import pytest
 
 from deskull.errors import InputError
-from deskull.evaluate import pair_folders, read_pairs
+from deskull.evaluate import find_swapped, pair_folders, read_pairs
 
 
 def touch(folder, *names):
@@ -128,3 +128,24 @@ def test_a_wrong_table_is_refused(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=re.escape(message)):
         read_pairs(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "swapped"),
+    [
+        ("p/a_reference.nii.gz", "r/a_mask.nii.gz", True),
+        ("references/a.nii.gz", "brains/a_mask.nii.gz", True),
+        ("p/a_mask_manual.nii.gz", "r/a_mask.nii.gz", True),
+        ("brains/a_mask.nii.gz", "references/a.nii.gz", False),
+        ("p/a_mask.nii.gz", "r/a_reference.nii.gz", False),
+        ("p/a_reference.nii.gz", "r/a_reference.nii.gz", False),
+        ("p/a_mask.nii.gz", "r/a_mask.nii.gz", False),
+    ],
+)
+def test_swapped_sides_are_noticed_where_names_tell(tmp_path, prediction, reference, swapped):
+    touch(tmp_path, prediction, reference)
+    one, other = (tmp_path / name.partition("/")[0] for name in (prediction, reference))
+    told = find_swapped(pair_folders({"m": one}, other).pairs)
+    assert (told is not None) == swapped
+    if swapped:
+        assert "are the two swapped?" in told

@@ -14,6 +14,7 @@ from deskull.evaluate import (
     Pairing,
     Row,
     Summary,
+    find_swapped,
     pair_folders,
     read_pairs,
     summarise,
@@ -39,6 +40,8 @@ def evaluate(options: Namespace) -> None:
     pairing = _find_pairs(options)
     outputs = _check_outputs(options)
     _tell_unpaired(pairing.unpaired)
+    if swapped := find_swapped(pairing.pairs):
+        logger.warning(swapped)
     with progress(options.quiet) as show:
         rows = run(pairing.pairs, lambda done, count: show.count(done, count, "pairs"))
     failed = [row for row in rows if row.error]

@@ -13,7 +13,7 @@ from deskull.evaluate.metrics_table import (
     evaluate,
     to_tsv,
 )
-from deskull.evaluate.pairing import Comparison, Pairing, pair_folders, read_pairs
+from deskull.evaluate.pairing import Comparison, Pairing, find_swapped, pair_folders, read_pairs
 from deskull.evaluate.summary import Estimate, Summary, estimate, summarise, to_json
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "compare_masks",
     "estimate",
     "evaluate",
+    "find_swapped",
     "load_canonical_mask",
     "pair_folders",
     "read_pairs",

@@ -5,7 +5,7 @@ No file is opened here. Files without a partner are reported, never dropped sile
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from deskull.tables import read_table
 
 TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
 """Words that end the name of a mask; of two masks of one scan the one named first here wins."""
+
+_BY_HAND = re.compile(r"truth|reference|ref|manual|majority|gt|groundtruth|ground_truth|expert")
+"""Words of a name that say that a mask is a reference."""
 
 _MADE = re.compile(
     r"(?:^|_)(?:brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture)$"
@@ -250,6 +253,41 @@ def _walk(found: _Found) -> Iterator[tuple[_Key, Path]]:
     for scan, files in found.items():
         for contrast, path in files.items():
             yield _Key(scan, contrast), path
+
+
+def find_swapped(pairs: Sequence[Comparison]) -> str | None:
+    """Say that predictions and references look swapped, if the names of all pairs say so.
+
+    Parameters
+    ----------
+    pairs
+        As a `Pairing` has them.
+
+    Returns
+    -------
+    str or None
+        A sentence for the user; None if nothing speaks for it.
+    """
+    if not pairs:
+        return None
+    swapped = [
+        _is_named_reference(pair.prediction) and not _is_named_reference(pair.reference)
+        for pair in pairs
+    ]
+    if not all(swapped):
+        return None
+    first = pairs[0]
+    return (
+        f"predictions are named as references ({first.prediction}) and references are not "
+        f"({first.reference}): are the two swapped? Expected PREDICTIONS first. Dice is the same "
+        "either way; volume differences, sensitivity and specificity are not."
+    )
+
+
+def _is_named_reference(path: Path) -> bool:
+    """Whether the name of a mask, or of its folder, says that it is a reference."""
+    words = re.split(r"[^a-z]+", f"{path.parent.name}_{find_stem(path)}".lower())
+    return any(_BY_HAND.fullmatch(word.removesuffix("s")) for word in words)
 
 
 def _match(
