@@ -267,3 +267,14 @@ def test_shards_are_disjoint_and_make_up_the_whole(tasks, count):
 def test_a_shard_that_is_none_is_refused(number):
     with pytest.raises(InputError, match=rf"shard {number}/3; expected 1/3 to 3/3"):
         Plan([]).take_shard(number, 3)
+
+
+def test_a_tilde_in_a_list_or_table_is_the_home_folder(study, monkeypatch):
+    monkeypatch.setenv("HOME", str(study))
+    monkeypatch.setenv("USERPROFILE", str(study))
+    scan = next(path for path in sorted((study / "study").rglob("*.nii.gz")))
+    line = f"~/{scan.relative_to(study).as_posix()}"
+    (study / "list.txt").write_text(f"{line}\n")
+    (study / "table.tsv").write_text(f"in\n{line}\n")
+    for source in ("list.txt", "table.tsv"):
+        assert [task.scan for task in make_plan([str(study / source)], "out")] == [scan]

@@ -231,7 +231,7 @@ class _Search:
         for line in read_text(path).splitlines():
             words = line.strip()
             if words and not words.startswith("#"):
-                scan = Path(os.path.abspath(path.parent / words))
+                scan = Path(os.path.abspath(path.parent / Path(words).expanduser()))
                 self._walk(scan) if scan.is_dir() else self._add(_Found(scan))
 
     def _take_table(self, path: Path) -> None:
@@ -239,7 +239,7 @@ class _Search:
         for number, row in read_table(path, ("in",), ("out", "mask")):
             if not row["in"]:
                 raise InputError(f"{path.name}, line {number}: no path in column `in`.")
-            scan = Path(os.path.abspath(path.parent / row["in"]))
+            scan = Path(os.path.abspath(path.parent / Path(row["in"]).expanduser()))
             for name in ("out", "mask"):
                 if row.get(name) and not row[name].lower().endswith(WRITABLE):
                     raise OutputError(

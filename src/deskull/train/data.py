@@ -166,7 +166,14 @@ def load_sources(
         except InputError as error:
             logger.warning("left out: %s", error)
     if not labelled and not real:
-        raise InputError(f"{', '.join(map(str, paths))}: no label map and no pair found.")
+        hint = "".join(
+            f" For scans with their masks make an index first: deskull index {path} -o index.tsv; "
+            "then give index.tsv in place of the folder."
+            for path in paths[:1]
+            if path.is_dir()
+        )
+        where = ", ".join(map(str, paths))
+        raise InputError(f"{where}: no label map and no pair found.{hint}")
     return Sources(labelled, real, fixed)
 
 
