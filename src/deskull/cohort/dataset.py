@@ -114,7 +114,7 @@ def _look_at(
     misnamed = any(gap.failed for gap in gaps)
     if not (images or misnamed or ignored):
         words = _explain_none(choice, person, {name.suffix for _, name in raws})
-        gaps.append(Gap(person.name, words, failed=not choice.filters))
+        gaps.append(Gap(person.name, words, failed=_is_expected(choice, person)))
     return images, gaps
 
 
@@ -174,6 +174,16 @@ def _find_givers(
         and find_inversion(other.name) == mp2rage
         and other.name.entities.get("part", "mag") == "mag"
     ]
+
+
+def _is_expected(choice: Choice, person: Path) -> bool:
+    """Whether a participant should have an image: without a filter that may leave all of it out.
+
+    Where sessions are chosen and participants are not, who has no such session is left out.
+    """
+    sessions = [person / f"ses-{label}" for label in choice.sessions]
+    here = choice.participants or not sessions or any(path.is_dir() for path in sessions)
+    return bool(here) and not choice.filters
 
 
 def _explain_none(choice: Choice, person: Path, suffixes: set[str]) -> str:
