@@ -50,9 +50,7 @@ def test_a_name_tells_from_which_image_a_file_may_be_made(name, base, label):
     assert says_label(Path(name)) is label
 
 
-@pytest.mark.parametrize(
-    "output", [row for row in OUTPUTS if row.is_image], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("output", [row.name for row in OUTPUTS if row.is_image])
 def test_the_names_of_our_outputs_lead_back_to_the_scan(output):
     assert find_base(Path("scan" + find_output(output).ending)) == "scan"
 

@@ -331,6 +331,6 @@ OPTIONS = (
     Option("frame", int, "N", "which frame of a 4D scan, from 0", ("--frame",), low=0),
     Option("device", str, "WHERE", "auto, cpu, cuda[:N] or mps", ("--device",), "auto"),
     Option("weights", str, "NAME|PATH", "bundled set, or a folder", ("--weights",), "default"),
-    Option("num_threads", int, "N", "cores to use", ("-t", "--threads"), low=1),
+    Option("threads", int, "N", "cores to use", ("-t", "--threads"), low=1),
 )
 """Options that a step of a pipeline may give, `SETTINGS` first."""
