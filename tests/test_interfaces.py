@@ -111,11 +111,9 @@ def test_pydra_s_outputs_are_named_after_the_scan_unless_they_are_not_wanted(sca
     every = parse(pydra.Strip(image=scan, cache_dir=folder, **dict.fromkeys(ASKED, True)).cmdline)
     for row in OUTPUTS:
         usual = f"sub-01_T1w{row.ending}"
-        given, asked = few[row.option], every[row.option]
-        assert Path(asked).name == usual
-        assert (given and Path(given).name) == (
-            usual if row.usual or row.name == "record" else None
-        )
+        given, written = few[row.option], row.usual or row.name == "record"
+        assert Path(every[row.option]).name == usual
+        assert (given and Path(given).name) == (usual if written else None)
 
 
 def test_a_nipype_node_declares_cores_and_memory(scan):

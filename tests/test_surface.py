@@ -89,7 +89,7 @@ def test_two_pieces_stay_and_specks_go():
     speck = make_ball(grid, MIDDLE, 2)
     both, same = make_surface(pair, grid), make_surface(pair | speck, grid)
     assert both.volume_mm3 == pytest.approx(2 * 4 / 3 * np.pi * 20**3, rel=0.01)
-    assert same.volume_mm3 == pytest.approx(both.volume_mm3, rel=0.002)
+    assert same.volume_mm3 == pytest.approx(both.volume_mm3, rel=0.01)
     assert np.linalg.norm(same.points - MIDDLE, axis=1).min() > 10
 
 
@@ -121,8 +121,8 @@ def test_the_file_lies_on_the_scan_in_scanner_mm(place):
     np.testing.assert_array_equal(system.xform, np.eye(4))
 
 
-@pytest.mark.parametrize(("sform", "qform", "space"), [(4, 1, 4), (0, 1, 1), (2, 0, 2), (0, 0, 1)])
-def test_the_space_is_that_of_the_header(place, sform, qform, space):
+@pytest.mark.parametrize(("sform", "qform", "space"), [(4, 1, 4), (0, 3, 3), (0, 1, 1), (2, 0, 1)])
+def test_the_space_is_the_scanners_or_that_of_a_template(place, sform, qform, space):
     image = nib.Nifti1Image(np.asarray(HEAD.dataobj), HEAD.affine)
     image.set_sform(HEAD.affine, sform)
     image.set_qform(HEAD.affine, qform)

@@ -108,8 +108,8 @@ def _drop_specks(mesh: Mesh) -> Mesh:
 def encode_surface(scan: MaskedScan, ending: str = ".gii") -> bytes:
     """Make the GIfTI file of the surface of a scan's mask.
 
-    Coordinates are RAS+ mm of the space that the scan's header names: the scanner's, unless it
-    says that the scan was aligned to another.
+    Coordinates are those of the scan's affine, which the file calls the scanner's (as FreeSurfer
+    wants them to be called), or a template's where the scan's header says so.
 
     Parameters
     ----------
@@ -143,8 +143,9 @@ def encode_surface(scan: MaskedScan, ending: str = ".gii") -> bytes:
 
 
 def _find_space(source: Any) -> int:
-    """Code of the space that an affine leads to, as NIfTI has it; the scanner's if unsaid."""
-    header = source.header
+    """Code of the space that an affine leads to, as NIfTI has it: a template's or the scanner's."""
+    header, scanner = source.header, 1
     if not isinstance(header, nib.Nifti1Header):
-        return 1
-    return int(header["sform_code"]) or int(header["qform_code"]) or 1
+        return scanner
+    code = int(header["sform_code"]) or int(header["qform_code"])
+    return code if code in (3, 4) else scanner
