@@ -143,7 +143,7 @@ def encode_surface(scan: MaskedScan, ending: str = ".gii") -> bytes:
 
 
 def _find_space(source: Any) -> int:
-    """Code of the space that an affine leads to, as NIfTI has it: a template's or the scanner's."""
+    """Code of the space of an affine, a template's or the scanner's, as NIfTI has it."""
     header, scanner = source.header, 1
     if not isinstance(header, nib.Nifti1Header):
         return scanner
