@@ -128,7 +128,9 @@ def test_weights_without_a_second_output_say_so(stripper, small, monkeypatch):
     stage = stripper.weights.segment
     from dataclasses import replace
 
-    poor = replace(stripper.weights, segment=replace(stage, outputs=("brain",)))
+    poor = replace(
+        stripper.weights, segment=replace(stage, spec=replace(stage.spec, outputs=("brain",)))
+    )
     monkeypatch.setattr(stripper, "weights", poor)
     with pytest.raises(WeightsError, match="cannot leave out the CSF"):
         stripper(small, Settings(csf=False))

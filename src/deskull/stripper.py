@@ -332,7 +332,7 @@ class _Work:
         self.observe("probability", whole, grid)
         with self._timed("flags"):
             traits = measure_traits(view.image, view.logits[0], view.window.voxel_size[0])
-            quality = judge(volume, mask, whole, traits, weights.card)
+            quality = judge(volume, mask, whole, traits, weights.card.likeness)
         ml = volume_ml(mask, grid.voxel_volume)
         record = self.make_record(ml, quality, bias)
         return Result(volume, mask, whole, corrected, quality.flags, ml, record)
@@ -344,9 +344,7 @@ class _Work:
             return chosen
         if chosen is False or (chosen is None and recipe is None):
             return None
-        if recipe is None:
-            return BiasSettings()
-        return BiasSettings(recipe["shrink"], tuple(recipe["iterations"]))
+        return recipe or BiasSettings()
 
     def _correct(self, data: NDArray[np.float32], bias: BiasSettings) -> NDArray[np.float32]:
         grid = self.volume.grid
