@@ -54,11 +54,17 @@ class EmptyMaskError(DeskullError):
 
 
 CPU_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-_PACKAGES = {"PIL": "pillow", "nrrd": "pynrrd", "dask_jobqueue": "dask-jobqueue"}
+_PACKAGES = {
+    "PIL": "pillow",
+    "nrrd": "pynrrd",
+    "dask_jobqueue": "dask-jobqueue",
+    "skimage": "scikit-image",
+}
 _EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
     **{name: name for name in ("tensorboard", "nipype", "pydra")},
+    "skimage": "surface",
 }
 
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from deskull.network.engine import (
     make_engine,
 )
 from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
-from deskull.prepare.bias import BiasSettings, correct_bias
+from deskull.prepare.bias import correct_bias
 from deskull.prepare.conform import (
     conform,
     find_head_centres,
@@ -44,7 +44,9 @@ from deskull.prepare.conform import (
 )
 from deskull.prepare.intensity import find_air, make_finite, normalise
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.record import DONE, FAILED, Record, WeightsName, describe_scan
 from deskull.result import Result
+from deskull.settings import BiasSettings, Settings
 
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
 NO_BRAIN = "no-brain"
@@ -53,38 +55,6 @@ SURE = 3.0  # logit, a probability of 0.95
 # Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
 # once more.
 OFF_CENTRE, MISFIT = 0.08, 0.06
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may choose.
-
-    Parameters
-    ----------
-    threshold
-        Probability from which on a voxel is brain.
-    border
-        Millimetres by which the mask's surface is moved at the end; plus grows.
-    csf
-        False gives brain tissue and ventricles without the CSF around, if the weights can.
-    n4
-        Whether bias is corrected before the network sees the image, or how; None leaves it to
-        the weights' recipe.
-    """
-
-    threshold: float = 0.5
-    border: float = 0.0
-    csf: bool = True
-    n4: bool | BiasSettings | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.001 <= self.threshold <= 0.999:
-            raise OptionError(
-                f"threshold {self.threshold}; expected a probability from 0.001 to 0.999. (To "
-                "move the mask's surface by millimetres use the border.)"
-            )
-        if not -50 <= self.border <= 50:
-            raise OptionError(f"border {self.border}; expected millimetres from -50 to 50.")
 
 
 class Stripper:
@@ -201,9 +171,8 @@ class Stripper:
         work = _Work(self, volume, settings or Settings(), lambda *_: None)
         nothing = np.zeros(volume.grid.shape, np.float32)
         quality = Quality(0, [Flag(NO_BRAIN, error)], {})
-        record = work.make_record(0.0, quality, None) | {"volume_ml": None}
-        flags = quality.flags
-        return Result(volume, nothing > 0, nothing, volume.data, flags, math.nan, record)
+        record = replace(work.make_record(None, quality, None), status=FAILED, error=error)
+        return work.make_result(nothing > 0, nothing, volume.data, quality.flags, math.nan, record)
 
 
 def strip(
@@ -231,7 +200,8 @@ def strip(
     settings
         Threshold, border and the like.
     **choices
-        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``.
+        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``,
+        ``fill=-1``.
 
     Returns
     -------
@@ -335,7 +305,7 @@ class _Work:
             quality = judge(volume, mask, whole, traits, weights.card.likeness)
         ml = volume_ml(mask, grid.voxel_volume)
         record = self.make_record(ml, quality, bias)
-        return Result(volume, mask, whole, corrected, quality.flags, ml, record)
+        return self.make_result(mask, whole, corrected, quality.flags, ml, record)
 
     def _choose_n4(self) -> BiasSettings | None:
         """Choose how bias is corrected: the user's way, else the recipe's, else not."""
@@ -419,30 +389,29 @@ class _Work:
             raise EmptyMaskError(f"{volume.name}: a border of {border:g} mm leaves no brain.")
         return mask
 
-    def make_record(
-        self, ml: float, quality: Quality, bias: BiasSettings | None
-    ) -> dict[str, Any]:
+    def make_result(self, *made: Any) -> Result:
+        """Make the result from what `Result` holds beside the scan and the choices."""
+        fill, threads = self.settings.fill, self.stripper.threads
+        return Result(self.volume, *made, fill=fill, threads=threads)
+
+    def make_record(self, ml: float | None, quality: Quality, bias: BiasSettings | None) -> Record:
         """Say what was done, and what came of it."""
-        stripper, grid = self.stripper, self.volume.grid
-        return {
-            "deskull": __version__,
-            "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
-            "runtime": stripper.runtime,
-            "device": stripper.device,
-            "threads": stripper.threads,
-            "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},
-            "input": {
-                "shape": list(grid.shape),
-                "voxel_size": [round(size, 6) for size in grid.voxel_size],
-                "orientation": grid.orientation,
-                "frame": self.volume.frame,
-                "notes": list(self.volume.notes),
-                "padding": self.volume.padding and asdict(self.volume.padding),
-            },
-            "volume_ml": round(ml, 3),
-            **asdict(quality),
-            "seconds": {name: round(value, 4) for name, value in self.timings.items()},
-        }
+        stripper = self.stripper
+        return Record(
+            status=DONE,
+            deskull=__version__,
+            weights=WeightsName(stripper.weights.name, stripper.weights.digest),
+            runtime=stripper.runtime,
+            device=stripper.device,
+            threads=stripper.threads,
+            settings=replace(self.settings, n4=bias),
+            input=describe_scan(self.volume),
+            volume_ml=None if ml is None else round(ml, 3),
+            score=quality.score,
+            flags=tuple(quality.flags),
+            traits=quality.traits,
+            seconds={name: round(value, 4) for name, value in self.timings.items()},
+        )
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

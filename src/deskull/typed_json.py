@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 T = TypeVar("T")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_REST, _ANY_NUMBER = "rest", "any_number"
+_REST, _ANY_NUMBER, _EXACT = "rest", "any_number", "exact"
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 _PART = re.compile(r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
@@ -31,6 +31,11 @@ def rest() -> Any:
 def any_number(default: float) -> Any:
     """Define the field of a dataclass that takes NaN and infinity as well."""
     return field(default=default, metadata={_ANY_NUMBER: True})
+
+
+def exact() -> Any:
+    """Define the field of a dataclass that is None unless every part of it can be read."""
+    return field(default=None, metadata={_EXACT: True})
 
 
 def to_plain(value: Any) -> Any:
@@ -140,13 +145,26 @@ def _convert_fields(kind: type, value: Any, where: str, lenient: bool) -> Any:
         elif one.name in value:
             place = f"{where}.{one.name}".lstrip(".")
             try:
-                given[one.name] = _convert(hints[one.name], value[one.name], place, lenient)
+                halves = lenient and not one.metadata.get(_EXACT)
+                found = _convert(hints[one.name], value[one.name], place, halves)
+                given[one.name] = _check_range(found, one, place)
             except ValueError:
                 if not lenient or _is_needed(one):
                     raise
         elif _is_needed(one):
             raise ValueError(f"{_name(f'{where}.{one.name}'.lstrip('.'))}: missing")
     return kind(**given)
+
+
+def _check_range(value: Any, one: Field[Any], where: str) -> Any:
+    """Refuse a number, or an element, beyond the metadata ``range`` of its field."""
+    if "range" not in one.metadata:
+        return value
+    low, high = one.metadata["range"]
+    for number in value if isinstance(value, tuple) else [value]:
+        if type(number) in (int, float) and not low <= number <= high:
+            raise ValueError(f"{_name(where)}: {number:g}; expected {low:g} to {high:g}")
+    return value
 
 
 def _convert_any(options: tuple[Any, ...], value: Any, where: str, lenient: bool) -> Any:
@@ -259,7 +277,7 @@ def _make_limits(one: Field[Any], kind: Any) -> dict[str, Any]:
     """Limits of a number, from the metadata ``range`` of its field."""
     if one.metadata.get(_ANY_NUMBER):
         return {"type": ["number", "string"]}
-    if "range" not in one.metadata or kind not in (int, float):
+    if "range" not in one.metadata or get_origin(kind) is tuple:
         return {}
     low, high = one.metadata["range"]
     return {"minimum": low, "maximum": high}

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from deskull.errors import InputError, WeightsError
 from deskull.image.writing import save_bytes
 from deskull.measure.likeness import Likeness
-from deskull.prepare.bias import BiasSettings
 from deskull.prepare.conform import WindowSettings
+from deskull.settings import BiasSettings
 from deskull.tables import make_json, read_json
 from deskull.typed_json import from_plain, rest, to_plain
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deskull.errors import WeightsError
 from deskull.network.card import CARD, Card, NetworkSpec, StageCard, load_card
-from deskull.prepare.bias import BiasSettings
 from deskull.prepare.conform import WindowSettings
+from deskull.settings import BiasSettings
 
 
 @dataclass(frozen=True)

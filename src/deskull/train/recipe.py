@@ -17,8 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from deskull.errors import InputError
 from deskull.network.card import NetworkSpec, PreparationSettings
-from deskull.prepare.bias import BiasSettings
 from deskull.prepare.conform import WindowSettings, make_window_settings
+from deskull.settings import BiasSettings
 
 CHANNELS = ("brain", "tissue")
 """Outputs that an example has a target for, in the order of its channels."""
