@@ -21,7 +21,7 @@ from deskull.image.writing import Batch, save_bytes
 from deskull.measure.quality import Flag
 from deskull.settings import Settings
 from deskull.tables import make_json
-from deskull.typed_json import exact, from_plain, to_plain
+from deskull.typed_json import EXACT, from_plain, to_plain
 
 SCHEMA = 1
 """Version of the record. 0, which has no key ``schema``, was written before versions were."""
@@ -241,7 +241,7 @@ class Record:
     seconds: Mapping[str, float] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, OutputFile] = field(default_factory=dict)
-    request: Request | Query | None = exact()
+    request: Request | Query | None = field(default=None, metadata=EXACT)
     finished: str = ""
     corrected: CorrectedMask | None = None
 
@@ -295,6 +295,8 @@ def parse_record(plain: Any) -> Record:
     ValueError
         If it is no record of deskull.
     """
+    if not isinstance(plain, dict):
+        raise ValueError(f"{plain!r:.60}; expected an object")
     return from_plain(Record, {"schema": 0, **plain}, lenient=True)
 
 
