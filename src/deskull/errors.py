@@ -58,7 +58,8 @@ _PACKAGES = {"PIL": "pillow", "nrrd": "pynrrd", "dask_jobqueue": "dask-jobqueue"
 _EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
-    **{name: name for name in ("tensorboard", "nipype", "pydra")},
+    **{"SimpleITK": "n4", "h5py": "minc", "backports": "zstd"},
+    **{name: name for name in ("openvino", "tensorboard", "nipype", "pydra")},
 }
 
 
@@ -74,7 +75,7 @@ def explain_missing(module: str) -> str:
     package = _PACKAGES.get(module, module)
     if module not in _EXTRAS:
         return f"{package} is not installed. Run: pip install {package}"
-    line = f"pip install '.[{_EXTRAS[module]}]'"
+    line = f"pip install 'deskull[{_EXTRAS[module]}]'"
     if module == "torch":
         line = f"{CPU_TORCH} (without a GPU; the plain build takes 6 GB), then {line}"
-    return f"{package} is not installed. Run in the folder of deskull's source: {line}"
+    return f"{package} is not installed. Run: {line}"

@@ -41,6 +41,7 @@ from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
+from deskull.prepare.bias import check_n4
 from deskull.stripper import find_channel
 
 __all__ = [
@@ -134,8 +135,10 @@ def strip_cohort(
     """
     job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
     job, request = _check_job(job, workers, cluster is not None)
-    make_folder(out)
     tasks, gaps = list(plan), plan.gaps if isinstance(plan, Plan) else []
+    if job.settings.n4 or any("corrected" in task.outputs for task in tasks):
+        check_n4()
+    make_folder(out)
     with lock(out, share) as other:
         if other:
             logger.warning(

@@ -29,6 +29,7 @@ from deskull.image.volume import Volume, check_values, count_frames, load_volume
 from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
+from deskull.prepare.bias import check_n4
 from deskull.result import Result, StepSaver, save_results
 from deskull.stripper import Settings, Stripper
 
@@ -63,6 +64,8 @@ def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
     began, settings = time.perf_counter(), make_settings(options)
     scan, outputs = _settle_paths(options)
+    if settings.n4 or "corrected" in outputs:
+        check_n4()
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)

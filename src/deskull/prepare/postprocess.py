@@ -5,6 +5,7 @@ each of these steps costs seconds. Thresholding and files are not done here.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,11 @@ def make_signed_distance(
 
     The surface lies halfway between a voxel in and its neighbour out. So the Euclidean
     distance to the nearest centre on the other side (exact for any voxel size; axis by axis as by
-    Saito and Toriwaki, Pattern Recognition 27, 1994) is shortened by half a voxel along the way: it is averaged
-    with that of the face neighbour which lies nearest to the other side. Across a face of axis
-    i this takes off ``voxel_size[i] / 2``, also with thick slices, and across a diagonal plane
-    half the gap between its layers. It is nowhere less than half the smallest voxel size, so
-    that the sign always tells in from out.
+    Saito and Toriwaki, Pattern Recognition 27, 1994) is shortened by half a voxel along the way:
+    it is averaged with that of the face neighbour which lies nearest to the other side. Across a
+    face of axis i this takes off ``voxel_size[i] / 2``, also with thick slices, and across a
+    diagonal plane half the gap between its layers. It is nowhere less than half the smallest
+    voxel size, so that the sign always tells in from out.
 
     The edge of the array is no surface: nothing is known of what lies beyond it.
 
@@ -146,8 +147,8 @@ def _measure_outside(
     farthest = (reach + max(voxel_size)) ** 2
     with ThreadPoolExecutor(threads) as pool:
         for axis in (2, 1, 0):
-            parts = _cut(np.moveaxis(centre, axis, 0))
-            list(pool.map(lambda part: _pass_on(part, voxel_size[axis], farthest), parts))
+            work = partial(_pass_on, size=voxel_size[axis], farthest=farthest)
+            list(pool.map(work, _cut(np.moveaxis(centre, axis, 0))))
     np.sqrt(centre, out=centre)
     nearest = centre.copy()
     for axis in range(3):
