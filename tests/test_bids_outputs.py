@@ -12,10 +12,12 @@ import pytest
 from ball import HEAD, ball, list_files, read_json, run
 from bids_study import app, study, write_json
 from deskull.image.names import parse_name
+from deskull.outputs import list_outputs
 from deskull.train.bids_layouts import find_bids
 from studies import write_scan
 
 __all__ = ["ball", "study"]
+EVERYTHING = [row.name for row in list_outputs("bids")]
 
 
 def outputs():
@@ -25,13 +27,19 @@ def outputs():
 
 def test_names_are_those_of_bids(study):
     words = ["--participant-label", "02", "--session-id", "A"]
-    assert app(*words, "--outputs", "brain", "mask", "probability", "corrected") == 0
-    stem = "sub-02/ses-A/anat/sub-02_ses-A_acq-hires_run-01_"
+    assert app(*words, "--outputs", *EVERYTHING) == 0
+    stem, name = "sub-02/ses-A/anat/", "sub-02_ses-A_acq-hires_run-01_"
+    assert f"sub-02/figures/{name}desc-brain_mask.png" in outputs()
+    assert Path(f"out/logs/sub-02/ses-A/{name}T1w_record.json").exists()
+    stem += name
     assert [name.removeprefix(stem) for name in outputs() if name.startswith(stem)] == [
         "desc-brain_T1w.json",
         "desc-brain_T1w.nii.gz",
+        "desc-brain_distance.json",
+        "desc-brain_distance.nii.gz",
         "desc-brain_mask.json",
         "desc-brain_mask.nii.gz",
+        "desc-brain_surface.surf.gii",
         "desc-preproc_T1w.json",
         "desc-preproc_T1w.nii.gz",
         "label-brain_probseg.json",
@@ -81,6 +89,17 @@ def test_the_description_leads_back_to_the_raw_data_set(study):
     assert "logs/" in Path("out/.bidsignore").read_text().splitlines()
 
 
+def test_what_is_ignored_is_added_to_what_a_user_or_an_earlier_version_wrote(study):
+    Path("out").mkdir()
+    Path("out/.bidsignore").write_text("mine/\nlogs/")
+    assert app() == 0
+    lines = Path("out/.bidsignore").read_text().splitlines()
+    assert lines[:2] == ["mine/", "logs/"]
+    assert {"figures/", "*_distance.*", "*.surf.gii"} < set(lines)
+    assert app() == 0
+    assert Path("out/.bidsignore").read_text().splitlines() == lines
+
+
 def test_masks_are_on_the_grid_of_their_scan_and_inputs_stay(study):
     before = list_files(study / "raw")
     assert app() == 0
@@ -125,8 +144,8 @@ def test_pybids_finds_the_mask_as_smriprep_asks_for_it(study):
 @pytest.mark.slow
 def test_the_validator_of_bids_has_no_complaint(study):
     validator = pytest.importorskip("bids_validator_deno")
-    everything = ("--suffix", "T1w", "T2w", "--outputs", "brain", "mask", "probability")
-    assert app(*everything, "corrected", "--session-id", "B") == 0
+    everything = ("--suffix", "T1w", "T2w", "--outputs", *EVERYTHING)
+    assert app(*everything, "--session-id", "B") == 0
     assert app(*everything, "--participant-label", "01", "--one-mask") == 0
     assert app(level="group") == 0
     found = subprocess.run(

@@ -14,6 +14,7 @@ from ball import HEAD, ball, run
 from conftest import make_head
 from deskull.cohort.search import make_plan
 from deskull.image.names import HEADS
+from deskull.outputs import list_outputs
 from studies import SCANS as STUDY
 from studies import batch, read_table, study, write_scan
 
@@ -103,7 +104,7 @@ def test_a_broken_file_is_no_mask_and_fails_with_its_reason(study):
 # --- written by deskull
 
 
-EVERYTHING = "brain,mask,probability,distance,corrected,picture"
+EVERYTHING = ",".join(row.name for row in list_outputs("batch"))
 
 
 def test_nothing_that_deskull_wrote_is_stripped_wherever_it_lies(study, capsys):
@@ -112,7 +113,7 @@ def test_nothing_that_deskull_wrote_is_stripped_wherever_it_lies(study, capsys):
     assert run(*words) == 0
     assert [row["input"] for row in read_table("study/deskull_batch.tsv")] == STUDY
     err = capsys.readouterr().err
-    assert "left out: 21 written by deskull, 1 no images (.tsv)" in err
+    assert "left out: 24 written by deskull, 1 no images (.tsv)" in err
     Path("study/moved").mkdir()
     shutil.move("study/a/one_brain.nii.gz", "study/moved/anything.nii.gz")
     shutil.copy("study/a/two_corrected.nii.gz", "study/moved/head.nii.gz")

@@ -83,7 +83,15 @@ def test_a_scan_that_shows_more_of_the_brain_takes_over_from_a_field_that_cuts_i
     write_scan(study / "heads/p1_T1.nii.gz", cut(head, axis, 0, size // 2 - 1))
     write_scan(study / "heads/p1_FLAIR.nii.gz", reorient(head, codes))
     (task,) = share_masks(make_plan(["heads"], "out"))
-    words = ["batch", "heads", "-o", "out", "--one-mask", "--outputs", "mask,distance"]
+    words = [
+        "batch",
+        "heads",
+        "-o",
+        "out",
+        "--one-mask",
+        "--outputs",
+        "mask,probability,distance,picture",
+    ]
     assert run(*words) == 0
     assert task.scan.name == "p1_T1.nii.gz"  # by its header
     given, own = (read_json(study / f"out/p1_{name}_record.json") for name in ("T1", "FLAIR"))
@@ -91,8 +99,12 @@ def test_a_scan_that_shows_more_of_the_brain_takes_over_from_a_field_that_cuts_i
     assert given["mask_of"] == "p1_FLAIR.nii.gz"
     assert BEYOND not in [flag["name"] for flag in given["flags"]]
     assert given["volume_ml"] < own["volume_ml"]
-    assert Path("out/p1_FLAIR_distance.nii.gz").exists()
-    assert not Path("out/p1_T1_distance.nii.gz").exists()
+    made = sorted(path.name for path in Path("out").glob("p1_*") if "record" not in path.name)
+    from_a_mask = ["distance.nii.gz", "mask.nii.gz", "picture.png"]
+    assert made == [
+        *(f"p1_FLAIR_{name}" for name in (*from_a_mask, "probability.nii.gz")),
+        *(f"p1_T1_{name}" for name in from_a_mask),
+    ]
     before = own["finished"]
     assert run(*words) == 0
     assert read_json(study / "out/p1_FLAIR_record.json")["finished"] == before

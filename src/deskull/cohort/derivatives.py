@@ -100,12 +100,17 @@ def save_description(bids_dir: Path, out_dir: Path) -> None:
     }
     content = json.dumps(fields, indent=2) + "\n"
     save_bytes(content.encode(), out_dir / "dataset_description.json")
-    for name, text in (
-        (".bidsignore", "\n".join(dict.fromkeys(_IGNORED)) + "\n"),
-        ("README.md", _README.format(version=__version__)),
-    ):
-        if not (out_dir / name).exists():
-            save_bytes(text.encode(), out_dir / name)
+    _add_ignored(out_dir / ".bidsignore")
+    if not (out_dir / "README.md").exists():
+        save_bytes(_README.format(version=__version__).encode(), out_dir / "README.md")
+
+
+def _add_ignored(path: Path) -> None:
+    """Add the patterns of files that BIDS has no names for to those that are listed."""
+    listed = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
+    lines = [*listed, *(word for word in dict.fromkeys(_IGNORED) if word not in listed)]
+    if lines != listed:
+        save_bytes(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"), path)
 
 
 def _find_link(bids_dir: Path, out_dir: Path) -> str:
