@@ -15,8 +15,7 @@ import pytest
 
 from ball import ball, list_files, load_ball, load_deadly, read_json
 from deskull.cohort import Job, is_done, make_plan, strip_cohort
-from deskull.cohort.lock import LOCK, STALE_SECONDS, lock
-from deskull.cohort.records import make_request
+from deskull.cohort.records import LOCK, STALE_SECONDS, lock, make_request
 from deskull.demo import load_demo
 from deskull.errors import InputError
 from deskull.image.volume import load_volume

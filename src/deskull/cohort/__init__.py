@@ -18,12 +18,13 @@ from pathlib import Path
 
 from deskull import __version__
 from deskull.cohort.cluster import Crew, strip_on_cluster
-from deskull.cohort.lock import LOCK, lock, sweep
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
+    LOCK,
     Outcome,
     is_done,
+    lock,
     make_gap_outcome,
     make_outcome,
     make_request,
@@ -31,6 +32,7 @@ from deskull.cohort.records import (
     read_record,
     record_failure,
     save_table,
+    sweep,
 )
 from deskull.cohort.runners import Stream, strip_here, strip_in_workers
 from deskull.cohort.search import make_plan

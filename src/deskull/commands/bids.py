@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deskull.cohort import Outcome, strip_cohort
-from deskull.cohort.bids import LOGS, make_bids_plan
-from deskull.cohort.choice import Choice, read_filters
-from deskull.cohort.derivatives import save_description, save_gaps, save_group
+from deskull.cohort.bids import LOGS, make_bids_plan, save_description, save_gaps, save_group
+from deskull.cohort.dataset import Choice, read_filters
 from deskull.cohort.records import name_table
 from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
