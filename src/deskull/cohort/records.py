@@ -21,6 +21,9 @@ from deskull.stripper import Settings
 from deskull.tables import make_tsv
 
 COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
+CORRECTED = "corrected"
+"""The mask that counts was corrected by hand."""
+
 DONE, FAILED, WAITING, LEFT_OUT = "done", "failed", "waiting", "left out"
 _CHUNK = 1024**2
 
@@ -90,7 +93,7 @@ def find_mask(record: Mapping[str, Any]) -> tuple[float | None, str]:
     """Volume in ml of the mask that counts, and whether it is the automatic or corrected one."""
     corrected = record.get("corrected")
     if isinstance(corrected, dict) and "volume_ml" in corrected:
-        return corrected["volume_ml"], "corrected"
+        return corrected["volume_ml"], CORRECTED
     volume: float | None = record.get("volume_ml")
     return volume, "" if volume is None else "automatic"
 

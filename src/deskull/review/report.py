@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deskull.cohort.records import DONE
+from deskull.cohort.remake import make_command
 from deskull.cohort.stripped import ENDING, Stripped, find_stem, find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.image.writing import make_folder, save_bytes
@@ -26,7 +27,6 @@ from deskull.picture.page import encode_page, make_page, read_static, to_data_ad
 from deskull.picture.plot import Point, draw_chart
 from deskull.review.marks import MARKS, TAGS, Mark, load_marks
 from deskull.review.pictures import PAGE_WIDTH, Pair, draw_card, draw_picture
-from deskull.review.remake import make_command
 from deskull.review.scene import find_files, load_shown
 from deskull.tables import make_relative
 

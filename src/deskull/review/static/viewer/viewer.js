@@ -201,7 +201,9 @@ async function save(over = false) {
     const others = answer.old.length
       ? `${answer.old.join(", ")} is still of the automatic mask${answer.reason ? ` (${answer.reason})` : ""}. Make it again: ${answer.command}`
       : answer.remade.length ? `${answer.remade.join(", ")} made again from it.` : "There is no brain to make again.";
-    say(`Saved as ${about.manual}. ${others}`, answer.old.length ? "bad" : "good");
+    const given = (answer.given ?? []).length ? ` The session's other scans got it too: ${answer.given.join(", ")}.` : "";
+    const refused = (answer.refused ?? []).map((words) => ` Not so ${words}`).join("");
+    say(`Saved as ${about.manual}. ${others}${given}${refused}`, answer.old.length || refused ? "bad" : "good");
   } catch (error) {
     $("conflict").hidden = error.status !== 409;
     say(`Not saved: ${error.message}`, "bad");
