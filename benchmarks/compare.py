@@ -232,25 +232,31 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     Where heads have references, those with a mere majority are left out, and where persons were
     not trained on, those that were.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    from figures import label_above, look, save_figure
 
     for column, wanted in (("reference", "reference"), ("trained", False)):
         chosen = table[table[column] == wanted]
         table = table if chosen.empty else chosen
-    figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
-        axis.scatter(rows.wall, rows.dice, s=14, alpha=0.5, color=f"C{number}")
-        place = rows.wall.median(), rows.dice.mean()
-        axis.scatter(*place, s=110, edgecolor="black", color=f"C{number}")
-        axis.annotate(method, place, (0, -18), textcoords="offset points", ha="center")
-    axis.set(xscale="log", xlabel="seconds for one scan, whole process", ylabel="Dice")
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
-    pyplot.savefig(path, dpi=130)
-    pyplot.close(figure)
+
+    def make() -> Figure:
+        figure = Figure(figsize=(6, 4.2), layout="constrained")
+        axis, names = figure.subplots(), {}
+        for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
+            colour, mark = look(number)
+            seconds, dice = rows.wall.median(), rows.dice.mean()
+            axis.scatter(rows.wall, rows.dice, s=14, alpha=0.6, color=colour, marker=mark, lw=0)
+            axis.scatter(seconds, dice, s=110, edgecolor="black", color=colour, marker=mark)
+            names[f"{method}\n{dice:.3f}, {seconds:.2g} s"] = seconds, colour
+        axis.set(xscale="log", ylabel="Dice (one dot a head; large: mean Dice, median time)")
+        axis.set_xlabel("seconds for one scan, whole process (logarithmic axis)")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("{x:g}")
+        label_above(axis, names)
+        return figure
+
+    save_figure(make, path)
 
 
 if __name__ == "__main__":

@@ -67,11 +67,11 @@ def _cut(head: Head, share: float, number: int) -> Head:
 
 
 CORRUPTIONS = {
-    "bias": Corruption("brightest : darkest", 1, (2, 4, 8), _random(add_bias)),
-    "noise": Corruption("noise / mean of the brain", 0, (0.05, 0.1, 0.2), _random(_add_noise)),
-    "rotation": Corruption("degrees", 0, (30, 60, 90), _random(_rotate)),
+    "bias": Corruption("bias field (brightest : darkest)", 1, (2, 4, 8), _random(add_bias)),
+    "noise": Corruption("noise (SD / brain's mean)", 0, (0.05, 0.1, 0.2), _random(_add_noise)),
+    "rotation": Corruption("rotation (degrees)", 0, (30, 60, 90), _random(_rotate)),
     "slices": Corruption(
-        "mm (1: as they are)", 1, (3, 5, 7), lambda head, mm, _: thicken(head, mm)
+        "slice thickness (mm; 1: as they are)", 1, (3, 5, 7), lambda head, mm, _: thicken(head, mm)
     ),
     "field cut": Corruption("share of the brain cut off", 0, (0.1, 0.25, 0.4), _cut),
 }
@@ -140,7 +140,7 @@ def summarise(table: pd.DataFrame) -> str:
         for level in (corruption.untouched, *corruption.levels):
             rows = table[(table.corruption == kind) & (table.level == level)]
             cells = [_tell(rows[rows.method == method]) for method in methods]
-            lines.append(f"| {kind}, {corruption.label} | {level:g} | {' | '.join(cells)} |")
+            lines.append(f"| {corruption.label} | {level:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -152,28 +152,30 @@ def _tell(rows: pd.DataFrame) -> str:
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw a panel for each corruption: mean Dice of each tool, its worst head dotted."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    from figures import label_ends, look, save_figure
 
-    figure, axes = pyplot.subplots(
-        1, len(CORRUPTIONS), figsize=(15, 3.4), sharey=True, layout="constrained"
-    )
-    for axis, (kind, corruption) in zip(axes, CORRUPTIONS.items(), strict=True):
-        for number, (method, rows) in enumerate(
-            table[table.corruption == kind].groupby("method", sort=False)
-        ):
-            dice = rows.groupby("level").dice
-            axis.plot(dice.mean(), "o-", color=f"C{number}", label=method)
-            axis.plot(dice.min(), ":", color=f"C{number}")
-        axis.set(
-            title=kind, xlabel=corruption.label, xticks=(corruption.untouched, *corruption.levels)
-        )
-    axes[0].set_ylabel("Dice, mean and worst (dotted)")
-    axes[0].legend()
-    pyplot.savefig(path, dpi=130)
-    pyplot.close(figure)
+    def make() -> Figure:
+        figure = Figure(figsize=(13, 3.2), layout="constrained")
+        axes = figure.subplots(1, len(CORRUPTIONS), sharey=True)
+        ends: dict[str, tuple[float, str]] = {}
+        for axis, (kind, corruption) in zip(axes, CORRUPTIONS.items(), strict=True):
+            rows = table[table.corruption == kind]
+            for number, (method, mine) in enumerate(rows.groupby("method", sort=False)):
+                colour, mark = look(number)
+                mean, worst = mine.groupby("level").dice.mean(), mine.groupby("level").dice.min()
+                axis.plot(mean, marker=mark, color=colour)
+                axis.plot(worst, ":", color=colour)
+                ends[f"{method}, mean"] = mean.iloc[-1], colour
+                ends[f"{method}, worst head"] = worst.iloc[-1], colour
+            axis.set_xticks((corruption.untouched, *corruption.levels))
+            axis.set_xlabel(corruption.label)
+        axes[0].set_ylabel("Dice")
+        label_ends(axes[-1], ends)
+        return figure
+
+    save_figure(make, path)
 
 
 if __name__ == "__main__":

@@ -260,34 +260,40 @@ def summarise(table: pd.DataFrame) -> str:
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw the ROC curves of the data sets not fitted on, and the score against Dice."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    from figures import COLOURS, look, save_figure
 
     rows = table[~table.tuned & (table["head"] != PHANTOM)]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for kind in (*LIMITS, f"damage cost > {COST}"):
-        bad = rows[kind]
-        levels = np.arange(-1, 101)
-        hit = [(rows.score[bad] <= level).mean() for level in levels]
-        false = [(rows.score[~bad] <= level).mean() for level in levels]
-        left.plot(false, hit, label=f"{kind}: AUC {find_auc(rows.score, bad):.2f} ({bad.sum()})")
-    left.plot([0, 1], [0, 1], color="0.7", lw=0.8)
-    left.set(
-        xlabel="good masks flagged", ylabel="bad masks found", title="data sets not fitted on"
-    )
-    left.legend(loc="lower right")
     clean, phantom = table.case == AS_IS, table["head"] == PHANTOM
     kinds = {"damaged": ~(clean | phantom), "as they are": clean, "phantoms": phantom}
-    for name, chosen in kinds.items():
-        right.scatter(table.dice[chosen], table.score[chosen], s=12, alpha=0.6, label=name)
-    right.axhline(LOW, color="0.7", lw=0.8)
-    right.axvline(0.95, color="0.7", lw=0.8)
-    right.set(xlabel="Dice against the reference", ylabel="score", title="all cases")
-    right.legend(loc="upper left")
-    pyplot.savefig(path, dpi=130)
-    pyplot.close(figure)
+
+    def make() -> Figure:
+        figure = Figure(figsize=(10, 4.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for number, kind in enumerate((*LIMITS, f"damage cost > {COST}")):
+            bad = rows[kind]
+            levels = np.arange(-1, 101)
+            hit = [(rows.score[bad] <= level).mean() for level in levels]
+            false = [(rows.score[~bad] <= level).mean() for level in levels]
+            words = f"{kind}: AUC {find_auc(rows.score, bad):.2f} ({bad.sum()} bad)"
+            left.plot(false, hit, label=words, color=COLOURS[number])
+        left.plot([0, 1], [0, 1], color="0.6", lw=0.8, label="chance")
+        left.set(xlabel="share of good masks flagged", ylabel="share of bad masks found")
+        left.set_title("data sets not fitted on")
+        for number, (name, chosen) in enumerate(kinds.items()):
+            colour, mark = look(number)
+            dots = {"s": 14, "alpha": 0.6, "lw": 0, "color": colour, "marker": mark}
+            right.scatter(table.dice[chosen], table.score[chosen], label=name, **dots)
+        right.axhline(LOW, color="0.6", lw=0.8)
+        right.axvline(0.95, color="0.6", lw=0.8)
+        right.set(xlabel="Dice against the reference", ylabel="score (0 to 100)")
+        right.set_title(f"all cases; lines: score {LOW:g}, Dice 0.95")
+        for axis in (left, right):  # below, off all dots and lines
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+        return figure
+
+    save_figure(make, path)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,16 @@ ABOUT = {
     "data": "the heads of the walk-through",
 }
 ACROSS = {"sagittal": 0, "coronal": 1, "axial": 2}
+SIDES = {"sagittal": "PA", "coronal": "LR", "axial": "LR"}
+"""What lies at the left and right of each plane: the subject's left is on the left."""
 COPIES = (
     "Nobody's scan is shown: the heads are copies of the bundled synthetic one, each turned, "
     "stretched and bent in its own way, and scanned with its own shading and noise. "
 )
-Panel = tuple[str, np.ndarray, np.ndarray | None]
+CURVES = {"training": ("steps.tsv", "#0072B2"), "validation": ("validation.tsv", "#D55E00")}
+RAW = "intensity (scanner units)"
+Panel = tuple[str, str, np.ndarray, np.ndarray | None]
+"""Title, unit of the intensities, intensities, mask."""
 
 
 def main() -> None:
@@ -117,14 +122,22 @@ def tell_preparation(index: Path, recipe: Recipe, out: Path) -> list[str]:
     draw_slices(
         out / "sample.png",
         scan.grid,
-        [("scan", scan.data, None), ("mask", scan.data, inside), ("scan x mask", brain, None)],
+        [
+            ("scan", RAW, scan.data, None),
+            ("mask", RAW, scan.data, inside),
+            ("scan x mask", RAW, brain, None),
+        ],
     )
     settings = recipe.preparation.n4 or BiasSettings(3, (20, 10, 10, 5))
     even, field = correct_bias(scan.data, scan.grid.voxel_size, settings)
     draw_slices(
         out / "bias.png",
         scan.grid,
-        [("before", scan.data, None), ("field", field, None), ("after N4", even, None)],
+        [
+            ("before", RAW, scan.data, None),
+            ("field", "factor", field, None),
+            ("after N4", RAW, even, None),
+        ],
     )
     shape, size = recipe.window.shape, recipe.window.voxel_size
     centre = np.mean(find_head_centres(even, scan.grid, size * min(shape)), axis=0)
@@ -132,7 +145,9 @@ def tell_preparation(index: Path, recipe: Recipe, out: Path) -> list[str]:
     image = conform(even, scan.grid, window, fill=find_air(even, scan.grid))
     target = resample(inside.astype(np.float32), scan.grid, window, order=0) > 0.5
     draw_slices(
-        out / "window.png", window, [("window", image, None), ("with the mask", image, target)]
+        out / "window.png",
+        window,
+        [("window", RAW, image, None), ("with the mask", RAW, image, target)],
     )
     seen = normalise(image)
     draw_histograms(out / "normalised.png", image, seen)
@@ -243,10 +258,10 @@ def tell_predictions(run: Path, out: Path) -> list[str]:
     for name, one in (("best", found[-1]), ("worst", found[0])):
         score, _, participant, scan, truth, mask = one
         panels: list[Panel] = [
-            ("reference", scan.data, truth),
-            ("prediction", scan.data, mask),
-            ("reference, stripped", np.where(truth, scan.data, 0), None),
-            ("prediction, stripped", np.where(mask, scan.data, 0), None),
+            ("reference", RAW, scan.data, truth),
+            ("prediction", RAW, scan.data, mask),
+            ("reference, stripped", RAW, np.where(truth, scan.data, 0), None),
+            ("prediction, stripped", RAW, np.where(mask, scan.data, 0), None),
         ]
         draw_slices(out / f"{name}.png", scan.grid, panels)
         page += [f"The {name}, {participant}, Dice {score:.3f}:", f"![the {name}]({name}.png)"]
@@ -254,36 +269,49 @@ def tell_predictions(run: Path, out: Path) -> list[str]:
 
 
 def draw_slices(path: Path, grid: Grid, panels: list[Panel]) -> None:
-    """Draw a row for each plane, a column for each panel; masks as outlines."""
-    figure = Figure(figsize=(2.2 * len(panels), 6.6), layout="constrained", facecolor="0.1")
+    """Draw a row for each plane, a column for each panel; masks as outlines.
+
+    Panels of the same unit have one window, that of the first of them, and a colour bar under
+    the last: what looks brighter is brighter.
+    """
+    figure = Figure(figsize=(2.2 * len(panels), 7.2), layout="constrained", facecolor="0.1")
     axes = figure.subplots(len(ACROSS), len(panels), squeeze=False)
-    size = grid.canonical().voxel_size
-    for column, (title, data, mask) in enumerate(panels):
+    size, windows = grid.canonical().voxel_size, {}
+    for column, (title, unit, data, mask) in enumerate(panels):
         values = to_canonical_array(data, grid)
-        dark, bright = np.percentile(values, [1, 99.7])
-        for row, axis in zip(axes, ACROSS.values(), strict=True):
+        dark, bright = windows.setdefault(unit, np.percentile(values, [1, 99.7]))
+        for row, (plane, axis) in zip(axes, ACROSS.items(), strict=True):
             middle = values.shape[axis] // 2
             right, up = (size[k] for k in range(3) if k != axis)
             flat = np.take(values, middle, axis).T
-            row[column].imshow(
+            shown = row[column].imshow(
                 flat, cmap="gray", vmin=dark, vmax=bright, origin="lower", aspect=up / right
             )
             if mask is not None:
                 inside = np.take(to_canonical_array(mask, grid), middle, axis).T
                 row[column].contour(inside, [0.5], colors="orangered", linewidths=0.9)
+            for place, side in zip((0.02, 0.98), SIDES[plane], strict=True):
+                words = {"ha": "left" if place < 0.5 else "right", "va": "center"}
+                where = row[column].transAxes
+                row[column].text(place, 0.5, side, transform=where, color="0.9", size=8, **words)
             row[column].set_axis_off()
         axes[0, column].set_title(title, fontsize=9, color="0.9")
+        bar = figure.colorbar(shown, ax=axes[:, column], location="bottom", shrink=0.8, pad=0.01)
+        bar.set_label(unit, color="0.9", size=8)
+        bar.ax.tick_params(colors="0.9", labelsize=7)
     save(figure, path)
 
 
 def draw_histograms(path: Path, before: np.ndarray, after: np.ndarray) -> None:
     """Draw how often each intensity occurs, before and after."""
     figure = Figure(figsize=(7, 2.4), layout="constrained")
-    titles = {"in the window": before, "as the network sees it": after}
-    for axis, (title, values) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+    panels = [("in the window", "scanner units", before)]
+    panels += [("as the network sees it", "standard deviations", after)]
+    for axis, (title, unit, values) in zip(figure.subplots(1, 2), panels, strict=True):
         axis.hist(values.ravel(), bins=80, log=True, color="0.4")
         axis.set_title(title, fontsize=9)
-        axis.set_xlabel("intensity", fontsize=8)
+        axis.set_xlabel(f"intensity ({unit})", fontsize=8)
+        axis.set_ylabel("voxels (logarithmic axis)", fontsize=8)
     save(figure, path)
 
 
@@ -291,12 +319,12 @@ def draw_curves(run: Path, path: Path) -> None:
     """Draw loss and IoU over the steps, of the run's own logs."""
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     for axis, column in zip(figure.subplots(1, 2), ("loss", "iou"), strict=True):
-        for name, label in (("steps.tsv", "training"), ("validation.tsv", "validation")):
+        for label, (name, colour) in CURVES.items():
             if (run / name).exists():
                 table = pd.read_csv(run / name, sep="\t")
-                axis.plot(table["step"], table[column], marker=".", label=label)
-        axis.set_title({"loss": "loss", "iou": "IoU"}[column], fontsize=9)
-        axis.set_xlabel("step", fontsize=8)
+                axis.plot(table["step"], table[column], color=colour, marker=".", label=label)
+        axis.set_ylabel({"loss": "loss", "iou": "IoU (0 to 1)"}[column], fontsize=8)
+        axis.set_xlabel("training step", fontsize=8)
         axis.legend(fontsize=8)
     save(figure, path)
 

@@ -3,11 +3,17 @@
 import json
 import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from ball import HEAD, load_ball
 from deskull import stripper
 from deskull.cohort import Job, make_plan, strip_cohort
+from deskull.cohort.stripped import find_stripped
+from deskull.review.entries import make_entries
+from deskull.review.viewer import Viewer
+from served import serving
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'.nii.gz"
 SCANS = ("one.nii.gz", "b/two.nii.gz", HOSTILE)
@@ -37,6 +43,23 @@ def batch(stripped_once, tmp_path):
     """A copy of the batch's output, with its scans beside it."""
     shutil.copytree(stripped_once, tmp_path / "copy")
     return tmp_path / "copy" / "out"
+
+
+@pytest.fixture
+def address(batch):
+    """Address of the local page of the batch."""
+    with serving(Viewer(make_entries(find_stripped(batch)), "Review")) as page:
+        yield page.server.address
+
+
+def number_of(batch, name):
+    """Number of a scan on the local page."""
+    return [scan.name for scan in find_stripped(batch)].index(name)
+
+
+def load(path):
+    """Voxels of an image file."""
+    return np.asarray(nib.load(path).dataobj)
 
 
 def edit(record, **fields):

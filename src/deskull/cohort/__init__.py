@@ -34,6 +34,7 @@ from deskull.cohort.records import (
     save_table,
     sweep,
 )
+from deskull.cohort.remake import keep_corrections
 from deskull.cohort.runners import Stream, strip_here, strip_in_workers
 from deskull.cohort.search import make_plan
 from deskull.cohort.steps import Job, run_task
@@ -158,6 +159,8 @@ def strip_cohort(
             Crew(cluster, out / f"{LOCK}{share}") if cluster is not None else workers
         )
         found = _strip_waiting(waiting, len(tasks), job, request, crew, tell)
+        for record in keep_corrections(task for head in tasks for task in head.members):
+            found.pop(record, None)
         outcomes = [
             replace(_find_outcome(task, found), earlier=head.record not in left)
             for head in tasks

@@ -36,6 +36,8 @@ from deskull.tables import make_relative, make_stamp, make_tsv
 
 COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
 WAITING, LEFT_OUT = "waiting", "left out"
+CORRECTED = "corrected"
+"""The mask that counts was corrected by hand."""
 
 
 @dataclass(frozen=True)

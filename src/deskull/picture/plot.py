@@ -286,10 +286,11 @@ def draw_bland_altman(points: Sequence[Point], unit: str, name: str) -> "Markup"
     spread = 1.96 * float(differences.std(ddof=1)) if len(points) > 1 else 0.0
     across = make_scale([point.x for point in points], 56, width - 64)
     limits = (bias - spread, bias, bias + spread)
-    up = make_scale([*differences.tolist(), *limits, 0.0], height - 40, 24)
+    up = make_scale([*differences.tolist(), *limits, 0.0], height - 40, 40)
     parts: list[Part] = [Text(56, 14, _shorten(name, 50), "start", "name")]
     parts += _make_bottom_axis(across, height - 40, f"mean of both volumes ({unit})")
     parts += _make_left_axis(up, 56)
+    parts.append(Text(56, 30, f"prediction minus reference ({unit})"))
     parts.append(Line(56, up(0), width - 64, up(0), "axis"))
     for value, kind in zip(limits, ("limit", "middle", "limit"), strict=True):
         parts.append(Line(56, up(value), width - 64, up(value), kind))

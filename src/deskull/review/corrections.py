@@ -13,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull import __version__
-from deskull.cohort.stripped import Stripped, find_stem, is_inside
+from deskull.apply import find_brain
+from deskull.cohort.remake import Remade, find_old_outputs, load_recorded, remake_outputs
+from deskull.cohort.stripped import Stripped, find_stem, find_stripped, is_inside
 from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
-from deskull.errors import InputError, OutputError
+from deskull.errors import DeskullError, InputError, OutputError
 from deskull.image.volume import Volume, make_mask_image
 from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.record import Request
 from deskull.review.marks import find_user
-from deskull.review.remake import Remade, find_old_outputs, remake_outputs
-from deskull.review.scene import ScanFiles
+from deskull.review.scene import ScanFiles, find_files
 from deskull.tables import make_json, make_relative, make_stamp, read_json
+
+MASK_OF = "mask_of"
+"""Field that names the scan whose mask another one of its session got."""
 
 _one_at_a_time = threading.Lock()
 
@@ -81,16 +86,27 @@ def save_correction(
                 f"{path.name} was saved from another page meanwhile. Save over it, or reload to "
                 "see it; your drawing is still here."
             )
-        sidecar = path.with_name(find_stem(path) + ".json")
         correction = Correction(str(files.scan), str(path), saved=make_stamp(), by=find_user())
-        with Batch() as batch:
-            save_image(make_mask_image(mask, volume.source), path, batch)
-            save_bytes(make_json(_describe(files, correction)), sidecar, batch)
+        _write(mask, volume, files, _describe(files, correction))
         if files.folder is not None:
             _list_correction(correction, files.folder / TABLE)
         if scan is None:
             return find_old_outputs(files.scan, path)
-        return remake_outputs(scan.reload(), mask, volume, path)
+        remade = remake_outputs(scan.reload(), mask, volume, path)
+        return _give_to_session(scan, mask, volume, correction, remade)
+
+
+def _write(
+    mask: NDArray[np.bool_], volume: Volume, files: ScanFiles, fields: dict[str, Any]
+) -> None:
+    """Write a corrected mask and its sidecar, both or none."""
+    with Batch() as batch:
+        save_image(make_mask_image(mask, volume.source), files.manual, batch)
+        save_bytes(make_json(fields), _find_sidecar(files.manual), batch)
+
+
+def _find_sidecar(path: Path) -> Path:
+    return path.with_name(find_stem(path) + ".json")
 
 
 def _describe(files: ScanFiles, correction: Correction) -> dict[str, Any]:
@@ -98,13 +114,63 @@ def _describe(files: ScanFiles, correction: Correction) -> dict[str, Any]:
     fields: dict[str, Any] = {"Type": "Brain", "Sources": [files.scan.name]}
     if files.mask is not None:
         with suppress(InputError):  # outside of BIDS the automatic mask has no sidecar
-            fields |= read_json(files.mask.with_name(find_stem(files.mask) + ".json"))
+            fields |= read_json(_find_sidecar(files.mask))
     return fields | {
         "Manual": True,
         "SavedWith": f"deskull {__version__}",
         "Saved": correction.saved,
         "SavedBy": correction.by,
     }
+
+
+# --- the scans of a session that got the automatic mask of the corrected scan
+
+
+def _give_to_session(
+    scan: Stripped,
+    mask: NDArray[np.bool_],
+    volume: Volume,
+    correction: Correction,
+    remade: Remade,
+) -> Remade:
+    """Put a corrected mask on the other scans of its session; one corrected itself keeps its own.
+
+    They are not listed in the table: only the scan that a hand corrected is to be learned from.
+    """
+    given, refused = list[str](), list[str]()
+    shown = Volume(mask.astype(np.float32), volume.grid, volume.source, volume.name)
+    for other in find_stripped(scan.folder):
+        if _find_giver(other) != scan.name:
+            continue
+        try:
+            _give(other, shown, correction, scan.name)
+            given.append(other.name)
+        except DeskullError as error:
+            refused.append(str(error))
+    return replace(remade, given=tuple(given), refused=tuple(refused))
+
+
+def _find_giver(scan: Stripped) -> str:
+    request = scan.record.request
+    return (request.mask_of or "") if isinstance(request, Request) else ""
+
+
+def _give(scan: Stripped, mask: Volume, correction: Correction, giver: str) -> None:
+    files, volume = find_files(scan), load_recorded(scan)
+    if files.version and MASK_OF not in _read_sidecar(files.manual):
+        raise InputError(f"{scan.name}: keeps its own corrected mask.")
+    brain = find_brain(mask, volume.grid, scan.name)
+    _write(brain, volume, files, _describe(files, correction) | {MASK_OF: giver})
+    reason = remake_outputs(scan, brain, volume, files.manual).reason
+    if reason:
+        raise OutputError(f"{scan.name}: {reason}")
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(_find_sidecar(path))
+    except InputError:
+        return {}
 
 
 def _list_correction(correction: Correction, table: Path) -> None:

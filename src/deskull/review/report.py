@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
+from deskull.cohort.remake import make_command
 from deskull.cohort.stripped import Stripped, find_stem, find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.image.writing import make_folder, save_bytes
@@ -27,7 +28,6 @@ from deskull.picture.plot import Point, draw_chart
 from deskull.record import DONE, WeightsName
 from deskull.review.marks import MARKS, TAGS, Mark, load_marks
 from deskull.review.pictures import PAGE_WIDTH, Pair, draw_card, draw_picture
-from deskull.review.remake import make_command
 from deskull.review.scene import find_files, load_shown
 from deskull.settings import Settings
 from deskull.tables import make_relative

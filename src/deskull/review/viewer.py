@@ -50,7 +50,8 @@ from deskull.stripper import Stripper
 _SCRIPTS = (
     *(f"editing/{name}.js" for name in ("draw", "history", "shape")),
     *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drafts", "drawing", "files")),
-    *(f"viewer/{name}.js" for name in ("judging", "panes", "server", "slices", "viewer")),
+    *(f"viewer/{name}.js" for name in ("judging", "keys", "panes", "pen", "server", "slices")),
+    *(f"viewer/{name}.js" for name in ("viewer", "windowing")),
     "niivue.umd.js",
 )
 STATIC = {

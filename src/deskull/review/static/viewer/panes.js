@@ -11,7 +11,7 @@ export class Pane {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {object} scene    what all panes show, see viewer.js
-   * @param {object} act      look, draw, drawn, area, changeWindow: what is done by mouse
+   * @param {object} act      what is done by mouse: look, draw, drawn, area, changeWindow; taken: the mouse draws now
    * @param {number} axis     axis across the plane; -1 follows the pane used last, stripped
    */
   constructor(canvas, scene, act, axis) {
@@ -82,19 +82,19 @@ export class Pane {
 
   // The brush where it would draw, and the line that is being drawn around an area.
   drawCursor(pen, frame, axis, ratio) {
-    const { scene, drag, pointer } = this;
+    const { scene, drag, pointer } = this, byKey = scene.pen && axis === scene.axis, here = ACROSS[axis].map((a) => scene.cross[a]);
+    const line = byKey ? scene.pen.corners.length && [...scene.pen.corners, here] : drag?.line;
+    const [x, y] = byKey ? frame.toCanvas(...here) : pointer ? [pointer.x, pointer.y] : [];
     pen.strokeStyle = "#fff";
     pen.lineWidth = ratio;
-    if (drag?.line) {
-      pen.beginPath();
-      for (const [u, v] of drag.line) pen.lineTo(...frame.toCanvas(u, v));
-      pen.stroke();
-    } else if (pointer && scene.isBrush) {
+    pen.beginPath();
+    if (line) for (const [u, v] of line) pen.lineTo(...frame.toCanvas(u, v));
+    else if (x !== undefined && scene.isBrush) {
       const radius = Math.max(scene.radius * frame.scale, 0.5 * frame.scale * Math.min(frame.du, frame.dv));
-      pen.beginPath();
-      pen.arc(pointer.x, pointer.y, radius, 0, 2 * Math.PI);
-      pen.stroke();
+      pen.arc(x, y, radius, 0, 2 * Math.PI);
     }
+    if (byKey && scene.pen.isDown) pen.lineWidth = 2 * ratio;
+    pen.stroke();
   }
 
   drawWords(pen, axis, index, ratio, stripped) {
@@ -102,8 +102,8 @@ export class Pane {
     if (scene.radiological && axis !== 0) [ends[0], ends[1]] = [ends[1], ends[0]];
     const mm = scene.toMm(axis), words = `${PLANES[axis]} ${index + 1}/${scene.volume.shape[axis]}${mm}${stripped ? ", brain" : ""}`;
     pen.font = `${size}px system-ui, sans-serif`;
-    const write = (text, x, y, align, base) => {
-      Object.assign(pen, { textAlign: align, textBaseline: base, lineWidth: 3 * ratio, strokeStyle: "#000", fillStyle: "#e8eaed" });
+    const write = (text, x, y, align, base, colour = "#e8eaed") => {
+      Object.assign(pen, { textAlign: align, textBaseline: base, lineWidth: 3 * ratio, strokeStyle: "#000", fillStyle: colour });
       pen.strokeText(text, x, y);
       pen.fillText(text, x, y);
     };
@@ -111,7 +111,8 @@ export class Pane {
     write(ends[1], canvas.width - pad, canvas.height / 2, "right", "middle");
     write(ends[3], canvas.width / 2, pad, "center", "top");
     write(ends[2], canvas.width / 2, canvas.height - pad, "center", "bottom");
-    write(words, pad, pad, "left", "top");
+    canvas.setAttribute("aria-label", `${words}${scene.tool === "look" ? "" : `, ${scene.tool}`}`);
+    write(words, pad, pad, "left", "top", stripped || axis !== scene.axis ? "#9aa1ab" : "#fff"); // keys act on the bright one
   }
 
   // --- by mouse
@@ -139,6 +140,7 @@ export class Pane {
     canvas.addEventListener("wheel", (event) => {
       if (!this.scene.volume) return;
       event.preventDefault();
+      this.act.taken();
       if (event.ctrlKey || event.metaKey) this.zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, this.place(event));
       else this.act.step(this.axis, event.deltaY < 0 ? 1 : -1);
     }, { passive: false });
@@ -146,6 +148,7 @@ export class Pane {
 
   press(event) {
     event.preventDefault();
+    this.act.taken();
     this.canvas.focus();
     this.canvas.setPointerCapture(event.pointerId);
     this.scene.axis = this.axis;
@@ -158,6 +161,7 @@ export class Pane {
 
   move(event) {
     this.pointer = this.place(event);
+    if (!this.scene.pen?.isDown) this.scene.pen = null; // the mouse is the pen
     const voxel = this.toVoxel(this.pointer);
     if (this.drag) this.follow(this.pointer, voxel);
     else this.draw();

@@ -8,14 +8,16 @@ import { forgetDraft, keepDraft, readDraft } from "./drafts.js";
 import { Drawing } from "./drawing.js";
 import { offer, takeSnapshot } from "./files.js";
 import { judge } from "./judging.js";
+import { listenToKeys } from "./keys.js";
 import { Pane, PLANES, readVoxel } from "./panes.js";
+import { Pen } from "./pen.js";
 import { ask, askMask, fetchAhead, open, send } from "./server.js";
-import { findPercentiles, readScan } from "./slices.js";
+import { readScan } from "./slices.js";
+import { Windowing } from "./windowing.js";
 
 const $ = (id) => document.getElementById(id);
 const TOOLS = { look: "l", brush: "b", eraser: "e", fill: "g", cut: "x" };
 const VIEWS = ["all", "axial", "coronal", "sagittal", "beside", "3d"];
-const PRESETS = { brain: [0.02, 0.995, true], bright: [0.02, 0.8, true], head: [0.02, 0.995, false], full: [0, 1, false] }; // shares, of the mask
 
 let number = Number(new URLSearchParams(location.search).get("scan") ?? 0);
 let about = null, file = null, ready = false, turn = 0;
@@ -34,11 +36,13 @@ const scene = {
 };
 
 const drawing = new Drawing(scene, { readSliders, noteChange, redraw: () => redraw() });
-const panes = [2, 1, 0, -1].map((axis) => new Pane($(`pane${axis}`), scene, {
-  look, point, step: stepSlice, changeWindow,
-  draw: (...stroke) => drawing.paint(...stroke), drawn: (axis) => drawing.finishStroke(axis), area: (axis, line) => drawing.paintArea(axis, line),
-}, axis));
 const redraw = () => { for (const pane of panes) pane.draw(); };
+const windowing = new Windowing(scene, redraw);
+const hand = { draw: (...stroke) => drawing.paint(...stroke), drawn: (axis) => drawing.finishStroke(axis), area: (axis, line) => drawing.paintArea(axis, line) };
+const pen = new Pen(scene, { ...hand, look, say });
+const panes = [2, 1, 0, -1].map((axis) => new Pane($(`pane${axis}`), scene, {
+  ...hand, look, point, step: stepSlice, changeWindow: (right, up) => windowing.change(right, up), taken: () => pen.lift(),
+}, axis));
 
 function say(words, kind = "") {
   $("said").textContent = words;
@@ -70,25 +74,6 @@ function goToMiddle() {
   for (let z = 0, i = 0; z < nz; z++) for (let y = 0; y < ny; y++) for (let x = 0; x < nx; x++, i++)
     if (scene.mask[i]) { count += 1; sum[0] += x; sum[1] += y; sum[2] += z; }
   look(count ? sum.map((total) => total / count) : scene.volume.shape.map((n) => n / 2));
-}
-
-function setWindow(low, high) {
-  scene.window = [low, Math.max(high, low + scene.volume.slope)];
-  [$("black").value, $("white").value] = scene.window;
-  const step = 10 ** Math.floor(Math.log10(scene.window[1] - scene.window[0]) - 2);
-  $("window-value").textContent = scene.window.map((v) => Number((Math.round(v / step) * step).toPrecision(4))).join(" to ");
-  redraw();
-}
-
-function choosePreset(name) {
-  const [dark, light, inMask] = PRESETS[name], mask = inMask && scene.mask.includes(1) ? scene.mask : null;
-  setWindow(findPercentiles(scene.volume, [dark])[0], findPercentiles(scene.volume, [light], mask)[0]);
-}
-
-function changeWindow(right, up) {
-  const [low, high] = scene.window, step = (high - low) / 400, middle = (low + high) / 2 - up * step;
-  const half = Math.max(((high - low) / 2) * (1 + right / 300), step);
-  setWindow(middle - half, middle + half);
 }
 
 function show(view) {
@@ -141,6 +126,7 @@ function travel(back) {
 // Only the newest request is sent: while one mask is made, the slider may move on.
 let asking = false, request = null;
 async function remake() {
+  pen.lift();
   const values = readSliders(), mine = turn, replaced = byHand;
   showValues();
   request = `&threshold=${values.threshold}&border=${values.border}`;
@@ -185,7 +171,7 @@ async function strip() {
     describeMask(about);
     if (!scene.mask.includes(1)) {
       drawing.change(replaceMask(scene.mask, await askMask(number)), false);
-      choosePreset("brain");
+      windowing.choose("brain");
       goToMiddle();
     }
     say("Threshold and border now make the mask anew.");
@@ -215,7 +201,9 @@ async function save(over = false) {
     const others = answer.old.length
       ? `${answer.old.join(", ")} is still of the automatic mask${answer.reason ? ` (${answer.reason})` : ""}. Make it again: ${answer.command}`
       : answer.remade.length ? `${answer.remade.join(", ")} made again from it.` : "There is no brain to make again.";
-    say(`Saved as ${about.manual}. ${others}`, answer.old.length ? "bad" : "good");
+    const given = (answer.given ?? []).length ? ` The session's other scans got it too: ${answer.given.join(", ")}.` : "";
+    const refused = (answer.refused ?? []).map((words) => ` Not so ${words}`).join("");
+    say(`Saved as ${about.manual}. ${others}${given}${refused}`, answer.old.length || refused ? "bad" : "good");
   } catch (error) {
     $("conflict").hidden = error.status !== 409;
     say(`Not saved: ${error.message}`, "bad");
@@ -265,6 +253,13 @@ function choose(tool) {
   redraw();
 }
 
+/** Choose by a button: the picture gets the focus, so that keys draw on it. */
+function take(tool) {
+  pen.lift();
+  choose(tool);
+  findPane().canvas.focus();
+}
+
 function setRadius(radius) {
   $("radius").value = radius;
   scene.radius = Number($("radius").value);
@@ -296,7 +291,18 @@ async function compare() {
   readSwitches();
 }
 
-const zoom = (factor) => panes.find((pane) => pane.own === scene.axis).zoom(factor);
+/** Keys act on the plane that has the focus; without one on that used last. */
+function adoptFocus() {
+  const focused = panes.find((pane) => pane.canvas === document.activeElement && pane.own >= 0);
+  if (focused && focused.own !== scene.axis) {
+    pen.lift();
+    scene.axis = focused.own;
+    redraw();
+  }
+}
+
+const findPane = () => panes.find((pane) => pane.own === scene.axis);
+const zoom = (factor) => findPane().zoom(factor);
 const KEYS = {
   z: () => travel(true), Z: () => travel(false), y: () => travel(false), s: () => save(), i: interpolate, k: snapshot,
   o: () => { $("fill").value = Number($("fill").value) ? 0 : 0.1; showValues(); readSwitches(); },
@@ -304,7 +310,7 @@ const KEYS = {
   "[": () => setRadius(scene.radius - 1), "]": () => setRadius(scene.radius + 1),
   "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => panes.forEach((pane) => pane.reset()),
   ArrowUp: () => stepSlice(scene.axis, 1), ArrowDown: () => stepSlice(scene.axis, -1),
-  " ": () => { scene.hidden = true; redraw(); },
+  " ": () => { scene.hidden = true; redraw(); }, Escape: () => {},
 };
 for (const [tool, letter] of Object.entries(TOOLS)) KEYS[letter] = () => choose(tool);
 VIEWS.forEach((view, i) => { KEYS[i + 1] = () => show(view); });
@@ -313,22 +319,11 @@ const ALWAYS = {
   p: () => mark("pass"), f: () => mark("fail"), m: () => mark("maybe"), u: () => mark(""),
 };
 
-function press(event) {
-  const { key } = event, command = event.ctrlKey || event.metaKey, { target } = event;
-  if (event.altKey || target.matches("input:not([type=range], [type=checkbox]), select")) return;
-  if (target.matches("input[type=range]") && key.startsWith("Arrow")) return;
-  if (command && !["z", "Z", "y", "s"].includes(key)) return;
-  if (key === " " && target.matches("button, summary, input")) return;
-  const act = ALWAYS[key] ?? (ready ? KEYS[key] : null);
-  if (!act || ($("keys").open && key !== "?")) return;
-  event.preventDefault();
-  act();
-}
-
 // --- one scan after the other
 
 function blank() {
   ready = false;
+  pen.forget();
   document.body.dataset.ready = "";
   Object.assign(scene, { volume: null, mask: null, other: null, difference: false });
   for (const pane of panes) pane.blank();
@@ -362,9 +357,7 @@ async function start() {
     describe(number, about);
     const isEmpty = await loadMask();
     if (mine !== turn) return;
-    const [low, high] = findPercentiles(scene.volume, [0, 1]);
-    for (const id of ["black", "white"]) Object.assign($(id), { min: low, max: high, step: (high - low) / 500 || 1 });
-    choosePreset("brain");
+    windowing.start();
     readSwitches();
     goToMiddle();
     showState();
@@ -382,7 +375,7 @@ async function start() {
 }
 
 function listen() {
-  addEventListener("keydown", press, true);
+  listenToKeys(KEYS, ALWAYS, pen, () => ready, adoptFocus);
   addEventListener("keyup", (event) => { if (event.key === " " && scene.hidden) { scene.hidden = false; redraw(); } }, true);
   addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
   new ResizeObserver(redraw).observe($("picture"));
@@ -392,16 +385,14 @@ function listen() {
     largest: () => drawing.change(keepLargestPiece(scene.mask, scene.volume)), holes: () => drawing.change(fillHoles(scene.mask, scene.volume)),
     smooth: () => drawing.change(smoothMask(scene.mask, scene.volume)),
   };
-  for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", () => { if (ready || ["previous", "next", "help", "reload"].includes(id)) act(); });
+  for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", () => { if (ready || ["previous", "next", "help", "reload"].includes(id)) { pen.lift(); act(); } });
   for (const id of ["threshold", "border"]) $(id).addEventListener("input", remake);
   for (const id of ["outline", "crosshair", "radiological", "ball", "difference"]) $(id).addEventListener("input", readSwitches);
   $("fill").addEventListener("input", () => { showValues(); readSwitches(); });
   $("radius").addEventListener("input", () => setRadius($("radius").value));
-  $("black").addEventListener("input", () => setWindow(Number($("black").value), scene.window[1]));
-  $("white").addEventListener("input", () => setWindow(scene.window[0], Number($("white").value)));
   $("depth").addEventListener("input", () => clip(Number($("depth").value)));
   $("compare").addEventListener("input", compare);
-  const groups = { tools: (b) => b.dataset.tool && choose(b.dataset.tool), views: (b) => show(b.dataset.view), presets: (b) => choosePreset(b.dataset.preset), marks: (b) => mark(b.getAttribute("aria-pressed") === "true" ? "" : b.dataset.mark) };
+  const groups = { tools: (b) => b.dataset.tool && take(b.dataset.tool), views: (b) => show(b.dataset.view), marks: (b) => mark(b.getAttribute("aria-pressed") === "true" ? "" : b.dataset.mark) };
   for (const [id, act] of Object.entries(groups)) for (const button of $(id).children) button.addEventListener("click", () => { if (ready || id === "marks") act(button); });
 }
 

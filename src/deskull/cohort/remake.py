@@ -4,23 +4,32 @@ What is made from the mask is replaced, such as the brain, the distance and the 
 automatic mask and its probability stay.
 """
 
+import logging
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deskull.apply import find_brain, load_mask
+from deskull.cohort.plan import Task
+from deskull.cohort.records import read_record
 from deskull.cohort.stripped import Stripped
-from deskull.errors import DeskullError
+from deskull.errors import DeskullError, GeometryError
 from deskull.image.fingerprint import make_fingerprint
-from deskull.image.volume import Volume
+from deskull.image.formats import open_image
+from deskull.image.orientation import turn_to_ras
+from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.image.writing import Batch, find_start
 from deskull.measure.metrics import volume_ml
 from deskull.outputs import OUTPUTS, check_packages, find_output
 from deskull.record import CorrectedMask, Record, Request, save_records
 from deskull.result import MaskedScan, save_output
 from deskull.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,18 @@ class Remade:
         Shell command that makes the old brain again; empty if none is old.
     reason
         Why outputs are old; else empty.
+    given
+        Names of the scans of the session that got the corrected mask as well.
+    refused
+        Scans of the session that did not get it, each with the reason.
     """
 
     remade: tuple[str, ...] = ()
     old: tuple[str, ...] = ()
     command: str = ""
     reason: str = ""
+    given: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class _CorrectedScan(MaskedScan):
@@ -85,6 +100,71 @@ def remake_outputs(
     except DeskullError as error:
         return Remade(old=names, command=make_command(scan, manual), reason=str(error))
     return Remade(remade=names)
+
+
+def keep_corrections(tasks: Iterable[Task]) -> set[Path]:
+    """Let corrected masks count where scans were stripped anew: make the outputs again.
+
+    Parameters
+    ----------
+    tasks
+        Scans that were stripped.
+
+    Returns
+    -------
+    set
+        Records of the scans whose outputs were made again; a warning tells of the others.
+    """
+    remade = set()
+    for task in tasks:
+        record = read_record(task)
+        if record is None:
+            continue
+        path = task.record.absolute()
+        scan = Stripped(task.name, Path(path.anchor), path, record)
+        manual = scan.find_corrected()
+        if manual is None or not scan.has_old_outputs:
+            continue
+        try:
+            reason = _remake(scan, manual)
+        except DeskullError as error:
+            reason = str(error)
+        if reason:
+            logger.warning(
+                "%s: %s does not count, brain and volume are those of the automatic mask: %s",
+                *(task.name, manual.name, reason),
+            )
+        else:
+            remade.add(task.record)
+    return remade
+
+
+def _remake(scan: Stripped, manual: Path) -> str:
+    """Make the outputs of a scan again; give the reason if it failed."""
+    volume, given = load_recorded(scan), load_mask(manual)
+    if not given.grid.matches(volume.grid):
+        raise GeometryError(f"{manual.name}: lies on another grid than the scan.")
+    mask = find_brain(given, volume.grid, volume.name)
+    return remake_outputs(scan, mask, volume, manual).reason
+
+
+def load_recorded(scan: Stripped) -> Volume:
+    """Load a scan as it was read when it was stripped, or when it got the mask of another.
+
+    Raises
+    ------
+    DeskullError
+        If it is gone, has changed, or cannot be read.
+    """
+    path = scan.find_scan()
+    frame = scan.record.input.frame
+    image = open_image(path, frame=frame)
+    request = scan.record.request
+    if isinstance(request, Request) and request.settings.orientation == "ras":
+        image = turn_to_ras(image)
+    if frame is None and count_frames(image) > 1:  # the mask is for all frames
+        return replace(make_volume(image, path.name, 0), frame=None)
+    return make_volume(image, path.name, frame)
 
 
 def find_old_outputs(scan: Path, manual: Path) -> Remade:
