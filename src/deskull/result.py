@@ -67,7 +67,7 @@ class MaskedScan:
         """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
         if not self.mask.any():  # of a frame in which there is no brain
             return np.full(self.mask.shape, np.nan, np.float32)
-        return make_signed_distance(self.mask, self.volume.grid.voxel_size, self.threads)
+        return make_signed_distance(self.mask, self.volume.grid.voxel_size, self.threads or 1)
 
     def to_image(self, output: str) -> SpatialImage:
         """Make an output as a nibabel image with the scan's own header.

@@ -5,7 +5,6 @@ are judged, shown and corrected is in `deskull.review`.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
