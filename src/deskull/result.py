@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from deskull.errors import InputError
 from deskull.image.grid import Grid
-from deskull.image.volume import Volume, make_brain_image, make_map_image, make_mask_image
+from deskull.image.made import make_brain_image, make_map_image, make_mask_image
+from deskull.image.volume import Volume
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
