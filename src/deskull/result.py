@@ -44,13 +44,13 @@ class MaskedScan:
     fill
         Intensity outside of the brain.
     threads
-        Cores to use for what is made later; None for as many as there are.
+        Cores to use for what is made later.
     """
 
     volume: Volume
     mask: NDArray[np.bool_]
     fill: float = field(default=Settings.fill, kw_only=True)
-    threads: int | None = field(default=None, kw_only=True)
+    threads: int = field(default=1, kw_only=True)
 
     @property
     def title(self) -> str:

@@ -45,7 +45,7 @@ class Mesh(NamedTuple):
         return float(_measure_parts(self).sum())
 
 
-def make_surface(mask: NDArray[Any], grid: Grid, threads: int | None = None) -> Mesh:
+def make_surface(mask: NDArray[Any], grid: Grid, threads: int = 1) -> Mesh:
     """Make the mesh of a mask's surface.
 
     Where the field cuts the mask, the mesh is closed at the face of the field.
@@ -57,7 +57,7 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int | None = None) -> 
     grid
         Of the mask, with any affine.
     threads
-        Cores to use; None for as many as there are.
+        Cores to use.
 
     Raises
     ------
