@@ -63,9 +63,8 @@ _PACKAGES = {
 EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
-    **{"SimpleITK": "n4", "h5py": "minc", "backports": "zstd"},
+    **{"SimpleITK": "n4", "h5py": "minc", "backports": "zstd", "skimage": "surface"},
     **{name: name for name in ("openvino", "tensorboard", "nipype", "pydra")},
-    "skimage": "surface",
 }
 
 

@@ -71,7 +71,7 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int = 1) -> Mesh:
     box, margin = find_box(mask), 4
     inside = np.pad(mask[box] != 0, margin)
     size = np.array(grid.voxel_size)
-    distance = make_signed_distance(inside, grid.voxel_size, threads)
+    distance = make_signed_distance(inside, grid.voxel_size, threads or 1)
     distance = ndimage.gaussian_filter(distance, SMOOTHING * size.min() / size)
     count = np.count_nonzero(inside)
     below, above = np.partition(distance, (count - 1, count), axis=None)[count - 1 : count + 1]

@@ -18,8 +18,11 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 T = TypeVar("T")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REST, _ANY_NUMBER = "rest", "any_number"
-EXACT = {"exact": True}
-"""Metadata of a field that has its default unless every part of it can be read."""
+OMIT = {"omit": True}
+"""Metadata of a field that is left out of the JSON where it is None or empty."""
+
+EXACT = {"exact": True, **OMIT}
+"""Metadata of such a field that is None unless every part of it can be read."""
 
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
@@ -50,8 +53,11 @@ def to_plain(value: Any) -> Any:
     if is_dataclass(value):
         plain: dict[str, Any] = {}
         for one in fields(value):
-            content = to_plain(getattr(value, one.name))
-            plain |= content if one.metadata.get(_REST) else {one.name: content}
+            content = getattr(value, one.name)
+            if one.metadata.get(_REST):
+                plain |= to_plain(content)
+            elif content or not one.metadata.get("omit"):
+                plain[one.name] = to_plain(content)
         return plain
     if isinstance(value, Mapping):
         return {key: to_plain(content) for key, content in value.items()}
