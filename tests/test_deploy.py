@@ -87,7 +87,7 @@ def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
     kept = re.findall(r"^!(\S+)$", read("deploy/Dockerfile.dockerignore"), re.MULTILINE)
     put = re.findall(r"^    (\S+) /src/\S+$", read("deploy/apptainer.def"), re.MULTILINE)
     assert sorted(names) == sorted(kept) == sorted(put)
-    needed = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "src"}
+    needed = {"README.md", *PROJECT["license-files"], "pyproject.toml", "hatch_build.py", "src"}
     assert set(names) == needed
     assert all((ROOT / name).exists() for name in names)
 
@@ -95,12 +95,14 @@ def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
 def test_the_images_install_as_the_readme_says_on_a_python_that_we_support():
     install = "/opt/deskull/bin/pip install --no-cache-dir ."
     assert "\npip install . " in read("README.md")
-    for path, start in (("deploy/Dockerfile", "FROM "), ("deploy/apptainer.def", "From: ")):
+    bases = []
+    for path, start in (("deploy/Dockerfile", "ARG BASE="), ("deploy/apptainer.def", "From: ")):
         assert install in read(path)
-        versions = re.findall(rf"^{start}python:(\S+)-slim\b", read(path), re.MULTILINE)
-        assert versions
-        for version in versions:
-            assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+        found = rf"^{start}(python:(3\.\d+)\.\d+-slim-\w+@sha256:[0-9a-f]{{64}})$"
+        base, version = re.search(found, read(path), re.MULTILINE).groups()
+        assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+        bases.append(base)
+    assert len(set(bases)) == 1
 
 
 def test_the_images_start_commands_that_we_have():

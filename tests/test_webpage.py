@@ -13,7 +13,7 @@ from deskull.review import webpage
 from deskull.review.webpage import WebPage, find_web_page
 from served import serving
 
-PageHook = runpy.run_path(str(Path(__file__).parents[1] / "build_page.py"))["PageHook"]
+PageHook = runpy.run_path(str(Path(__file__).parents[1] / "hatch_build.py"))["PageHook"]
 FILES = {
     "index.html": b"<!doctype html>",
     "service-worker.js": b"0",
