@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,6 +16,7 @@ import pytest
 
 from deskull import __version__, arguments
 from deskull.cohort import queues
+from systems import BASH
 
 ROOT = Path(__file__).parents[1]
 DEPLOY, DOCS = ROOT / "deploy", ROOT / "docs"
@@ -131,7 +131,7 @@ def test_the_array_s_command_is_one_of_ours():
     assert (options["inputs"], options["out_dir"]) == (["study"], "brains")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@BASH
 def test_the_array_runs_a_deskull_of_its_environment(tmp_path):
     (tmp_path / "deskull/bin").mkdir(parents=True)
     (tmp_path / "deskull/bin/activate").write_text('PATH="$HOME/deskull/bin:$PATH"')

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from deskull import __version__
+from systems import BASH
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -57,7 +58,7 @@ def test_citation_and_archive_agree():
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@BASH
 def test_nothing_is_tagged_from_a_tree_with_changes(tmp_path):
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
