@@ -97,8 +97,15 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    info = f"deskull-{__version__}.dist-info"
-    assert {name.partition("/")[0] for name in names} == {"deskull", info}
+    info, data = (f"deskull-{__version__}.{kind}" for kind in ("dist-info", "data"))
+    assert {name.partition("/")[0] for name in names} == {"deskull", info, data}
+    shared = {name.removeprefix(f"{data}/data/") for name in names if name.startswith(data)}
+    assert shared == {
+        "share/bash-completion/completions/deskull",
+        "share/fish/vendor_completions.d/deskull.fish",
+        "share/man/man1/deskull.1",
+        "share/zsh/site-functions/_deskull",
+    }
     package = {str(p.relative_to(ROOT / "src")) for p in bundled_folder().rglob("*.*")}
     assert package <= set(names)
     assert {"deskull/py.typed", f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(

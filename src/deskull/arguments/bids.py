@@ -4,7 +4,6 @@ import argparse
 import re
 from typing import Any
 
-from deskull import __version__
 from deskull.arguments.cohort import add_sharing
 from deskull.arguments.options import (
     NOT_MEDICAL,
@@ -15,6 +14,7 @@ from deskull.arguments.options import (
     add_weights,
 )
 from deskull.arguments.parsing import add_note
+from deskull.arguments.version import ShowVersion
 
 OUTPUTS = ("brain", "mask", "probability", "corrected")
 IDLE = {  # options of other BIDS Apps that need no deed here, and what they take
@@ -39,7 +39,7 @@ def add_bids(commands: Any) -> None:
         "  deskull-bids study/ study/derivatives/deskull group\n" + NOT_MEDICAL,
     )
     parser.prog = "deskull-bids"
-    parser.add_argument("--version", action="version", version=f"deskull-bids {__version__}")
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument("bids_dir", metavar="BIDS_DIR", help="root of the data set, with sub-*")
     parser.add_argument("out_dir", metavar="OUT_DIR", help="root of the derivatives")
     parser.add_argument(

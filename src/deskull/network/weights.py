@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import WeightsError
+from deskull.network.digest import compute_digest
 from deskull.prepare.conform import WindowSettings, make_window_settings
 
 CARD = "card.json"
@@ -116,7 +117,7 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
         name: _read_verified(folder / name, wanted)
         for name, wanted in sorted(card["files"].items())
     }
-    digest = hashlib.sha256("".join(sorted(card["files"].values())).encode()).hexdigest()
+    digest = compute_digest(card["files"])
     try:
         stages = {
             name: _make_stage(name, fields, folder, contents)
