@@ -28,6 +28,7 @@ ALONE = {  # each output option, and a file for it
     "-c": "c.nii.gz",
     "--record": "r.json",
     "--picture": "p.png",
+    "--surface": "s.surf.gii",
 }
 
 

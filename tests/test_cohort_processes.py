@@ -77,7 +77,7 @@ def test_a_worker_that_is_killed_costs_only_its_scan(study):
     assert [outcome.name for outcome in outcomes if outcome.error] == ["a/two.nii"]
     assert outcomes[1].error.startswith("its process was killed, perhaps because memory ran out")
     assert read_json(tasks[1].record)["status"] == "failed"
-    request = make_request(Settings(), 0.0, load_weights().digest)
+    request = make_request(Settings(), load_weights().digest)
     assert [is_done(task, request) for task in tasks] == [True, False, True, True, True]
     assert (seen[-1].finished, seen[-1].failed) == (5, 1)
     strip_cohort(tasks, "out", Job(load=load_ball), workers=2)
@@ -139,7 +139,7 @@ def test_two_runs_at_once_do_no_harm(study):
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(strip_cohort, tasks, "out", force=True) for _ in range(2)]
     assert [[one.status for one in run.result()] for run in runs] == [["done"] * 3] * 2
-    request = make_request(Settings(), 0.0, load_weights().digest)
+    request = make_request(Settings(), load_weights().digest)
     assert all(is_done(task, request) for task in tasks)
     assert not list(study.glob("out/**/.deskull-*"))
 

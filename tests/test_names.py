@@ -4,9 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from deskull.cohort.plan import ENDINGS
-from deskull.image.bids import BidsName, find_inversion, is_made, parse_name
-from deskull.image.names import MADE_WORDS, find_base, is_foreign, name_head, says_label
+from deskull.image.names import (
+    MADE_WORDS,
+    BidsName,
+    find_base,
+    find_inversion,
+    is_foreign,
+    is_made,
+    name_head,
+    parse_name,
+    says_label,
+)
+from deskull.outputs import OUTPUTS, find_output
 
 
 @pytest.mark.parametrize(
@@ -41,9 +50,9 @@ def test_a_name_tells_from_which_image_a_file_may_be_made(name, base, label):
     assert says_label(Path(name)) is label
 
 
-@pytest.mark.parametrize("output", [name for name in ENDINGS if name not in ("record", "picture")])
+@pytest.mark.parametrize("output", [row.name for row in OUTPUTS if row.is_image])
 def test_the_names_of_our_outputs_lead_back_to_the_scan(output):
-    assert find_base(Path("scan" + ENDINGS[output])) == "scan"
+    assert find_base(Path("scan" + find_output(output).ending)) == "scan"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ from deskull.prepare.conform import (
 from deskull.prepare.intensity import find_air, make_finite, normalise
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.result import Result
+from deskull.settings import Settings
 
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
 NO_BRAIN = "no-brain"
@@ -53,38 +54,6 @@ SURE = 3.0  # logit, a probability of 0.95
 # Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
 # once more.
 OFF_CENTRE, MISFIT = 0.08, 0.06
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may choose.
-
-    Parameters
-    ----------
-    threshold
-        Probability from which on a voxel is brain.
-    border
-        Millimetres by which the mask's surface is moved at the end; plus grows.
-    csf
-        False gives brain tissue and ventricles without the CSF around, if the weights can.
-    n4
-        Whether bias is corrected before the network sees the image, or how; None leaves it to
-        the weights' recipe.
-    """
-
-    threshold: float = 0.5
-    border: float = 0.0
-    csf: bool = True
-    n4: bool | BiasSettings | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.001 <= self.threshold <= 0.999:
-            raise OptionError(
-                f"threshold {self.threshold}; expected a probability from 0.001 to 0.999. (To "
-                "move the mask's surface by millimetres use the border.)"
-            )
-        if not -50 <= self.border <= 50:
-            raise OptionError(f"border {self.border}; expected millimetres from -50 to 50.")
 
 
 class Stripper:
@@ -202,8 +171,7 @@ class Stripper:
         nothing = np.zeros(volume.grid.shape, np.float32)
         quality = Quality(0, [Flag(NO_BRAIN, error)], {})
         record = work.make_record(0.0, quality, None) | {"volume_ml": None}
-        flags = quality.flags
-        return Result(volume, nothing > 0, nothing, volume.data, flags, math.nan, record)
+        return work.make_result(nothing > 0, nothing, volume.data, quality.flags, math.nan, record)
 
 
 def strip(
@@ -231,7 +199,8 @@ def strip(
     settings
         Threshold, border and the like.
     **choices
-        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``.
+        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``,
+        ``fill=-1``.
 
     Returns
     -------
@@ -335,7 +304,7 @@ class _Work:
             quality = judge(volume, mask, whole, traits, weights.card)
         ml = volume_ml(mask, grid.voxel_volume)
         record = self.make_record(ml, quality, bias)
-        return Result(volume, mask, whole, corrected, quality.flags, ml, record)
+        return self.make_result(mask, whole, corrected, quality.flags, ml, record)
 
     def _choose_n4(self) -> BiasSettings | None:
         """Choose how bias is corrected: the user's way, else the recipe's, else not."""
@@ -421,6 +390,11 @@ class _Work:
             raise EmptyMaskError(f"{volume.name}: a border of {border:g} mm leaves no brain.")
         return mask
 
+    def make_result(self, *made: Any) -> Result:
+        """Make the result from what `Result` holds beside the scan and the choices."""
+        fill, threads = self.settings.fill, self.stripper.threads
+        return Result(self.volume, *made, fill=fill, threads=threads)
+
     def make_record(
         self, ml: float, quality: Quality, bias: BiasSettings | None
     ) -> dict[str, Any]:
@@ -432,7 +406,7 @@ class _Work:
             "runtime": stripper.runtime,
             "device": stripper.device,
             "threads": stripper.threads,
-            "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},
+            "settings": self.settings.to_dict() | {"n4": bias and asdict(bias)},
             "input": {
                 "shape": list(grid.shape),
                 "voxel_size": [round(size, 6) for size in grid.voxel_size],

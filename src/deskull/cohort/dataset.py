@@ -13,8 +13,17 @@ from pathlib import Path, PurePath
 from deskull.cohort.choice import EXTENSIONS, Choice
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError
-from deskull.image.bids import FOLDERS, BidsName, find_inversion, is_made, parse_name
-from deskull.image.names import MADE_WORDS, find_base, find_stem, find_suffix
+from deskull.image.names import (
+    BIDS_FOLDERS,
+    MADE_WORDS,
+    BidsName,
+    find_base,
+    find_inversion,
+    find_stem,
+    find_suffix,
+    is_made,
+    parse_name,
+)
 
 _DERIVED = {"space", "desc", "label", "res"}  # entities of what was made from raw images
 _PERSON = re.compile(r"sub-[A-Za-z0-9+]+")
@@ -134,7 +143,7 @@ def _is_in_place(
     session, folder = "/".join(place[:-1]), "".join(place[-1:])
     own = f"sub-{name.entities['sub']}" == person
     same = "ses" not in name.entities or f"ses-{name.entities['ses']}" == session
-    there = folder in FOLDERS and re.fullmatch(r"|ses-[A-Za-z0-9+]+", session) is not None
+    there = folder in BIDS_FOLDERS and re.fullmatch(r"|ses-[A-Za-z0-9+]+", session) is not None
     spelled = name.suffix in choice.suffixes or not _is_any(name.suffix, choice.suffixes)
     return own and same and there and spelled and path.name.endswith(EXTENSIONS)
 

@@ -13,16 +13,20 @@ from typing import Any
 from deskull import __version__
 from deskull.cohort.bids import LOGS, MAKER
 from deskull.cohort.choice import Choice
-from deskull.cohort.plan import ENDINGS, Gap
+from deskull.cohort.plan import Gap
 from deskull.cohort.records import FAILED, find_mask, load_record
 from deskull.errors import InputError
 from deskull.image.writing import make_folder, save_bytes
+from deskull.outputs import OUTPUTS, RECORD
 from deskull.tables import make_tsv
 
 BIDS_VERSION = "1.10.0"
-GAP = f"_gap{ENDINGS['record']}"  # ending of the record of what was not even planned
+GAP = f"_gap{RECORD}"  # ending of the record of what was not even planned
 GROUP = "group_brain"  # stem of the table and of its data dictionary
-_IGNORED = (f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*")  # no names of BIDS
+_IGNORED = (  # no names of BIDS
+    *(f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*"),
+    *(row.bids_ignore for row in OUTPUTS if row.bids_ignore),
+)
 _README = """# Brains and brain masks
 
 Made by deskull {version} from the data set that `dataset_description.json` names as `raw`.
@@ -95,7 +99,7 @@ def save_description(bids_dir: Path, out_dir: Path) -> None:
     content = json.dumps(fields, indent=2) + "\n"
     save_bytes(content.encode(), out_dir / "dataset_description.json")
     for name, text in (
-        (".bidsignore", "\n".join(_IGNORED) + "\n"),
+        (".bidsignore", "\n".join(dict.fromkeys(_IGNORED)) + "\n"),
         ("README.md", _README.format(version=__version__)),
     ):
         if not (out_dir / name).exists():
@@ -172,7 +176,7 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     OutputError
         If a file cannot be written.
     """
-    found = [load_record(path) for path in sorted((out_dir / LOGS).rglob(f"*{ENDINGS['record']}"))]
+    found = [load_record(path) for path in sorted((out_dir / LOGS).rglob(f"*{RECORD}"))]
     records = [one for one in found if one and isinstance(one["input"].get("path"), str)]
     if not records:
         raise InputError(

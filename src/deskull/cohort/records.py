@@ -10,14 +10,14 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deskull.cohort.plan import Gap, Task
 from deskull.errors import DeskullError, ImageFileError
 from deskull.image.writing import find_files, make_folder, save_bytes
-from deskull.stripper import Settings
+from deskull.settings import Settings
 from deskull.tables import make_tsv
 
 COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
@@ -102,15 +102,13 @@ def make_gap_outcome(gap: Gap) -> Outcome:
 
 def make_request(
     settings: Settings,
-    fill: float,
     digest: str,
     frame: int | None = None,
     orientation: str = "native",
 ) -> dict[str, Any]:
     """Make what decides, beside the scan, what its outputs are; fit for JSON."""
-    shown = fill if math.isfinite(fill) else str(fill)
-    chosen = {"fill": shown, "frame": frame, "orientation": orientation}
-    request = {"settings": asdict(settings) | chosen, "weights": digest}
+    chosen = {"frame": frame, "orientation": orientation}
+    request = {"settings": settings.to_dict() | chosen, "weights": digest}
     same: dict[str, Any] = json.loads(json.dumps(request))
     return same
 

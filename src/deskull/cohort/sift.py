@@ -14,10 +14,18 @@ import numpy as np
 
 from deskull.cohort.records import hash_files, is_unchanged, load_record
 from deskull.errors import DeskullError
-from deskull.image.bids import is_made, parse_name
 from deskull.image.formats import dicom_header, open_image
 from deskull.image.header import peek
-from deskull.image.names import MADE_WORDS, TEXTS, find_base, find_stem, find_suffix, says_label
+from deskull.image.names import (
+    MADE_WORDS,
+    TEXTS,
+    find_base,
+    find_stem,
+    find_suffix,
+    is_made,
+    parse_name,
+    says_label,
+)
 from deskull.image.stored import to_stored
 
 DICOM = (".dcm", ".ima")

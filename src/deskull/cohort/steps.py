@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,15 @@ from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import (
     Volume,
     count_frames,
-    make_brain_image,
-    make_mask_image,
     make_mean_volume,
     make_volume,
 )
-from deskull.image.writing import Batch, make_folder, save_bytes, save_image
+from deskull.image.writing import Batch, make_folder, save_bytes
 from deskull.measure.metrics import volume_ml
-from deskull.result import Result, save_results
-from deskull.stripper import Settings, Stripper
+from deskull.outputs import find_output
+from deskull.result import MaskedScan, Result, save_output, save_results
+from deskull.settings import Settings
+from deskull.stripper import Stripper
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,7 @@ class Job:
     Parameters
     ----------
     settings
-        Threshold, border and the like.
-    fill
-        Intensity outside of the brain.
+        Threshold, border, fill value and the like.
     weights, device, threads
         As for `Stripper.load`; several workers share the threads.
     load
@@ -70,7 +68,6 @@ class Job:
     """
 
     settings: Settings = field(default_factory=Settings)
-    fill: float = 0.0
     weights: str | Path = "default"
     device: str = "auto"
     threads: int | None = None
@@ -190,7 +187,7 @@ def save_scan(scan: Scan, job: Job, request: Mapping[str, Any]) -> Outcome:
         with scan.step("save"):
             _make_folders(task)
             with Batch() as batch:
-                save_results([result], task.outputs, job.fill, batch=batch)
+                save_results([result], task.outputs, batch=batch)
                 _save_sidecars(task, batch)
         stripped = dict(result.record)
         stripped["steps"] = stripped.pop("seconds")
@@ -247,14 +244,12 @@ def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
     grid = volume.grid
     brain = find_brain(mask, grid, name)
     score, flags = judge_given(result, volume, brain)
-    makers = {
-        "brain": lambda: make_brain_image(brain, volume.source, job.fill),
-        "mask": lambda: make_mask_image(brain, volume.source),
-    }
+    every = replace(volume, frame=None)  # the mask is for all frames
+    given = MaskedScan(every, brain, fill=job.settings.fill, threads=result.threads)
     _make_folders(task)
     with Batch() as batch:
         for output, path in task.outputs.items():
-            save_image(makers[output](), path, batch)
+            save_output(given, find_output(output), path, batch)
         _save_sidecars(task, batch)
     return {
         **{key: result.record[key] for key in ("deskull", "weights", "settings")},

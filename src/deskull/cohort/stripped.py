@@ -13,13 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from deskull.cohort.plan import ENDINGS
 from deskull.cohort.records import DONE, FAILED, is_unchanged, load_record
 from deskull.errors import ImageFileError, InputError
 from deskull.image import names as image_names
 from deskull.measure.quality import Flag
+from deskull.outputs import RECORD
 
-ENDING = ENDINGS["record"]
 MANUAL_WORD = "_mask_manual"
 _BIDS_MASK = re.compile(r"(?P<start>.+_desc-brain)(?P<manual>Manual)?(?P<contrast>\w*)_mask")
 
@@ -198,11 +197,11 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
-            if name.endswith(ENDING) and is_inside(path, root):
+            if name.endswith(RECORD) and is_inside(path, root):
                 scans += _read(path, root)
     if not scans:
         raise InputError(
-            f"{folder}: no record (*{ENDING}) in it; expected the output of `deskull batch`."
+            f"{folder}: no record (*{RECORD}) in it; expected the output of `deskull batch`."
         )
     return sort_worst_first(scans)
 
@@ -212,7 +211,7 @@ def _read(path: Path, root: Path) -> list[Stripped]:
     record = load_record(path)
     if record is None:
         return []
-    known = path.relative_to(root).as_posix().removesuffix(ENDING)
+    known = path.relative_to(root).as_posix().removesuffix(RECORD)
     return [Stripped(str(record["input"].get("path") or known), root, path, record)]
 
 

@@ -47,7 +47,6 @@ def make_job(options: Namespace, threads: int | None) -> Job:
     """Settle how every scan is stripped."""
     return Job(
         make_settings(options),
-        options.fill,
         options.weights,
         options.device,
         threads,

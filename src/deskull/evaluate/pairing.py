@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deskull.errors import InputError
-from deskull.image.names import MASK_WORDS, find_stem, list_images
+from deskull.image.lookup import list_images
+from deskull.image.names import MASK_WORDS, find_stem
 from deskull.tables import read_table
 
 TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from deskull.cohort.search import make_plan
-from deskull.cohort.stripped import ENDING, find_stripped
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask
 from deskull.image.grid import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.metrics import dice
+from deskull.outputs import RECORD
 from deskull.result import Result
 from deskull.stripper import Stripper
 from deskull.tables import TABLES, read_table
@@ -92,7 +93,7 @@ def load_population(
     InputError
         If there is no head, or the records come from an older version.
     """
-    if source.is_dir() and next(source.rglob(f"*{ENDING}"), None):
+    if source.is_dir() and next(source.rglob(f"*{RECORD}"), None):
         return _read_records(source)
     scans = list(_find_scans(source))
     stripper = make_stripper()

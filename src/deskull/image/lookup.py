@@ -76,3 +76,22 @@ def _hint(path: Path, names: list[str]) -> str:
     if not near:
         return ""
     return f" Did you mean {' or '.join(str(path.with_name(name)) for name in near[:3])}?"
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files below a folder, sorted; hidden folders are passed by, links are followed."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    for where, folders, names in os.walk(os.path.abspath(folder), followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [
+            Path(where, name)
+            for name in names
+            if not name.startswith(".") and find_suffix(name) in HEADS
+        ]
+    return sorted(files)

@@ -1,12 +1,12 @@
-"""What the name of a file says: its format; outside BIDS whose head, which contrast, or what made.
+"""What the name of a file says: format, participant, session, contrast, what it was made from.
 
-A name is a hint and no more: what is decided by it is said, and where it matters the file is
-looked at as well. No file is opened here. BIDS names are `bids.py`.
+The only place of such rules, for names of BIDS and others. A name is a hint and no more: what is
+decided by it is said, and where it matters the file is looked at as well. No file is opened here.
 """
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -165,25 +165,6 @@ def is_foreign(path: PurePath) -> bool:
     return not find_suffix(path) and (packed or name.endswith(FOREIGN))
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files below a folder, sorted; hidden folders are passed by, links are followed."""
-    files: list[Path] = []
-    seen: set[str] = set()
-    for where, folders, names in os.walk(os.path.abspath(folder), followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [
-            Path(where, name)
-            for name in names
-            if not name.startswith(".") and find_suffix(name) in HEADS
-        ]
-    return sorted(files)
-
-
 def name_head(path: Path) -> HeadName:
     """Guess person, session and contrast from the name of a file.
 
@@ -203,3 +184,122 @@ def name_head(path: Path) -> HeadName:
         f"ses-{entities['ses']}" if "ses" in entities else "",
         contrast,
     )
+
+
+# --- BIDS: entities in a fixed order, a suffix and an extension
+
+ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "inplaneT1", "inplaneT2", "MTw", "UNIT1")
+"""Anatomical images to learn from."""
+
+INV2, UNIT1 = "inv-2", "UNIT1"
+"""Images of an MP2RAGE acquisition that its mask can be made from."""
+
+MEANS = ("bold", "cbv", "asl", "sbref", "epi", "m0scan")
+"""Series of which all frames show the same head: their mean has the least noise."""
+
+BIDS_SUFFIXES = (
+    *ANATOMICAL,
+    *("T2star", "PDT2", "PD", "MP2RAGE", "MEGRE", "MESE", "MPM", "MTS", "MTR", "VFA", "IRT1"),
+    *("T1rho", "angio", "T1map", "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap"),
+    *("MTsat", "MTRmap", "M0map", "Chimap", "magnitude", "magnitude1", "magnitude2"),
+    *MEANS,
+    "dwi",
+)
+"""Images of heads that BIDS has a suffix for."""
+
+BIDS_MADE = ("mask", "defacemask", "dseg", "probseg")
+"""Suffixes of what is made from a scan."""
+
+BIDS_FOLDERS = ("anat", "func", "dwi", "perf", "fmap", "pet")
+"""Folders of images in that of a participant or session."""
+
+ENTITIES = {  # in the order of names: the key in a name, and the word for it
+    "sub": "subject",
+    "ses": "session",
+    "sample": "sample",
+    "task": "task",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "trc": "tracer",
+    "stain": "staining",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "run": "run",
+    "mod": "modality",
+    "echo": "echo",
+    "flip": "flip",
+    "inv": "inv",
+    "mt": "mt",
+    "part": "part",
+    "proc": "proc",
+    "hemi": "hemi",
+    "space": "space",
+    "split": "split",
+    "recording": "recording",
+    "chunk": "chunk",
+    "seg": "segmentation",
+    "res": "res",
+    "den": "den",
+    "label": "label",
+    "desc": "desc",
+}
+COUNTING = ("run", "echo", "flip", "inv", "split", "chunk")
+"""Entities that count: ``run-1`` is ``run-01``."""
+
+_ENTITY = re.compile(r"([A-Za-z0-9]+)-([A-Za-z0-9+]+)")
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """A file name in its parts.
+
+    Parameters
+    ----------
+    entities
+        Value by key, such as ``{"sub": "01", "acq": "hires"}``.
+    suffix
+        Such as ``"T1w"``.
+    """
+
+    entities: Mapping[str, str]
+    suffix: str
+
+    def __str__(self) -> str:
+        """Write the name without extension, entities in the order of BIDS."""
+        known = [key for key in ENTITIES if key in self.entities]
+        others = [key for key in self.entities if key not in ENTITIES]
+        pairs = [f"{key}-{self.entities[key]}" for key in (*known, *others)]
+        return "_".join([*pairs, self.suffix])
+
+    def derive(self, suffix: str, **entities: str) -> "BidsName":
+        """Name a file made from this one."""
+        return BidsName({**self.entities, **entities}, suffix)
+
+
+def parse_name(path: PurePath) -> BidsName | None:
+    """Read a name like ``sub-01_ses-A_T1w.nii.gz``; None if it is no such name."""
+    *pairs, suffix = find_stem(path).split("_")
+    hits = [_ENTITY.fullmatch(pair) for pair in pairs]
+    if not hits or hits[0] is None or hits[0][1] != "sub" or not suffix.isalnum():
+        return None
+    if any(hit is None for hit in hits):
+        return None
+    return BidsName({hit[1]: hit[2] for hit in hits if hit is not None}, suffix)
+
+
+def find_inversion(name: BidsName) -> str:
+    """Which image of an MP2RAGE acquisition it is, such as `INV2`; empty of other images."""
+    if name.suffix != "MP2RAGE":
+        return UNIT1 if name.suffix == UNIT1 else ""
+    return f"inv-{name.entities.get('inv', '').lstrip('0')}"
+
+
+def is_made(name: BidsName) -> bool:
+    """Whether a name says that an image was made from a scan and is no whole head."""
+    return name.suffix in BIDS_MADE or name.entities.get("desc", "").startswith("brain")
+
+
+def find_root(path: Path, name: BidsName) -> Path | None:
+    """Find the data set of a file: the folder that holds ``sub-X``; None if there is none."""
+    person = f"sub-{name.entities['sub']}"
+    return next((parent.parent for parent in path.parents if parent.name == person), None)

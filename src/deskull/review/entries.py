@@ -6,9 +6,11 @@ from pathlib import Path
 
 from deskull.cohort.stripped import Stripped, find_manual
 from deskull.image.writing import find_start
+from deskull.outputs import find_output
 from deskull.review.scene import ScanFiles, find_files
+from deskull.settings import Settings
 
-DEFAULTS = {"threshold": 0.5, "border": 0.0}
+DEFAULTS = {"threshold": Settings.threshold, "border": Settings.border}
 """Settings of an automatic mask whose record is not at hand."""
 
 
@@ -65,8 +67,8 @@ def make_entry(
     """
     start = find_start(scan)
 
-    def find(word: str) -> Path | None:
-        path = start.with_name(f"{start.name}_{word}.nii.gz")
+    def find(output: str) -> Path | None:
+        path = start.with_name(start.name + find_output(output).ending)
         return path if path.is_file() else None
 
     machine = mask or find("mask")

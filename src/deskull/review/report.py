@@ -17,10 +17,11 @@ from typing import Any
 from urllib.parse import quote
 
 from deskull.cohort.records import DONE
-from deskull.cohort.stripped import ENDING, Stripped, find_stem, find_stripped
+from deskull.cohort.stripped import Stripped, find_stem, find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.image.writing import make_folder, save_bytes
 from deskull.measure.score import LOW
+from deskull.outputs import RECORD
 from deskull.picture import draw_svg
 from deskull.picture.page import encode_page, make_page, read_static, to_data_address
 from deskull.picture.plot import Point, draw_chart
@@ -245,7 +246,7 @@ def find_own_names(scan: Stripped) -> tuple[Path, Path | None]:
     stem = "" if mask is None else find_stem(mask)
     subject = stem.split("_")[0]
     if mask is None or not (subject.startswith("sub-") and "_desc-brain" in stem):
-        return scan.path.with_name(scan.path.name.removesuffix(ENDING) + "_report.html"), None
+        return scan.path.with_name(scan.path.name.removesuffix(RECORD) + "_report.html"), None
     root = next((p.parent for p in mask.parents if p.name == subject), scan.folder)
     return (
         root / f"{stem.removesuffix('_mask').replace('_desc-brain', '_').strip('_')}.html",

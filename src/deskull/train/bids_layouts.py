@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deskull.image.bids import SUFFIXES, find_root, parse_name
-from deskull.image.names import find_base, find_stem, list_images
+from deskull.image.lookup import list_images
+from deskull.image.names import ANATOMICAL, find_base, find_root, find_stem, parse_name
 from deskull.train.layouts import (
     Candidate,
     Found,
@@ -47,9 +47,9 @@ class _Scan:
             return ""
         if self.suffix == "mask":
             contrast = described.removeprefix("brain").removeprefix("Manual")
-            known = described.startswith("brain") and contrast in ("", *SUFFIXES)
+            known = described.startswith("brain") and contrast in ("", *ANATOMICAL)
             return "mask" if known else ""
-        if self.suffix not in SUFFIXES or "label" in self.entities:
+        if self.suffix not in ANATOMICAL or "label" in self.entities:
             return ""
         return {"": "image", "preproc": "prepared", "brain": "brain"}.get(described, "")
 
@@ -133,7 +133,7 @@ def _find_sources(mask: Path) -> set[str]:
         source for field in ("Sources", "RawSources") for source in _to_list(fields.get(field))
     ]
     paths = [Path(str(source).rpartition(":")[2]) for source in given]
-    return {path.name for path in paths if find_stem(path).rpartition("_")[2] in SUFFIXES}
+    return {path.name for path in paths if find_stem(path).rpartition("_")[2] in ANATOMICAL}
 
 
 def _to_list(given: object) -> list[object]:

@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from deskull.errors import InputError, OptionError
-from deskull.image.names import list_images, name_head
+from deskull.image.lookup import list_images
+from deskull.image.names import name_head
 from deskull.image.writing import save_bytes
 from deskull.network.engine import count_threads
 from deskull.tables import TABLES, read_table
