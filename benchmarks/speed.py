@@ -85,7 +85,7 @@ def print_warm(scan: Path, folder: Path, runs: int) -> None:
         stripped = time.perf_counter()
         result.save(brain=folder / "b.nii.gz", mask=folder / "m.nii.gz")
         ended = time.perf_counter()
-        stages = {"load": loaded - began, **result.record["seconds"], "save": ended - stripped}
+        stages = {"load": loaded - began, **result.record.seconds, "save": ended - stripped}
         rows.append(stages | {"whole scan": ended - began})
     print("\n| warm process | s |\n|---|---|")
     for name in rows[0]:

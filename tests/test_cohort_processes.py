@@ -15,7 +15,6 @@ import pytest
 
 from ball import ball, list_files, load_ball, load_deadly, read_json
 from deskull.cohort import Job, is_done, make_plan, strip_cohort
-from deskull.cohort import records as cohort_records
 from deskull.cohort.lock import LOCK, STALE_SECONDS, lock
 from deskull.cohort.records import make_request
 from deskull.demo import load_demo
@@ -110,7 +109,7 @@ def test_the_lock_names_another_run_that_is_alive_and_forgets_a_dead_one(tmp_pat
     with lock(tmp_path) as other:
         assert other == ""
         mine = os.getpid()
-        monkeypatch.setattr(cohort_records.os, "getpid", lambda: 1_000_000_000)
+        monkeypatch.setattr("os.getpid", lambda: 1_000_000_000)
         with lock(tmp_path) as other:
             assert other == f"process {mine}"
         monkeypatch.undo()

@@ -26,8 +26,8 @@ from deskull.picture.page import render, to_data_address
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.intensity import make_finite
 from deskull.prepare.postprocess import make_signed_distance
+from deskull.record import Record, save_records
 from deskull.settings import Settings
-from deskull.tables import make_json
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,19 +113,19 @@ class Result(MaskedScan):
     volume_ml
         Of the mask, in millilitres; NaN of a frame in which no brain was found.
     record
-        Versions, weights, settings, timings, volume and flags, fit for JSON.
+        What was done: versions, weights, settings, timings, volume and flags.
     """
 
     probability: NDArray[np.float32]
     bias_corrected: NDArray[np.float32] | None
     flags: list[Flag]
     volume_ml: float
-    record: Mapping[str, Any]
+    record: Record
 
     @property
     def score(self) -> int:
         """How far the mask can be trusted: 0 (surely wrong) to 100."""
-        return int(self.record["score"])
+        return self.record.score or 0
 
     def __repr__(self) -> str:
         """Return one line: the scan, its volume, score and doubts."""
@@ -217,7 +217,7 @@ def save_results(
     with nullcontext(batch) if batch else Batch() as together:
         for row, path in rows.items():
             if row.name == "record":
-                save_bytes(make_json(records[0] if len(records) == 1 else records), path, together)
+                save_records(records, path, first.volume.path, together)
             else:
                 save_output(first, row, path, together, arrays.get(row.made))
 
@@ -253,11 +253,11 @@ def save_output(
 
 def _gather(
     results: Iterable[Result], wanted: Collection[str], count: int
-) -> tuple[Result, dict[str, NDArray[Any]], list[Mapping[str, Any]]]:
+) -> tuple[Result, dict[str, NDArray[Any]], list[Record]]:
     """First result with a brain; arrays, (X, Y, Z), or (X, Y, Z, T) of several; all records."""
     first: Result | None = None
     arrays: dict[str, NDArray[Any]] = {}
-    records: list[Mapping[str, Any]] = []
+    records: list[Record] = []
     for number, result in enumerate(results):
         if first is None or not first.mask.any():
             first = result

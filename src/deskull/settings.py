@@ -4,18 +4,46 @@ The only place of these defaults: the command line, the interfaces, the viewer a
 code read them here. Nothing heavy is imported.
 """
 
-import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from deskull.errors import OptionError
-
-if TYPE_CHECKING:
-    from deskull.prepare.bias import BiasSettings
+from deskull.errors import InputError, OptionError
+from deskull.typed_json import any_number
 
 MIN_THRESHOLD, MAX_THRESHOLD = 0.001, 0.999
 MAX_BORDER = 50.0
 """Largest shift of a mask's surface in mm, in or out."""
+
+
+@dataclass(frozen=True)
+class BiasSettings:
+    """How N4 runs.
+
+    Parameters
+    ----------
+    shrink
+        N4 sees every n-th voxel of a 1 mm scan. Other voxel sizes are shrunk axis by axis to
+        the same mm, so that the time and the field depend little on the scan: at 0.5 mm twice
+        as much, 5 mm slices not at all.
+    iterations
+        Most iterations at each resolution of the spline, coarse to fine; at least one level.
+
+    Raises
+    ------
+    InputError
+        If `shrink` or an iteration is below 1, or there is no level.
+    """
+
+    shrink: int = 4
+    iterations: tuple[int, ...] = (50, 50, 30, 20)
+
+    def __post_init__(self) -> None:
+        if self.shrink < 1:
+            raise InputError(f"N4 shrink factor {self.shrink}; expected 1 or more.")
+        if not self.iterations or min(self.iterations) < 1:
+            raise InputError(
+                f"N4 iterations {self.iterations}; expected one number above zero per level, "
+                "such as 50, 50, 30, 20."
+            )
 
 
 @dataclass(frozen=True)
@@ -50,8 +78,8 @@ class Settings:
     threshold: float = 0.5
     border: float = 0.0
     csf: bool = True
-    n4: "bool | BiasSettings | None" = None
-    fill: float = 0.0
+    n4: bool | BiasSettings | None = None
+    fill: float = any_number(0.0)
 
     def __post_init__(self) -> None:
         if not MIN_THRESHOLD <= self.threshold <= MAX_THRESHOLD:
@@ -64,8 +92,3 @@ class Settings:
                 f"border {self.border}; expected millimetres from {-MAX_BORDER:g} to "
                 f"{MAX_BORDER:g}."
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings fit for JSON, which has no number for NaN and infinity."""
-        shown = self.fill if math.isfinite(self.fill) else str(self.fill)
-        return asdict(self) | {"fill": shown}

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from deskull.network.engine import (
     make_engine,
 )
 from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
-from deskull.prepare.bias import BiasSettings, correct_bias
+from deskull.prepare.bias import correct_bias
 from deskull.prepare.conform import (
     conform,
     find_head_centres,
@@ -44,8 +44,9 @@ from deskull.prepare.conform import (
 )
 from deskull.prepare.intensity import find_air, make_finite, normalise
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.record import DONE, FAILED, Record, WeightsName, describe_scan
 from deskull.result import Result
-from deskull.settings import Settings
+from deskull.settings import BiasSettings, Settings
 
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
 NO_BRAIN = "no-brain"
@@ -170,7 +171,7 @@ class Stripper:
         work = _Work(self, volume, settings or Settings(), lambda *_: None)
         nothing = np.zeros(volume.grid.shape, np.float32)
         quality = Quality(0, [Flag(NO_BRAIN, error)], {})
-        record = work.make_record(0.0, quality, None) | {"volume_ml": None}
+        record = replace(work.make_record(None, quality, None), status=FAILED, error=error)
         return work.make_result(nothing > 0, nothing, volume.data, quality.flags, math.nan, record)
 
 
@@ -301,7 +302,7 @@ class _Work:
         self.observe("probability", whole, grid)
         with self._timed("flags"):
             traits = measure_traits(view.image, view.logits[0], view.window.voxel_size[0])
-            quality = judge(volume, mask, whole, traits, weights.card)
+            quality = judge(volume, mask, whole, traits, weights.card.likeness)
         ml = volume_ml(mask, grid.voxel_volume)
         record = self.make_record(ml, quality, bias)
         return self.make_result(mask, whole, corrected, quality.flags, ml, record)
@@ -313,9 +314,7 @@ class _Work:
             return chosen
         if chosen is False or (chosen is None and recipe is None):
             return None
-        if recipe is None:
-            return BiasSettings()
-        return BiasSettings(recipe["shrink"], tuple(recipe["iterations"]))
+        return recipe or BiasSettings()
 
     def _correct(self, data: NDArray[np.float32], bias: BiasSettings) -> NDArray[np.float32]:
         grid = self.volume.grid
@@ -395,30 +394,24 @@ class _Work:
         fill, threads = self.settings.fill, self.stripper.threads
         return Result(self.volume, *made, fill=fill, threads=threads)
 
-    def make_record(
-        self, ml: float, quality: Quality, bias: BiasSettings | None
-    ) -> dict[str, Any]:
+    def make_record(self, ml: float | None, quality: Quality, bias: BiasSettings | None) -> Record:
         """Say what was done, and what came of it."""
-        stripper, grid = self.stripper, self.volume.grid
-        return {
-            "deskull": __version__,
-            "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
-            "runtime": stripper.runtime,
-            "device": stripper.device,
-            "threads": stripper.threads,
-            "settings": self.settings.to_dict() | {"n4": bias and asdict(bias)},
-            "input": {
-                "shape": list(grid.shape),
-                "voxel_size": [round(size, 6) for size in grid.voxel_size],
-                "orientation": grid.orientation,
-                "frame": self.volume.frame,
-                "notes": list(self.volume.notes),
-                "padding": self.volume.padding and asdict(self.volume.padding),
-            },
-            "volume_ml": round(ml, 3),
-            **asdict(quality),
-            "seconds": {name: round(value, 4) for name, value in self.timings.items()},
-        }
+        stripper = self.stripper
+        return Record(
+            status=DONE,
+            deskull=__version__,
+            weights=WeightsName(stripper.weights.name, stripper.weights.digest),
+            runtime=stripper.runtime,
+            device=stripper.device,
+            threads=stripper.threads,
+            settings=replace(self.settings, n4=bias),
+            input=describe_scan(self.volume),
+            volume_ml=None if ml is None else round(ml, 3),
+            score=quality.score,
+            flags=tuple(quality.flags),
+            traits=quality.traits,
+            seconds={name: round(value, 4) for name, value in self.timings.items()},
+        )
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from deskull import __version__
 from deskull.cohort.cluster import Crew, strip_on_cluster
@@ -23,7 +22,6 @@ from deskull.cohort.lock import LOCK, lock, sweep
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
-    FAILED,
     Outcome,
     is_done,
     make_gap_outcome,
@@ -42,6 +40,7 @@ from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
 from deskull.outputs import check_packages
+from deskull.record import FAILED, Request
 from deskull.stripper import find_channel
 
 __all__ = [
@@ -190,9 +189,7 @@ def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
     return outcome
 
 
-def _check_job(
-    job: Job, tasks: Sequence[Task], workers: int, away: bool
-) -> tuple[Job, dict[str, Any]]:
+def _check_job(job: Job, tasks: Sequence[Task], workers: int, away: bool) -> tuple[Job, Request]:
     """Let what would fail on every scan fail now; settle the device, and what is asked of each."""
     if not 1 <= workers <= 1024:
         raise OptionError(f"workers {workers}; expected 1 to 1024.")
@@ -215,7 +212,7 @@ def _strip_waiting(
     waiting: Sequence[Task],
     total: int,
     job: Job,
-    request: dict[str, Any],
+    request: Request,
     crew: int | Crew,
     tell: Callable[[Progress], None],
 ) -> dict[Path, Outcome]:
@@ -245,7 +242,7 @@ def _strip_waiting(
 
 
 def _strip_on_this_machine(
-    waiting: Sequence[Task], job: Job, request: dict[str, Any], workers: int
+    waiting: Sequence[Task], job: Job, request: Request, workers: int
 ) -> Stream:
     """Strip what fits into memory, in as many processes as do; the rest is recorded as failed."""
     n4 = bool(job.settings.n4)

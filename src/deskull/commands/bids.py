@@ -13,12 +13,13 @@ from deskull.cohort import Outcome, strip_cohort
 from deskull.cohort.bids import LOGS, make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
 from deskull.cohort.derivatives import save_description, save_gaps, save_group
-from deskull.cohort.records import DONE, name_table
+from deskull.cohort.records import name_table
 from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
+from deskull.record import DONE
 from deskull.review.report import write_report
 
 logger = logging.getLogger("deskull")

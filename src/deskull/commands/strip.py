@@ -8,6 +8,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -171,9 +172,9 @@ def _load_frames(
     image, name = open_image(scan, series), scan.name or str(scan)
     count = count_frames(image)
     if count == 1:
-        return [make_volume(image, name)], 1
+        return [replace(make_volume(image, name), path=scan)], 1
     volumes = (make_volume(image, f"{name}, frame {n}", n, checked=False) for n in range(count))
-    return volumes, count
+    return (replace(volume, path=scan) for volume in volumes), count
 
 
 def _strip_frame(
@@ -198,7 +199,7 @@ def _strip_frame(
 
 def _sum_up(result: Result) -> None:
     """Say, when asked, what was found and how long it took."""
-    seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record["seconds"].items())
+    seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record.seconds.items())
     words = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
     logger.info(words, result.volume.name, result.volume_ml, result.score, seconds)
 

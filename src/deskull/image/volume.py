@@ -55,6 +55,8 @@ class Volume:
         What was assumed in reading it, or left out; empty when nothing was.
     padding
         Part of the field that was filled, not measured; None if there is none.
+    path
+        File or folder that it was read from; None if it was none.
     """
 
     data: NDArray[np.float32]
@@ -64,6 +66,7 @@ class Volume:
     frame: int | None = None
     notes: tuple[str, ...] = ()
     padding: Padding | None = None
+    path: Path | None = None
 
 
 def load_volume(
@@ -87,7 +90,9 @@ def load_volume(
     GeometryError
         If its voxels have no size or no place.
     """
-    return make_volume(open_image(path, series, frame), Path(path).name or str(path), frame)
+    path = Path(path)
+    image = open_image(path, series, frame)
+    return replace(make_volume(image, path.name or str(path), frame), path=path)
 
 
 def make_volume(

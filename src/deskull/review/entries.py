@@ -84,10 +84,6 @@ def make_entries(scans: Sequence[Stripped], no_face: bool = False) -> list[Entry
 
 
 def _make_entry(scan: Stripped, no_face: bool) -> Entry:
-    given = scan.record.get("settings")
-    known = given if isinstance(given, dict) else {}
-    settings = {
-        name: float(known[name]) if isinstance(known.get(name), int | float) else value
-        for name, value in DEFAULTS.items()
-    }
+    known = scan.record.settings or Settings()
+    settings = {name: getattr(known, name) for name in DEFAULTS}
     return Entry(scan.name, lambda: find_files(scan, no_face), settings, scan)

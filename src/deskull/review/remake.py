@@ -5,23 +5,22 @@ automatic mask and its probability stay.
 """
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.cohort.records import make_fingerprint
 from deskull.cohort.stripped import Stripped
 from deskull.errors import DeskullError
+from deskull.image.fingerprint import make_fingerprint
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, find_start, save_bytes
+from deskull.image.writing import Batch, find_start
 from deskull.measure.metrics import volume_ml
 from deskull.outputs import OUTPUTS, check_packages, find_output
+from deskull.record import CorrectedMask, Record, Request, save_records
 from deskull.result import MaskedScan, save_output
 from deskull.settings import Settings
-from deskull.tables import make_json
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def remake_outputs(
                 save_output(corrected, find_output(name), path, batch)
         ml = volume_ml(mask, volume.grid.voxel_volume)
         record = _update_record(scan, paths, manual, ml)
-        save_bytes(make_json(record), scan.path)
+        save_records([record], scan.path)
     except DeskullError as error:
         return Remade(old=names, command=make_command(scan, manual), reason=str(error))
     return Remade(remade=names)
@@ -110,12 +109,10 @@ def make_command(scan: Stripped, manual: Path) -> str:
 
 def find_fill(scan: Stripped) -> float:
     """Intensity outside of the brain, as the record says; 0 if it does not."""
-    request = scan.record.get("request")
-    settings = request.get("settings") if isinstance(request, dict) else None
-    try:
-        return float(settings["fill"]) if isinstance(settings, dict) else Settings.fill
-    except (KeyError, TypeError, ValueError):
-        return Settings.fill
+    request, settings = scan.record.request, scan.record.settings
+    if isinstance(request, Request):
+        return request.settings.fill
+    return Settings.fill if settings is None else settings.fill
 
 
 def _make_command(manual: Path, image: Path, brain: Path, fill: float = Settings.fill) -> str:
@@ -123,12 +120,11 @@ def _make_command(manual: Path, image: Path, brain: Path, fill: float = Settings
     return shlex.join([*words, "--fill", f"{fill:g}"] if fill else words)
 
 
-def _update_record(
-    scan: Stripped, paths: dict[str, Path], manual: Path, ml: float
-) -> dict[str, Any]:
+def _update_record(scan: Stripped, paths: dict[str, Path], manual: Path, ml: float) -> Record:
     """Record with fresh fingerprints, and with the corrected mask that the outputs are of."""
-    outputs = dict(scan.record["outputs"])
+    outputs = dict(scan.record.outputs)
     for name, path in paths.items():
-        outputs[name] = {**outputs[name], **make_fingerprint(path)}
-    corrected = {"file": manual.name, "volume_ml": round(ml, 3), **make_fingerprint(manual)}
-    return {**scan.record, "outputs": outputs, "corrected": corrected}
+        outputs[name] = replace(outputs[name], **vars(make_fingerprint(path)))
+    print_of_mask = vars(make_fingerprint(manual))
+    corrected = CorrectedMask(file=manual.name, volume_ml=round(ml, 3), **print_of_mask)
+    return replace(scan.record, outputs=outputs, corrected=corrected)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from deskull import corrections
 from deskull.errors import InputError, OptionError
 from deskull.image.lookup import list_images
 from deskull.image.names import name_head
@@ -216,6 +217,7 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
         ``participant`` (or ``person``, ``participant_id``), ``session`` and ``contrast`` are
         guessed from the file's name; ``part`` fixes the part of a participant, one of `PARTS`;
         ``border`` is the distance in mm by which the mask's surface is moved before it teaches.
+        The table of corrected masks that the viewer writes is one as well.
 
     Returns
     -------
@@ -230,7 +232,7 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     path = Path(os.path.abspath(path))
     _check_name(path)
-    rows = read_table(path)
+    rows = _read_rows(path)
     if not rows:
         raise InputError(f"{path}: a table without a row; expected one for each pair.")
     given = [ALIASES.get(name, name) for name in rows[0][1]]
@@ -264,6 +266,16 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
     frame["border"] = [_read_border(*cell) for cell in zip(frame["border"], lines, strict=True)]
     collect_parts(frame, f"{path}: ")
     return frame
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read the lines of a table; of the viewer's table of corrections its pairs."""
+    if path.name != corrections.TABLE:
+        return read_table(path)
+    pairs = corrections.load_corrections(path)
+    columns = ("image", "mask", "manual")
+    rows = [{name: getattr(pair, name) for name in columns} for pair in pairs]
+    return list(enumerate(rows, start=2))
 
 
 def _read_part(cell: str, where: str) -> str:
