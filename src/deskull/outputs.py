@@ -329,6 +329,7 @@ SETTINGS = (
 OPTIONS = (
     *SETTINGS,
     Option("frame", int, "N", "which frame of a 4D scan, from 0", ("--frame",), low=0),
+    Option("series", str, "N", "which image of a DICOM folder", ("--series",)),
     Option("device", str, "WHERE", "auto, cpu, cuda[:N] or mps", ("--device",), "auto"),
     Option("weights", str, "NAME|PATH", "bundled set, or a folder", ("--weights",), "default"),
     Option("threads", int, "N", "cores to use", ("-t", "--threads"), low=1),

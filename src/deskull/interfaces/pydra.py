@@ -9,6 +9,7 @@ from fileformats.generic import File
 from pydra import ShellCommandTask
 from pydra.engine.specs import ShellOutSpec, ShellSpec, SpecInfo
 
+from deskull.interfaces import COMMAND
 from deskull.outputs import OPTIONS, Option, Output, list_outputs
 
 MEMORY_GB = 0.8
@@ -50,6 +51,6 @@ class Strip(ShellCommandTask):  # type: ignore[misc]
     >>> Strip(image="sub-01_T1w.nii.gz", num_threads=2)().output.mask  # doctest: +SKIP
     """
 
-    executable: ClassVar = ["deskull", "strip"]
+    executable: ClassVar = [*COMMAND, "strip"]
     input_spec = SpecInfo(name="Input", fields=_FIELDS, bases=(ShellSpec,))
     output_spec = SpecInfo(name="Output", fields=[], bases=(ShellOutSpec,))
