@@ -53,7 +53,7 @@ def make_page() -> str:
     needs = [row for row in OUTPUTS if row.package]
     packages = "\n".join(
         f"`{row.name}` needs the extra `{EXTRAS[row.package]}`: "
-        f"`pip install '.[{EXTRAS[row.package]}]'`."
+        f"`pip install 'deskull[{EXTRAS[row.package]}]'`."
         for row in needs
     )
     return PAGE.format(

@@ -143,7 +143,7 @@ def test_the_missing_extra_is_named_before_any_work(place, capsys, monkeypatch):
     assert run("scan.nii.gz", "--surface", "s.gii", "-m", "m.nii") == 1
     error = capsys.readouterr().err
     assert "output surface: scikit-image is not installed." in error
-    assert "pip install '.[surface]'" in error
+    assert "pip install 'deskull[surface]'" in error
     assert run("batch", "scan.nii.gz", "-o", "out", "--outputs", "surface") == 1
-    assert "pip install '.[surface]'" in capsys.readouterr().err
+    assert "pip install 'deskull[surface]'" in capsys.readouterr().err
     assert sorted(path.name for path in place.iterdir()) == ["scan.nii.gz"]

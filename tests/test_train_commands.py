@@ -395,5 +395,5 @@ def test_without_the_extra_the_message_names_it(folder, monkeypatch, capsys):
     assert run("train", folder / "maps", "--out", folder / "none") == 1
     err = capsys.readouterr().err
     assert "deskull train: torch is not installed." in err
-    for words in ("pip install '.[train]'", "https://download.pytorch.org/whl/cpu"):
+    for words in ("pip install 'deskull[train]'", "https://download.pytorch.org/whl/cpu"):
         assert words in err

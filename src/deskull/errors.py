@@ -63,8 +63,8 @@ _PACKAGES = {
 EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
-    **{name: name for name in ("tensorboard", "nipype", "pydra")},
-    "skimage": "surface",
+    **{"SimpleITK": "n4", "h5py": "minc", "backports": "zstd", "skimage": "surface"},
+    **{name: name for name in ("openvino", "tensorboard", "nipype", "pydra")},
 }
 
 
@@ -80,7 +80,7 @@ def explain_missing(module: str) -> str:
     package = _PACKAGES.get(module, module)
     if module not in EXTRAS:
         return f"{package} is not installed. Run: pip install {package}"
-    line = f"pip install '.[{EXTRAS[module]}]'"
+    line = f"pip install 'deskull[{EXTRAS[module]}]'"
     if module == "torch":
         line = f"{CPU_TORCH} (without a GPU; the plain build takes 6 GB), then {line}"
-    return f"{package} is not installed. Run in the folder of deskull's source: {line}"
+    return f"{package} is not installed. Run: {line}"

@@ -171,6 +171,7 @@ OUTPUTS = (
         made="corrected",
         source="scan",
         is_map=True,
+        package="SimpleITK",
         # a desc-preproc_T2w is to fMRIPrep a T2w image that lies on the T1w already
         bids=lambda image, contrast: image.derive(
             image.suffix, desc="preproc" if image.suffix == "T1w" else "biascorr"

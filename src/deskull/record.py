@@ -21,7 +21,7 @@ from deskull.image.writing import Batch, save_bytes
 from deskull.measure.quality import Flag
 from deskull.settings import Settings
 from deskull.tables import make_json
-from deskull.typed_json import exact, from_plain, to_plain
+from deskull.typed_json import EXACT, OMIT, from_plain, to_plain
 
 SCHEMA = 1
 """Version of the record. 0, which has no key ``schema``, was written before versions were."""
@@ -177,7 +177,7 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was done with one scan, and what came of it.
+    """What was done with one scan, and what came of it. What does not apply is left out.
 
     Parameters
     ----------
@@ -186,11 +186,11 @@ class Record:
     status
         Whether there is a mask; null in records of ``deskull strip`` of schema 0.
     error
-        Why there is none; empty if there is.
+        Why there is none.
     deskull
         Version of deskull.
     weights
-        Which weights were used; null if it did not come to that.
+        Which weights were used; left out if it did not come to that.
     runtime, device, threads
         What ran the network, where, and on how many cores.
     settings
@@ -198,8 +198,8 @@ class Record:
     input
         The scan.
     mask_of
-        Name of the scan of the same session whose mask was put on this one; null if it has its
-        own.
+        Name of the scan of the same session whose mask was put on this one, if it has none of
+        its own.
     volume_ml
         Volume of the automatic mask in millilitres; null without a mask.
     score
@@ -215,35 +215,35 @@ class Record:
     outputs
         Files that a batch wrote, by the name of the output.
     request
-        What a batch was asked for; null where the record was not written by one.
+        What a batch was asked for.
     finished
-        UTC time stamp of a batch's scan; empty where the record was not written by one.
+        UTC time stamp of a batch's scan.
     corrected
-        The mask corrected by hand that brain and volume are of; null if they are those of the
+        The mask corrected by hand that brain and volume are of, if they are not those of the
         automatic mask.
     """
 
     schema: int = field(default=SCHEMA, metadata={"range": (0, 2**31)})
     status: Status | None = None
-    error: str = ""
+    error: str = field(default="", metadata=OMIT)
     deskull: str = ""
-    weights: WeightsName | None = None
-    runtime: str = ""
-    device: str = ""
-    threads: int | None = None
-    settings: Settings | None = None
+    weights: WeightsName | None = field(default=None, metadata=OMIT)
+    runtime: str = field(default="", metadata=OMIT)
+    device: str = field(default="", metadata=OMIT)
+    threads: int | None = field(default=None, metadata=OMIT)
+    settings: Settings | None = field(default=None, metadata=OMIT)
     input: InputScan
-    mask_of: str | None = None
+    mask_of: str | None = field(default=None, metadata=OMIT)
     volume_ml: float | None = None
     score: int | None = field(default=None, metadata={"range": (0, 100)})
     flags: tuple[Flag, ...] = ()
-    traits: Mapping[str, float] = field(default_factory=dict)
+    traits: Mapping[str, float] = field(default_factory=dict, metadata=OMIT)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    steps: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict, metadata=OMIT)
     outputs: Mapping[str, OutputFile] = field(default_factory=dict)
-    request: Request | Query | None = exact()
-    finished: str = ""
-    corrected: CorrectedMask | None = None
+    request: Request | Query | None = field(default=None, metadata=EXACT)
+    finished: str = field(default="", metadata=OMIT)
+    corrected: CorrectedMask | None = field(default=None, metadata=OMIT)
 
     @property
     def final_ml(self) -> float | None:
@@ -295,6 +295,8 @@ def parse_record(plain: Any) -> Record:
     ValueError
         If it is no record of deskull.
     """
+    if not isinstance(plain, dict):
+        raise ValueError(f"{plain!r:.60}; expected an object")
     return from_plain(Record, {"schema": 0, **plain}, lenient=True)
 
 

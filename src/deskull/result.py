@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from deskull.errors import InputError
 from deskull.image.grid import Grid
-from deskull.image.volume import Volume, make_brain_image, make_map_image, make_mask_image
+from deskull.image.made import make_brain_image, make_map_image, make_mask_image
+from deskull.image.volume import Volume
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
@@ -43,13 +44,13 @@ class MaskedScan:
     fill
         Intensity outside of the brain.
     threads
-        Cores to use for what is made later; None for as many as there are.
+        Cores to use for what is made later.
     """
 
     volume: Volume
     mask: NDArray[np.bool_]
     fill: float = field(default=Settings.fill, kw_only=True)
-    threads: int | None = field(default=None, kw_only=True)
+    threads: int = field(default=1, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -67,7 +68,7 @@ class MaskedScan:
         """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
         if not self.mask.any():  # of a frame in which there is no brain
             return np.full(self.mask.shape, np.nan, np.float32)
-        return make_signed_distance(self.mask, self.volume.grid.voxel_size, self.threads)
+        return make_signed_distance(self.mask, self.volume.grid.voxel_size, self.threads or 1)
 
     def to_image(self, output: str) -> SpatialImage:
         """Make an output as a nibabel image with the scan's own header.

@@ -1,17 +1,17 @@
 """The main job, top to bottom: a scan in, its brain out.
 
 load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to native space
--> clean -> border. What each step does is in `prepare/` and `network/`; what comes out is
-`result.py`.
+-> clean -> border. How the networks look at a scan is `network/view.py`, what the other steps do
+is in `prepare/`; what comes out is `result.py`.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
@@ -26,35 +26,26 @@ from deskull.measure.quality import Flag
 from deskull.measure.score import Quality, judge
 from deskull.measure.traits import measure_traits
 from deskull.network.engine import (
-    Engine,
     count_threads,
     find_device,
     find_runtime,
     find_runtimes,
     make_engine,
 )
+from deskull.network.view import Network, Observer, Scan, View, locate, segment
 from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.conform import (
-    conform,
-    find_head_centres,
-    make_window,
-    measure_extent,
     to_native,
 )
-from deskull.prepare.intensity import find_air, make_finite, normalise
+from deskull.prepare.intensity import find_air, make_finite
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.record import DONE, FAILED, Record, WeightsName, describe_scan
 from deskull.result import Result
 from deskull.settings import BiasSettings, Settings
 
-Observer = Callable[[str, NDArray[np.float32], Grid], None]
 NO_BRAIN = "no-brain"
 """Doubt about a frame in which no brain was found, where other frames have one."""
-SURE = 3.0  # logit, a probability of 0.95
-# Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
-# once more.
-OFF_CENTRE, MISFIT = 0.08, 0.06
 
 
 class Stripper:
@@ -75,10 +66,12 @@ class Stripper:
     def __init__(self, weights: Weights, device: str, threads: int, runtime: str) -> None:
         self.weights, self.device, self.threads = weights, device, threads
         self.runtime = f"{runtime} {find_runtimes()[runtime]}"
-        self._segment = make_engine(weights.segment, device, threads, runtime)
-        self._locate: Engine | None = None
-        if weights.locate is not None:
-            self._locate = make_engine(weights.locate, device, threads, runtime)
+
+        def load(stage: Stage) -> Network:
+            return Network(stage, make_engine(stage, device, threads, runtime), threads)
+
+        self._segment = load(weights.segment)
+        self._locate = load(weights.locate) if weights.locate is not None else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what the stripper was made of: the weights are loaded again on the other side."""
@@ -254,21 +247,6 @@ def _load_again(weights: str, digest: str, device: str, threads: int, runtime: s
     return stripper
 
 
-class _Brain(NamedTuple):
-    """Where a brain lies: its middle in RAS+ mm, and its length along x, y, z in mm if known."""
-
-    centre: NDArray[np.float64]
-    extent: NDArray[np.float64] | None = None
-
-
-class _View(NamedTuple):
-    """What a network saw of a scan, and its answer: (X, Y, Z) and (C, X, Y, Z)."""
-
-    window: Grid
-    image: NDArray[np.float32]
-    logits: NDArray[np.float32]
-
-
 @dataclass
 class _Work:
     """One scan on its way through a stripper."""
@@ -290,9 +268,7 @@ class _Work:
             with self._timed("n4"):
                 corrected = self._correct(data, bias)
                 data, air = corrected, find_air(corrected, grid)
-        with self._timed("locate"):
-            found = self._locate(data, air)
-        view = self._segment(data, air, found)
+        view = self._look(Scan(data, air, grid))
         with self._timed("to_native"):
             probability, box = _to_probability(view, channel, grid, self.stripper.threads)
         with self._timed("clean"):
@@ -322,55 +298,16 @@ class _Work:
         self.observe("n4", corrected, grid)
         return corrected
 
-    def _locate(self, data: NDArray[np.float32], air: float) -> _Brain:
-        """Find the brain by the coarse network; the middle of the head without one."""
-        stripper, grid = self.stripper, self.volume.grid
-        window = (stripper.weights.locate or stripper.weights.segment).window
-        reach = window.choose_voxel_size() * min(window.shape)
-        centres = find_head_centres(data, grid, reach)
-        found, most = _Brain(np.mean(centres, axis=0)), 0
-        if stripper.weights.locate is None or stripper._locate is None:
-            return found
-        for centre in centres:
-            view = self._ask(stripper.weights.locate, stripper._locate, data, air, _Brain(centre))
-            self.observe("locate", view.logits[0], view.window)
-            core = _find_core(view.logits[0])
-            if core.sum() > most:
-                found, most = _Brain(*measure_extent(core, view.window)), int(core.sum())
-        return found
-
-    def _segment(self, data: NDArray[np.float32], air: float, found: _Brain) -> "_View":
-        """Look at the window about the brain; once more where the brain does not fit it."""
-        stage, engine = self.stripper.weights.segment, self.stripper._segment
+    def _look(self, scan: Scan) -> View:
+        """Let the networks find the brain, and look at the window about it."""
+        fine, coarse = self.stripper._segment, self.stripper._locate
+        with self._timed("locate"):
+            brain = locate(scan, coarse, fine, self.observe)
         with self._timed("segment"):
-            view = self._ask(stage, engine, data, air, found, name="conformed")
-            core = _find_core(view.logits[0])
-            if core.any() and stage.centre == "brain":
-                seen = _Brain(*measure_extent(core, view.window))
-                if _is_misplaced(seen, view.window, stage.window.choose_voxel_size(seen.extent)):
-                    view = self._ask(stage, engine, data, air, seen, name="conformed")
-        for name, channel in zip(stage.outputs, view.logits, strict=True):
+            view = segment(scan, fine, brain, self.observe)
+        for name, channel in zip(fine.stage.outputs, view.logits, strict=True):
             self.observe(f"logits_{name}", channel, view.window)
         return view
-
-    def _ask(
-        self,
-        stage: Stage,
-        engine: Engine,
-        data: NDArray[np.float32],
-        air: float,
-        brain: _Brain,
-        name: str = "",
-    ) -> "_View":
-        """Conform, normalise, and run a network on the window about a brain."""
-        grid, size = self.volume.grid, stage.window.choose_voxel_size(brain.extent)
-        window = make_window(brain.centre, grid, stage.window.shape, size)
-        conformed = conform(data, grid, window, fill=air, threads=self.stripper.threads)
-        image = normalise(conformed)
-        if name:
-            self.observe(name, conformed, window)
-            self.observe("normalised", image, window)
-        return _View(window, image, engine(image))
 
     def _make_mask(self, probability: NDArray[np.float32], box: Box) -> NDArray[np.bool_]:
         volume, settings = self.volume, self.settings
@@ -437,20 +374,8 @@ def find_channel(weights: Weights, settings: Settings) -> int:
     return weights.segment.outputs.index(name)
 
 
-def _find_core(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Largest piece of what a network is sure of; no neck that it only takes to be likely."""
-    return clean_mask(logits > max(0.0, min(SURE, float(logits.max()) / 2)))
-
-
-def _is_misplaced(brain: _Brain, window: Grid, voxel_size: float) -> bool:
-    """Whether a brain lies off the middle of its window, or needs other voxels than it has."""
-    size = window.voxel_size[0]
-    off = np.abs(brain.centre - window.centre).max() / (size * min(window.shape))
-    return bool(off > OFF_CENTRE or abs(voxel_size / size - 1) > MISFIT)
-
-
 def _to_probability(
-    view: _View, channel: int, grid: Grid, threads: int
+    view: View, channel: int, grid: Grid, threads: int
 ) -> tuple[NDArray[np.float32], Box]:
     native, box = to_native(view.logits[channel], view.window, grid, threads=threads)
     np.exp(np.negative(native, out=native), out=native)

@@ -45,7 +45,7 @@ class Mesh(NamedTuple):
         return float(_measure_parts(self).sum())
 
 
-def make_surface(mask: NDArray[Any], grid: Grid, threads: int | None = None) -> Mesh:
+def make_surface(mask: NDArray[Any], grid: Grid, threads: int = 1) -> Mesh:
     """Make the mesh of a mask's surface.
 
     Where the field cuts the mask, the mesh is closed at the face of the field.
@@ -57,7 +57,7 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int | None = None) -> 
     grid
         Of the mask, with any affine.
     threads
-        Cores to use; None for as many as there are.
+        Cores to use.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int | None = None) -> 
     box, margin = find_box(mask), 4
     inside = np.pad(mask[box] != 0, margin)
     size = np.array(grid.voxel_size)
-    distance = make_signed_distance(inside, grid.voxel_size, threads)
+    distance = make_signed_distance(inside, grid.voxel_size, threads or 1)
     distance = ndimage.gaussian_filter(distance, SMOOTHING * size.min() / size)
     count = np.count_nonzero(inside)
     below, above = np.partition(distance, (count - 1, count), axis=None)[count - 1 : count + 1]
@@ -143,7 +143,7 @@ def encode_surface(scan: MaskedScan, ending: str = ".gii") -> bytes:
 
 
 def _find_space(source: Any) -> int:
-    """Code of the space that an affine leads to, as NIfTI has it: a template's or the scanner's."""
+    """Code of the space of an affine, a template's or the scanner's, as NIfTI has it."""
     header, scanner = source.header, 1
     if not isinstance(header, nib.Nifti1Header):
         return scanner

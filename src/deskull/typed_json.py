@@ -17,7 +17,13 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 T = TypeVar("T")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_REST, _ANY_NUMBER, _EXACT = "rest", "any_number", "exact"
+_REST, _ANY_NUMBER = "rest", "any_number"
+OMIT = {"omit": True}
+"""Metadata of a field that is left out of the JSON where it is None or empty."""
+
+EXACT = {"exact": True, **OMIT}
+"""Metadata of such a field that is None unless every part of it can be read."""
+
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 _PART = re.compile(r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
@@ -31,11 +37,6 @@ def rest() -> Any:
 def any_number(default: float) -> Any:
     """Define the field of a dataclass that takes NaN and infinity as well."""
     return field(default=default, metadata={_ANY_NUMBER: True})
-
-
-def exact() -> Any:
-    """Define the field of a dataclass that is None unless every part of it can be read."""
-    return field(default=None, metadata={_EXACT: True})
 
 
 def to_plain(value: Any) -> Any:
@@ -52,8 +53,11 @@ def to_plain(value: Any) -> Any:
     if is_dataclass(value):
         plain: dict[str, Any] = {}
         for one in fields(value):
-            content = to_plain(getattr(value, one.name))
-            plain |= content if one.metadata.get(_REST) else {one.name: content}
+            content = getattr(value, one.name)
+            if one.metadata.get(_REST):
+                plain |= to_plain(content)
+            elif content or not one.metadata.get("omit"):
+                plain[one.name] = to_plain(content)
         return plain
     if isinstance(value, Mapping):
         return {key: to_plain(content) for key, content in value.items()}
@@ -145,7 +149,7 @@ def _convert_fields(kind: type, value: Any, where: str, lenient: bool) -> Any:
         elif one.name in value:
             place = f"{where}.{one.name}".lstrip(".")
             try:
-                halves = lenient and not one.metadata.get(_EXACT)
+                halves = lenient and not one.metadata.get("exact")
                 found = _convert(hints[one.name], value[one.name], place, halves)
                 given[one.name] = _check_range(found, one, place)
             except ValueError:
@@ -163,7 +167,7 @@ def _check_range(value: Any, one: Field[Any], where: str) -> Any:
     low, high = one.metadata["range"]
     for number in value if isinstance(value, tuple) else [value]:
         if type(number) in (int, float) and not low <= number <= high:
-            raise ValueError(f"{_name(where)}: {number:g}; expected {low:g} to {high:g}")
+            raise ValueError(f"{_name(where)}: {number!r:.20}; expected {low:g} to {high:g}")
     return value
 
 

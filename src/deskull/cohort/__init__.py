@@ -40,6 +40,7 @@ from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
 from deskull.outputs import check_packages
+from deskull.prepare.bias import check_n4
 from deskull.record import FAILED, Request
 from deskull.stripper import find_channel
 
@@ -134,6 +135,8 @@ def strip_cohort(
     job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
     tasks, gaps = list(plan), plan.gaps if isinstance(plan, Plan) else []
     job, request = _check_job(job, tasks, workers, cluster is not None)
+    if job.settings.n4:
+        check_n4()
     make_folder(out)
     with lock(out, share) as other:
         if other:

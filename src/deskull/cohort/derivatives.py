@@ -7,7 +7,7 @@ participant or image that could not even be planned has a record of its own, tha
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from deskull import __version__
@@ -15,6 +15,7 @@ from deskull.cohort.bids import LOGS, MAKER
 from deskull.cohort.choice import Choice
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError
+from deskull.image.names import find_folder, name_folder
 from deskull.image.writing import make_folder, save_bytes
 from deskull.outputs import OUTPUTS, RECORD
 from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records
@@ -143,8 +144,8 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
         If a record cannot be written.
     """
     asked = Query(tuple(choice.suffixes), tuple(sorted(choice.sessions)))
-    labels = [label.removeprefix("sub-") for label in choice.participants] or ["*"]
-    places = {path for label in labels for path in (out_dir / LOGS).glob(f"sub-{label}")}
+    labels = [name_folder("sub", label) for label in choice.participants or ("*",)]
+    places = {path for label in labels for path in (out_dir / LOGS).glob(label)}
     for old in [file for place in places for file in place.glob(f"*{GAP}")]:
         record = load_record(old)
         if record is not None and record.request == asked:
@@ -209,8 +210,8 @@ def _make_row(record: Record) -> dict[str, str]:
     """Cells of one image; what is not known is n/a, as BIDS has it."""
     file = record.input.path
     cells = {
-        "participant_id": _find_part(file, "sub-"),
-        "session_id": _find_part(file, "ses-"),
+        "participant_id": find_folder("sub", PurePath(file)),
+        "session_id": find_folder("ses", PurePath(file)),
         "file": file,
         "status": record.status or MISSING,
         "volume": record.final_ml,
@@ -224,8 +225,3 @@ def _make_row(record: Record) -> dict[str, str]:
         "error": " ".join(record.error.split()),
     }
     return {key: "n/a" if value in (None, "") else str(value) for key, value in cells.items()}
-
-
-def _find_part(file: str, start: str) -> str | None:
-    """Folder of a participant or session in a path below the root of the data set."""
-    return next((part for part in Path(file).parts[:2] if part.startswith(start)), None)

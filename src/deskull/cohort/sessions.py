@@ -80,9 +80,9 @@ def _find_session(task: Task) -> Hashable:
     scan = task.scan
     name = parse_name(scan)
     if name is not None:
-        return find_root(scan, name) or scan.parent, name.entities["sub"], name.entities.get("ses")
+        return find_root(scan, name) or scan.parent, name.participant, name.session
     head = name_head(scan)
-    return (scan.parent, head.person, head.session) if head.contrast else scan
+    return (scan.parent, head.participant, head.session) if head.contrast else scan
 
 
 def rank(task: Task, mp2rage: str = INV2) -> int:

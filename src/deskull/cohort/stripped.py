@@ -5,7 +5,6 @@ are judged, shown and corrected is in `deskull.review`.
 """
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +16,6 @@ from deskull.image.fingerprint import is_unchanged
 from deskull.measure.quality import Flag
 from deskull.outputs import RECORD
 from deskull.record import DONE, FAILED, Record, load_record
-
-MANUAL_WORD = "_mask_manual"
-_BIDS_MASK = re.compile(r"(?P<start>.+_desc-brain)(?P<manual>Manual)?(?P<contrast>\w*)_mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,14 +219,5 @@ def find_manual(scan: Path, mask: Path | None) -> Path:
         other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
     """
     source = scan if mask is None else mask
-    stem = find_stem(source)
-    in_bids = _BIDS_MASK.fullmatch(stem)
-    if stem.endswith(MANUAL_WORD) or (in_bids and in_bids["manual"]):
-        return source
-    if in_bids:
-        name = f"{in_bids['start']}Manual{in_bids['contrast']}_mask"
-    elif mask is not None and stem.endswith("_mask"):
-        name = stem.removesuffix("_mask") + MANUAL_WORD
-    else:
-        name = find_stem(scan) + MANUAL_WORD
-    return source.with_name(f"{name}.nii.gz")
+    name = image_names.name_manual(find_stem(scan), None if mask is None else find_stem(mask))
+    return source if name == find_stem(source) else source.with_name(f"{name}.nii.gz")

@@ -31,6 +31,7 @@ from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
 from deskull.outputs import USUAL, check_packages, list_outputs
+from deskull.prepare.bias import check_n4
 from deskull.result import Result, StepSaver, save_results
 from deskull.settings import Settings
 from deskull.stripper import Stripper
@@ -55,6 +56,8 @@ def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
     began, settings = time.perf_counter(), make_settings(options)
     scan, outputs = _settle_paths(options)
+    if settings.n4:
+        check_n4()
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)

@@ -4,12 +4,13 @@ N4 itself is SimpleITK's, which gets arrays and voxel sizes, never a header. Whe
 is corrected is decided by the recipe or the user, not here; nor is intensity normalised here.
 """
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.errors import InputError
+from deskull.errors import InputError, explain_missing
 from deskull.image.grid import VoxelSize
 from deskull.settings import BiasSettings
 
@@ -25,6 +26,18 @@ FEWEST_SAMPLES = 8
 
 ARTICLE = BiasSettings(shrink=3, iterations=(20, 10, 10, 5))
 """The settings of the published recipe that deskull grew from."""
+
+
+def check_n4() -> None:
+    """Check that N4 can run.
+
+    Raises
+    ------
+    InputError
+        If SimpleITK is not installed.
+    """
+    if find_spec("SimpleITK") is None:
+        raise InputError(f"N4, the bias correction: {explain_missing('SimpleITK')}")
 
 
 def correct_bias(
@@ -60,8 +73,9 @@ def correct_bias(
     Raises
     ------
     InputError
-        If an axis has fewer than two planes.
+        If an axis has fewer than two planes, or SimpleITK is not installed.
     """
+    check_n4()
     settings = settings or BiasSettings()
     if min(data.shape) < 2:
         raise InputError(

@@ -16,7 +16,8 @@ from deskull import __version__
 from deskull.cohort.stripped import Stripped, find_stem, is_inside
 from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import InputError, OutputError
-from deskull.image.volume import Volume, make_mask_image
+from deskull.image.made import make_mask_image
+from deskull.image.volume import Volume
 from deskull.image.writing import Batch, save_bytes, save_image
 from deskull.review.marks import find_user
 from deskull.review.remake import Remade, find_old_outputs, remake_outputs

@@ -255,11 +255,11 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{path}: line {line} names neither an image with its mask nor a label map."
             )
         heads.append(name_head(Path(image or label_map)))
-    for name, guess in (("participant", "person"), ("session", "session"), ("contrast",) * 2):
+    for name in ("participant", "session", "contrast"):
         if name not in given:
-            frame[name] = [getattr(head, guess) for head in heads]
+            frame[name] = [getattr(head, name) for head in heads]
     names = zip(frame["participant"], heads, strict=True)
-    frame["participant"] = [name or head.person for name, head in names]
+    frame["participant"] = [name or head.participant for name, head in names]
     frame["manual"] = [text.lower() in ("true", "1", "yes") for text in frame["manual"]]
     lines = [f"{path}: line {line}" for line, _ in rows]
     frame["part"] = [_read_part(*cell) for cell in zip(frame["part"], lines, strict=True)]
