@@ -2,7 +2,7 @@
 
     python deploy/generate.py
 
-writes deploy/boutiques/deskull.json and docs/outputs.md. A test compares both with the tables.
+writes deploy/boutiques/*.json and docs/outputs.md. A test compares them with the tables.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deskull.errors import EXTRAS
 from deskull.image.names import BidsName
-from deskull.interfaces.boutiques import make_descriptor
+from deskull.interfaces.boutiques import make_bids_descriptor, make_descriptor
 from deskull.outputs import OPTIONS, OUTPUTS, Option, Output
 from deskull.tables import make_json
 
@@ -103,6 +103,7 @@ def make_files() -> dict[Path, bytes]:
     """Make the content of each file."""
     return {
         ROOT / "deploy/boutiques/deskull.json": make_json(make_descriptor()),
+        ROOT / "deploy/boutiques/deskull-bids.json": make_json(make_bids_descriptor()),
         ROOT / "docs/outputs.md": make_page().encode(),
     }
 

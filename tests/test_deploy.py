@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deskull import __version__, arguments
+from deskull import arguments
 from deskull.cohort import queues
 from deskull.outputs import OUTPUTS
 from systems import BASH
@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[1]
 DEPLOY, DOCS = ROOT / "deploy", ROOT / "docs"
 PAGES = ["cluster", "nipype", "nextflow", "python", "containers"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-DESCRIPTOR = json.loads((DEPLOY / "boutiques/deskull.json").read_text("utf-8"))
+DESCRIPTOR, OF_BIDS = (
+    json.loads((DEPLOY / "boutiques" / name).read_text("utf-8"))
+    for name in ("deskull.json", "deskull-bids.json")
+)
 
 
 def read(path):
@@ -73,17 +76,32 @@ def test_the_descriptor_s_command_is_one_of_ours():
     assert (options["frame"], options["no_csf"], options["n4"]) == ("1", True, True)
 
 
-def test_the_descriptor_is_of_this_version_and_its_outputs_are_named_by_its_inputs():
-    assert DESCRIPTOR["tool-version"] == __version__
-    keys = {given["value-key"] for given in DESCRIPTOR["inputs"]}
-    assert {file["path-template"] for file in DESCRIPTOR["output-files"]} <= keys
+def test_the_descriptor_of_the_bids_app_is_understood_with_every_option():
+    line = OF_BIDS["command-line"]
+    for given in OF_BIDS["inputs"]:
+        value = given.get("value-choices", [EXAMPLES.get(given["type"], "")])[0]
+        line = line.replace(
+            given["value-key"], f"{given.get('command-line-flag', '')} {value}".strip()
+        )
+    options = parse(shlex.split(line))
+    assert (options["bids_dir"], options["out_dir"]) == ("in.nii.gz", "x.nii.gz")
+    assert (options["level"], options["orientation"]) == ("participant", "native")
+    assert options["participant_label"] == options["suffix"] == ["x.nii.gz"]
+    assert (options["threads"], options["one_mask"], options["border"]) == (1, True, 1.0)
+
+
+@pytest.mark.parametrize("descriptor", [DESCRIPTOR, OF_BIDS], ids=lambda one: one["name"])
+def test_a_descriptor_s_outputs_are_named_by_its_inputs(descriptor):
+    keys = {given["value-key"] for given in descriptor["inputs"]}
+    assert {file["path-template"] for file in descriptor["output-files"]} <= keys
 
 
 @pytest.mark.skipif(find_spec("boutiques") is None, reason="no boutiques")
-def test_the_descriptor_is_valid():
+@pytest.mark.parametrize("descriptor", [DESCRIPTOR, OF_BIDS], ids=lambda one: one["name"])
+def test_a_descriptor_is_valid(descriptor):
     from boutiques.validator import validate_descriptor
 
-    validate_descriptor(DESCRIPTOR)
+    validate_descriptor(descriptor)
 
 
 # --- containers
