@@ -82,7 +82,7 @@ def _list_bids(row: Output) -> Sequence[str]:
     assert row.bids is not None
     folder = f"{row.bids_folder}/" if row.bids_folder else ""
     named = (row.bids(T1W, ""), row.bids(T2W, "T2w"))
-    names = [f"`{folder}{name}{row.endings[0]}`" for name in named]
+    names = [f"`{folder}{name}{row.bids_ending or row.endings[0]}`" for name in named]
     return f"`{row.name}`", *names, "no" if row.bids_ignore else "yes"
 
 

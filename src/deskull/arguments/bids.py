@@ -111,6 +111,14 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         help="native or ras: outputs as their image is stored, or turned to the nearest RAS, as "
         "fMRIPrep wants masks (default: native)",
     )
+    parser.add_argument(
+        "--mask-names",
+        choices=("fmriprep", "nibabies"),
+        default="fmriprep",
+        metavar="NAME",
+        help="fmriprep or nibabies: the program that looks for the masks; desc-brain_mask, or "
+        "space-T1w_desc-brain_mask and space-T2w_desc-brain_mask (default: fmriprep)",
+    )
     add_frame(parser)
 
 
