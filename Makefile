@@ -1,18 +1,23 @@
 # Few targets: make test is what CI runs first, make slow what it runs after, make web the page.
-.PHONY: setup test slow web format
+.PHONY: setup lint test slow docs web format
 
 setup:
 	pip install -e '.[dev]'
 
-test:
+lint:
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
-	pytest --cov=deskull --cov-report= --cov-fail-under=90
+
+test: lint
+	pytest --cov --cov-report=
 
 slow:
 	pytest -m slow
+
+docs:
+	mkdocs build --strict
 
 web:
 	cd web && npm ci --no-audit --no-fund && npm run build && npm test && npm run e2e

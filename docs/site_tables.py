@@ -181,7 +181,7 @@ def _name_in_bids(row: Output) -> Row:
     folder = f"{row.bids_folder}/" if row.bids_folder else ""
     images = (BidsName({"sub": "01"}, suffix) for suffix in ("T1w", "T2w"))
     names = [row.bids(image, word) for image, word in zip(images, ("", "T2w"), strict=True)]
-    shown = [f"`{folder}{name}{row.endings[0]}`" for name in names]
+    shown = [f"`{folder}{name}{row.bids_ending or row.endings[0]}`" for name in names]
     return f"`{row.name}`", *shown, "no" if row.bids_ignore else "yes"
 
 

@@ -29,7 +29,7 @@ def test_names_are_those_of_bids(study):
     words = ["--participant-label", "02", "--session-id", "A"]
     assert app(*words, "--outputs", *EVERYTHING) == 0
     stem, name = "sub-02/ses-A/anat/", "sub-02_ses-A_acq-hires_run-01_"
-    assert f"sub-02/figures/{name}desc-brain_mask.png" in outputs()
+    assert f"sub-02/figures/{name}desc-brain_mask.svg" in outputs()
     assert Path(f"out/logs/sub-02/ses-A/{name}T1w_record.json").exists()
     stem += name
     assert [name.removeprefix(stem) for name in outputs() if name.startswith(stem)] == [

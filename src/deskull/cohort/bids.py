@@ -12,11 +12,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deskull import __version__
-from deskull.cohort.dataset import Choice, Image, find_images
+from deskull.cohort.dataset import NIBABIES, Choice, Image, find_images
 from deskull.cohort.plan import Gap, Plan, Task, settle_outputs
 from deskull.cohort.sessions import rank, share_masks
 from deskull.errors import InputError, OutputError
-from deskull.image.names import MEANS, find_folder, find_stem, name_folder
+from deskull.image.names import find_folder, name_folder
 from deskull.image.writing import make_folder, save_bytes
 from deskull.outputs import OUTPUTS, RECORD, USUAL, Output, find_output
 from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records
@@ -24,8 +24,6 @@ from deskull.tables import make_stamp, make_tsv
 
 LOGS = "logs"  # folder of the records, as in the data sets of other BIDS Apps
 MAKER = "deskull"
-B0 = 100.0
-"""Largest b-value, in s/mm2, of diffusion-weighted frames that show the head as T2w ones do."""
 
 
 def make_bids_plan(
@@ -69,7 +67,9 @@ def make_bids_plan(
     _check_place(root, out)
     if not images and not choice.participants:
         raise InputError(_explain_none(root, gaps))
-    tasks, clashes = settle_outputs(_make_task(image, root, out, outputs) for image in images)
+    tasks, clashes = settle_outputs(
+        _make_task(image, root, out, outputs, choice.mask_names) for image in images
+    )
     ranked = partial(rank, mp2rage=choice.mp2rage)
     if one_mask:
         tasks = share_masks(tasks, prefer=ranked)
@@ -92,12 +92,13 @@ def _explain_none(root: Path, gaps: Sequence[Gap]) -> str:
 # --- what is made of it
 
 
-def _make_task(image: Image, root: Path, out: Path, outputs: Sequence[str]) -> Task:
+def _make_task(
+    image: Image, root: Path, out: Path, outputs: Sequence[str], mask_names: str
+) -> Task:
     scan, name = image.path, image.name
-    contrast = "" if image.wanted == "T1w" else image.wanted
     rows = [row for row in map(find_output, outputs) if row.bids is not None]
-    paths = {row.name: out / _place(row, image, contrast, root) for row in rows}
-    frames = _choose_frames(scan, name.suffix)
+    paths = {row.name: out / _place(row, image, mask_names, root) for row in rows}
+    frames = image.choose_frames()
     uri = source = f"bids:raw:{scan.relative_to(root).as_posix()}"
     if "mask" in paths:
         uri = f"bids::{paths['mask'].relative_to(out).as_posix()}"
@@ -117,25 +118,17 @@ def _make_task(image: Image, root: Path, out: Path, outputs: Sequence[str]) -> T
     )
 
 
-def _place(row: Output, image: Image, contrast: str, root: Path) -> Path:
+def _place(row: Output, image: Image, mask_names: str, root: Path) -> Path:
     """Path of an output below the root of the derivatives."""
     assert row.bids is not None
     folder = image.path.parent.relative_to(root)
     if row.bids_folder:
         folder = Path(folder.parts[0], row.bids_folder)
-    return folder / f"{row.bids(image.name, contrast)}{row.endings[0]}"
-
-
-def _choose_frames(scan: Path, suffix: str) -> tuple[int, ...] | None:
-    """Frames whose mean is stripped: all of series, of diffusion those with a b-value near 0."""
-    if suffix != "dwi":
-        return () if suffix in MEANS else None
-    try:
-        words = scan.with_name(f"{find_stem(scan)}.bval").read_text("utf-8").split()
-        frames = tuple(n for n, word in enumerate(words) if float(word) <= B0)
-    except (OSError, ValueError):
-        return (0,)
-    return frames or (0,)
+    contrast = "" if image.wanted == "T1w" else image.wanted
+    name = row.bids(image.name, contrast)
+    if row.name == "mask" and mask_names == NIBABIES:
+        name = image.name.derive("mask", space=image.wanted, desc="brain")
+    return folder / f"{name}{row.bids_ending or row.endings[0]}"
 
 
 def _make_sidecar(

@@ -22,6 +22,7 @@ from deskull.image.names import (
     ENTITIES,
     INV2,
     MADE_WORDS,
+    MEANS,
     BidsName,
     find_base,
     find_inversion,
@@ -34,9 +35,13 @@ from deskull.image.names import (
 
 EXTENSIONS = (".nii.gz", ".nii")
 _FOREIGN = ("fmap", "roi", "meg", "pet")  # queries of other Apps
+_NUMBERED = tuple(ENTITIES[key] for key in COUNTING)
 _FACTS = (*ENTITIES.values(), "datatype", "suffix", "extension")
 
 Query = Mapping[str, Any]
+
+FMRIPREP, NIBABIES = "fmriprep", "nibabies"
+"""Programs that take masks: `sub-01_desc-brain_mask`, `sub-01_space-T1w_desc-brain_mask`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Choice:
         As `read_filters` gives them: by contrast, what is asked of an image beside it.
     mp2rage
         `INV2` or `UNIT1`: the image of an MP2RAGE acquisition that its mask is made from.
+    mask_names
+        `FMRIPREP` or `NIBABIES`: the program that looks for the masks by their names.
     """
 
     suffixes: Sequence[str] = ("T1w",)
@@ -60,6 +67,7 @@ class Choice:
     sessions: Sequence[str] = ()
     filters: Mapping[str, Query] = field(default_factory=dict)
     mp2rage: str = INV2
+    mask_names: str = FMRIPREP
 
     def __post_init__(self) -> None:
         known = {suffix.lower(): suffix for suffix in BIDS_SUFFIXES}
@@ -155,13 +163,13 @@ def _is(found: str | None, asked: object, key: str, regex: bool) -> bool:
     word = str(asked)
     if regex:
         return re.search(word, found) is not None
-    if key in ENTITIES.values() and found.isdigit() and word.isdigit() and _counts(key):
+    if key in _NUMBERED and found.isdigit() and word.isdigit():
         return int(found) == int(word)
     return word in ("*", found)
 
 
-def _counts(word: str) -> bool:
-    return any(ENTITIES[key] == word for key in COUNTING)
+B0 = 100.0
+"""Largest b-value, in s/mm2, of diffusion-weighted frames that show the head as T2w ones do."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,18 @@ class Image:
             return self.path
         pairs = {(k, v) for k, v in self.name.entities.items() if k not in ("inv", "part")}
         return self.path.parent, frozenset(pairs)
+
+    def choose_frames(self) -> tuple[int, ...] | None:
+        """Frames whose mean is stripped: all of series, of diffusion those with b near 0."""
+        if self.name.suffix != "dwi":
+            return () if self.name.suffix in MEANS else None
+        path = self.path.with_name(f"{find_stem(self.path)}.bval")
+        try:
+            words = path.read_text("utf-8").split()
+            frames = tuple(n for n, word in enumerate(words) if float(word) <= B0)
+        except (OSError, ValueError):
+            return (0,)
+        return frames or (0,)
 
 
 def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:

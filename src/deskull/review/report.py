@@ -243,17 +243,17 @@ def make_scan_page(scan: Stripped, picture: str, problem: str = "") -> str:
 
 
 def find_own_names(scan: Stripped) -> tuple[Path, Path | None]:
-    """Path of a scan's own page, and in a BIDS data set that of its figure."""
+    """Path of a scan's own page, and in a BIDS data set that of its figure if it has none yet."""
     mask = scan.find_output("mask")
     stem = "" if mask is None else find_stem(mask)
     subject = stem.split("_")[0]
     if mask is None or not (subject.startswith("sub-") and "_desc-brain" in stem):
         return scan.path.with_name(scan.path.name.removesuffix(RECORD) + "_report.html"), None
     root = next((p.parent for p in mask.parents if p.name == subject), scan.folder)
-    return (
-        root / f"{stem.removesuffix('_mask').replace('_desc-brain', '_').strip('_')}.html",
-        root / subject / "figures" / f"{stem}.svg",
-    )
+    page = root / f"{stem.removesuffix('_mask').replace('_desc-brain', '_').strip('_')}.html"
+    figure, picture = root / subject / "figures" / f"{stem}.svg", scan.find_output("picture")
+    is_output = picture is not None and picture.resolve() == figure.resolve()
+    return page, None if is_output else figure
 
 
 def _load(scan: Stripped, no_face: bool) -> tuple[Pair | None, str, str]:
