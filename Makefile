@@ -1,5 +1,5 @@
-# Few targets: make test is what CI runs first, make slow what it runs after, make web the page.
-.PHONY: setup test slow web format
+# Few targets: make test is what CI runs first, make slow what it runs after, make web the page, make docs the site.
+.PHONY: setup test slow web docs format
 
 setup:
 	pip install -e '.[dev]'
@@ -16,6 +16,9 @@ slow:
 
 web:
 	cd web && npm ci --no-audit --no-fund && npm run build && npm test && npm run e2e
+
+docs:
+	mkdocs build --strict
 
 format:
 	ruff check --fix .
