@@ -1,4 +1,4 @@
-"""Pages that the code writes: the command line, recipes, outputs, records."""
+"""Pages that the code writes: the command line, recipes, records."""
 
 import argparse
 import json
@@ -144,16 +144,7 @@ def _read_parameters(docstring: str) -> dict[str, str]:
     return words
 
 
-# --- outputs and records
-
-
-def show_outputs() -> str:
-    """Show the table of outputs, as the package writes it from its own table."""
-    try:
-        from deskull import outputs
-    except ImportError:
-        return "_The table of outputs is generated from the package._"
-    return str(outputs.make_markdown_table())
+# --- records
 
 
 def show_records(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from deskull import __version__, arguments
 from deskull.cohort import queues
+from deskull.outputs import OUTPUTS
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -37,6 +39,12 @@ def parse(words):
 # --- Boutiques
 
 
+def test_what_is_made_from_the_table_of_outputs_is_up_to_date():
+    generate = runpy.run_path(str(DEPLOY / "generate.py"))
+    for path, content in generate["make_files"]().items():
+        assert path.read_bytes() == content, "run: python deploy/generate.py"
+
+
 EXAMPLES = {"String": "x.nii.gz", "File": "in.nii.gz", "Number": 1}
 
 
@@ -49,8 +57,8 @@ def test_the_descriptor_s_command_is_one_of_ours():
         line = line.replace(given["value-key"], words)
     options = parse(shlex.split(line))
     assert options["names"] == ["in.nii.gz"]
-    for name in ("out", "mask", "probability", "distance", "record", "picture"):
-        assert options[name] == "x.nii.gz"
+    for row in OUTPUTS:
+        assert options[row.option] == "x.nii.gz"
     for name in ("border", "fill", "threshold", "threads"):
         assert options[name] == 1
     assert (options["frame"], options["no_csf"], options["n4"]) == ("1", True, True)
