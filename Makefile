@@ -1,4 +1,4 @@
-# Few targets: make test is what CI runs first, make slow what it runs after, make web the page.
+# Few targets: make test is what CI runs first, make slow what it runs after, make web the page, make docs the site.
 .PHONY: setup lint test slow docs web format
 
 setup:

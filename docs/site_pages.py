@@ -20,7 +20,6 @@ from site_accuracy import show_accuracy  # noqa: E402
 from site_notebook import show_notebook  # noqa: E402
 from site_tables import (  # noqa: E402
     show_command_line,
-    show_outputs,
     show_recipes,
     show_records,
 )
@@ -28,7 +27,6 @@ from site_tables import (  # noqa: E402
 GENERATORS = {
     "accuracy": lambda: show_accuracy(DOCS / "background" / "accuracy.tsv"),
     "command line": show_command_line,
-    "outputs": show_outputs,
     "recipes": show_recipes,
     "records": lambda: show_records(DOCS / "reference" / "schemas"),
     "notebook": lambda: show_notebook(DOCS / "tutorials" / "published-recipe.ipynb"),

@@ -1,4 +1,4 @@
-"""Pages that the code writes: the command line, recipes, outputs, records."""
+"""Pages that the code writes: the command line, recipes, records."""
 
 import argparse
 import json
@@ -10,9 +10,6 @@ from typing import Any
 
 from deskull.arguments import make_parser
 from deskull.arguments.parsing import Parser
-from deskull.errors import EXTRAS
-from deskull.image.names import BidsName
-from deskull.outputs import FROM_MASK, OUTPUTS, Output
 
 Row = Sequence[object]
 Schema = dict[str, Any]
@@ -147,42 +144,7 @@ def _read_parameters(docstring: str) -> dict[str, str]:
     return words
 
 
-# --- outputs and records
-
-
-def show_outputs() -> str:
-    """Show the tables of outputs and of their names in BIDS."""
-    rows = [
-        (f"`{row.name}`", _list_flags(row.flags), f"`X{row.ending}`", _escape(row.words))
-        for row in OUTPUTS
-    ]
-    named = [_name_in_bids(row) for row in OUTPUTS if row.bids]
-    given = ", ".join(f"`{name}`" for name in FROM_MASK)
-    extras = [(row.name, EXTRAS[row.package]) for row in OUTPUTS if row.package]
-    needs = [f"`{name}` needs `pip install 'deskull[{extra}]'`." for name, extra in extras]
-    return "\n\n".join(
-        (
-            make_table(("output", "option of `strip`", "usual name", "what is written"), rows),
-            "`deskull batch` and `deskull-bids` write what `--outputs` lists, and always the "
-            f"record. {' '.join(needs)} With `--one-mask` the scans that get their mask from "
-            f"another have what is made from a mask: {given}.",
-            make_table(("output", "of a T1w image", "of a T2w image", "in BIDS"), named),
-            "Files that BIDS has no name for are listed in `.bidsignore`.",
-        )
-    )
-
-
-def _list_flags(flags: Sequence[str]) -> str:
-    return ", ".join(f"`{flag}`" for flag in flags)
-
-
-def _name_in_bids(row: Output) -> Row:
-    assert row.bids is not None
-    folder = f"{row.bids_folder}/" if row.bids_folder else ""
-    images = (BidsName({"sub": "01"}, suffix) for suffix in ("T1w", "T2w"))
-    names = [row.bids(image, word) for image, word in zip(images, ("", "T2w"), strict=True)]
-    shown = [f"`{folder}{name}{row.bids_ending or row.endings[0]}`" for name in names]
-    return f"`{row.name}`", *shown, "no" if row.bids_ignore else "yes"
+# --- records
 
 
 def show_records(folder: Path) -> str:

@@ -1,7 +1,8 @@
 """Every program in examples/ runs."""
 
+import json
 import runpy
-from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +11,9 @@ import pytest
 
 from train_heads import make_label_map
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+NOTEBOOK = ROOT / "docs/tutorials/published-recipe.ipynb"
 
 
 def test_make_demo_head_writes_a_head_and_its_truth(tmp_path):
@@ -55,30 +58,49 @@ def test_make_dataset_writes_heads_as_nfbs_names_them(tmp_path, source):
 
 
 @pytest.mark.slow
-def test_the_tutorial_walks_from_heads_to_brains(tmp_path, monkeypatch):
-    from deskull.settings import BiasSettings
-
+def test_the_notebook_of_the_published_recipe_runs_and_shows_every_step(tmp_path, monkeypatch):
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.chdir(tmp_path)
+    settings = {"STEPS": "4", "COPIES": "5", "VOXEL_SIZE": "6.0"}
     monkeypatch.syspath_prepend(EXAMPLES)
-    make_dataset = run_example("make_dataset.py")["make_dataset"]
-    make_dataset(tmp_path / "heads", [], copies=4, voxel_size=6.0)
-    program = run_example("tutorial.py")
-    recipe = program["make_small_recipe"]()
-    recipe = replace(
-        recipe,
-        window=replace(recipe.window, shape=(24, 32, 40), voxel_size=8.0),
-        network=replace(recipe.network, filters=(4, 8)),
-        preparation=replace(recipe.preparation, n4=BiasSettings(3, (2,))),
-        training=replace(recipe.training, learning_rate=1e-2),
-    )
-    program["walk"](tmp_path / "heads", recipe, 16, tmp_path / "run", tmp_path / "page")
-    page = (tmp_path / "page" / "README.md").read_text("utf-8")
-    for picture in (tmp_path / "page").glob("*.png"):
-        assert f"({picture.name})" in page
-        assert picture.stat().st_size < 300_000
-    assert page.count("![") == len(list((tmp_path / "page").glob("*.png"))) == 7
-    assert "| up 1 |" in page
+    run_example("notebook.py")["make_notebook"](tmp_path / "page.ipynb", settings)
+    made, kept = (read_cells(path) for path in (tmp_path / "page.ipynb", NOTEBOOK))
+    assert [cell["source"] for cell in made] == [cell["source"] for cell in kept]
+    outputs = json.dumps([cell.get("outputs") for cell in made])
+    assert outputs.count("image/png") == 6
+    assert "error" not in {one["output_type"] for cell in made for one in cell.get("outputs", [])}
+
+
+def read_cells(path):
+    return json.loads(path.read_text("utf-8"))["cells"]
+
+
+def test_the_notebook_of_the_docs_is_that_of_the_program_and_was_executed():
+    program = run_example("notebook.py") if has_notebooks() else pytest.skip("no nbformat")
+    cells = program["read_cells"]((EXAMPLES / "published_recipe.py").read_text("utf-8"))
+    kept = read_cells(NOTEBOOK)
+    assert [cell.source for cell in cells] == ["".join(cell["source"]) for cell in kept]
+    assert json.dumps(kept).count("image/png") == 6
+
+
+def has_notebooks():
+    return find_spec("nbformat") is not None and find_spec("nbclient") is not None
+
+
+def test_make_study_writes_a_bids_data_set_whose_last_scan_is_cut(tmp_path):
+    make_study = runpy.run_path(str(EXAMPLES / "make_study.py"))["make_study"]
+    make_study(tmp_path / "study", 3, 4.0)
+    scans = sorted((tmp_path / "study").glob("sub-*/anat/sub-*_T1w.nii.gz"))
+    heights = [nib.as_closest_canonical(nib.load(scan)).shape[2] for scan in scans]
+    assert len(scans) == 3
+    assert heights[2] < 0.85 * min(heights[:2])
+    assert json.loads((tmp_path / "study/dataset_description.json").read_text())["BIDSVersion"]
 
 
 def test_every_example_has_a_test():
     names = sorted(path.name for path in EXAMPLES.glob("*.py"))
-    assert names == ["make_dataset.py", "make_demo_head.py", "tutorial.py"]
+    assert names == [
+        *("make_dataset.py", "make_demo_head.py", "make_study.py"),
+        *("notebook.py", "published_recipe.py"),
+    ]
