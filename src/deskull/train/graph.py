@@ -61,17 +61,18 @@ class _Rewriter:
             elif (parts := self._find_upsampled(node.input[0])) is not None:
                 self._split(node, *parts)
                 yield from self.made
-            elif self._is_small(node):
-                tiled = self._add("Concat", [node.input[0]] * GROUPS, f"{node.name}.tiled", axis=1)
-                grouped = _copy(node, [tiled, *node.input[1:]], group=GROUPS)
-                yield from (*self.made, grouped)
             else:
-                yield node
+                yield from self._group(node)
 
-    def _is_small(self, conv: NodeProto) -> bool:
+    def _group(self, conv: NodeProto) -> list[NodeProto]:
+        """Write a convolution with few voxels in groups, another one as it is."""
         filters, *grid = self.shapes[conv.output[0]][1:]
-        is_point = math.prod(self.shapes[conv.input[1]][2:]) == 1
-        return math.prod(grid) < FEW_VOXELS and not filters % GROUPS and not is_point
+        is_point = max(self.shapes[conv.input[1]][2:]) == 1
+        if math.prod(grid) >= FEW_VOXELS or filters % GROUPS or is_point:
+            return [conv]
+        tiled = f"{conv.output[0]}.tiled"
+        tile = helper.make_node("Concat", [conv.input[0]] * GROUPS, [tiled], tiled, axis=1)
+        return [tile, _copy(conv, [tiled, *conv.input[1:]], group=GROUPS)]
 
     def _find_upsampled(self, name: str) -> tuple[str, str] | None:
         """Features before they are upsampled, and those that are concatenated, if so."""
@@ -95,6 +96,8 @@ class _Rewriter:
         pads = [size // 2] * 6
         up = self._add("ConvTranspose", [deep, spread], f"{name}.up", strides=[2] * 3, pads=pads)
         beside = self._add("Conv", [skip, second, *conv.input[2:]], f"{name}.beside", pads=pads)
+        self.shapes |= {beside: self.shapes[name], second: self.shapes[kernel]}
+        self.made += self._group(self.made.pop())
         self._add("Add", [up, beside], name)
 
     def _spread(self, kernel: str, size: int, name: str) -> str:
