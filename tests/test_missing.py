@@ -52,12 +52,15 @@ def test_every_extra_that_is_named_exists():
         assert any(one.startswith(name) for one in extras[extra])
 
 
-@pytest.mark.parametrize("words", [("--n4",), ("-c", "corrected.nii.gz")])
-def test_n4_without_simpleitk_is_refused_before_any_work(place, monkeypatch, capsys, words):
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(("--n4",), "N4, the bias correction"), (("-c", "corrected.nii.gz"), "output corrected")],
+)
+def test_n4_without_simpleitk_is_refused_before_any_work(place, monkeypatch, capsys, words, what):
     hide(monkeypatch, "SimpleITK")
     before = list_files(place)
     assert run("scan.nii.gz", "-m", "mask.nii.gz", *words) == 1
-    line = "N4, the bias correction: SimpleITK is not installed. Run: pip install 'deskull[n4]'"
+    line = f"{what}: SimpleITK is not installed. Run: pip install 'deskull[n4]'"
     assert capsys.readouterr().err == f"deskull: error: {line}\n"
     assert list_files(place) == before
 
@@ -81,4 +84,5 @@ def hide(monkeypatch, module):
     """Let a module look as if it were not installed."""
     find_spec = importlib.util.find_spec
     hidden = lambda name, *rest: None if name == module else find_spec(name, *rest)  # noqa: E731
-    monkeypatch.setattr("deskull.prepare.bias.find_spec", hidden)
+    for where in ("deskull.prepare.bias", "deskull.outputs"):
+        monkeypatch.setattr(f"{where}.find_spec", hidden)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort
-from deskull.cohort.records import DONE, FAILED, LEFT_OUT, name_table
+from deskull.cohort.records import LEFT_OUT, name_table
 from deskull.cohort.sessions import share_masks
 from deskull.commands.strip import make_settings
 from deskull.commands.terminal import progress
 from deskull.errors import DeskullError
+from deskull.record import DONE, FAILED
 
 
 def batch(options: Namespace) -> None:
@@ -47,7 +48,6 @@ def make_job(options: Namespace, threads: int | None) -> Job:
     """Settle how every scan is stripped."""
     return Job(
         make_settings(options),
-        options.fill,
         options.weights,
         options.device,
         threads,
