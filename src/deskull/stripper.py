@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class Stripper:
 
         self._segment = load(weights.segment)
         self._locate = load(weights.locate) if weights.locate is not None else None
+        import_module("scipy.ndimage")  # slow to import: now, while a scan is still being read
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what the stripper was made of: the weights are loaded again on the other side."""

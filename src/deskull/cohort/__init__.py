@@ -138,8 +138,6 @@ def strip_cohort(
     job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
     tasks, gaps = list(plan), plan.gaps if isinstance(plan, Plan) else []
     job, request = _check_job(job, tasks, workers, cluster is not None)
-    if job.settings.n4:
-        check_n4()
     make_folder(out)
     with lock(out, share) as other:
         if other:
@@ -211,6 +209,8 @@ def _check_job(job: Job, tasks: Sequence[Task], workers: int, away: bool) -> tup
         job = replace(job, device=find_device(job.device))
         find_runtime(job.device)
     check_packages({name for task in tasks for name in task.outputs})
+    if job.settings.n4:
+        check_n4()
     weights = load_weights(job.weights)
     find_channel(weights, job.settings)
     return job, make_request(job.settings, weights.digest, job.frame, job.orientation)

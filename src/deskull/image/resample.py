@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.image.grid import Box, Grid, Shape, from_canonical_array, to_canonical_array
 
@@ -100,6 +99,8 @@ def _in_slabs(
     threads: int,
 ) -> NDArray[np.float32]:
     """Interpolate between any two grids."""
+    from scipy import ndimage
+
     values = np.ascontiguousarray(values)
     out = np.empty(shape, np.float32)
 

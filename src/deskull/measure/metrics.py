@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.errors import InputError
 from deskull.image.grid import VoxelSize
@@ -166,6 +165,8 @@ def _share(part: int, whole: int, other: int) -> float:
 
 def _find_surface(mask: NDArray[Any], voxel_size: VoxelSize) -> NDArray[np.float64]:
     """Centres in mm of the mask's surface voxels, (N, 3), N = 0 for an empty mask."""
+    from scipy import ndimage
+
     mask = mask.astype(bool, copy=False)
     boxes = ndimage.find_objects(mask.view(np.uint8), max_label=1)
     if not boxes or boxes[0] is None:

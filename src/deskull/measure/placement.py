@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.measure.quality import Flag
 from deskull.measure.traits import make_blocks
@@ -68,6 +67,8 @@ def find_displacement(
     voxel_size
         mm along every axis.
     """
+    from scipy import ndimage
+
     blocks = max(1, round(BLOCK_MM / voxel_size))
     step = blocks * voxel_size
     inside = make_blocks(mask.astype(np.float32), blocks) > 0.5

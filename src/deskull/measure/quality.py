@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.image.grid import VoxelSize
 from deskull.measure.likeness import sum_up
@@ -233,6 +232,8 @@ def _find_volume(mask: NDArray[np.bool_], voxel_size: VoxelSize, cut: bool) -> F
 
 def _find_pieces(probability: NDArray[np.float32]) -> Flag | None:
     """Flag a second piece that cleaning took away and that is not small."""
+    from scipy import ndimage
+
     labels, pieces = ndimage.label(probability >= Settings.threshold)
     if pieces < 2:
         return None

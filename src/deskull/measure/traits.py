@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.image.grid import find_box
 
@@ -127,6 +126,8 @@ class _Zones(NamedTuple):
 
 def _find_zones(image: Array, logits: Array, voxel_size: float) -> _Zones | None:
     """Tell the mask's inside, its core and what lies around it; None without a mask."""
+    from scipy import ndimage
+
     blocks = max(1, round(BLOCK_MM / voxel_size))
     image, logits = make_blocks(image, blocks), make_blocks(logits, blocks)
     voxel_size *= blocks
@@ -181,6 +182,8 @@ def _measure_sureness(zones: _Zones) -> dict[str, Any]:
 
 def _measure_pieces(inside: NDArray[np.bool_]) -> dict[str, Any]:
     """Of how many pieces the mask is, and how full of holes."""
+    from scipy import ndimage
+
     pieces = np.sort(np.bincount(ndimage.label(inside)[0].ravel())[1:])
     filled = ndimage.binary_fill_holes(inside)
     return {
@@ -270,6 +273,8 @@ def _measure_structure(
 
 
 def _average(values: Array, width: int) -> Array:
+    from scipy import ndimage
+
     return np.asarray(ndimage.uniform_filter(values, max(width, 1), mode="constant"))
 
 

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 Engine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 RUNTIMES = ("openvino", "onnxruntime", "torch")
 """The fastest first; ONNX Runtime comes with deskull."""
+MAX_THREADS = 8
+"""Most threads of ONNX Runtime up to which an answer's bytes do not depend on their number."""
 _importing = threading.Lock()
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -245,8 +247,11 @@ def _has_fast_bfloat16() -> bool:
 def _use_onnxruntime(stage: Stage, device: str, threads: int) -> Engine:
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # which the builds for Windows have
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = min(threads, MAX_THREADS)
+    options.enable_mem_pattern = False  # it would hold the memory of every layer at once
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(stage.onnx, options, providers=["CPUExecutionProvider"])
 
     def run(image: NDArray[np.float32]) -> NDArray[np.float32]:

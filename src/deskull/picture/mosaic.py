@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.image.grid import Grid
 from deskull.picture.layout import (
@@ -176,6 +175,8 @@ def _draw_row(view: View, row: Row) -> _Strip:
 
 def _draw_slice(view: View, cut: Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels of one slice: the scan with the outline, and the brain."""
+    from scipy import ndimage
+
     values, signed = cut_slice(view, cut)
     grey = to_grey(values, GREY_LEVELS)
     inside = signed >= 0.5

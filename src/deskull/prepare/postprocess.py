@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from deskull.errors import InputError
 from deskull.image.grid import VoxelSize, find_box
@@ -35,6 +34,8 @@ def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
     NDArray[np.bool_]
         (X, Y, Z); empty if `mask` is.
     """
+    from scipy import ndimage
+
     mask = mask.astype(bool, copy=False)
     if mask.strides[0] < mask.strides[2]:  # labelling is twice as fast along the memory
         return clean_mask(mask.T).T

@@ -38,6 +38,7 @@ from deskull.network.unet import UNet
 from deskull.network.weights import Stage, Weights, load_weights
 from deskull.prepare.conform import conform, find_head_centres, make_window
 from deskull.prepare.intensity import make_finite, normalise
+from deskull.train.graph import settle
 from deskull.train.recipe import Recipe
 from deskull.train.run_folder import load_released
 from deskull.train.split import count_split
@@ -199,6 +200,7 @@ def make_onnx(network: UNet, recipe: Recipe) -> bytes:
     if program is None:
         raise WeightsError("the network could not be written as ONNX.")
     model = program.model_proto
+    settle(model)
     for entry in list(model.graph.initializer):
         values = numpy_helper.to_array(entry)
         if values.dtype == np.float32 and values.size > 1:
