@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -126,8 +127,6 @@ def test_without_csf_the_mask_is_smaller_and_inside(stripper, small):
 
 def test_weights_without_a_second_output_say_so(stripper, small, monkeypatch):
     stage = stripper.weights.segment
-    from dataclasses import replace
-
     poor = replace(
         stripper.weights, segment=replace(stage, spec=replace(stage.spec, outputs=("brain",)))
     )
@@ -164,7 +163,8 @@ def test_noise_is_never_a_brain_without_a_doubt(stripper):
 def test_no_brain_is_an_error_that_says_what_to_do(stripper, small, monkeypatch):
     stage = stripper.weights.segment
     nothing = np.full((len(stage.outputs), *stage.window.shape), -9, np.float32)
-    monkeypatch.setattr(stripper, "_segment", lambda image: nothing)
+    network = replace(stripper._segment, engine=lambda image: nothing)
+    monkeypatch.setattr(stripper, "_segment", network)
     with pytest.raises(EmptyMaskError, match="no brain found"):
         stripper(small)
 

@@ -1,0 +1,48 @@
+"""Masks corrected in the viewer on their way to fine-tuning: their table is an index."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from index_files import names, write, write_mask, write_text
+
+pd = pytest.importorskip("pandas")
+
+from deskull.corrections import TABLE, Correction, save_corrections
+from deskull.errors import InputError
+from deskull.train.index import COLUMNS, load_index, make_index
+
+
+def test_the_table_of_corrected_masks_is_an_index(tmp_path):
+    write(tmp_path / "study" / "p1_T2w.nii.gz")
+    (tmp_path / "out").mkdir()
+    write_mask(tmp_path / "out" / "p1_T2w_mask_manual.nii.gz")
+    pair = Correction("../study/p1_T2w.nii.gz", "p1_T2w_mask_manual.nii.gz", saved="2026", by="me")
+    save_corrections([pair], tmp_path / "out" / TABLE)
+    (row,) = load_index(tmp_path / "out" / TABLE).to_dict("records")
+    assert (row["participant"], row["contrast"], row["manual"]) == ("p1", "T2w", True)
+    assert os.path.exists(row["image"])
+    assert set(row) == set(COLUMNS)
+    index, findings = make_index(tmp_path / "out" / TABLE)
+    assert (names(index, "mask"), findings) == (["p1_T2w_mask_manual.nii.gz"], [])
+
+
+def test_a_table_of_corrections_of_schema_1_is_read(tmp_path):
+    text = "image\tmask\tmanual\na.nii\ta_mask_manual.nii.gz\ttrue\n"
+    (row,) = load_index(write_text(tmp_path / TABLE, text)).to_dict("records")
+    assert (Path(row["image"]).name, row["manual"]) == ("a.nii", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a.nii\tm.nii\ttrue\t2026\tme\t3", "a table of schema 3; this deskull knows it up to"),
+        ("a.nii\t\ttrue\t2026\tme\t2", "line 2 names no mask; expected the paths of a scan and"),
+        ("\tm.nii\ttrue\t2026\tme\t2", "line 2 names no image; expected the paths of a scan and"),
+    ],
+)
+def test_corrections_that_cannot_be_read_are_an_error(tmp_path, line, words):
+    head = "image\tmask\tmanual\tsaved\tby\tschema\n"
+    with pytest.raises(InputError, match=words):
+        load_index(write_text(tmp_path / TABLE, head + line + "\n"))
