@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from deskull import __version__
 from systems import BASH
@@ -42,6 +43,28 @@ def test_citation_changelog_and_package_name_one_version_and_date():
 def test_descriptors_in_deploy_name_this_version(path):
     found = json.loads(path.read_text("utf-8")).get("tool-version", __version__)
     assert found == __version__, f"{path}: {found}"
+
+
+CONDA_NAMES = {"isal": "python-isal"}  # where conda-forge has another name
+
+
+def test_the_recipe_for_conda_has_this_version_and_the_same_requirements():
+    recipe = yaml.safe_load(read("deploy/conda/recipe.yaml"))
+    assert recipe["context"]["version"] == __version__
+    assert f">={recipe['context']['python_min']}" == PROJECT["requires-python"]
+    wanted = {}
+    for one in map(Requirement, PROJECT["dependencies"]):
+        wanted[CONDA_NAMES.get(one.name, one.name)] = str(one.specifier)
+    found = dict(line.split() for line in recipe["requirements"]["run"][1:])
+    assert found == wanted
+    points = dict(line.split(" = ") for line in recipe["build"]["python"]["entry_points"])
+    assert points == PROJECT["scripts"]
+
+
+def test_the_recipe_for_neurodesk_has_this_version_and_our_commands():
+    recipe = yaml.safe_load(read("deploy/neurodesk/build.yaml"))
+    assert recipe["version"] == __version__
+    assert recipe["deploy"]["bins"] == list(PROJECT["scripts"])
 
 
 def test_citation_and_archive_agree():
