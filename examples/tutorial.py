@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import nn
 
 from deskull import Stripper, load_volume
@@ -292,6 +293,7 @@ def draw_slices(path: Path, grid: Grid, panels: list[Panel]) -> None:
                 row[column].contour(inside, [0.5], colors="orangered", linewidths=0.9)
             for place, side in zip((0.02, 0.98), SIDES[plane], strict=True):
                 words = {"ha": "left" if place < 0.5 else "right", "va": "center"}
+                words["path_effects"] = [withStroke(linewidth=2, foreground="black")]
                 where = row[column].transAxes
                 row[column].text(place, 0.5, side, transform=where, color="0.9", size=8, **words)
             row[column].set_axis_off()

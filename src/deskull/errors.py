@@ -58,6 +58,7 @@ _PACKAGES = {"PIL": "pillow", "nrrd": "pynrrd", "dask_jobqueue": "dask-jobqueue"
 _EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
+    "ipyniivue": "notebook",
     **{name: name for name in ("tensorboard", "nipype", "pydra")},
 }
 
