@@ -106,7 +106,7 @@ function noteChange(hand) {
 }
 
 // Drawn, but as it was: two slices to interpolate between may be known now.
-const noteNone = () => { showState(); redraw(); };
+function noteNone() { showState(); redraw(); }
 
 function interpolate() {
   const made = drawing.interpolate();
