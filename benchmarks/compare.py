@@ -228,6 +228,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     not trained on, those that were.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from figures import label_above, look, save_figure
 
@@ -246,8 +247,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             names[f"{method}\n{dice:.3f}, {seconds:.2g} s"] = seconds, colour
         axis.set(xscale="log", ylabel="Dice (one dot a head; large: mean Dice, median time)")
         axis.set_xlabel("seconds for one scan, whole process (logarithmic axis)")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         label_above(axis, names)
         return figure
 

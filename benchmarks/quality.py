@@ -290,7 +290,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         right.set(xlabel="Dice against the reference", ylabel="score (0 to 100)")
         right.set_title(f"all cases; lines: score {LOW:g}, Dice 0.95")
         for axis in (left, right):  # below, off all dots and lines
-            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
         return figure
 
     save_figure(make, path)

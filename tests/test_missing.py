@@ -37,6 +37,7 @@ def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(
         ("torch.cuda", "whl/cpu (without a GPU; the plain build takes 6 GB), then pip install"),
         ("tensorboard", "pip install 'deskull[tensorboard]'"),
         ("pydra", "pip install 'deskull[pydra]'"),
+        ("ipyniivue", "pip install 'deskull[notebook]'"),
     ],
 )
 def test_what_is_missing_is_installed_by_its_own_line(module, line):
@@ -47,7 +48,7 @@ def test_every_extra_that_is_named_exists():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
     extras = tomllib.loads(text)["project"]["optional-dependencies"]
     named = ("SimpleITK", "h5py", "openvino", "backports", "pandas", "distributed")
-    for name in (*named, "tensorboard", "nipype", "pydra"):
+    for name in (*named, "tensorboard", "nipype", "pydra", "ipyniivue"):
         extra = re.search(r"'deskull\[(.+)\]'", explain_missing(name))[1]
         assert any(one.startswith(name) for one in extras[extra])
 

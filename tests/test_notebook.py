@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import sys
 from base64 import b64decode
 from io import BytesIO
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +17,7 @@ from deskull import Settings, strip, stripper
 from deskull import result as result_module
 from deskull.errors import InputError, OptionError, WeightsError
 from deskull.measure.quality import Flag
+from deskull.picture.live import make_widget
 
 __all__ = ["ball", "place"]  # fixtures
 
@@ -52,6 +55,52 @@ def test_show_opens_the_picture(result, monkeypatch):
     [(image, title)] = shown
     assert image.width == 1600
     assert title == result.title
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a notebook displays."""
+    displayed = []
+    notebook = SimpleNamespace(get_ipython=lambda: "a kernel")
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    display = SimpleNamespace(display=displayed.append)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return displayed
+
+
+class Widget:
+    """Takes what ipyniivue's widget takes."""
+
+    def __init__(self, **settings):
+        self.volumes = None
+
+    def load_volumes(self, volumes):
+        self.volumes = volumes
+
+
+def test_a_live_widget_shows_scan_and_mask_where_they_lie(result, shown, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipyniivue", SimpleNamespace(NiiVue=Widget))
+    result.show(live=True)
+    scan, mask = (nib.Nifti1Image.from_bytes(one["data"]) for one in shown[0].volumes)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj) > 0, result.mask)
+    np.testing.assert_allclose(scan.get_fdata(), result.volume.data, rtol=1e-6)
+    for image in (scan, mask):
+        np.testing.assert_allclose(image.affine, HEAD.affine)
+
+
+def test_the_real_widget_takes_them(result):
+    pytest.importorskip("ipyniivue")
+    widget = make_widget(result.volume.data, result.mask, HEAD.affine)
+    assert [volume.name for volume in widget.volumes] == ["scan.nii", "mask.nii"]
+
+
+def test_a_live_widget_needs_a_notebook_and_its_extra(result, monkeypatch, shown):
+    monkeypatch.setitem(sys.modules, "ipyniivue", None)
+    with pytest.raises(InputError, match=r"ipyniivue is not installed.*\[notebook\]"):
+        result.show(live=True)
+    monkeypatch.delitem(sys.modules, "IPython")
+    with pytest.raises(InputError, match="no notebook; expected Jupyter"):
+        result.show(live=True)
 
 
 def test_settings_are_keywords(place):

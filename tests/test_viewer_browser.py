@@ -1,5 +1,6 @@
 """The viewer in a real browser, end to end: looking, correcting and saving."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -148,6 +149,20 @@ def test_slices_between_two_are_interpolated(browser, address, batch):
     assert "Made the 3 axial slices between" in browser.text("#said")
 
 
+def test_a_dot_in_two_good_slices_mends_those_between(browser, address, batch):
+    browser.open_viewer(address, number_of(batch, "one.nii.gz"))
+    whole = browser.count()
+    browser.press("2x")
+    browser.draw(2, (-400, -400), (400, -400), (400, 400), (-400, 400), (-400, -395))
+    assert browser.count() < whole
+    browser.press("b" + "\ue015")
+    browser.draw(2, (0, 0), (1, 0))
+    browser.press(UP + UP)
+    browser.draw(2, (0, 0), (1, 0))
+    browser.find("#interpolate").click()
+    assert browser.count() == pytest.approx(whole, rel=0.02)
+
+
 def test_pieces_holes_and_the_surface(browser, address, batch):
     browser.open_viewer(address, number_of(batch, "one.nii.gz"))
     whole = browser.count()
@@ -194,6 +209,29 @@ def test_a_probability_that_was_not_kept_is_computed_on_demand(browser, batch, s
         browser.wait("!document.getElementById('threshold').disabled")
         browser.set("threshold", 0.05)
         browser.wait_for_count(int((probability >= 0.05).sum()))
+
+
+def test_a_mask_from_elsewhere_can_be_given_up_for_the_own_one(
+    browser, tmp_path, batch, strip_ball
+):
+    scan, bad = batch.parent / "study" / "one.nii.gz", tmp_path / "bad.nii.gz"
+    own = nib.load(batch / "one_mask.nii.gz")
+    nib.Nifti1Image(np.roll(np.asarray(own.dataobj), 4, axis=0), None, own.header).to_filename(bad)
+    with serving(Viewer([make_entry(scan, bad)], load=strip_ball)) as page:
+        browser.open_viewer(page.server.address, 0)
+        browser.find("#strip").click()
+        browser.wait("!document.getElementById('threshold').disabled")
+        np.testing.assert_array_equal(find_mask(browser, own.shape), load(bad) > 0)
+        browser.find("#reset").click()
+        browser.wait("document.getElementById('volume').textContent.includes('not saved')")
+        np.testing.assert_array_equal(find_mask(browser, own.shape), own.get_fdata() > 0)
+        browser.press("z")
+        np.testing.assert_array_equal(find_mask(browser, own.shape), load(bad) > 0)
+
+
+def find_mask(browser, shape):
+    flat = np.array(browser.run("return Array.from(deskull.scene.mask)"), bool)
+    return flat.reshape(shape, order="F")
 
 
 # --- looking

@@ -64,6 +64,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
     **{"SimpleITK": "n4", "h5py": "minc", "backports": "zstd", "skimage": "surface"},
+    "ipyniivue": "notebook",
     **{name: name for name in ("openvino", "tensorboard", "nipype", "pydra")},
 }
 

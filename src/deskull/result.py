@@ -23,6 +23,7 @@ from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.outputs import Output, check_packages, find_output
 from deskull.picture import encode_picture
+from deskull.picture.live import make_widget
 from deskull.picture.page import render, to_data_address
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.intensity import make_finite
@@ -144,17 +145,34 @@ class Result(MaskedScan):
         picture = to_data_address(draw_picture(self, ".png"), "image/png")
         return render("deskull.picture", "result.html", result=self, picture=picture)
 
-    def show(self) -> None:
-        """Show the picture: in a notebook below the cell, else in the system's image viewer."""
+    def show(self, live: bool = False) -> None:
+        """Show the picture: in a notebook below the cell, else in the system's image viewer.
+
+        Parameters
+        ----------
+        live
+            Show slices and the brain in 3D, to scroll, zoom and turn, in a notebook; needs the
+            extra ``notebook``.
+
+        Raises
+        ------
+        InputError
+            If `live` is asked for outside of a notebook, or without its package.
+        """
         ipython = sys.modules.get("IPython")
         if ipython is not None and ipython.get_ipython() is not None:
             from IPython.display import display
 
-            display(self)
+            display(self._make_widget() if live else self)
             return
+        if live:
+            raise InputError("show(live=True): no notebook; expected Jupyter. Use show() here.")
         from PIL import Image
 
         Image.open(BytesIO(draw_picture(self, ".png"))).show(self.title)
+
+    def _make_widget(self) -> object:
+        return make_widget(self.volume.data, self.mask, self.volume.grid.affine)
 
     @cached_property
     def corrected(self) -> NDArray[np.float32]:

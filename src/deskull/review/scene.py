@@ -162,7 +162,9 @@ class Scene:
             self._distances[threshold] = distance
         return distance
 
-    def make_mask(self, threshold: float, border: float) -> NDArray[np.bool_]:
+    def make_mask(
+        self, threshold: float, border: float, *, own: bool = False
+    ) -> NDArray[np.bool_]:
         """Make the mask that ``deskull strip`` would have made with other settings.
 
         Parameters
@@ -173,6 +175,9 @@ class Scene:
         border
             Shift of the surface in mm, as ``--border``; if no probability is at hand, the
             automatic mask is shifted.
+        own
+            Make it from the probability in any case, where the mask of the file came from
+            elsewhere.
 
         Returns
         -------
@@ -190,6 +195,7 @@ class Scene:
                 f"and {-MAX_BORDER:g} to {MAX_BORDER:g} mm."
             )
         same = {"threshold": threshold, "border": border} == dict(self.settings)
+        same = same and not (own and self.probability is not None)
         if self.pair.mask is not None and (same or self.probability is None):
             if same or border == self.settings["border"]:
                 return self.pair.mask

@@ -202,7 +202,7 @@ class Viewer:
             mask = replace(scene.files, no_face=False).load(reference).mask
         else:
             chosen = [_read_number(request, name, scene.settings[name]) for name in DEFAULTS]
-            mask = scene.make_mask(*chosen)
+            mask = scene.make_mask(*chosen, own=bool(request.query.get("own")))
         assert mask is not None
         return Answer(encode_mask(mask, scene.volume))
 
@@ -228,7 +228,9 @@ class Viewer:
         with self._opening:
             self._open[number] = replace(scene, probability=result.probability)
         flags = [[flag.name, flag.sentence] for flag in result.flags]
-        return answer_json({"probability": True, "score": result.score, "flags": flags})
+        own = scene.files.mask is not None and self.entries[number].stripped is None
+        fresh = {"probability": True, "score": result.score, "flags": flags, "own": own}
+        return answer_json(fresh)
 
     def _tell_progress(self, request: Request) -> Answer:
         return answer_json(

@@ -49,8 +49,18 @@ export function describeMask(about) {
   $("border").value = about.settings.border;
   $("threshold").disabled = !about.probability;
   $("no-probability").hidden = about.probability || !about.can_strip;
+  $("reset").textContent = about.own ? "Take deskull's own mask" : "Reset to the automatic mask";
   $("border").disabled = $("reset").disabled = !about.mask && !about.probability;
   showValues();
+}
+
+/** What is said of a mask that was saved. @returns {[string, string]} words and their kind */
+export function describeSaved(name, { old, reason, command, remade, given = [], refused = [] }) {
+  const outputs = old.length ? `${old.join(", ")} is still of the automatic mask${reason ? ` (${reason})` : ""}. Make it again: ${command}`
+    : remade.length ? `${remade.join(", ")} made again from it.` : "There is no brain to make again.";
+  const session = given.length ? ` The other scans of the session got it too: ${given.join(", ")}.` : "";
+  const others = refused.map((words) => ` Not so ${words}`).join("");
+  return [`Saved as ${name}. ${outputs}${session}${others}`, old.length || refused.length ? "bad" : "good"];
 }
 
 /** A scan that cannot be shown can still be left. @returns what is known of all scans */

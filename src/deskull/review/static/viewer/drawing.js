@@ -7,7 +7,7 @@ import { interpolateSlices } from "../editing/shape.js";
 export class Drawing {
   /**
    * @param {object} scene  mask, volume, cross, tool, radius and ball are read; the mask is changed
-   * @param {object} page   readSliders, noteChange(byHand) and redraw
+   * @param {object} page   readSliders, noteChange(byHand), noteNone and redraw
    */
   constructor(scene, page) {
     Object.assign(this, { scene, page, parts: [] });
@@ -22,7 +22,7 @@ export class Drawing {
 
   /** Remember a change that was made. @param {Uint32Array} indices */
   change(indices, byHand = true) {
-    if (!indices.length) return this.page.redraw();
+    if (!indices.length) return this.page.noteNone();
     this.history.push(indices, this.page.readSliders());
     this.page.noteChange(byHand);
   }

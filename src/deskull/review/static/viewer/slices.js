@@ -25,6 +25,15 @@ export function findPercentiles({ data, slope, inter }, shares, mask = null) {
   return shares.map((share) => sorted[Math.round(share * (sorted.length - 1))] * slope + inter);
 }
 
+/** The middle of a mask, in voxels; that of the field if it is empty. */
+export function findMiddle({ shape }, mask) {
+  const [nx, ny, nz] = shape, sum = [0, 0, 0];
+  let count = 0;
+  for (let z = 0, i = 0; z < nz; z++) for (let y = 0; y < ny; y++) for (let x = 0; x < nx; x++, i++)
+    if (mask[i]) { count += 1; sum[0] += x; sum[1] += y; sum[2] += z; }
+  return count ? sum.map((total) => total / count) : shape.map((n) => n / 2);
+}
+
 /**
  * Paint a slice: greys of the scan, and colours of masks over it.
  * @param {object} scene  volume, mask, other, window [black, white], fill (opacity), stripped

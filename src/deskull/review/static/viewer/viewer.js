@@ -3,7 +3,7 @@
 
 import { fillHoles, keepLargestPiece, replaceMask, smoothMask } from "../editing/shape.js";
 import { clip, showBrain } from "./brain3d.js";
-import { describe, describeFailed, describeMask, forget, showValues } from "./describing.js";
+import { describe, describeFailed, describeMask, describeSaved, forget, showValues } from "./describing.js";
 import { forgetDraft, keepDraft, readDraft } from "./drafts.js";
 import { Drawing } from "./drawing.js";
 import { offer, takeSnapshot } from "./files.js";
@@ -12,7 +12,7 @@ import { listenToKeys } from "./keys.js";
 import { Pane, PLANES, readVoxel } from "./panes.js";
 import { Pen } from "./pen.js";
 import { ask, askMask, fetchAhead, open, send } from "./server.js";
-import { readScan } from "./slices.js";
+import { findMiddle, readScan } from "./slices.js";
 import { Windowing } from "./windowing.js";
 
 const $ = (id) => document.getElementById(id);
@@ -35,7 +35,7 @@ const scene = {
   },
 };
 
-const drawing = new Drawing(scene, { readSliders, noteChange, redraw: () => redraw() });
+const drawing = new Drawing(scene, { readSliders, noteChange, noteNone, redraw: () => redraw() });
 const redraw = () => { for (const pane of panes) pane.draw(); };
 const windowing = new Windowing(scene, redraw);
 const hand = { draw: (...stroke) => drawing.paint(...stroke), drawn: (axis) => drawing.finishStroke(axis), area: (axis, line) => drawing.paintArea(axis, line) };
@@ -69,11 +69,7 @@ function point(voxel) {
 
 // The middle of the mask, where the slices are shown at first.
 function goToMiddle() {
-  const { shape: [nx, ny, nz] } = scene.volume, sum = [0, 0, 0];
-  let count = 0;
-  for (let z = 0, i = 0; z < nz; z++) for (let y = 0; y < ny; y++) for (let x = 0; x < nx; x++, i++)
-    if (scene.mask[i]) { count += 1; sum[0] += x; sum[1] += y; sum[2] += z; }
-  look(count ? sum.map((total) => total / count) : scene.volume.shape.map((n) => n / 2));
+  look(findMiddle(scene.volume, scene.mask));
 }
 
 function show(view) {
@@ -109,10 +105,13 @@ function noteChange(hand) {
   keepDraft(number, scene.mask, version);
 }
 
+// Drawn, but as it was: two slices to interpolate between may be known now.
+function noteNone() { showState(); redraw(); }
+
 function interpolate() {
   const made = drawing.interpolate();
   say(made ? `Made the ${made.count} ${PLANES[made.axis]} slices between ${made.first + 1} and ${made.last + 1}.`
-    : "Draw on two slices of one plane first; those between them are then made.", made ? "" : "bad");
+    : "Draw on two slices of one plane first, a dot in each is enough; those between them are then made.", made ? "" : "bad");
 }
 
 function travel(back) {
@@ -125,11 +124,11 @@ function travel(back) {
 
 // Only the newest request is sent: while one mask is made, the slider may move on.
 let asking = false, request = null;
-async function remake() {
+async function remake(kind = "") {
   pen.lift();
   const values = readSliders(), mine = turn, replaced = byHand;
   showValues();
-  request = `&threshold=${values.threshold}&border=${values.border}`;
+  request = `&threshold=${values.threshold}&border=${values.border}${kind}`;
   if (asking) return;
   asking = true;
   say("making the mask …");
@@ -152,7 +151,7 @@ async function remake() {
 function reset() {
   $("threshold").value = about.settings.threshold;
   $("border").value = about.settings.border;
-  remake();
+  remake(about.own ? "&own=1" : "");
 }
 
 // --- strip now, for a probability or where there is no mask at all
@@ -174,7 +173,7 @@ async function strip() {
       windowing.choose("brain");
       goToMiddle();
     }
-    say("Threshold and border now make the mask anew.");
+    say(`Threshold and border now make the mask anew.${about.own ? " The mask as deskull makes it: the button below them." : ""}`);
   } catch (error) {
     if (mine === turn) say(error.message, "bad");
   } finally {
@@ -198,12 +197,7 @@ async function save(over = false) {
     about.mask_sha256 = answer.mask_sha256;
     unsaved = false;
     showState();
-    const others = answer.old.length
-      ? `${answer.old.join(", ")} is still of the automatic mask${answer.reason ? ` (${answer.reason})` : ""}. Make it again: ${answer.command}`
-      : answer.remade.length ? `${answer.remade.join(", ")} made again from it.` : "There is no brain to make again.";
-    const given = (answer.given ?? []).length ? ` The session's other scans got it too: ${answer.given.join(", ")}.` : "";
-    const refused = (answer.refused ?? []).map((words) => ` Not so ${words}`).join("");
-    say(`Saved as ${about.manual}. ${others}${given}${refused}`, answer.old.length || refused ? "bad" : "good");
+    say(...describeSaved(about.manual, answer));
   } catch (error) {
     $("conflict").hidden = error.status !== 409;
     say(`Not saved: ${error.message}`, "bad");
@@ -386,7 +380,7 @@ function listen() {
     smooth: () => drawing.change(smoothMask(scene.mask, scene.volume)),
   };
   for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", () => { if (ready || ["previous", "next", "help", "reload"].includes(id)) { pen.lift(); act(); } });
-  for (const id of ["threshold", "border"]) $(id).addEventListener("input", remake);
+  for (const id of ["threshold", "border"]) $(id).addEventListener("input", () => remake());
   for (const id of ["outline", "crosshair", "radiological", "ball", "difference"]) $(id).addEventListener("input", readSwitches);
   $("fill").addEventListener("input", () => { showValues(); readSwitches(); });
   $("radius").addEventListener("input", () => setRadius($("radius").value));
