@@ -69,7 +69,7 @@ def test_auto_falls_back_with_a_note(monkeypatch, caplog):
 def test_without_any_runtime_the_default_one_is_named_alone(monkeypatch, caplog):
     monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    words = "none of openvino, onnxruntime, torch is installed. Run: pip install onnxruntime$"
+    words = "none of onnxruntime, openvino, torch is installed. Run: pip install onnxruntime$"
     with pytest.raises(InputError, match=words):
         find_runtime(find_device("auto"))
     assert caplog.text == ""
@@ -95,11 +95,22 @@ def test_a_runtime_that_is_not_there_is_refused():
         find_runtime("cuda:0", "openvino")
 
 
-def test_without_openvino_the_next_runtime_serves(monkeypatch):
+@pytest.mark.parametrize(
+    ("amx", "installed", "best"),
+    [
+        (False, ("openvino", "onnxruntime", "torch"), "onnxruntime"),
+        (False, ("openvino", "torch"), "openvino"),
+        (True, ("openvino", "onnxruntime", "torch"), "openvino"),
+        (True, ("onnxruntime", "torch"), "onnxruntime"),
+        (True, ("torch",), "torch"),
+    ],
+)
+def test_the_best_runtime_that_is_installed_serves(monkeypatch, amx, installed, best):
+    monkeypatch.setattr(engine, "_has_fast_bfloat16", lambda: amx)
     monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: None if name == "openvino" else object()
+        "importlib.util.find_spec", lambda name: object() if name in installed else None
     )
-    assert find_runtime("cpu") == "onnxruntime"
+    assert find_runtime("cpu") == best
 
 
 def test_threads_follow_the_environment(monkeypatch):
