@@ -1,15 +1,9 @@
 """deskull and any peers side by side on the same heads, in alternation.
 
     python benchmarks/compare.py HEADS --out runs/compare \
-        --peer 'deepbet: deepbet-cli -i {in} -o {out} -m {mask} -g'
+        --peer deepbet --peer 'mine: my_tool {in} {mask}'
 
-Other peers, where they are at hand:
-
-    --peer 'ROBEX: robex -os {out} -om {mask} {in}'
-    --peer 'SynthStrip: mri_synthstrip -i {in} -o {out} -m {mask}'
-    --peer 'bet2: bash -c "cd $(dirname {mask}) && bet {in} out -m && mv out_mask.nii.gz {mask}"'
-    --peer 'HD-BET: bash -c "cd $(dirname {mask}) && hd-bet -i {in} -o out.nii.gz -device cpu
-        --save_bet_mask && mv out_bet.nii.gz {mask}"'
+A peer is a name that `peers.py` knows, or a name and a command with {in}, {out} and {mask}.
 
 HEADS is a folder of `<id>_<contrast>.nii.gz` with `<id>_<contrast>_reference.nii.gz` (or
 `_majority`, a convenience and no truth). Writes one row per head and method to
@@ -42,7 +36,8 @@ from deskull.image.grid import to_canonical_array
 from deskull.image.volume import Volume, load_volume
 from deskull.measure.metrics import dice, surface_distances
 from deskull.prepare.postprocess import make_signed_distance
-from processes import DESKULL, Command, describe_machine, measure, parse_peer
+from peers import find_peer
+from processes import DESKULL, Command, describe_machine, measure
 
 BORDERS = np.arange(-3, 3.01, 0.5)  # mm
 FINE_BORDERS = np.arange(-5, 8.01, 0.25)  # mm, where tissues are known
@@ -53,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("heads", type=Path)
-    parser.add_argument("--peer", action="append", default=[], type=parse_peer)
+    parser.add_argument("--peer", action="append", default=[], type=find_peer)
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument("--only", default="", help="heads whose name matches this expression")
-    parser.add_argument("--trained", help="heads of persons that the weights were trained on")
+    parser.add_argument("--trained", help="heads of participants that the weights were trained on")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     pairs = find_pairs(options.heads.absolute(), options.only)
@@ -172,7 +167,7 @@ def summarise_tissues(table: pd.DataFrame) -> str:
 def summarise(table: pd.DataFrame, by_data_set: bool = False) -> str:
     """Markdown: a line per method for each contrast, and for each data set if asked for.
 
-    Majority masks stand apart from references, and persons trained on from others.
+    Majority masks stand apart from references, and participants trained on from others.
     """
     table = table.assign(best=take_best_border(table))
     lines = [

@@ -1,7 +1,7 @@
 """How much it takes to break a tool: Dice against bias, noise, rotation, slices and cut fields.
 
     python benchmarks/corruption.py HEADS --out runs/corruption \
-        --peer 'deepbet: deepbet-cli -i {in} -o {out} -m {mask} -g'
+        --peer deepbet
 
 HEADS as `compare.py` reads it: real heads with references, or those of `truth.py`. Every head
 is damaged in five ways at three levels, and once left as it is; all tools run on the same files
@@ -31,7 +31,8 @@ from damage import (
     start_at_zero,
     thicken,
 )
-from processes import DESKULL, describe_machine, parse_peer
+from peers import find_peer
+from processes import DESKULL, describe_machine
 
 SIDES = ((2, "high"), (2, "low"), (1, "high"))  # top, bottom, front: one for each head in turn
 
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run all tools on all damaged heads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("heads", type=Path)
-    parser.add_argument("--peer", action="append", default=[], type=parse_peer)
+    parser.add_argument("--peer", action="append", default=[], type=find_peer)
     parser.add_argument("--out", type=Path, default=Path("runs/corruption"))
     parser.add_argument("--only", default="", help="heads whose name matches this expression")
     parser.add_argument("--count", type=int, default=10, help="heads, spread over all")

@@ -161,7 +161,7 @@ def run_case(stripper: Stripper, case: Head) -> dict[str, object]:
     return {
         "dice": dice(result.mask, case.reference),
         "flags": [flag.name for flag in result.flags],
-        "traits": result.record["traits"],
+        "traits": result.record.traits,
     }
 
 

@@ -1,6 +1,6 @@
 """How fast, how large: deskull and any peers on one scan, whole processes, in alternation.
 
-    python benchmarks/speed.py [SCAN] [--peer "NAME: CMD {in} {out} {mask}"] ...
+    python benchmarks/speed.py [SCAN] [--peer NAME] ...
 
 Without SCAN the bundled head is brought to 256 x 256 x 256 voxels of 1 mm. Prints Markdown:
 medians of whole processes and ratios, then a second scan in a warm process by stage.
@@ -20,14 +20,15 @@ from deskull.demo import load_demo
 from deskull.image.grid import make_ras_grid
 from deskull.image.resample import resample
 from deskull.image.writing import save_image
-from processes import Command, Run, describe_machine, measure, parse_peer, summarise
+from peers import find_peer
+from processes import Command, Run, describe_machine, measure, summarise
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scan", nargs="?", type=Path)
-    parser.add_argument("--peer", action="append", default=[], type=parse_peer)
+    parser.add_argument("--peer", action="append", default=[], type=find_peer)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +86,7 @@ def print_warm(scan: Path, folder: Path, runs: int) -> None:
         stripped = time.perf_counter()
         result.save(brain=folder / "b.nii.gz", mask=folder / "m.nii.gz")
         ended = time.perf_counter()
-        stages = {"load": loaded - began, **result.record["seconds"], "save": ended - stripped}
+        stages = {"load": loaded - began, **result.record.seconds, "save": ended - stripped}
         rows.append(stages | {"whole scan": ended - began})
     print("\n| warm process | s |\n|---|---|")
     for name in rows[0]:

@@ -6,6 +6,7 @@ With it the whole way of a scan is walked in a tenth of a second, and every answ
 import json
 import os
 import signal
+from dataclasses import replace
 from functools import lru_cache
 
 import nibabel as nib
@@ -28,6 +29,7 @@ ALONE = {  # each output option, and a file for it
     "-c": "c.nii.gz",
     "--record": "r.json",
     "--picture": "p.png",
+    "--surface": "s.surf.gii",
 }
 
 
@@ -57,7 +59,8 @@ def load_ball(weights, device, threads):
     stripper.make_engine = make_ball_engine
     WindowSettings.choose_voxel_size = choose_two_mm
     made = Stripper.load(weights, device, threads)
-    made.weights.card.pop("likeness", None)  # a ball is unlike any head
+    card = replace(made.weights.card, likeness=None)  # a ball is unlike any head
+    made.weights = replace(made.weights, card=card)
     return made
 
 

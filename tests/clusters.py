@@ -21,7 +21,7 @@ if find_spec("dask_jobqueue") is None:
 
 TESTS = Path(__file__).parent
 SCANS = [f"a/{number}.nii" for number in range(4)]
-REQUEST = make_request(Settings(), 0.0, load_weights().digest)
+REQUEST = make_request(Settings(), load_weights().digest)
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ from backports import zstd
 import dicom_files
 import scans
 from deskull.errors import DeskullError
-from deskull.image.volume import load_volume, make_brain_image, make_map_image, make_mask_image
+from deskull.image.made import make_brain_image, make_map_image, make_mask_image
+from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 
 SECONDS = 20

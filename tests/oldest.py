@@ -11,7 +11,7 @@ import re
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("train", "onnxruntime")
+EXTRAS = ("n4", "minc", "openvino", "train")
 
 
 def main() -> None:

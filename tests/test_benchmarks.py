@@ -1,5 +1,6 @@
 """The benchmark programs at toy size, with `cp` for a tool: what they say must stay true."""
 
+import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 import compare
 import corruption
 import damage
+import peers
 import phantoms
 import quality
 import recipes
@@ -83,6 +85,36 @@ def test_tools_are_compared_by_contrast_and_kind_of_reference(heads, tmp_path, c
     assert (tmp_path / "out/compare.png").stat().st_size > 1000
 
 
+def test_a_peer_is_known_by_its_name_and_asked_for_its_version(tmp_path, monkeypatch):
+    program = tmp_path / "mri_synthstrip"
+    program.write_text("#!/bin/sh\necho SynthStrip 1.7\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    peer = peers.find_peer("synthstrip")
+    assert peer.name == "SynthStrip 1.7"
+    words = peer.fill(Path("a.nii.gz"), Path("b.nii.gz"), Path("c.nii.gz"))
+    assert words == ["mri_synthstrip", "-i", "a.nii.gz", "-o", "b.nii.gz", "-m", "c.nii.gz"]
+
+
+def test_a_peer_that_is_not_there_is_told_with_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="no deepbet-cli on the PATH"):
+        peers.find_peer("deepbet")
+    with pytest.raises(SystemExit, match="--peer deepbat: unknown; expected bet, synthstrip"):
+        peers.find_peer("deepbat")
+
+
+def test_the_table_of_peers_tells_what_was_run_from_what_was_published(tmp_path, capsys):
+    row = {"contrast": "T1w", "reference": "reference", "trained": False, "wall": 5, "peak_mb": 9}
+    rows = [row | {"method": "deepbet 1.0.2", "dice": dice} for dice in (0.9, 0.8)]
+    pd.DataFrame(rows).to_csv(tmp_path / "compare.tsv", sep="\t")
+    peers.main([str(tmp_path / "compare.tsv")])
+    cells = {row[0]: row[1:] for row in read_cells(capsys.readouterr().out)}
+    assert cells["deepbet"][:4] == ["0.850 (2)", "0.800", "5.0", "9"]
+    assert cells["SynthStrip"][0] == "not run"
+    assert cells["SynthStrip"][4].startswith("0.965")
+
+
 def test_the_best_border_is_one_for_a_data_set_and_a_method(heads, tmp_path, capsys):
     wide = ndimage.binary_dilation(BRAIN, iterations=1)
     for scan, _ in compare.find_pairs(heads, ""):
@@ -94,7 +126,7 @@ def test_the_best_border_is_one_for_a_data_set_and_a_method(heads, tmp_path, cap
     assert float(wide_row[4]) > float(wide_row[3]) + 0.02
 
 
-def test_persons_trained_on_are_counted_apart_and_gains_are_paired(heads, tmp_path, capsys):
+def test_participants_trained_on_are_counted_apart_and_gains_are_paired(heads, tmp_path, capsys):
     for scan, _ in compare.find_pairs(heads, "a0"):
         save(BRAIN, f"{scan}.exact.nii.gz")
     save(ndimage.binary_erosion(BRAIN), scan)  # too little of the last, which was not trained on

@@ -3,7 +3,8 @@ import pytest
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.prepare.bias import ARTICLE, BiasSettings, correct_bias
+from deskull.prepare.bias import ARTICLE, correct_bias
+from deskull.settings import BiasSettings
 
 VOXEL_SIZE = (4.0, 4.0, 5.0)
 QUICK = BiasSettings(shrink=12, iterations=(40, 40))

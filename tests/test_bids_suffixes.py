@@ -11,7 +11,7 @@ from bids_study import app, study
 from deskull.cohort.bids import make_bids_plan
 from deskull.cohort.choice import Choice
 from deskull.errors import InputError
-from deskull.image.bids import KNOWN
+from deskull.image.names import BIDS_SUFFIXES
 from studies import write_scan
 
 __all__ = ["ball", "study"]
@@ -44,7 +44,7 @@ def test_images_of_any_suffix_are_stripped(study, caplog, suffix, folder):
     assert Path(f"out/sub-03/{folder}/sub-03_desc-brain{suffix}_mask.nii.gz").exists()
     assert Path(f"out/sub-03/{folder}/sub-03_desc-brain_{suffix}.nii.gz").exists()
     words = "suffix myown: not known here; images of that name are stripped all the same"
-    assert (words in caplog.messages) is (suffix not in KNOWN)
+    assert (words in caplog.messages) is (suffix not in BIDS_SUFFIXES)
 
 
 def test_a_suffix_is_known_in_any_case(study):

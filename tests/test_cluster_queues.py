@@ -67,7 +67,7 @@ def test_a_missing_library_is_named(study, queues, monkeypatch, capsys, name):
     assert run("batch", "study", "--out-dir", "out", "--cluster", "jobs.toml") == 1
     err = capsys.readouterr().err
     assert f"--cluster: {name.replace('_', '-')} is not installed." in err
-    assert "pip install '.[cluster]'" in err
+    assert "pip install 'deskull[cluster]'" in err
 
 
 # --- jobs of a queue

@@ -11,9 +11,9 @@ import pytest
 
 from ball import HEAD, ball, list_files, read_json, run
 from deskull.cohort import make_plan
-from deskull.cohort import records as cohort_records
 from deskull.cohort.sessions import share_masks
 from deskull.errors import ImageFileError
+from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.network.weights import bundled_folder, load_weights
@@ -198,17 +198,17 @@ def test_a_run_again_strips_what_is_new(study):
 
 def test_a_missing_file_has_no_fingerprint(tmp_path):
     with pytest.raises(ImageFileError, match=r"x.nii: cannot be read \(No such file"):
-        cohort_records.make_fingerprint(tmp_path / "x.nii")
+        make_fingerprint(tmp_path / "x.nii")
 
 
 def test_a_pair_and_a_folder_are_known_by_all_their_files(tmp_path):
     for name in ("x.hdr", "x.img", "series/1", "series/2"):
         write_file(tmp_path / name, name)
     for name, last in (("x.hdr", "x.img"), ("series", "series/2")):
-        before = cohort_records.make_fingerprint(tmp_path / name)
-        assert cohort_records.is_unchanged(tmp_path / name, before)
+        before = make_fingerprint(tmp_path / name)
+        assert is_unchanged(tmp_path / name, before)
         write_file(tmp_path / last, last.upper())
-        assert not cohort_records.is_unchanged(tmp_path / name, before)
+        assert not is_unchanged(tmp_path / name, before)
 
 
 def write_file(path, text):

@@ -15,7 +15,6 @@ import pytest
 
 from ball import ball, list_files, load_ball, load_deadly, read_json
 from deskull.cohort import Job, is_done, make_plan, strip_cohort
-from deskull.cohort import records as cohort_records
 from deskull.cohort.lock import LOCK, STALE_SECONDS, lock
 from deskull.cohort.records import make_request
 from deskull.demo import load_demo
@@ -77,7 +76,7 @@ def test_a_worker_that_is_killed_costs_only_its_scan(study):
     assert [outcome.name for outcome in outcomes if outcome.error] == ["a/two.nii"]
     assert outcomes[1].error.startswith("its process was killed, perhaps because memory ran out")
     assert read_json(tasks[1].record)["status"] == "failed"
-    request = make_request(Settings(), 0.0, load_weights().digest)
+    request = make_request(Settings(), load_weights().digest)
     assert [is_done(task, request) for task in tasks] == [True, False, True, True, True]
     assert (seen[-1].finished, seen[-1].failed) == (5, 1)
     strip_cohort(tasks, "out", Job(load=load_ball), workers=2)
@@ -110,7 +109,7 @@ def test_the_lock_names_another_run_that_is_alive_and_forgets_a_dead_one(tmp_pat
     with lock(tmp_path) as other:
         assert other == ""
         mine = os.getpid()
-        monkeypatch.setattr(cohort_records.os, "getpid", lambda: 1_000_000_000)
+        monkeypatch.setattr("os.getpid", lambda: 1_000_000_000)
         with lock(tmp_path) as other:
             assert other == f"process {mine}"
         monkeypatch.undo()
@@ -139,7 +138,7 @@ def test_two_runs_at_once_do_no_harm(study):
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(strip_cohort, tasks, "out", force=True) for _ in range(2)]
     assert [[one.status for one in run.result()] for run in runs] == [["done"] * 3] * 2
-    request = make_request(Settings(), 0.0, load_weights().digest)
+    request = make_request(Settings(), load_weights().digest)
     assert all(is_done(task, request) for task in tasks)
     assert not list(study.glob("out/**/.deskull-*"))
 

@@ -1,14 +1,12 @@
 """What lies in deploy/ and what the docs on pipelines show fits the deskull beside it."""
 
-import contextlib
-import io
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,21 +15,16 @@ import pytest
 
 from deskull import __version__, arguments
 from deskull.cohort import queues
+from deskull.outputs import OUTPUTS
 
 ROOT = Path(__file__).parents[1]
-DEPLOY, DOCS = ROOT / "deploy", ROOT / "docs"
-PAGES = ["cluster", "nipype", "nextflow", "python", "containers"]
+DEPLOY = ROOT / "deploy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DESCRIPTOR = json.loads((DEPLOY / "boutiques/deskull.json").read_text("utf-8"))
 
 
 def read(path):
     return (ROOT / path).read_text("utf-8")
-
-
-def find_blocks(page, language):
-    text = (DOCS / f"{page}.md").read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def parse(words):
@@ -46,6 +39,12 @@ def parse(words):
 # --- Boutiques
 
 
+def test_what_is_made_from_the_table_of_outputs_is_up_to_date():
+    generate = runpy.run_path(str(DEPLOY / "generate.py"))
+    for path, content in generate["make_files"]().items():
+        assert path.read_bytes() == content, "run: python deploy/generate.py"
+
+
 EXAMPLES = {"String": "x.nii.gz", "File": "in.nii.gz", "Number": 1}
 
 
@@ -58,8 +57,8 @@ def test_the_descriptor_s_command_is_one_of_ours():
         line = line.replace(given["value-key"], words)
     options = parse(shlex.split(line))
     assert options["names"] == ["in.nii.gz"]
-    for name in ("out", "mask", "probability", "distance", "record", "picture"):
-        assert options[name] == "x.nii.gz"
+    for row in OUTPUTS:
+        assert options[row.option] == "x.nii.gz"
     for name in ("border", "fill", "threshold", "threads"):
         assert options[name] == 1
     assert (options["frame"], options["no_csf"], options["n4"]) == ("1", True, True)
@@ -152,77 +151,3 @@ def test_the_file_of_jobs_is_right_also_with_the_lines_that_are_commented_out(tm
     assert queues.read_queue(DEPLOY / "slurm/jobs.toml")["system"] == "slurm"
     (tmp_path / "all.toml").write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
     assert len(queues.read_queue(tmp_path / "all.toml")) > 10
-
-
-# --- the docs
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
-    text = (DOCS / f"{page}.md").read_text("utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (DOCS / target).exists(), target
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_command_lines_are_ours(page):
-    blocks = find_blocks(page, "(?:console|groovy)?")
-    text = "\n".join(blocks).replace("\\\n", " ")
-    shell = {"$inputs": "i", "$outputs": "o", "$SLURM_ARRAY_TASK_ID": "3"}
-    shell |= {"$SLURM_ARRAY_TASK_COUNT": "5", "$SLURM_CPUS_PER_TASK": "2"}
-    shell |= {"${scans}": "a.nii.gz b.nii.gz", "${task.cpus}": "2"}
-    for name, value in shell.items():
-        text = text.replace(name, value)
-    lines = re.findall(r"^\s*(deskull(?:-bids)? .*)$", text, re.MULTILINE)
-    for line in lines:
-        parse(shlex.split(line, comments=True))
-    assert lines or page not in ("cluster", "nextflow")
-
-
-def test_the_plan_for_a_hundred_thousand_scans_counts_what_it_says():
-    (program,) = find_blocks("cluster", "python")
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        exec(compile(program, "cluster.md", "exec"), {})
-    assert said.getvalue() in find_blocks("cluster", "")
-
-
-def test_the_plan_s_numbers_are_the_readme_s():
-    page, readme = read("docs/cluster.md"), read("README.md")
-    (program,) = find_blocks("cluster", "python")
-    warm, cold, memory = re.search(
-        r"([\d.]+) s a scan warm on\s+2 cores, ([\d.]+) s for.*?, ([\d]+) MB of memory", page
-    ).groups()
-    for number in (warm, cold, memory):
-        assert re.search(rf"\b{re.escape(number)}\b", readme), f"docs/cluster.md has {number}"
-    assert f"seconds, cores = {warm}, 2" in program
-    assert f"start_seconds = 50, {cold} + " in program
-
-
-def test_the_fields_of_jobs_are_all_told():
-    page = read("docs/cluster.md")
-    table = page[page.index("| field |") : page.index("What is not in the file")]
-    known = {*queues._REQUIRED, *queues._COMMON}.union(*queues._OF_SYSTEM.values())
-    told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
-    assert set(told) == known
-
-
-def test_the_file_of_jobs_in_the_docs_is_right(tmp_path):
-    (text,) = find_blocks("cluster", "toml")
-    (tmp_path / "jobs.toml").write_text(text)
-    assert queues.read_queue(tmp_path / "jobs.toml")["jobs"] == 50
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
-def test_programs_with_other_libraries_run(demo_place, number):
-    exec(compile(find_blocks("python", "python")[number], "python.md", "exec"), {})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
-def test_programs_in_pipelines_run(demo_place, monkeypatch, number):
-    monkeypatch.setenv("NO_ET", "1")
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    pytest.importorskip(("nipype", "nipype", "pydra")[number])
-    exec(compile(find_blocks("nipype", "python")[number], "nipype.md", "exec"), {})

@@ -8,10 +8,20 @@ from ball import HEAD, ball, place, run
 from deskull.errors import InputError, WeightsError
 from deskull.evaluate.drift import find_drift, keep_tested, keep_training, tell_drift
 from deskull.evaluate.population import GEOMETRY, Head, load_population
-from deskull.measure.likeness import LEAST_HEADS, QUANTILES, describe_traits, find_unlike, sum_up
+from deskull.measure.likeness import (
+    LEAST_HEADS,
+    QUANTILES,
+    EvaluatedHead,
+    Likeness,
+    TrainingHeads,
+    describe_traits,
+    find_unlike,
+    sum_up,
+)
 from deskull.measure.traits import TRAITS
 from deskull.network.weights import bundled_folder
 from deskull.stripper import Stripper
+from deskull.typed_json import from_plain
 
 __all__ = ["ball", "place"]  # fixtures
 FEW = 3
@@ -35,13 +45,13 @@ def make_heads(count=40, seed=0, shift=None, dice=None):
     ]
 
 
-def make_card(training, tested=()):
+def make_likeness(training, tested=()):
     traits = describe_traits([head.traits for head in training])
-    rows = [{"dice": h.dice, "score": h.score, "traits": h.traits} for h in tested]
-    return {"likeness": {"training": {"heads": len(training), "traits": traits}, "tested": rows}}
+    rows = tuple(EvaluatedHead(h.dice, h.score, h.traits) for h in tested)
+    return Likeness(TrainingHeads(len(training), traits), rows)
 
 
-CARD = make_card(
+LIKENESS = make_likeness(
     make_heads(), [*make_heads(6, 1, dice=0.97), *make_heads(3, 2, {"voxel_large": 4.0}, 0.93)]
 )
 
@@ -51,33 +61,35 @@ CARD = make_card(
 
 def test_quantiles_are_those_of_the_heads():
     heads = [{"ml": float(value)} for value in range(101)]
-    assert describe_traits(heads) == {"ml": [float(q) for q in QUANTILES]}
+    assert describe_traits(heads) == {"ml": tuple(float(q) for q in QUANTILES)}
 
 
 def test_distance_is_in_ranges_beyond_the_outer_percentiles():
-    card = make_card([Head("", {"compact": float(v)}, 0) for v in range(101)])
+    likeness = make_likeness([Head("", {"compact": float(v)}, 0) for v in range(101)])
     for value, wanted in ((50, 0), (1, 0), (99, 0), (148, 0.5), (-97, 1)):
-        unlike = find_unlike({"compact": value}, card)
+        unlike = find_unlike({"compact": value}, likeness)
         assert unlike == {"compact": pytest.approx(wanted)}
     assert sum_up({"a": 3.0, "b": 4.0}) == 5
     assert sum_up({}) == 0
 
 
-@pytest.mark.parametrize("card", [{}, make_card(make_heads(LEAST_HEADS - 1))])
-def test_too_few_training_heads_give_no_distance(card):
-    assert find_unlike({"compact": 1.0}, card) is None
+@pytest.mark.parametrize(
+    "likeness", [None, Likeness(), make_likeness(make_heads(LEAST_HEADS - 1))]
+)
+def test_too_few_training_heads_give_no_distance(likeness):
+    assert find_unlike({"compact": 1.0}, likeness) is None
 
 
 # --- drift
 
 
 def test_heads_of_the_same_kind_do_not_differ():
-    assert not [one for one in find_drift(make_heads(30, 3), CARD) if one.differs]
+    assert not [one for one in find_drift(make_heads(30, 3), LIKENESS) if one.differs]
 
 
 @pytest.mark.parametrize(("shift", "sign"), [(3.0, 1), (-3.0, -1)])
 def test_a_shifted_trait_is_found_and_comes_first(shift, sign):
-    first, *others = find_drift(make_heads(30, 3, {"voxel_large": shift}), CARD)
+    first, *others = find_drift(make_heads(30, 3, {"voxel_large": shift}), LIKENESS)
     assert first.trait == "voxel_large"
     assert first.differs
     assert first.outside == 30
@@ -87,14 +99,14 @@ def test_a_shifted_trait_is_found_and_comes_first(shift, sign):
 
 def test_one_head_far_off_is_no_chance_but_one_a_little_off_may_be():
     (far,) = make_heads(1, 3, {"voxel_large": 3.0})
-    assert find_drift([far], CARD)[0].differs
-    high = CARD["likeness"]["training"]["traits"]["voxel_large"][-1]
+    assert find_drift([far], LIKENESS)[0].differs
+    high = LIKENESS.training.traits["voxel_large"][-1]
     near = Head("", {**far.traits, "voxel_large": high + 0.01}, 90)
-    assert not find_drift([near], CARD)[0].differs
+    assert not find_drift([near], LIKENESS)[0].differs
 
 
-def tell(heads, card=CARD):
-    return "\n".join(tell_drift(find_drift(heads, card), heads, card))
+def tell(heads, likeness=LIKENESS):
+    return "\n".join(tell_drift(find_drift(heads, likeness), heads, likeness))
 
 
 def test_what_mattered_is_said_with_the_tested_heads_beyond_on_the_same_side():
@@ -107,8 +119,8 @@ def test_what_mattered_is_said_with_the_tested_heads_beyond_on_the_same_side():
 
 
 def test_what_did_not_matter_is_said():
-    card = make_card(make_heads(), make_heads(5, 2, {"voxel_large": 4.0}, 0.96))
-    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), card)
+    likeness = make_likeness(make_heads(), make_heads(5, 2, {"voxel_large": 4.0}, 0.96))
+    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), likeness)
     assert "5 test heads with this trait: Dice 0.960, lowest 0.960; as good as all 5" in said
 
 
@@ -116,7 +128,7 @@ def test_tested_heads_that_lack_a_trait_are_not_like_these():
     tested = make_heads(5, 2, dice=0.96)
     for head in tested:
         del head.traits["voxel_large"]
-    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), make_card(make_heads(), tested))
+    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), make_likeness(make_heads(), tested))
     assert "No test head has this trait" in said
 
 
@@ -128,7 +140,7 @@ def test_nothing_is_claimed_where_nothing_was_tested():
 
 def test_a_card_that_does_not_say_is_an_error():
     with pytest.raises(WeightsError, match="does not describe the training heads"):
-        find_drift(make_heads(3), {})
+        find_drift(make_heads(3), Likeness())
 
 
 # --- the card
@@ -150,7 +162,7 @@ def test_what_is_kept_can_be_compared_with(tmp_path):
     assert card == before
     assert likeness["training"]["heads"] == 40
     assert len(likeness["tested"]) == 5
-    drifts = find_drift(make_heads(30, 3), {"likeness": likeness})
+    drifts = find_drift(make_heads(30, 3), from_plain(Likeness, likeness))
     assert {one.trait for one in drifts} == set(MIDDLE)
 
 
@@ -171,7 +183,8 @@ def test_what_says_nothing_is_not_kept(tmp_path):
 @pytest.fixture
 def weights(place, monkeypatch):
     """The bundled weights in a folder of their own, with a card that knows no heads."""
-    monkeypatch.setattr("deskull.evaluate.drift.LEAST_HEADS", FEW)
+    for module in ("evaluate.drift", "measure.likeness"):
+        monkeypatch.setattr(f"deskull.{module}.LEAST_HEADS", FEW)
     folder = place / "mine"
     folder.mkdir()
     for file in (bundled_folder() / "default").iterdir():

@@ -56,7 +56,7 @@ def test_make_dataset_writes_heads_as_nfbs_names_them(tmp_path, source):
 
 @pytest.mark.slow
 def test_the_tutorial_walks_from_heads_to_brains(tmp_path, monkeypatch):
-    from deskull.prepare.bias import BiasSettings
+    from deskull.settings import BiasSettings
 
     monkeypatch.syspath_prepend(EXAMPLES)
     make_dataset = run_example("make_dataset.py")["make_dataset"]

@@ -21,9 +21,9 @@ import pytest
 from ball import ALONE, HEAD, ball, list_files, make_ball_engine, place, run
 from conftest import full_disk
 from deskull import __version__
-from deskull.cohort.records import is_unchanged, make_fingerprint
 from deskull.demo import load_demo
 from deskull.errors import WeightsError
+from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.network.engine import make_engine

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from ball import ALONE, HEAD, ball, place, run
 from deskull.image.formats import open_image
 from deskull.image.grid import Grid
-from deskull.image.names import find_partner
+from deskull.image.lookup import find_partner
 from deskull.image.writing import save_image
 from nifti_files import (
     CONTENT,

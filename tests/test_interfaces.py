@@ -14,6 +14,7 @@ os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")  # else Nipype and Pydra look for
 from deskull import arguments
 from deskull.demo import load_demo
 from deskull.image.writing import save_image
+from deskull.outputs import OUTPUTS
 
 nipype = pytest.importorskip("deskull.interfaces.nipype")
 pydra = pytest.importorskip("deskull.interfaces.pydra")
@@ -78,29 +79,41 @@ def test_there_are_no_choices_but_those_tested(scan):
     files = [name for name in nipype.StripInputSpec().get() if name.endswith("_file")]
     names = list_choices(nipype.StripInputSpec().get(), [*files, "args", "environ"])
     assert names == sorted(CHOICES)
-    names = list_choices(pydra._FIELDS, ["image", "brain", "mask", "record"])
+    outputs = [row.name for row in OUTPUTS]
+    names = list_choices([field[0] for field in pydra._FIELDS], ["image", *outputs])
     assert names == sorted(CHOICES)
 
 
+ASKED = {
+    "probability": "p.nii",
+    "distance": "d.nii",
+    "corrected": "c.nii",
+    "surface": "s.surf.gii",
+    "picture": "p.png",
+    "record": "r.json",
+}
+
+
 def test_nipype_s_outputs_are_named_after_the_scan(scan):
-    command = nipype.Strip(
-        in_file=scan,
-        probability_file="p.nii",
-        distance_file="d.nii",
-        record_file="r.json",
-        picture_file="p.png",
-    ).cmdline
-    wanted = {
-        "out": "sub-01_T1w_brain.nii.gz",
-        "mask": "sub-01_T1w_mask.nii.gz",
-        "probability": "p.nii",
-        "distance": "d.nii",
-        "record": "r.json",
-        "picture": "p.png",
-    }
-    found = parse(command)
+    strip = nipype.Strip(in_file=scan, **{f"{name}_file": file for name, file in ASKED.items()})
+    usual = {"out": "sub-01_T1w_brain.nii.gz", "mask": "sub-01_T1w_mask.nii.gz"}
+    wanted = usual | ASKED
+    found = parse(strip.cmdline)
+    outputs = {name: Path(path).name for name, path in strip._list_outputs().items()}
+    assert outputs == {f"{name}_file": file for name, file in wanted.items()}
     assert found["names"] == [str(scan)]
     assert wanted == {name: found[name] for name in wanted}
+
+
+def test_pydra_s_outputs_are_named_after_the_scan_unless_they_are_not_wanted(scan):
+    folder = scan.parent / "cache"
+    few = parse(pydra.Strip(image=scan, cache_dir=folder).cmdline)
+    every = parse(pydra.Strip(image=scan, cache_dir=folder, **dict.fromkeys(ASKED, True)).cmdline)
+    for row in OUTPUTS:
+        usual = f"sub-01_T1w{row.ending}"
+        given, written = few[row.option], row.usual or row.name == "record"
+        assert Path(every[row.option]).name == usual
+        assert (given and Path(given).name) == (usual if written else None)
 
 
 def test_a_nipype_node_declares_cores_and_memory(scan):

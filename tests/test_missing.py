@@ -1,5 +1,6 @@
 """What is said of a package that is not installed: its name, and the line that installs it."""
 
+import importlib.util
 import re
 import sys
 import tomllib
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ball import ball, list_files, place, run
-from deskull.errors import explain_missing
+from deskull.errors import ImageFileError, explain_missing
+from deskull.image.formats.minc import read_minc
 
 __all__ = ["ball", "place"]
 
@@ -28,13 +30,14 @@ def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("SimpleITK", "SimpleITK is not installed. Run: pip install SimpleITK"),
+        ("SimpleITK", "SimpleITK is not installed. Run: pip install 'deskull[n4]'"),
+        ("h5py", "h5py is not installed. Run: pip install 'deskull[minc]'"),
         ("nrrd", "pynrrd is not installed. Run: pip install pynrrd"),
-        ("pandas", "source: pip install '.[train]'"),
+        ("pandas", "Run: pip install 'deskull[train]'"),
         ("torch.cuda", "whl/cpu (without a GPU; the plain build takes 6 GB), then pip install"),
-        ("tensorboard", "pip install '.[tensorboard]'"),
-        ("pydra", "pip install '.[pydra]'"),
-        ("ipyniivue", "pip install '.[notebook]'"),
+        ("tensorboard", "pip install 'deskull[tensorboard]'"),
+        ("pydra", "pip install 'deskull[pydra]'"),
+        ("ipyniivue", "pip install 'deskull[notebook]'"),
     ],
 )
 def test_what_is_missing_is_installed_by_its_own_line(module, line):
@@ -44,6 +47,43 @@ def test_what_is_missing_is_installed_by_its_own_line(module, line):
 def test_every_extra_that_is_named_exists():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
     extras = tomllib.loads(text)["project"]["optional-dependencies"]
-    for name in ("pandas", "distributed", "tensorboard", "nipype", "pydra", "ipyniivue"):
-        extra = re.search(r"'\.\[(.+)\]'", explain_missing(name))[1]
+    named = ("SimpleITK", "h5py", "openvino", "backports", "pandas", "distributed")
+    for name in (*named, "tensorboard", "nipype", "pydra", "ipyniivue"):
+        extra = re.search(r"'deskull\[(.+)\]'", explain_missing(name))[1]
         assert any(one.startswith(name) for one in extras[extra])
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(("--n4",), "N4, the bias correction"), (("-c", "corrected.nii.gz"), "output corrected")],
+)
+def test_n4_without_simpleitk_is_refused_before_any_work(place, monkeypatch, capsys, words, what):
+    hide(monkeypatch, "SimpleITK")
+    before = list_files(place)
+    assert run("scan.nii.gz", "-m", "mask.nii.gz", *words) == 1
+    line = f"{what}: SimpleITK is not installed. Run: pip install 'deskull[n4]'"
+    assert capsys.readouterr().err == f"deskull: error: {line}\n"
+    assert list_files(place) == before
+
+
+def test_a_batch_with_n4_is_refused_before_its_folder_is_made(place, monkeypatch, capsys):
+    hide(monkeypatch, "SimpleITK")
+    assert run("batch", "scan.nii.gz", "-o", "out", "--n4") == 1
+    assert "Run: pip install 'deskull[n4]'" in capsys.readouterr().err
+    assert not (place / "out").exists()
+
+
+def test_minc_2_without_h5py_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    path = tmp_path / "scan.mnc"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    with pytest.raises(ImageFileError, match=r"scan.mnc: MINC 2 .* 'deskull\[minc\]'"):
+        read_minc(path)
+
+
+def hide(monkeypatch, module):
+    """Let a module look as if it were not installed."""
+    find_spec = importlib.util.find_spec
+    hidden = lambda name, *rest: None if name == module else find_spec(name, *rest)  # noqa: E731
+    for where in ("deskull.prepare.bias", "deskull.outputs"):
+        monkeypatch.setattr(f"{where}.find_spec", hidden)

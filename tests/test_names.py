@@ -4,9 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from deskull.cohort.plan import ENDINGS
-from deskull.image.bids import BidsName, find_inversion, is_made, parse_name
-from deskull.image.names import MADE_WORDS, find_base, is_foreign, name_head, says_label
+from deskull.image.names import (
+    MADE_WORDS,
+    BidsName,
+    find_base,
+    find_folder,
+    find_inversion,
+    is_folder_of,
+    is_foreign,
+    is_made,
+    name_head,
+    name_manual,
+    name_scan_of,
+    parse_name,
+    rank_mask,
+    says_label,
+    says_manual,
+    says_reference,
+)
+from deskull.outputs import OUTPUTS, find_output
 
 
 @pytest.mark.parametrize(
@@ -41,9 +57,9 @@ def test_a_name_tells_from_which_image_a_file_may_be_made(name, base, label):
     assert says_label(Path(name)) is label
 
 
-@pytest.mark.parametrize("output", [name for name in ENDINGS if name not in ("record", "picture")])
+@pytest.mark.parametrize("output", [row.name for row in OUTPUTS if row.is_image])
 def test_the_names_of_our_outputs_lead_back_to_the_scan(output):
-    assert find_base(Path("scan" + ENDINGS[output])) == "scan"
+    assert find_base(Path("scan" + find_output(output).ending)) == "scan"
 
 
 @pytest.mark.parametrize(
@@ -79,10 +95,101 @@ def test_images_that_cannot_be_read_are_told_from_other_files(name, foreign):
 )
 def test_names_tell_person_session_and_contrast(name, person, session, contrast):
     head = name_head(Path(name))
-    assert (head.person, head.session, head.contrast) == (person, session, contrast)
+    assert (head.participant, head.session, head.contrast) == (person, session, contrast)
+
+
+# --- masks
+
+
+@pytest.mark.parametrize(
+    ("name", "scan", "rank", "reference", "manual"),
+    [
+        ("x/scan_mask.nii", ("scan", ""), True, False, False),
+        ("x/scan_mask_manual.nii", ("scan", ""), True, True, True),
+        ("x/scan_bet_mask.nii", ("scan", ""), True, False, False),
+        ("x/scan-truth.nrrd", ("scan", ""), True, True, False),
+        ("references/scan.nii", ("scan", ""), False, True, False),
+        ("x/scan_distance.nii", ("scan_distance", ""), False, False, False),
+        ("x/sub-1_desc-brain_mask.nii", ("sub-1", ""), True, False, False),
+        ("x/sub-1_desc-brainManual_mask.nii", ("sub-1", ""), True, False, True),
+        ("x/sub-1_desc-brainManualT2w_mask.nii", ("sub-1", ""), True, False, True),
+        ("x/sub-1_acq-a_T2w_reference.nii", ("sub-1_acq-a", "T2w"), True, True, False),
+    ],
+)
+def test_the_name_of_a_mask_tells_its_scan_and_who_made_it(name, scan, rank, reference, manual):
+    path = Path(name)
+    assert name_scan_of(path) == scan
+    assert (rank_mask(path) is not None) is rank
+    assert says_reference(path) is reference
+    assert says_manual(path) is manual
+
+
+@pytest.mark.parametrize(
+    ("scan", "mask", "manual"),
+    [
+        ("scan", None, "scan_mask_manual"),
+        ("scan", "other_mask", "other_mask_manual"),
+        ("scan", "brain", "scan_mask_manual"),
+        ("scan", "scan_mask_manual", "scan_mask_manual"),
+        ("sub-1_T1w", "sub-1_desc-brain_mask", "sub-1_desc-brainManual_mask"),
+        ("sub-1_T2w", "sub-1_desc-brainT2w_mask", "sub-1_desc-brainManualT2w_mask"),
+        ("sub-1_T1w", "sub-1_desc-brainManual_mask", "sub-1_desc-brainManual_mask"),
+    ],
+)
+def test_a_corrected_mask_is_named_after_the_automatic_one(scan, mask, manual):
+    assert name_manual(scan, mask) == manual
+    assert says_manual(Path(f"{manual}.nii.gz"))
 
 
 # --- BIDS
+
+
+@pytest.mark.parametrize(
+    ("name", "participant", "session", "raw", "role"),
+    [
+        ("sub-01_T1w.nii.gz", "sub-01", "", True, "image"),
+        ("sub-01_ses-A_acq-hires_T2w.nii", "sub-01", "ses-A", True, "image"),
+        ("sub-01_desc-preproc_T1w.nii", "sub-01", "", False, "prepared"),
+        ("sub-01_desc-brain_T1w.nii", "sub-01", "", False, "brain"),
+        ("sub-01_desc-brain_mask.nii", "sub-01", "", False, "mask"),
+        ("sub-01_desc-brainManualT2w_mask.nii", "sub-01", "", False, "mask"),
+        ("sub-01_desc-lesion_mask.nii", "sub-01", "", False, ""),
+        ("sub-01_space-MNI_T1w.nii", "sub-01", "", False, ""),
+        ("sub-01_bold.nii", "sub-01", "", True, ""),
+    ],
+)
+def test_a_bids_name_tells_whose_it_is_and_what_for(name, participant, session, raw, role):
+    parsed = parse_name(Path(name))
+    assert (parsed.participant, parsed.session) == (participant, session)
+    assert (parsed.is_raw, parsed.role) == (raw, role)
+
+
+@pytest.mark.parametrize(
+    ("path", "participant", "session"),
+    [
+        ("sub-01/anat/sub-01_T1w.nii", "sub-01", ""),
+        ("sub-01/ses-A/anat/sub-01_ses-A_T1w.nii", "sub-01", "ses-A"),
+        ("sub-01", "sub-01", ""),
+        ("scan.nii", "", ""),
+    ],
+)
+def test_folders_tell_participant_and_session(path, participant, session):
+    assert find_folder("sub", Path(path)) == participant
+    assert find_folder("ses", Path(path)) == session
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_one"),
+    [
+        ("sub-01", "sub", True),
+        ("sub-01", "ses", False),
+        ("sub-", "sub", False),
+        ("sub_01", "sub", False),
+        ("ses-a+b", "ses", True),
+    ],
+)
+def test_folders_of_participants_and_sessions_are_told_from_others(name, kind, is_one):
+    assert is_folder_of(kind, name) is is_one
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_a_live_widget_needs_a_notebook_and_its_extra(result, monkeypatch, shown
 def test_settings_are_keywords(place):
     plain, grown = (strip("scan.nii.gz", threads=1, border=mm) for mm in (0, 4))
     assert grown.volume_ml > plain.volume_ml
-    assert grown.record["settings"]["border"] == 4
+    assert grown.record.settings.border == 4
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import pytest
 from backports import zstd
 
 from deskull.errors import ImageFileError
-from deskull.image.volume import load_volume, make_mask_image
+from deskull.image.made import make_mask_image
+from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from dicom_files import make_slice
 from scans import AFFINE, HEAD, WRITERS, write_minc1, write_minc2, write_nifti

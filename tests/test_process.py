@@ -25,7 +25,7 @@ from deskull.cli import run
 for words in sys.argv[1:]:
     with contextlib.suppress(SystemExit):
         run(words.split())
-heavy = {"numpy", "scipy", "nibabel", "openvino", "torch", "rich"}
+heavy = {"numpy", "scipy", "nibabel", "openvino", "onnxruntime", "torch", "rich"}
 print("HEAVY", *sorted(heavy & set(sys.modules)))
 """
 

@@ -73,7 +73,7 @@ def test_a_mark_cannot_hit_a_scan_whose_picture_is_not_there(browser, batch):
         mark = wait_for(lambda: load_marks(folder).get(scans[1].key))
         assert (mark.mark, mark.mask_sha256) == (
             "pass",
-            scans[1].record["outputs"]["mask"]["sha256"],
+            scans[1].record.outputs["mask"].sha256,
         )
         assert current(browser) == names[2]
         browser.press("m")
@@ -244,7 +244,7 @@ def test_the_report_works_from_disk(browser, batch, downloads):
     }
     scan = find_stripped(batch)[1]
     mark = load_marks(batch)[scan.key]
-    assert mark.mask_sha256 == scan.record["outputs"]["mask"]["sha256"]
+    assert mark.mask_sha256 == scan.record.outputs["mask"].sha256
     assert browser.complaints() == []
 
 

@@ -15,10 +15,11 @@ from deskull.image.writing import save_image
 from deskull.measure.metrics import dice
 from deskull.network import engine
 from deskull.network.weights import load_weights
-from deskull.prepare.bias import BiasSettings, correct_bias
+from deskull.prepare.bias import correct_bias
 from deskull.prepare.conform import conform, make_window, to_native
 from deskull.prepare.intensity import normalise
 from deskull.prepare.postprocess import make_signed_distance
+from deskull.settings import BiasSettings
 from deskull.stripper import Stripper
 
 

@@ -92,7 +92,7 @@ def test_a_scan_that_shows_more_of_the_brain_takes_over_from_a_field_that_cuts_i
     assert BEYOND not in [flag["name"] for flag in given["flags"]]
     assert given["volume_ml"] < own["volume_ml"]
     assert Path("out/p1_FLAIR_distance.nii.gz").exists()
-    assert not Path("out/p1_T1_distance.nii.gz").exists()
+    assert Path("out/p1_T1_distance.nii.gz").exists()  # of the given mask
     before = own["finished"]
     assert run(*words) == 0
     assert read_json(study / "out/p1_FLAIR_record.json")["finished"] == before

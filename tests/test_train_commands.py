@@ -22,6 +22,7 @@ from deskull.network.weights import load_weights
 from deskull.train.finetune import load_start
 from deskull.train.recipe import load_recipe, make_recipe
 from deskull.train.run_folder import load_released
+from deskull.typed_json import to_plain
 
 TOY = """
 [window]
@@ -192,9 +193,9 @@ def test_the_recipes_beside_the_code_begin_with_the_default_weights(place):
 def test_the_recipe_in_the_docs_made_the_default_weights():
     folder = Path(__file__).parents[1] / "docs" / "weights"
     told, card = load_recipe(folder / "segment.toml"), load_weights("default").card
-    assert make_recipe(card["stages"]["segment"], told.name) == replace(told, name="segment")
+    assert make_recipe(to_plain(card.segment), told.name) == replace(told, name="segment")
     about = json.loads((folder / "default.json").read_text("utf-8"))
-    assert {key: card[key] for key in about} == about
+    assert {key: to_plain(card)[key] for key in about} == about
 
 
 def test_weights_that_do_not_fit_the_recipe_are_refused(folder, capsys):
@@ -288,7 +289,7 @@ def test_the_bundled_weights_are_finetuned_and_never_get_worse(folder, tmp_path,
     assert float(after) >= float(before)
     weights, bundled = load_weights(tmp_path / "run" / "weights"), load_weights("default")
     assert weights.locate.onnx == bundled.locate.onnx
-    assert weights.card["data"]["began_with"]["sha256"] == bundled.digest
+    assert weights.card.data["began_with"]["sha256"] == bundled.digest
 
 
 def test_pairs_of_one_participant_cannot_finetune(folder, tmp_path, capsys):
@@ -394,5 +395,5 @@ def test_without_the_extra_the_message_names_it(folder, monkeypatch, capsys):
     assert run("train", folder / "maps", "--out", folder / "none") == 1
     err = capsys.readouterr().err
     assert "deskull train: torch is not installed." in err
-    for words in ("pip install '.[train]'", "https://download.pytorch.org/whl/cpu"):
+    for words in ("pip install 'deskull[train]'", "https://download.pytorch.org/whl/cpu"):
         assert words in err

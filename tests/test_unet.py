@@ -2,7 +2,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deskull.network.unet import NetworkSpec, UNet, make_spec
+from deskull.network.card import NetworkSpec
+from deskull.network.unet import UNet
+from deskull.typed_json import from_plain
 
 SPECS = {
     "plain": NetworkSpec(filters=(4, 8, 16)),
@@ -57,7 +59,7 @@ def test_spec_comes_back_from_plain_words():
         "residual": False,
         "upsample": "transposed",
     }
-    assert make_spec(fields) == spec
+    assert from_plain(NetworkSpec, fields) == spec
 
 
 def test_a_new_refinement_changes_nothing_and_learns_from_the_first_step():

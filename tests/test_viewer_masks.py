@@ -11,10 +11,10 @@ import pytest
 from ball import HEAD
 from conftest import make_head, reorient
 from deskull.cohort.stripped import find_stripped
+from deskull.corrections import TABLE as CORRECTED
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.prepare.postprocess import clean_mask, move_border
-from deskull.review.corrections import TABLE as CORRECTED
 from deskull.review.corrections import save_correction
 from deskull.review.entries import make_entries, make_entry
 from deskull.review.marks import load_marks

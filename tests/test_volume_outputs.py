@@ -6,14 +6,9 @@ import pytest
 
 from deskull.errors import GeometryError, InputError
 from deskull.image.formats import open_image
+from deskull.image.made import make_brain_image, make_map_image, make_mask_image
 from deskull.image.stored import StoredArray, to_stored
-from deskull.image.volume import (
-    load_volume,
-    make_brain_image,
-    make_map_image,
-    make_mask_image,
-    make_volume,
-)
+from deskull.image.volume import load_volume, make_volume
 from deskull.image.writing import save_image
 from nifti_files import (
     AFFINE,

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from deskull.errors import DeskullError
     from deskull.image.volume import Volume, load_volume
     from deskull.result import Result
-    from deskull.stripper import Settings, Stripper, strip
+    from deskull.settings import Settings
+    from deskull.stripper import Stripper, strip
 
 _HOMES = {
     "DeskullError": "deskull.errors",
     "Result": "deskull.result",
-    "Settings": "deskull.stripper",
+    "Settings": "deskull.settings",
     "Stripper": "deskull.stripper",
     "Volume": "deskull.image.volume",
     "load_volume": "deskull.image.volume",

@@ -1,9 +1,7 @@
 """One mask put on other images of the same person, lying in the same space."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,9 +87,7 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     return inside
 
 
-def judge_mask(
-    volume: Volume, mask: NDArray[np.bool_], card: Mapping[str, Any] | None = None
-) -> Quality:
+def judge_mask(volume: Volume, mask: NDArray[np.bool_]) -> Quality:
     """Judge a mask that no network drew on this scan, such as that of another contrast.
 
     Brightness, form and field are judged as for a stripped scan, and whether the mask lies on
@@ -103,8 +99,6 @@ def judge_mask(
         The scan.
     mask
         (X, Y, Z), on its grid, with a voxel at least; `find_brain` brings it there.
-    card
-        Of the weights that drew it, which may say what training heads are like.
     """
     data, air = make_finite(volume.data, volume.grid)
     box = find_box(mask)
@@ -116,4 +110,4 @@ def judge_mask(
     traits = measure_mask_traits(image, inside, WINDOW_MM)
     misplaced = find_misplaced(find_displacement(image, inside, WINDOW_MM))
     others = [misplaced] if misplaced else []
-    return judge(volume, mask, share, traits, card or {}, others)
+    return judge(volume, mask, share, traits, others=others)

@@ -54,12 +54,18 @@ class EmptyMaskError(DeskullError):
 
 
 CPU_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-_PACKAGES = {"PIL": "pillow", "nrrd": "pynrrd", "dask_jobqueue": "dask-jobqueue"}
-_EXTRAS = {
+_PACKAGES = {
+    "PIL": "pillow",
+    "nrrd": "pynrrd",
+    "dask_jobqueue": "dask-jobqueue",
+    "skimage": "scikit-image",
+}
+EXTRAS = {
     **dict.fromkeys(("torch", "pandas", "onnx", "onnxscript", "matplotlib"), "train"),
     **dict.fromkeys(("distributed", "dask_jobqueue"), "cluster"),
     "ipyniivue": "notebook",
-    **{name: name for name in ("tensorboard", "nipype", "pydra")},
+    **{"SimpleITK": "n4", "h5py": "minc", "backports": "zstd", "skimage": "surface"},
+    **{name: name for name in ("openvino", "tensorboard", "nipype", "pydra")},
 }
 
 
@@ -73,9 +79,9 @@ def explain_missing(module: str) -> str:
     """
     module = module.partition(".")[0]
     package = _PACKAGES.get(module, module)
-    if module not in _EXTRAS:
+    if module not in EXTRAS:
         return f"{package} is not installed. Run: pip install {package}"
-    line = f"pip install '.[{_EXTRAS[module]}]'"
+    line = f"pip install 'deskull[{EXTRAS[module]}]'"
     if module == "torch":
         line = f"{CPU_TORCH} (without a GPU; the plain build takes 6 GB), then {line}"
-    return f"{package} is not installed. Run in the folder of deskull's source: {line}"
+    return f"{package} is not installed. Run: {line}"

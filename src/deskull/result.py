@@ -1,9 +1,7 @@
 """What comes out of a strip: the mask and all that is made from it, in native space."""
 
-import json
-import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,28 +16,25 @@ from numpy.typing import NDArray
 
 from deskull.errors import InputError
 from deskull.image.grid import Grid
-from deskull.image.volume import Volume, make_brain_image, make_map_image, make_mask_image
+from deskull.image.made import make_brain_image, make_map_image, make_mask_image
+from deskull.image.volume import Volume
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
+from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
+from deskull.outputs import Output, check_packages, find_output
 from deskull.picture import encode_picture
 from deskull.picture.live import make_widget
 from deskull.picture.page import render, to_data_address
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.intensity import make_finite
 from deskull.prepare.postprocess import make_signed_distance
-
-IMAGES = {  # name of each image output, and what of a Result it shows
-    "brain": "mask",
-    "mask": "mask",
-    "probability": "probability",
-    "distance": "signed_distance",
-    "corrected": "corrected",
-}
+from deskull.record import Record, save_records
+from deskull.settings import Settings
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
-    """One stripped scan. Notebooks show it as a picture with its volume, score and doubts.
+class MaskedScan:
+    """A scan and a mask on its grid: what every output that depends on the mask is made from.
 
     Parameters
     ----------
@@ -47,6 +42,70 @@ class Result:
         The scan as loaded.
     mask
         Brain, (X, Y, Z) bool, on the scan's own grid.
+    fill
+        Intensity outside of the brain.
+    threads
+        Cores to use for what is made later.
+    """
+
+    volume: Volume
+    mask: NDArray[np.bool_]
+    fill: float = field(default=Settings.fill, kw_only=True)
+    threads: int = field(default=1, kw_only=True)
+
+    @property
+    def title(self) -> str:
+        """One line of text: the scan and the volume of its mask."""
+        ml = volume_ml(self.mask, self.volume.grid.voxel_volume)
+        return f"{self.volume.name}: {ml:.0f} ml"
+
+    @cached_property
+    def brain(self) -> NDArray[np.float32]:
+        """Intensities with all but the brain set to 0, (X, Y, Z) float32."""
+        return np.where(self.mask, self.volume.data, np.float32(0))
+
+    @cached_property
+    def signed_distance(self) -> NDArray[np.float32]:
+        """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
+        if not self.mask.any():  # of a frame in which there is no brain
+            return np.full(self.mask.shape, np.nan, np.float32)
+        return make_signed_distance(self.mask, self.volume.grid.voxel_size, self.threads or 1)
+
+    def to_image(self, output: str) -> SpatialImage:
+        """Make an output as a nibabel image with the scan's own header.
+
+        Parameters
+        ----------
+        output
+            Name of an image in `deskull.outputs.OUTPUTS`, such as ``"mask"``.
+
+        Raises
+        ------
+        InputError
+            If there is no such image.
+        """
+        row = find_output(output)
+        if not row.is_image:
+            raise InputError(f"output {output!r}: no image. Write it: result.save({output}=...).")
+        return self.make_image(output, getattr(self, row.made))
+
+    def make_image(self, output: str, array: NDArray[Any]) -> SpatialImage:
+        """Make the image of an output from its array, (X, Y, Z), or (X, Y, Z, T) of all frames."""
+        source = self.volume.source
+        if output == "brain":
+            frame = self.volume.frame if array.ndim == 3 else None
+            return make_brain_image(array, source, self.fill, frame)
+        return (make_mask_image if output == "mask" else make_map_image)(array, source)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(MaskedScan):
+    """One stripped scan. Notebooks show it as a picture with its volume, score and doubts.
+
+    Parameters
+    ----------
+    volume, mask, fill, threads
+        As for `MaskedScan`.
     probability
         That a voxel is brain, (X, Y, Z) float32 in [0, 1].
     bias_corrected
@@ -56,21 +115,19 @@ class Result:
     volume_ml
         Of the mask, in millilitres; NaN of a frame in which no brain was found.
     record
-        Versions, weights, settings, timings, volume and flags, fit for JSON.
+        What was done: versions, weights, settings, timings, volume and flags.
     """
 
-    volume: Volume
-    mask: NDArray[np.bool_]
     probability: NDArray[np.float32]
     bias_corrected: NDArray[np.float32] | None
     flags: list[Flag]
     volume_ml: float
-    record: Mapping[str, Any]
+    record: Record
 
     @property
     def score(self) -> int:
         """How far the mask can be trusted: 0 (surely wrong) to 100."""
-        return int(self.record["score"])
+        return self.record.score or 0
 
     def __repr__(self) -> str:
         """Return one line: the scan, its volume, score and doubts."""
@@ -85,12 +142,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """HTML for a notebook: volume, score, doubts and the three-plane picture."""
-        png = self._draw_picture(".png")
-        picture = to_data_address(png, "image/png")
+        picture = to_data_address(draw_picture(self, ".png"), "image/png")
         return render("deskull.picture", "result.html", result=self, picture=picture)
-
-    def _draw_picture(self, kind: str) -> bytes:
-        return encode_picture(kind, self.volume.data, self.mask, self.volume.grid, self.title)
 
     def show(self, live: bool = False) -> None:
         """Show the picture: in a notebook below the cell, else in the system's image viewer.
@@ -116,23 +169,10 @@ class Result:
             raise InputError("show(live=True): no notebook; expected Jupyter. Use show() here.")
         from PIL import Image
 
-        Image.open(BytesIO(self._draw_picture(".png"))).show(self.title)
+        Image.open(BytesIO(draw_picture(self, ".png"))).show(self.title)
 
     def _make_widget(self) -> object:
         return make_widget(self.volume.data, self.mask, self.volume.grid.affine)
-
-    @cached_property
-    def brain(self) -> NDArray[np.float32]:
-        """Intensities with all but the brain set to 0, (X, Y, Z) float32."""
-        return np.where(self.mask, self.volume.data, np.float32(0))
-
-    @cached_property
-    def signed_distance(self) -> NDArray[np.float32]:
-        """Millimetres to the mask's surface, negative inside, (X, Y, Z) float32."""
-        if not self.mask.any():  # of a frame in which there is no brain
-            return np.full(self.mask.shape, np.nan, np.float32)
-        size = self.volume.grid.voxel_size
-        return make_signed_distance(self.mask, size, self.record["threads"])
 
     @cached_property
     def corrected(self) -> NDArray[np.float32]:
@@ -140,62 +180,35 @@ class Result:
         if self.bias_corrected is not None:
             return self.bias_corrected
         data = make_finite(self.volume.data, self.volume.grid)[0]
-        return correct_bias(data, self.volume.grid.voxel_size, threads=self.record["threads"])[0]
+        return correct_bias(data, self.volume.grid.voxel_size, threads=self.threads)[0]
 
-    def to_image(self, output: str, fill: float = 0.0) -> SpatialImage:
-        """Make an output as a nibabel image with the scan's own header.
-
-        Parameters
-        ----------
-        output
-            One of `IMAGES`.
-        fill
-            Intensity outside of the brain, for ``"brain"``.
-
-        Raises
-        ------
-        InputError
-            If the output's name is unknown.
-        """
-        array = getattr(self, _check_output(output))
-        return _make_image(output, array, self.volume, fill)
-
-    def save(
-        self,
-        *,
-        record: str | Path | None = None,
-        picture: str | Path | None = None,
-        fill: float = 0.0,
-        **images: str | Path | None,
-    ) -> None:
+    def save(self, **paths: str | Path | None) -> None:
         """Write outputs, all of them or none.
 
         Parameters
         ----------
-        record
-            Path of the JSON record.
-        picture
-            Path of the three-plane picture, PNG or SVG by its suffix.
-        fill
-            Intensity outside of the brain.
-        **images
-            Path for each of `IMAGES` that is wanted, such as ``mask="mask.nii.gz"``.
+        **paths
+            Path for each output that is wanted, by its name in `deskull.outputs.OUTPUTS`:
+            ``mask="mask.nii.gz", picture="look.png"``. The ending of the name says the format.
 
         Raises
         ------
         InputError
-            If an output's name is unknown.
+            If an output's name is unknown, or it needs a package that is not installed.
         OutputError
             If a file cannot be written.
         """
-        paths = images | {"record": record, "picture": picture}
-        save_results([self], {k: Path(v) for k, v in paths.items() if v is not None}, fill)
+        save_results([self], {k: Path(v) for k, v in paths.items() if v is not None})
+
+
+def draw_picture(scan: MaskedScan, ending: str) -> bytes:
+    """Draw three planes of a scan with its mask's outline, as PNG or SVG."""
+    return encode_picture(ending, scan.volume.data, scan.mask, scan.volume.grid, scan.title)
 
 
 def save_results(
     results: Iterable[Result],
     paths: Mapping[str, Path],
-    fill: float = 0.0,
     count: int = 1,
     batch: Batch | None = None,
 ) -> None:
@@ -209,37 +222,61 @@ def save_results(
         Of each frame, in order. They are taken one by one, and of each only what will be
         written is kept, so that a long series fits into memory.
     paths
-        Where each output goes: names of `IMAGES`, ``"record"`` (a list of records where there
-        are several results) and ``"picture"`` (of the first with a
-            brain).
-    fill
-        Intensity outside of the brain.
+        Where each output goes, by its name in `deskull.outputs.OUTPUTS`. Where there are several
+        results the record is a list of records, and files that are no images are made of the
+        first with a brain.
     count
         How many results there are.
     batch
         Files that shall appear together with these, in an open ``with``.
     """
-    wanted = {_check_output(output) for output in paths.keys() - {"record", "picture"}}
-    first, arrays, records = _gather(results, wanted, count)
-    volume = first.volume
+    check_packages(paths)
+    rows = {find_output(name): path for name, path in paths.items()}
+    first, arrays, records = _gather(results, {r.made for r in rows if r.is_image}, count)
     with nullcontext(batch) if batch else Batch() as together:
-        for output, path in paths.items():
-            if output == "record":
-                save_bytes(_encode_records(records, fill), path, together)
-            elif output == "picture":
-                save_bytes(first._draw_picture(path.suffix), path, together)
+        for row, path in rows.items():
+            if row.name == "record":
+                save_records(records, path, first.volume.path, together)
             else:
-                array = arrays[IMAGES[output]]
-                save_image(_make_image(output, array, volume, fill), path, together)
+                save_output(first, row, path, together, arrays.get(row.made))
+
+
+def save_output(
+    scan: MaskedScan,
+    row: Output,
+    path: Path,
+    batch: Batch,
+    array: NDArray[Any] | None = None,
+) -> None:
+    """Write one output of a scan and its mask.
+
+    Parameters
+    ----------
+    scan
+        The scan, or the first one of a series.
+    row
+        Of the output.
+    path
+        Where it goes.
+    batch
+        Files that shall appear together with this one, in an open ``with``.
+    array
+        Of an image, (X, Y, Z) or (X, Y, Z, T); taken from `scan` if not given.
+    """
+    if row.is_image:
+        array = getattr(scan, row.made) if array is None else array
+        save_image(scan.make_image(row.name, array), path, batch)
+    else:
+        save_bytes(row.encode(scan, path.suffix), path, batch)
 
 
 def _gather(
     results: Iterable[Result], wanted: Collection[str], count: int
-) -> tuple[Result, dict[str, NDArray[Any]], list[Mapping[str, Any]]]:
+) -> tuple[Result, dict[str, NDArray[Any]], list[Record]]:
     """First result with a brain; arrays, (X, Y, Z), or (X, Y, Z, T) of several; all records."""
     first: Result | None = None
     arrays: dict[str, NDArray[Any]] = {}
-    records: list[Mapping[str, Any]] = []
+    records: list[Record] = []
     for number, result in enumerate(results):
         if first is None or not first.mask.any():
             first = result
@@ -254,29 +291,6 @@ def _gather(
             arrays[name][..., number] = array
     assert first is not None
     return first, arrays, records
-
-
-def _encode_records(records: Sequence[Mapping[str, Any]], fill: float) -> bytes:
-    """JSON of one record, or of a list of several; JSON has no number for NaN and infinity."""
-    shown = fill if math.isfinite(fill) else str(fill)
-    filled = [dict(one) | {"settings": one["settings"] | {"fill": shown}} for one in records]
-    content = filled[0] if len(filled) == 1 else filled
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _make_image(output: str, array: NDArray[Any], volume: Volume, fill: float) -> SpatialImage:
-    """Image of an output, 3D or 4D as its array is."""
-    source = volume.source
-    if output == "brain":
-        frame = volume.frame if array.ndim == 3 else None
-        return make_brain_image(array, source, fill, frame)
-    return make_mask_image(array, source) if output == "mask" else make_map_image(array, source)
-
-
-def _check_output(output: str) -> str:
-    if output not in IMAGES:
-        raise InputError(f"output {output!r}; expected one of {', '.join(IMAGES)}.")
-    return IMAGES[output]
 
 
 @dataclass

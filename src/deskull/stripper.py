@@ -1,17 +1,17 @@
 """The main job, top to bottom: a scan in, its brain out.
 
 load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to native space
--> clean -> border. What each step does is in `prepare/` and `network/`; what comes out is
-`result.py`.
+-> clean -> border. How the networks look at a scan is `network/view.py`, what the other steps do
+is in `prepare/`; what comes out is `result.py`.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
@@ -26,65 +26,26 @@ from deskull.measure.quality import Flag
 from deskull.measure.score import Quality, judge
 from deskull.measure.traits import measure_traits
 from deskull.network.engine import (
-    Engine,
     count_threads,
     find_device,
     find_runtime,
     find_runtimes,
     make_engine,
 )
+from deskull.network.view import Network, Observer, Scan, View, locate, segment
 from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
-from deskull.prepare.bias import BiasSettings, correct_bias
+from deskull.prepare.bias import correct_bias
 from deskull.prepare.conform import (
-    conform,
-    find_head_centres,
-    make_window,
-    measure_extent,
     to_native,
 )
-from deskull.prepare.intensity import find_air, make_finite, normalise
+from deskull.prepare.intensity import find_air, make_finite
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.record import DONE, FAILED, Record, WeightsName, describe_scan
 from deskull.result import Result
+from deskull.settings import BiasSettings, Settings
 
-Observer = Callable[[str, NDArray[np.float32], Grid], None]
 NO_BRAIN = "no-brain"
 """Doubt about a frame in which no brain was found, where other frames have one."""
-SURE = 3.0  # logit, a probability of 0.95
-# Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
-# once more.
-OFF_CENTRE, MISFIT = 0.08, 0.06
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may choose.
-
-    Parameters
-    ----------
-    threshold
-        Probability from which on a voxel is brain.
-    border
-        Millimetres by which the mask's surface is moved at the end; plus grows.
-    csf
-        False gives brain tissue and ventricles without the CSF around, if the weights can.
-    n4
-        Whether bias is corrected before the network sees the image, or how; None leaves it to
-        the weights' recipe.
-    """
-
-    threshold: float = 0.5
-    border: float = 0.0
-    csf: bool = True
-    n4: bool | BiasSettings | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.001 <= self.threshold <= 0.999:
-            raise OptionError(
-                f"threshold {self.threshold}; expected a probability from 0.001 to 0.999. (To "
-                "move the mask's surface by millimetres use the border.)"
-            )
-        if not -50 <= self.border <= 50:
-            raise OptionError(f"border {self.border}; expected millimetres from -50 to 50.")
 
 
 class Stripper:
@@ -105,10 +66,12 @@ class Stripper:
     def __init__(self, weights: Weights, device: str, threads: int, runtime: str) -> None:
         self.weights, self.device, self.threads = weights, device, threads
         self.runtime = f"{runtime} {find_runtimes()[runtime]}"
-        self._segment = make_engine(weights.segment, device, threads, runtime)
-        self._locate: Engine | None = None
-        if weights.locate is not None:
-            self._locate = make_engine(weights.locate, device, threads, runtime)
+
+        def load(stage: Stage) -> Network:
+            return Network(stage, make_engine(stage, device, threads, runtime), threads)
+
+        self._segment = load(weights.segment)
+        self._locate = load(weights.locate) if weights.locate is not None else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what the stripper was made of: the weights are loaded again on the other side."""
@@ -201,9 +164,8 @@ class Stripper:
         work = _Work(self, volume, settings or Settings(), lambda *_: None)
         nothing = np.zeros(volume.grid.shape, np.float32)
         quality = Quality(0, [Flag(NO_BRAIN, error)], {})
-        record = work.make_record(0.0, quality, None) | {"volume_ml": None}
-        flags = quality.flags
-        return Result(volume, nothing > 0, nothing, volume.data, flags, math.nan, record)
+        record = replace(work.make_record(None, quality, None), status=FAILED, error=error)
+        return work.make_result(nothing > 0, nothing, volume.data, quality.flags, math.nan, record)
 
 
 def strip(
@@ -231,7 +193,8 @@ def strip(
     settings
         Threshold, border and the like.
     **choices
-        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``.
+        Fields of `Settings` instead: ``threshold=0.4``, ``border=1``, ``csf=False``, ``n4=True``,
+        ``fill=-1``.
 
     Returns
     -------
@@ -284,21 +247,6 @@ def _load_again(weights: str, digest: str, device: str, threads: int, runtime: s
     return stripper
 
 
-class _Brain(NamedTuple):
-    """Where a brain lies: its middle in RAS+ mm, and its length along x, y, z in mm if known."""
-
-    centre: NDArray[np.float64]
-    extent: NDArray[np.float64] | None = None
-
-
-class _View(NamedTuple):
-    """What a network saw of a scan, and its answer: (X, Y, Z) and (C, X, Y, Z)."""
-
-    window: Grid
-    image: NDArray[np.float32]
-    logits: NDArray[np.float32]
-
-
 @dataclass
 class _Work:
     """One scan on its way through a stripper."""
@@ -320,9 +268,7 @@ class _Work:
             with self._timed("n4"):
                 corrected = self._correct(data, bias)
                 data, air = corrected, find_air(corrected, grid)
-        with self._timed("locate"):
-            found = self._locate(data, air)
-        view = self._segment(data, air, found)
+        view = self._look(Scan(data, air, grid))
         with self._timed("to_native"):
             probability, box = _to_probability(view, channel, grid, self.stripper.threads)
         with self._timed("clean"):
@@ -332,10 +278,10 @@ class _Work:
         self.observe("probability", whole, grid)
         with self._timed("flags"):
             traits = measure_traits(view.image, view.logits[0], view.window.voxel_size[0])
-            quality = judge(volume, mask, whole, traits, weights.card)
+            quality = judge(volume, mask, whole, traits, weights.card.likeness)
         ml = volume_ml(mask, grid.voxel_volume)
         record = self.make_record(ml, quality, bias)
-        return Result(volume, mask, whole, corrected, quality.flags, ml, record)
+        return self.make_result(mask, whole, corrected, quality.flags, ml, record)
 
     def _choose_n4(self) -> BiasSettings | None:
         """Choose how bias is corrected: the user's way, else the recipe's, else not."""
@@ -344,9 +290,7 @@ class _Work:
             return chosen
         if chosen is False or (chosen is None and recipe is None):
             return None
-        if recipe is None:
-            return BiasSettings()
-        return BiasSettings(recipe["shrink"], tuple(recipe["iterations"]))
+        return recipe or BiasSettings()
 
     def _correct(self, data: NDArray[np.float32], bias: BiasSettings) -> NDArray[np.float32]:
         grid = self.volume.grid
@@ -354,55 +298,16 @@ class _Work:
         self.observe("n4", corrected, grid)
         return corrected
 
-    def _locate(self, data: NDArray[np.float32], air: float) -> _Brain:
-        """Find the brain by the coarse network; the middle of the head without one."""
-        stripper, grid = self.stripper, self.volume.grid
-        window = (stripper.weights.locate or stripper.weights.segment).window
-        reach = window.choose_voxel_size() * min(window.shape)
-        centres = find_head_centres(data, grid, reach)
-        found, most = _Brain(np.mean(centres, axis=0)), 0
-        if stripper.weights.locate is None or stripper._locate is None:
-            return found
-        for centre in centres:
-            view = self._ask(stripper.weights.locate, stripper._locate, data, air, _Brain(centre))
-            self.observe("locate", view.logits[0], view.window)
-            core = _find_core(view.logits[0])
-            if core.sum() > most:
-                found, most = _Brain(*measure_extent(core, view.window)), int(core.sum())
-        return found
-
-    def _segment(self, data: NDArray[np.float32], air: float, found: _Brain) -> "_View":
-        """Look at the window about the brain; once more where the brain does not fit it."""
-        stage, engine = self.stripper.weights.segment, self.stripper._segment
+    def _look(self, scan: Scan) -> View:
+        """Let the networks find the brain, and look at the window about it."""
+        fine, coarse = self.stripper._segment, self.stripper._locate
+        with self._timed("locate"):
+            brain = locate(scan, coarse, fine, self.observe)
         with self._timed("segment"):
-            view = self._ask(stage, engine, data, air, found, name="conformed")
-            core = _find_core(view.logits[0])
-            if core.any() and stage.centre == "brain":
-                seen = _Brain(*measure_extent(core, view.window))
-                if _is_misplaced(seen, view.window, stage.window.choose_voxel_size(seen.extent)):
-                    view = self._ask(stage, engine, data, air, seen, name="conformed")
-        for name, channel in zip(stage.outputs, view.logits, strict=True):
+            view = segment(scan, fine, brain, self.observe)
+        for name, channel in zip(fine.stage.outputs, view.logits, strict=True):
             self.observe(f"logits_{name}", channel, view.window)
         return view
-
-    def _ask(
-        self,
-        stage: Stage,
-        engine: Engine,
-        data: NDArray[np.float32],
-        air: float,
-        brain: _Brain,
-        name: str = "",
-    ) -> "_View":
-        """Conform, normalise, and run a network on the window about a brain."""
-        grid, size = self.volume.grid, stage.window.choose_voxel_size(brain.extent)
-        window = make_window(brain.centre, grid, stage.window.shape, size)
-        conformed = conform(data, grid, window, fill=air, threads=self.stripper.threads)
-        image = normalise(conformed)
-        if name:
-            self.observe(name, conformed, window)
-            self.observe("normalised", image, window)
-        return _View(window, image, engine(image))
 
     def _make_mask(self, probability: NDArray[np.float32], box: Box) -> NDArray[np.bool_]:
         volume, settings = self.volume, self.settings
@@ -421,30 +326,29 @@ class _Work:
             raise EmptyMaskError(f"{volume.name}: a border of {border:g} mm leaves no brain.")
         return mask
 
-    def make_record(
-        self, ml: float, quality: Quality, bias: BiasSettings | None
-    ) -> dict[str, Any]:
+    def make_result(self, *made: Any) -> Result:
+        """Make the result from what `Result` holds beside the scan and the choices."""
+        fill, threads = self.settings.fill, self.stripper.threads
+        return Result(self.volume, *made, fill=fill, threads=threads)
+
+    def make_record(self, ml: float | None, quality: Quality, bias: BiasSettings | None) -> Record:
         """Say what was done, and what came of it."""
-        stripper, grid = self.stripper, self.volume.grid
-        return {
-            "deskull": __version__,
-            "weights": {"name": stripper.weights.name, "sha256": stripper.weights.digest},
-            "runtime": stripper.runtime,
-            "device": stripper.device,
-            "threads": stripper.threads,
-            "settings": asdict(self.settings) | {"n4": bias and asdict(bias)},
-            "input": {
-                "shape": list(grid.shape),
-                "voxel_size": [round(size, 6) for size in grid.voxel_size],
-                "orientation": grid.orientation,
-                "frame": self.volume.frame,
-                "notes": list(self.volume.notes),
-                "padding": self.volume.padding and asdict(self.volume.padding),
-            },
-            "volume_ml": round(ml, 3),
-            **asdict(quality),
-            "seconds": {name: round(value, 4) for name, value in self.timings.items()},
-        }
+        stripper = self.stripper
+        return Record(
+            status=DONE,
+            deskull=__version__,
+            weights=WeightsName(stripper.weights.name, stripper.weights.digest),
+            runtime=stripper.runtime,
+            device=stripper.device,
+            threads=stripper.threads,
+            settings=replace(self.settings, n4=bias),
+            input=describe_scan(self.volume),
+            volume_ml=None if ml is None else round(ml, 3),
+            score=quality.score,
+            flags=tuple(quality.flags),
+            traits=quality.traits,
+            seconds={name: round(value, 4) for name, value in self.timings.items()},
+        )
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -470,20 +374,8 @@ def find_channel(weights: Weights, settings: Settings) -> int:
     return weights.segment.outputs.index(name)
 
 
-def _find_core(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Largest piece of what a network is sure of; no neck that it only takes to be likely."""
-    return clean_mask(logits > max(0.0, min(SURE, float(logits.max()) / 2)))
-
-
-def _is_misplaced(brain: _Brain, window: Grid, voxel_size: float) -> bool:
-    """Whether a brain lies off the middle of its window, or needs other voxels than it has."""
-    size = window.voxel_size[0]
-    off = np.abs(brain.centre - window.centre).max() / (size * min(window.shape))
-    return bool(off > OFF_CENTRE or abs(voxel_size / size - 1) > MISFIT)
-
-
 def _to_probability(
-    view: _View, channel: int, grid: Grid, threads: int
+    view: View, channel: int, grid: Grid, threads: int
 ) -> tuple[NDArray[np.float32], Box]:
     native, box = to_native(view.logits[channel], view.window, grid, threads=threads)
     np.exp(np.negative(native, out=native), out=native)

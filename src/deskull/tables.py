@@ -9,7 +9,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,33 @@ def read_table(
         for number, cells in enumerate(rows[1:], start=2)
         if any(cell.strip() for cell in cells)
     ]
+
+
+def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
+    """Read the version of a table's schema from the column ``schema`` of a row.
+
+    Parameters
+    ----------
+    row
+        Cells by column.
+    newest
+        The newest version that can be read; 1 has no such column.
+    path
+        Of the table.
+
+    Raises
+    ------
+    InputError
+        If the table is of a newer version, which must not be read, let alone written, by halves.
+    """
+    cell = row.get("schema", "")
+    version = int(cell) if cell.isdecimal() else 1
+    if version > newest:
+        raise InputError(
+            f"{path}: a table of schema {version}; this deskull knows it up to schema {newest}. "
+            "Use the deskull that wrote it."
+        )
+    return version
 
 
 def _list(names: Sequence[str]) -> str:

@@ -21,12 +21,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from deskull.errors import DeskullError
 from deskull.image.grid import Grid
-from deskull.image.volume import (
-    Volume,
-    load_volume,
-    make_brain_image,
-    make_mask_image,
-)
+from deskull.image.made import make_brain_image, make_mask_image
+from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import save_image
 from deskull.measure import quality, score
 from deskull.measure.likeness import CHOSEN, find_unlike

@@ -11,12 +11,13 @@ from deskull.arguments.options import (
     add_command,
     add_device,
     add_frame,
+    add_outputs,
     add_strip_settings,
     add_weights,
 )
 from deskull.arguments.parsing import add_note
+from deskull.outputs import list_outputs
 
-OUTPUTS = ("brain", "mask", "probability", "corrected")
 IDLE = {  # options of other BIDS Apps that need no deed here, and what they take
     "--skip-bids-validation": None,
     "--notrack": None,
@@ -94,15 +95,8 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help='entities that images must have, as for fMRIPrep: {"t1w": {"acquisition": "hires"}}',
     )
-    parser.add_argument(
-        "--outputs",
-        nargs="+",
-        choices=OUTPUTS,
-        default=("brain", "mask"),
-        metavar="NAME",
-        help=f"some of {', '.join(OUTPUTS)} (default: brain mask); corrected is desc-preproc of "
-        "a T1w image and desc-biascorr of others",
-    )
+    names = [row.name for row in list_outputs("bids")]
+    add_outputs(parser, "bids", nargs="+", choices=names, metavar="NAME")
     parser.add_argument(
         "--one-mask",
         action="store_true",

@@ -8,10 +8,10 @@ from deskull.arguments.options import (
     add_command,
     add_engine,
     add_frame,
+    add_outputs,
     add_strip_settings,
 )
-
-OUTPUTS = ("brain", "mask", "record", "probability", "distance", "corrected", "picture")
+from deskull.outputs import list_outputs
 
 
 def add_batch(commands: Any) -> None:
@@ -48,13 +48,7 @@ def add_batch(commands: Any) -> None:
         metavar="DIR",
         help="where outputs go",
     )
-    parser.add_argument(
-        "--outputs",
-        type=_to_outputs,
-        default=("brain", "mask"),
-        metavar="A,B,...",
-        help=f"some of {', '.join(OUTPUTS)} (default: brain,mask; a record always)",
-    )
+    add_outputs(parser, "batch", type=_to_outputs, metavar="A,B,...")
     parser.add_argument(
         "--workers",
         type=int,
@@ -100,9 +94,10 @@ def add_sharing(parser: argparse.ArgumentParser) -> None:
 
 def _to_outputs(words: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(word.strip() for word in words.split(",")))
-    unknown = [name for name in names if name not in OUTPUTS]
+    known = [row.name for row in list_outputs("batch")]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r}: expected some of {', '.join(OUTPUTS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r}: expected some of {', '.join(known)}")
     return names
 
 

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from deskull.arguments.parsing import Fill, Parser
+from deskull.outputs import OPTIONS, USUAL, list_outputs
 
 NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
 
@@ -64,15 +65,19 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
     """Add what stands outside of the brain."""
-    parser.add_argument(
-        "-f",
-        "--fill",
-        type=float,
-        action=Fill,
-        default=0.0,
-        metavar="VALUE",
-        help="intensity outside of the brain (default: 0); as in SynthStrip, not BET's -f",
-    )
+    add_option(parser, "fill", action=Fill, more="; as in SynthStrip, not BET's -f")
+
+
+def add_option(parser: argparse.ArgumentParser, name: str, more: str = "", **how: Any) -> None:
+    """Add an option of the table, with its default and what else is to be said in its help."""
+    option = next(option for option in OPTIONS if option.name == name)
+    if option.kind is bool:
+        how.setdefault("action", "store_true")
+    else:
+        default = "" if option.default is None else f" (default: {option.default:g})"
+        how = {"type": option.kind, "metavar": option.metavar, "default": option.default, **how}
+        more = default + more
+    parser.add_argument(*option.flags, help=option.words + more, **how)
 
 
 def add_frame(parser: argparse.ArgumentParser) -> None:
@@ -94,28 +99,25 @@ def to_frame(word: str) -> int:
 
 def add_strip_settings(parser: argparse.ArgumentParser) -> None:
     """Add what a user may choose about the mask."""
-    parser.add_argument(
-        "-b",
-        "--border",
-        type=float,
-        default=0.0,
-        metavar="MM",
-        help="move the mask's surface by so many mm, plus grows (default: 0)",
-    )
-    parser.add_argument(
-        "--no-csf", action="store_true", help="leave out the CSF around the brain's tissue"
-    )
+    add_option(parser, "border")
+    add_option(parser, "no_csf")
     add_fill(parser)
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=0.5,
-        metavar="P",
-        help="probability from which on a voxel is brain (default: 0.5)",
-    )
-    parser.add_argument(
-        "--n4",
+    add_option(parser, "threshold")
+    add_option(
+        parser,
+        "n4",
+        " (default: only if the weights ask for it)",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="correct bias first (default: only if the weights ask for it)",
+    )
+
+
+def add_outputs(parser: argparse.ArgumentParser, command: str, **how: Any) -> None:
+    """Add which outputs a command for many scans writes; `how` says how names are given."""
+    names = ", ".join(row.name for row in list_outputs(command))
+    parser.add_argument(
+        "--outputs",
+        default=USUAL,
+        help=f"some of {names} (default: {', '.join(USUAL)}; a record always)",
+        **how,
     )

@@ -78,7 +78,8 @@ def add_web(commands: Any) -> None:
         "open the page that strips scans in the browser, for people without a terminal",
         "deskull web\n"
         "Scans are dropped on the page, and the browser does the work: nothing is sent anywhere, "
-        "not even to\nthis program. The page can also be hosted: docs/web.md.\n" + NOT_MEDICAL,
+        "not even to\nthis program. The page can also be hosted: docs/how-to/browser.md.\n"
+        + NOT_MEDICAL,
     )
     _add_address(parser)
 

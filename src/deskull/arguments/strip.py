@@ -10,6 +10,7 @@ from deskull.arguments.options import (
     add_strip_settings,
     to_frame,
 )
+from deskull.outputs import list_outputs
 
 
 def add_strip(commands: Any) -> None:
@@ -31,29 +32,8 @@ def add_strip(commands: Any) -> None:
         "brain",
     )
     parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
-    parser.add_argument(
-        "-o",
-        "--out",
-        metavar="FILE|DIR/",
-        help="the brain, replaced if it exists; into a folder go brain and mask under their usual "
-        "names, and each output below may name a folder too",
-    )
-    parser.add_argument("-m", "--mask", metavar="FILE", help="write the mask, 0 and 1")
-    parser.add_argument("-p", "--probability", metavar="FILE", help="write its probability")
-    parser.add_argument(
-        "-d",
-        "--distance",
-        "--sdt",
-        metavar="FILE",
-        help="write mm to the mask's surface, minus inside",
-    )
-    parser.add_argument(
-        "-c", "--corrected", metavar="FILE", help="write the image corrected for bias (N4)"
-    )
-    parser.add_argument("--record", metavar="FILE", help="write what was done as JSON")
-    parser.add_argument(
-        "--picture", metavar="FILE", help="write slices with the mask's outline, .png or .svg"
-    )
+    for row in list_outputs("strip"):
+        parser.add_argument(*row.flags, metavar=row.metavar, help=f"write {row.words}{row.more}")
     parser.add_argument("--steps", metavar="DIR", help="write what each step made")
     add_strip_settings(parser)
     parser.add_argument(

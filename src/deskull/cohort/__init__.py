@@ -15,15 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from deskull import __version__
 from deskull.cohort.cluster import Crew, strip_on_cluster
 from deskull.cohort.lock import LOCK, lock, sweep
 from deskull.cohort.memory import fit_memory
-from deskull.cohort.plan import OUTPUTS, Gap, Plan, Task
+from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
-    FAILED,
     Outcome,
     is_done,
     make_gap_outcome,
@@ -42,10 +40,12 @@ from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import load_weights
+from deskull.outputs import check_packages
+from deskull.prepare.bias import check_n4
+from deskull.record import FAILED, Request
 from deskull.stripper import find_channel
 
 __all__ = [
-    "OUTPUTS",
     "Gap",
     "Job",
     "Outcome",
@@ -134,9 +134,11 @@ def strip_cohort(
         If even a record cannot be written.
     """
     job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
-    job, request = _check_job(job, workers, cluster is not None)
-    make_folder(out)
     tasks, gaps = list(plan), plan.gaps if isinstance(plan, Plan) else []
+    job, request = _check_job(job, tasks, workers, cluster is not None)
+    if job.settings.n4:
+        check_n4()
+    make_folder(out)
     with lock(out, share) as other:
         if other:
             logger.warning(
@@ -193,7 +195,7 @@ def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
     return outcome
 
 
-def _check_job(job: Job, workers: int, away: bool) -> tuple[Job, dict[str, Any]]:
+def _check_job(job: Job, tasks: Sequence[Task], workers: int, away: bool) -> tuple[Job, Request]:
     """Let what would fail on every scan fail now; settle the device, and what is asked of each."""
     if not 1 <= workers <= 1024:
         raise OptionError(f"workers {workers}; expected 1 to 1024.")
@@ -206,16 +208,17 @@ def _check_job(job: Job, workers: int, away: bool) -> tuple[Job, dict[str, Any]]
     if not away:  # each worker of a cluster finds its own
         job = replace(job, device=find_device(job.device))
         find_runtime(job.device)
+    check_packages({name for task in tasks for name in task.outputs})
     weights = load_weights(job.weights)
     find_channel(weights, job.settings)
-    return job, make_request(job.settings, job.fill, weights.digest, job.frame, job.orientation)
+    return job, make_request(job.settings, weights.digest, job.frame, job.orientation)
 
 
 def _strip_waiting(
     waiting: Sequence[Task],
     total: int,
     job: Job,
-    request: dict[str, Any],
+    request: Request,
     crew: int | Crew,
     tell: Callable[[Progress], None],
 ) -> dict[Path, Outcome]:
@@ -245,7 +248,7 @@ def _strip_waiting(
 
 
 def _strip_on_this_machine(
-    waiting: Sequence[Task], job: Job, request: dict[str, Any], workers: int
+    waiting: Sequence[Task], job: Job, request: Request, workers: int
 ) -> Stream:
     """Strip what fits into memory, in as many processes as do; the rest is recorded as failed."""
     n4 = bool(job.settings.n4)

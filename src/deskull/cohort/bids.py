@@ -7,20 +7,19 @@ in their suffix do not meet, and who asks for the mask of the T1w image finds th
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deskull.cohort.choice import Choice
 from deskull.cohort.dataset import Image, find_images
-from deskull.cohort.plan import ENDINGS, Gap, Plan, Task, settle_outputs
+from deskull.cohort.plan import Gap, Plan, Task, settle_outputs
 from deskull.cohort.sessions import rank, share_masks
 from deskull.errors import InputError, OutputError
-from deskull.image.bids import MEANS
-from deskull.image.names import find_stem
+from deskull.image.names import MEANS, find_stem
+from deskull.outputs import RECORD, USUAL, Output, find_output
 
-OUTPUTS = ("brain", "mask", "probability", "corrected")
 LOGS = "logs"  # folder of the records, as in the data sets of other BIDS Apps
 MAKER = "deskull"
 B0 = 100.0
@@ -31,7 +30,7 @@ def make_bids_plan(
     bids_dir: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
     choice: Choice | None = None,
-    outputs: Sequence[str] = ("brain", "mask"),
+    outputs: Sequence[str] = USUAL,
     one_mask: bool = False,
 ) -> Plan:
     """Find the images of a data set, and name their derivatives.
@@ -45,7 +44,7 @@ def make_bids_plan(
     choice
         Which images; every T1w image if not given.
     outputs
-        Some of `OUTPUTS`.
+        Names in `deskull.outputs.OUTPUTS`; the record is always written.
     one_mask
         Strip one image of each session, and put its mask on the others.
 
@@ -93,34 +92,36 @@ def _explain_none(root: Path, gaps: Sequence[Gap]) -> str:
 
 def _make_task(image: Image, root: Path, out: Path, outputs: Sequence[str]) -> Task:
     scan, name = image.path, image.name
-    place = out / scan.parent.relative_to(root)
     contrast = "" if image.wanted == "T1w" else image.wanted
-    described = {"desc": contrast} if contrast else {}
-    # a desc-preproc_T2w is to fMRIPrep a T2w image that lies on the T1w already
-    prepared = "preproc" if name.suffix == "T1w" else "biascorr"
-    names = {
-        "brain": name.derive(name.suffix, desc="brain"),
-        "mask": name.derive("mask", desc=f"brain{contrast}"),
-        "probability": name.derive("probseg", label="brain", **described),
-        "corrected": name.derive(name.suffix, desc=prepared),
-    }
-    source = scan.relative_to(root).as_posix()
+    rows = [row for row in map(find_output, outputs) if row.bids is not None]
+    paths = {row.name: out / _place(row, image, contrast, root) for row in rows}
     frames = _choose_frames(scan, name.suffix)
-    sidecars = _make_sidecars(f"bids:raw:{source}", frames)
-    paths = {output: place / f"{names[output]}.nii.gz" for output in outputs}
-    uri = f"bids:raw:{source}"
+    uri = source = f"bids:raw:{scan.relative_to(root).as_posix()}"
     if "mask" in paths:
         uri = f"bids::{paths['mask'].relative_to(out).as_posix()}"
     logs = scan.parent.parent if scan.parent.name == "anat" else scan.parent
     return Task(
-        source,
+        scan.relative_to(root).as_posix(),
         scan,
         paths,
-        out / LOGS / logs.relative_to(root) / f"{name}{ENDINGS['record']}",
-        {output: sidecars[output] for output in outputs},
+        out / LOGS / logs.relative_to(root) / f"{name}{RECORD}",
+        {
+            row.name: _make_sidecar(row, row.sidecar, source, frames)
+            for row in rows
+            if row.sidecar is not None
+        },
         frames,
         uri,
     )
+
+
+def _place(row: Output, image: Image, contrast: str, root: Path) -> Path:
+    """Path of an output below the root of the derivatives."""
+    assert row.bids is not None
+    folder = image.path.parent.relative_to(root)
+    if row.bids_folder:
+        folder = Path(folder.parts[0], row.bids_folder)
+    return folder / f"{row.bids(image.name, contrast)}{row.endings[0]}"
 
 
 def _choose_frames(scan: Path, suffix: str) -> tuple[int, ...] | None:
@@ -135,35 +136,16 @@ def _choose_frames(scan: Path, suffix: str) -> tuple[int, ...] | None:
     return frames or (0,)
 
 
-def _make_sidecars(source: str, frames: tuple[int, ...] | None) -> dict[str, dict[str, Any]]:
-    """Fields of the JSON beside each output."""
-    region = {"SpatialReference": source, "Manual": False}
-    chosen = f"frames {', '.join(map(str, frames))}" if frames else "all frames"
-    mean = "" if frames is None else f"; of a series, made from the mean of {chosen}"
-    brain = "Brain with the CSF of its sulci and a rim of CSF: 1, all else: 0"
-    return {
-        "brain": {
-            "Description": "The image with all but the brain set to the fill value",
-            "Sources": [source],
-            "SkullStripped": True,
-        },
-        "mask": {
-            "Description": f"{brain}{mean}",
-            "Type": "Brain",
-            "Sources": [source],
-            **region,
-        },
-        "probability": {
-            "Description": f"Probability that a voxel is brain{mean}",
-            "Sources": [source],
-            **region,
-        },
-        "corrected": {
-            "Description": f"The image corrected for intensity non-uniformity by N4{mean}",
-            "Sources": [source],
-            "SkullStripped": False,
-        },
-    }
+def _make_sidecar(
+    row: Output, fields: Mapping[str, Any], source: str, frames: tuple[int, ...] | None
+) -> dict[str, Any]:
+    """Fields of the JSON beside an output."""
+    words = row.words[0].upper() + row.words[1:]
+    if frames is not None and row.name != "brain":
+        chosen = f"frames {', '.join(map(str, frames))}" if frames else "all frames"
+        words += f"; of a series, made from the mean of {chosen}"
+    filled = {key: source if value == "{source}" else value for key, value in fields.items()}
+    return {"Description": words, "Sources": [source], **filled}
 
 
 # --- where it goes

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deskull.errors import InputError, OptionError
-from deskull.image.bids import ENTITIES, INV2, KNOWN, NUMBERS, BidsName
+from deskull.image.names import BIDS_SUFFIXES, COUNTING, ENTITIES, INV2, BidsName
 
 EXTENSIONS = (".nii.gz", ".nii")
 _FOREIGN = ("fmap", "roi", "meg", "pet")  # queries of other Apps
@@ -28,7 +28,7 @@ class Choice:
     Parameters
     ----------
     suffixes
-        Contrasts, such as `KNOWN` ones, in any case; others as they are written.
+        Contrasts, such as `BIDS_SUFFIXES` ones, in any case; others as they are written.
     participants, sessions
         Labels, with or without ``sub-`` and ``ses-``; none means all.
     filters
@@ -44,11 +44,12 @@ class Choice:
     mp2rage: str = INV2
 
     def __post_init__(self) -> None:
-        known = {suffix.lower(): suffix for suffix in KNOWN}
+        known = {suffix.lower(): suffix for suffix in BIDS_SUFFIXES}
         for suffix in self.suffixes:
             if not (suffix.isascii() and suffix.isalnum()):
                 raise OptionError(
-                    f"suffix {suffix!r}; expected letters and digits, such as {', '.join(KNOWN)}."
+                    f"suffix {suffix!r}; expected letters and digits, such as "
+                    f"{', '.join(BIDS_SUFFIXES)}."
                 )
         spelled = dict.fromkeys(known.get(suffix.lower(), suffix) for suffix in self.suffixes)
         object.__setattr__(self, "suffixes", tuple(spelled))
@@ -56,7 +57,7 @@ class Choice:
     @property
     def unknown(self) -> list[str]:
         """Suffixes that BIDS has for no image of a head, as far as is known here."""
-        return [suffix for suffix in self.suffixes if suffix not in KNOWN]
+        return [suffix for suffix in self.suffixes if suffix not in BIDS_SUFFIXES]
 
     def find_wanted(self, path: Path, name: BidsName) -> str | None:
         """Find the contrast that an image is wanted as, which a filter file may choose."""
@@ -86,7 +87,7 @@ def read_filters(path: str | os.PathLike[str]) -> dict[str, Query]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}).") from error
-    known = {suffix.lower(): suffix for suffix in KNOWN}
+    known = {suffix.lower(): suffix for suffix in BIDS_SUFFIXES}
     if not isinstance(fields, dict) or not all(isinstance(q, dict) for q in fields.values()):
         raise InputError(f'{path}: expected an object of queries such as {{"t1w": {{"run": 1}}}}.')
     for word, query in fields.items():
@@ -142,4 +143,4 @@ def _is(found: str | None, asked: object, key: str, regex: bool) -> bool:
 
 
 def _counts(word: str) -> bool:
-    return any(ENTITIES[key] == word for key in NUMBERS)
+    return any(ENTITIES[key] == word for key in COUNTING)

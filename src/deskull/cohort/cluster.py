@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +25,7 @@ from deskull.cohort.runners import Stream
 from deskull.cohort.steps import Job, run_task
 from deskull.errors import DeskullError, InputError, WeightsError
 from deskull.network.weights import bundled_folder, load_weights
+from deskull.record import Request
 from deskull.stripper import Stripper
 
 logger = logging.getLogger(__name__)
@@ -80,9 +81,7 @@ class _Order:
     witness: Path
 
 
-def strip_on_cluster(
-    tasks: Sequence[Task], job: Job, request: Mapping[str, Any], crew: Crew
-) -> Stream:
+def strip_on_cluster(tasks: Sequence[Task], job: Job, request: Request, crew: Crew) -> Stream:
     """Strip on the workers of a Dask cluster; each of their threads strips one scan at a time.
 
     Parameters
@@ -109,9 +108,9 @@ def strip_on_cluster(
         If the workers cannot do the job, or the scheduler is lost.
     """
     job = replace(job, threads=job.threads or 1, weights=_to_absolute(job.weights))
-    order = _Order(job, request["weights"], crew.witness.absolute())
+    order = _Order(job, request.weights, crew.witness.absolute())
     with _connect(os.fspath(crew.where), job) as (client, keep):
-        pump = _Pump(client, keep, order, dict(request), str(crew.where))
+        pump = _Pump(client, keep, order, request, str(crew.where))
         killed = []
         for task, outcome in pump.run(tasks, AHEAD):
             if outcome is None:
@@ -134,7 +133,7 @@ class _Pump:
     client: Any
     keep: Callable[[int], None]
     order: _Order
-    request: dict[str, Any]
+    request: Request
     where: str
 
     def run(
@@ -224,7 +223,7 @@ def _make_errand() -> Callable[[str, bytes], Any]:
     return strip_parcel
 
 
-def strip_there(task: Task, order: _Order, request: dict[str, Any]) -> Outcome:
+def strip_there(task: Task, order: _Order, request: Request) -> Outcome:
     """Strip one scan on the worker that this runs on, with a stripper made once.
 
     Raises

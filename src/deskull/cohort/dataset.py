@@ -13,11 +13,18 @@ from pathlib import Path, PurePath
 from deskull.cohort.choice import EXTENSIONS, Choice
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError
-from deskull.image.bids import FOLDERS, BidsName, find_inversion, is_made, parse_name
-from deskull.image.names import MADE_WORDS, find_base, find_stem, find_suffix
-
-_DERIVED = {"space", "desc", "label", "res"}  # entities of what was made from raw images
-_PERSON = re.compile(r"sub-[A-Za-z0-9+]+")
+from deskull.image.names import (
+    BIDS_FOLDERS,
+    MADE_WORDS,
+    BidsName,
+    find_base,
+    find_inversion,
+    find_stem,
+    find_suffix,
+    is_folder_of,
+    name_folder,
+    parse_name,
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,10 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; expected the root of a BIDS data set.")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
-    people = [path for path in folders if _PERSON.fullmatch(path.name)]
+    people = [path for path in folders if is_folder_of("sub", path.name)]
     if not people:
         raise InputError(f"{root}: no folder sub-*; expected the root of a BIDS data set.")
-    wanted = sorted({f"sub-{label.removeprefix('sub-')}" for label in choice.participants})
+    wanted = sorted({name_folder("sub", label) for label in choice.participants})
     known = {path.name for path in people}
     gaps = [Gap(name, _explain_nobody(people), True) for name in wanted if name not in known]
     if not wanted:
@@ -90,7 +97,7 @@ def _look_at(
     person: Path, root: Path, choice: Choice, ignore: "Ignore"
 ) -> tuple[list[Image], list[Gap]]:
     """Wanted images of a participant, and gaps."""
-    sessions = {f"ses-{label.removeprefix('ses-')}" for label in choice.sessions}
+    sessions = {name_folder("ses", label) for label in choice.sessions}
     raws, gaps, ignored = list[tuple[Path, BidsName]](), list[Gap](), False
     for path in _walk(person):
         place = path.relative_to(person).parts[:-1]
@@ -102,7 +109,7 @@ def _look_at(
                 gaps.append(Gap(source, "left out by .bidsignore"))
                 ignored = True
         elif name is not None and _is_in_place(path, name, person.name, place, choice):
-            if not _DERIVED & set(name.entities) and not is_made(name):
+            if name.is_raw:
                 raws.append((path, name))
             elif name.suffix in choice.suffixes:
                 gaps.append(Gap(source, "made from a scan, by its BIDS name"))
@@ -132,11 +139,10 @@ def _is_in_place(
 ) -> bool:
     """Whether an image lies where its name says, under a name that BIDS allows."""
     session, folder = "/".join(place[:-1]), "".join(place[-1:])
-    own = f"sub-{name.entities['sub']}" == person
-    same = "ses" not in name.entities or f"ses-{name.entities['ses']}" == session
-    there = folder in FOLDERS and re.fullmatch(r"|ses-[A-Za-z0-9+]+", session) is not None
+    own = name.participant == person and name.session in ("", session)
+    there = folder in BIDS_FOLDERS and (not session or is_folder_of("ses", session))
     spelled = name.suffix in choice.suffixes or not _is_any(name.suffix, choice.suffixes)
-    return own and same and there and spelled and path.name.endswith(EXTENSIONS)
+    return own and there and spelled and path.name.endswith(EXTENSIONS)
 
 
 def _says(path: PurePath, suffixes: Iterable[str]) -> bool:
@@ -181,7 +187,7 @@ def _is_expected(choice: Choice, person: Path) -> bool:
 
     Where sessions are chosen and participants are not, who has no such session is left out.
     """
-    sessions = [person / f"ses-{label}" for label in choice.sessions]
+    sessions = [person / name_folder("ses", label) for label in choice.sessions]
     here = choice.participants or not sessions or any(path.is_dir() for path in sessions)
     return bool(here) and not choice.filters
 

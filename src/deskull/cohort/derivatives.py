@@ -6,23 +6,28 @@ participant or image that could not even be planned has a record of its own, tha
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 from deskull import __version__
 from deskull.cohort.bids import LOGS, MAKER
 from deskull.cohort.choice import Choice
-from deskull.cohort.plan import ENDINGS, Gap
-from deskull.cohort.records import FAILED, find_mask, load_record
+from deskull.cohort.plan import Gap
 from deskull.errors import InputError
+from deskull.image.names import find_folder, name_folder
 from deskull.image.writing import make_folder, save_bytes
-from deskull.tables import make_tsv
+from deskull.outputs import OUTPUTS, RECORD
+from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records
+from deskull.tables import make_stamp, make_tsv
 
 BIDS_VERSION = "1.10.0"
-GAP = f"_gap{ENDINGS['record']}"  # ending of the record of what was not even planned
+GAP = f"_gap{RECORD}"  # ending of the record of what was not even planned
 GROUP = "group_brain"  # stem of the table and of its data dictionary
-_IGNORED = (f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*")  # no names of BIDS
+_IGNORED = (  # no names of BIDS
+    *(f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*"),
+    *(row.bids_ignore for row in OUTPUTS if row.bids_ignore),
+)
 _README = """# Brains and brain masks
 
 Made by deskull {version} from the data set that `dataset_description.json` names as `raw`.
@@ -32,6 +37,7 @@ Made by deskull {version} from the data set that `dataset_description.json` name
 - `*_desc-brain_T1w.nii.gz`: the image with all else set to 0
 - `logs/`: what was done with each image
 """
+MISSING = "missing"
 COLUMNS: dict[str, dict[str, Any]] = {
     "participant_id": {"Description": "Participant, as in the raw data set"},
     "session_id": {"Description": "Session"},
@@ -41,7 +47,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "Levels": {
             "done": "Its outputs are there",
             "failed": "Why is in the column error",
-            "missing": "A participant of the raw data set that no run looked at",
+            MISSING: "A participant of the raw data set that no run looked at",
         },
     },
     "volume": {"Description": "Volume of the mask", "Units": "mL"},
@@ -95,7 +101,7 @@ def save_description(bids_dir: Path, out_dir: Path) -> None:
     content = json.dumps(fields, indent=2) + "\n"
     save_bytes(content.encode(), out_dir / "dataset_description.json")
     for name, text in (
-        (".bidsignore", "\n".join(_IGNORED) + "\n"),
+        (".bidsignore", "\n".join(dict.fromkeys(_IGNORED)) + "\n"),
         ("README.md", _README.format(version=__version__)),
     ):
         if not (out_dir / name).exists():
@@ -137,19 +143,26 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     OutputError
         If a record cannot be written.
     """
-    asked = {"suffixes": list(choice.suffixes), "sessions": sorted(choice.sessions)}
-    labels = [label.removeprefix("sub-") for label in choice.participants] or ["*"]
-    places = {path for label in labels for path in (out_dir / LOGS).glob(f"sub-{label}")}
+    asked = Query(tuple(choice.suffixes), tuple(sorted(choice.sessions)))
+    labels = [name_folder("sub", label) for label in choice.participants or ("*",)]
+    places = {path for label in labels for path in (out_dir / LOGS).glob(label)}
     for old in [file for place in places for file in place.glob(f"*{GAP}")]:
-        if (load_record(old) or {}).get("request") == asked:
+        record = load_record(old)
+        if record is not None and record.request == asked:
             old.unlink(missing_ok=True)
     for gap in gaps:
         if gap.failed:
             path = out_dir / LOGS / Path(gap.name).parts[0] / f"{Path(gap.name).name}{GAP}"
-            fields = {"status": FAILED, "input": {"path": gap.name}, "outputs": {}}
-            record = {**fields, "deskull": __version__, "request": asked, "error": gap.reason}
+            record = Record(
+                status=FAILED,
+                error=gap.reason,
+                deskull=__version__,
+                input=InputScan(path=gap.name),
+                request=asked,
+                finished=make_stamp(),
+            )
             make_folder(path.parent)
-            save_bytes((json.dumps(record, indent=1) + "\n").encode(), path)
+            save_records([record], path)
 
 
 def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
@@ -172,8 +185,8 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     OutputError
         If a file cannot be written.
     """
-    found = [load_record(path) for path in sorted((out_dir / LOGS).rglob(f"*{ENDINGS['record']}"))]
-    records = [one for one in found if one and isinstance(one["input"].get("path"), str)]
+    found = [load_record(path) for path in sorted((out_dir / LOGS).rglob(f"*{RECORD}"))]
+    records = [one for one in found if one is not None and one.input.path]
     if not records:
         raise InputError(
             f"{out_dir}: no records in its folder {LOGS}; nothing to sum up. Run the level "
@@ -183,7 +196,7 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     known = {row["participant_id"] for row in rows}
     for person in bids_dir.glob("sub-*"):
         if person.is_dir() and person.name not in known:
-            rows.append(_make_row({"status": "missing", "input": {"path": person.name}}))
+            rows.append(_make_row(Record(input=InputScan(path=person.name))))
     rows.sort(key=lambda row: row["file"])
     table = make_tsv([*COLUMNS], [[*row.values()] for row in rows])
     path = out_dir / f"{GROUP}.tsv"
@@ -193,28 +206,22 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     return path, len(rows)
 
 
-def _make_row(record: Mapping[str, Any]) -> dict[str, str]:
+def _make_row(record: Record) -> dict[str, str]:
     """Cells of one image; what is not known is n/a, as BIDS has it."""
-    file = record["input"]["path"]
-    volume, mask = find_mask(record)
+    file = record.input.path
     cells = {
-        "participant_id": _find_part(file, "sub-"),
-        "session_id": _find_part(file, "ses-"),
+        "participant_id": find_folder("sub", PurePath(file)),
+        "session_id": find_folder("ses", PurePath(file)),
         "file": file,
-        "status": record.get("status"),
-        "volume": volume,
-        "mask": mask,
-        "score": record.get("score"),
-        "flags": ",".join(flag["name"] for flag in record.get("flags", ())),
-        "mask_of": record.get("mask_of"),
-        "seconds": round(sum(record.get("seconds", {}).values()), 2),
-        "weights": record.get("weights", {}).get("name"),
-        "version": record.get("deskull"),
-        "error": " ".join(str(record.get("error", "")).split()),
+        "status": record.status or MISSING,
+        "volume": record.final_ml,
+        "mask": record.mask_kind,
+        "score": record.score,
+        "flags": ",".join(flag.name for flag in record.flags),
+        "mask_of": record.mask_of,
+        "seconds": round(sum(record.seconds.values()), 2),
+        "weights": record.weights and record.weights.name,
+        "version": record.deskull if record.status else "",
+        "error": " ".join(record.error.split()),
     }
     return {key: "n/a" if value in (None, "") else str(value) for key, value in cells.items()}
-
-
-def _find_part(file: str, start: str) -> str | None:
-    """Folder of a participant or session in a path below the root of the data set."""
-    return next((part for part in Path(file).parts[:2] if part.startswith(start)), None)

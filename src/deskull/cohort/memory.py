@@ -13,6 +13,7 @@ from deskull.cohort.plan import Task
 from deskull.errors import OptionError
 from deskull.image.header import peek
 from deskull.image.writing import find_files
+from deskull.outputs import need_maps
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ OVERLAP_BYTES = 17
 """The same while the next scan is read and the last one saved."""
 OVERLAP_COPIES = 2.5
 """Scans as stored that are then in memory."""
-MAPS = frozenset({"probability", "distance", "corrected"})
 MAP_BYTES = 14
-"""More for each voxel where one of `MAPS` is written or bias corrected; twice that where a mask is
-shared, for two scans of a session are compared where the field of one cuts the brain."""
+"""More for each voxel where an output that is a map is written or bias corrected; twice that
+where a mask is shared, for two scans of a session are compared where the field of one cuts the
+brain."""
 TYPICAL_VOXELS = 256**3
 """Taken for formats whose header is not read beforehand, if the file is not larger."""
 
@@ -123,7 +124,7 @@ def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: 
 
 def _find_most(task: Task, n4: bool) -> _Need:
     """Need of a task; of one whose mask others get, that of its largest scan."""
-    maps = 2 if task.others else int(n4 or bool(MAPS & task.outputs.keys()))
+    maps = 2 if task.others else int(n4 or need_maps(task.outputs))
     return max((_find_need(m, maps) for m in task.members), key=lambda need: need.alone_gb)
 
 

@@ -13,18 +13,7 @@ from typing import Any, overload
 from deskull.errors import OptionError, OutputError
 from deskull.image.names import find_stem
 from deskull.image.writing import find_files
-
-ENDINGS = {  # of each output, after the scan's stem
-    "brain": "_brain.nii.gz",
-    "mask": "_mask.nii.gz",
-    "probability": "_probability.nii.gz",
-    "distance": "_distance.nii.gz",
-    "corrected": "_corrected.nii.gz",
-    "picture": "_picture.png",
-    "record": "_record.json",
-}
-OUTPUTS = ("brain", "mask")
-SHARED = ("brain", "mask")  # what is made for a scan that gets its mask from another
+from deskull.outputs import FROM_MASK
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ class Task:
 
     def given(self, giver: "Task") -> "Task":
         """Return this task as that of a scan that gets its mask from another: fewer outputs."""
-        outputs = {name: path for name, path in self.outputs.items() if name in SHARED}
+        outputs = {name: path for name, path in self.outputs.items() if name in FROM_MASK}
         sidecars = {
             name: {**fields, "Sources": [*fields["Sources"], giver.uri]}
             for name, fields in self.sidecars.items()

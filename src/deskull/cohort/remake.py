@@ -1,41 +1,33 @@
 """Outputs made again from a mask that was corrected by hand, and the record that says so.
 
-What is made from the mask is replaced: the brain, the distance, the picture. The automatic mask
-and its probability stay.
+What is made from the mask is replaced, such as the brain, the distance and the picture. The
+automatic mask and its probability stay.
 """
 
 import logging
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import find_brain, load_mask
 from deskull.cohort.plan import Task
-from deskull.cohort.records import make_fingerprint, read_record
+from deskull.cohort.records import read_record
 from deskull.cohort.stripped import Stripped
 from deskull.errors import DeskullError, GeometryError
+from deskull.image.fingerprint import make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.orientation import turn_to_ras
-from deskull.image.volume import (
-    Volume,
-    count_frames,
-    make_brain_image,
-    make_map_image,
-    make_volume,
-)
-from deskull.image.writing import Batch, find_start, save_bytes, save_image
+from deskull.image.volume import Volume, count_frames, make_volume
+from deskull.image.writing import Batch, find_start
 from deskull.measure.metrics import volume_ml
-from deskull.picture import encode_picture
-from deskull.prepare.postprocess import make_signed_distance
-from deskull.tables import make_json
-
-MADE_FROM_MASK = ("brain", "distance", "picture")
-"""Outputs that depend on the mask."""
+from deskull.outputs import OUTPUTS, check_packages, find_output
+from deskull.record import CorrectedMask, Record, Request, save_records
+from deskull.result import MaskedScan, save_output
+from deskull.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +60,15 @@ class Remade:
     refused: tuple[str, ...] = ()
 
 
+class _CorrectedScan(MaskedScan):
+    """A scan with a mask corrected by hand."""
+
+    @property
+    def title(self) -> str:
+        """One line of text, which says so."""
+        return f"{super().title}, corrected"
+
+
 def remake_outputs(
     scan: Stripped, mask: NDArray[np.bool_], volume: Volume, manual: Path
 ) -> Remade:
@@ -84,15 +85,18 @@ def remake_outputs(
     manual
         Path of the corrected mask.
     """
-    paths = {name: path for name in MADE_FROM_MASK if (path := scan.find_output(name)) is not None}
+    rows = [row for row in OUTPUTS if row.depends_on_mask]
+    paths = {row.name: path for row in rows if (path := scan.find_output(row.name)) is not None}
     names = tuple(path.name for path in paths.values())
     try:
+        corrected = _CorrectedScan(volume, mask, fill=find_fill(scan))
+        check_packages(paths)
         with Batch() as batch:
             for name, path in paths.items():
-                _save(name, path, mask, volume, find_fill(scan), batch)
+                save_output(corrected, find_output(name), path, batch)
         ml = volume_ml(mask, volume.grid.voxel_volume)
         record = _update_record(scan, paths, manual, ml)
-        save_bytes(make_json(record), scan.path)
+        save_records([record], scan.path)
     except DeskullError as error:
         return Remade(old=names, command=make_command(scan, manual), reason=str(error))
     return Remade(remade=names)
@@ -152,13 +156,12 @@ def load_recorded(scan: Stripped) -> Volume:
     DeskullError
         If it is gone, has changed, or cannot be read.
     """
-    path = scan.find_scan()
-    image, frame = open_image(path, frame=scan.frame), scan.frame
-    request = scan.record.get("request")
-    settings = request.get("settings") if isinstance(request, dict) else None
-    if isinstance(settings, dict) and settings.get("orientation") == "ras":
+    path, record = scan.find_scan(), scan.record
+    frame, request = record.input.frame, record.request
+    image = open_image(path, frame=frame)
+    if isinstance(request, Request) and request.settings.orientation == "ras":
         image = turn_to_ras(image)
-    if frame is None and scan.record.get("mask_of") and count_frames(image) > 1:
+    if frame is None and record.mask_of and count_frames(image) > 1:
         frame = 0
     return make_volume(image, path.name, frame)
 
@@ -166,7 +169,7 @@ def load_recorded(scan: Stripped) -> Volume:
 def find_old_outputs(scan: Path, manual: Path) -> Remade:
     """Find the brain beside a scan without a record: nobody knows how it was made."""
     start = find_start(scan)
-    brain = start.with_name(f"{start.name}_brain.nii.gz")
+    brain = start.with_name(start.name + find_output("brain").ending)
     if not brain.is_file():
         return Remade()
     return Remade(old=(brain.name,), command=_make_command(manual, scan, brain))
@@ -185,39 +188,22 @@ def make_command(scan: Stripped, manual: Path) -> str:
 
 def find_fill(scan: Stripped) -> float:
     """Intensity outside of the brain, as the record says; 0 if it does not."""
-    request = scan.record.get("request")
-    settings = request.get("settings") if isinstance(request, dict) else None
-    try:
-        return float(settings["fill"]) if isinstance(settings, dict) else 0.0
-    except (KeyError, TypeError, ValueError):
-        return 0.0
+    request, settings = scan.record.request, scan.record.settings
+    if isinstance(request, Request):
+        return request.settings.fill
+    return Settings.fill if settings is None else settings.fill
 
 
-def _make_command(manual: Path, image: Path, brain: Path, fill: float = 0.0) -> str:
+def _make_command(manual: Path, image: Path, brain: Path, fill: float = Settings.fill) -> str:
     words = ["deskull", "apply", str(manual), str(image), "--out", str(brain)]
     return shlex.join([*words, "--fill", f"{fill:g}"] if fill else words)
 
 
-def _save(
-    name: str, path: Path, mask: NDArray[np.bool_], volume: Volume, fill: float, batch: Batch
-) -> None:
-    if name == "brain":
-        save_image(make_brain_image(mask, volume.source, fill, volume.frame), path, batch)
-    elif name == "distance":
-        distance = make_signed_distance(mask, volume.grid.voxel_size)
-        save_image(make_map_image(distance, volume.source), path, batch)
-    else:
-        title = f"{volume.name}: {volume_ml(mask, volume.grid.voxel_volume):.0f} ml, corrected"
-        picture = encode_picture(path.suffix, volume.data, mask, volume.grid, title)
-        save_bytes(picture, path, batch)
-
-
-def _update_record(
-    scan: Stripped, paths: dict[str, Path], manual: Path, ml: float
-) -> dict[str, Any]:
+def _update_record(scan: Stripped, paths: dict[str, Path], manual: Path, ml: float) -> Record:
     """Record with fresh fingerprints, and with the corrected mask that the outputs are of."""
-    outputs = dict(scan.record["outputs"])
+    outputs = dict(scan.record.outputs)
     for name, path in paths.items():
-        outputs[name] = {**outputs[name], **make_fingerprint(path)}
-    corrected = {"file": manual.name, "volume_ml": round(ml, 3), **make_fingerprint(manual)}
-    return {**scan.record, "outputs": outputs, "corrected": corrected}
+        outputs[name] = replace(outputs[name], **vars(make_fingerprint(path)))
+    print_of_mask = vars(make_fingerprint(manual))
+    corrected = CorrectedMask(file=manual.name, volume_ml=round(ml, 3), **print_of_mask)
+    return replace(scan.record, outputs=outputs, corrected=corrected)

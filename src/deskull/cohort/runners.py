@@ -19,6 +19,7 @@ from typing import Any
 from deskull.cohort.plan import Task
 from deskull.cohort.records import Outcome, record_failure
 from deskull.cohort.steps import Job, Scan, read_scan, run_task, save_scan, strip_scan
+from deskull.record import Request
 
 logger = logging.getLogger(__name__)
 Stream = Generator[tuple[Task, Outcome], None, None]
@@ -27,9 +28,7 @@ Stream = Generator[tuple[Task, Outcome], None, None]
 # --- one process: three scans are in memory at most, one read, one stripped, one written
 
 
-def strip_here(
-    tasks: Sequence[Task], job: Job, request: dict[str, Any], overlap: bool = True
-) -> Stream:
+def strip_here(tasks: Sequence[Task], job: Job, request: Request, overlap: bool = True) -> Stream:
     """Strip in this process: one scan is read, one stripped and one written at a time.
 
     Parameters
@@ -102,7 +101,7 @@ class _Worker:
         self.process.close()
 
 
-def _start_worker(job: Job, request: dict[str, Any]) -> _Worker:
+def _start_worker(job: Job, request: Request) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, job, request), daemon=True)
@@ -111,7 +110,7 @@ def _start_worker(job: Job, request: dict[str, Any]) -> _Worker:
     return _Worker(process, ours)
 
 
-def _work(line: Connection, job: Job, request: dict[str, Any]) -> None:
+def _work(line: Connection, job: Job, request: Request) -> None:
     """Be a worker: strip what comes down the line until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
     signal.signal(signal.SIGTERM, _leave)
@@ -137,9 +136,7 @@ def _pass_over_leaving(lost: Any) -> None:
         sys.__unraisablehook__(lost)
 
 
-def strip_in_workers(
-    tasks: Sequence[Task], job: Job, request: dict[str, Any], count: int
-) -> Stream:
+def strip_in_workers(tasks: Sequence[Task], job: Job, request: Request, count: int) -> Stream:
     """Strip in several processes.
 
     Yields
@@ -177,7 +174,7 @@ def strip_in_workers(
             worker.end()
 
 
-def _hear(worker: _Worker, request: dict[str, Any]) -> tuple[Task, Outcome]:
+def _hear(worker: _Worker, request: Request) -> tuple[Task, Outcome]:
     """Take a worker's word, or its death, on its task."""
     task, worker.task = worker.task, None
     assert task is not None

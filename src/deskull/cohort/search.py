@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deskull.cohort.plan import ENDINGS, OUTPUTS, Gap, Plan, Task, settle_outputs
+from deskull.cohort.plan import Gap, Plan, Task, settle_outputs
 from deskull.cohort.sift import Siblings, Written, is_dicom
-from deskull.errors import ImageFileError, InputError, OptionError, OutputError
+from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.names import (
     ARCHIVES,
     HEADS,
@@ -24,6 +24,7 @@ from deskull.image.names import (
     is_foreign,
 )
 from deskull.image.writing import find_files
+from deskull.outputs import RECORD, USUAL, find_output
 from deskull.tables import TABLES, read_table, read_text
 
 LISTS = (".txt", ".list", ".lst")
@@ -32,7 +33,7 @@ LISTS = (".txt", ".list", ".lst")
 def make_plan(
     inputs: Iterable[str | os.PathLike[str]],
     out_dir: str | os.PathLike[str],
-    outputs: Iterable[str] = OUTPUTS,
+    outputs: Iterable[str] = USUAL,
 ) -> Plan:
     """Find the scans, and name their outputs.
 
@@ -45,7 +46,7 @@ def make_plan(
     out_dir
         Where the tree of the inputs is mirrored. What lies in it is no input.
     outputs
-        Names among `ENDINGS`; the record is always written.
+        Names in `deskull.outputs.OUTPUTS`; the record is always written.
 
     Returns
     -------
@@ -56,15 +57,12 @@ def make_plan(
     ------
     InputError
         If no scan is found, or an input or a table is wrong.
-    OptionError
-        If the name of an output is unknown.
     OutputError
         If an output would replace an input.
     """
     words, wanted = [os.fspath(word) for word in inputs], [*outputs]
-    unknown = [name for name in wanted if name not in ENDINGS]
-    if unknown:
-        raise OptionError(f"output {unknown[0]!r}; expected some of {', '.join(ENDINGS)}.")
+    for name in wanted:
+        find_output(name)
     out = Path(os.path.abspath(out_dir))
     search = _Search(os.path.realpath(out))
     for word in words:
@@ -139,8 +137,8 @@ class _Search:
             one = len(files) == 1
             self._add(_Found(files[0] if one else folder), folder if one else folder.parent)
         places = {path.parent for path in self._images}
-        near = {file for place in places for file in place.glob(f"*{ENDINGS['record']}")}
-        written = Written(near | {p for p in self._rest if p.name.endswith(ENDINGS["record"])})
+        near = {file for place in places for file in place.glob(f"*{RECORD}")}
+        written = Written(near | {p for p in self._rest if p.name.endswith(RECORD)})
         siblings, ours = Siblings(self._images), 0
         for path, base in self._images.items():
             files = find_files(path)
@@ -268,7 +266,8 @@ def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> T
     if found.out:
         place = out / found.out
         stem = find_stem(place).removesuffix("_brain")
-    paths = {name: place.with_name(stem + ENDINGS[name]) for name in (*wanted, "record")}
+    rows = [find_output(name) for name in (*wanted, "record")]
+    paths = {row.name: place.with_name(stem + row.ending) for row in rows}
     if found.out:
         paths["brain"] = place
     if found.mask:

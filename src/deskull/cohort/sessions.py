@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from deskull.apply import judge_mask
 from deskull.cohort.plan import Task
-from deskull.image.bids import INV2, UNIT1, find_inversion, find_root, parse_name
 from deskull.image.grid import Grid
 from deskull.image.header import peek
-from deskull.image.names import name_head
+from deskull.image.names import INV2, UNIT1, find_inversion, find_root, name_head, parse_name
 from deskull.image.volume import Volume
 from deskull.measure.quality import CUT_MM2, Flag
 from deskull.measure.score import COSTS, LOW
@@ -81,9 +80,9 @@ def _find_session(task: Task) -> Hashable:
     scan = task.scan
     name = parse_name(scan)
     if name is not None:
-        return find_root(scan, name) or scan.parent, name.entities["sub"], name.entities.get("ses")
+        return find_root(scan, name) or scan.parent, name.participant, name.session
     head = name_head(scan)
-    return (scan.parent, head.person, head.session) if head.contrast else scan
+    return (scan.parent, head.participant, head.session) if head.contrast else scan
 
 
 def rank(task: Task, mp2rage: str = INV2) -> int:

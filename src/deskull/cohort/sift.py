@@ -6,19 +6,27 @@ voxels that are those of a mask or a label map.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from deskull.cohort.records import hash_files, is_unchanged, load_record
 from deskull.errors import DeskullError
-from deskull.image.bids import is_made, parse_name
+from deskull.image.fingerprint import hash_files, is_unchanged
 from deskull.image.formats import dicom_header, open_image
 from deskull.image.header import peek
-from deskull.image.names import MADE_WORDS, TEXTS, find_base, find_stem, find_suffix, says_label
+from deskull.image.names import (
+    MADE_WORDS,
+    TEXTS,
+    find_base,
+    find_stem,
+    find_suffix,
+    is_made,
+    parse_name,
+    says_label,
+)
 from deskull.image.stored import to_stored
+from deskull.record import OutputFile, load_record
 
 DICOM = (".dcm", ".ima")
 PLAIN = 0.6
@@ -50,27 +58,27 @@ class Written:
     """
 
     def __init__(self, records: Iterable[Path]) -> None:
-        self._entries: dict[str, Mapping[str, Any]] = {}
+        self._files: dict[str, OutputFile | None] = {}
         self._sums: dict[int, set[str]] = {}
         for path in records:
             record = load_record(path)
             if record is None:
                 continue
-            self._entries[os.path.realpath(path)] = {}
-            outputs = record.get("outputs")
-            for entry in outputs.values() if isinstance(outputs, dict) else ():
-                if isinstance(entry, dict) and isinstance(entry.get("path"), str):
-                    self._entries[os.path.realpath(path.parent / entry["path"])] = entry
-                    if isinstance(entry.get("bytes"), int):
-                        self._sums.setdefault(entry["bytes"], set()).add(str(entry.get("sha256")))
+            self._files[os.path.realpath(path)] = None
+            for output in record.outputs.values():
+                self._files[os.path.realpath(path.parent / output.path)] = output
+                if output.bytes is not None:
+                    self._sums.setdefault(output.bytes, set()).add(output.sha256)
 
     def holds(self, path: Path) -> bool:
         """Whether a file is a record, an output in its place, or an output that was moved."""
-        if not self._entries:
+        if not self._files:
             return False
-        entry = self._entries.get(os.path.realpath(path))
-        if entry is not None and (not entry or is_unchanged(path, entry)):
-            return True
+        place = os.path.realpath(path)
+        if place in self._files:
+            output = self._files[place]
+            if output is None or is_unchanged(path, output):
+                return True
         try:
             sums = self._sums.get(path.stat().st_size)
             return sums is not None and hash_files([path]) in sums

@@ -7,11 +7,10 @@ record and nowhere else.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,28 +19,28 @@ from deskull.cohort.plan import Task
 from deskull.cohort.records import (
     Outcome,
     explain,
-    make_fingerprint,
     make_outcome,
     make_record,
     record_no_mask,
-    save_record,
 )
 from deskull.cohort.sessions import goes_beyond, holds_more, judge_given
 from deskull.errors import ImageFileError
+from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import (
     Volume,
     count_frames,
-    make_brain_image,
-    make_mask_image,
     make_mean_volume,
     make_volume,
 )
-from deskull.image.writing import Batch, make_folder, save_bytes, save_image
+from deskull.image.writing import Batch, make_folder, save_bytes
 from deskull.measure.metrics import volume_ml
-from deskull.result import Result, save_results
-from deskull.stripper import Settings, Stripper
+from deskull.outputs import find_output
+from deskull.record import Record, Request, describe_scan, save_records
+from deskull.result import MaskedScan, Result, save_output, save_results
+from deskull.settings import Settings
+from deskull.stripper import Stripper
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +52,7 @@ class Job:
     Parameters
     ----------
     settings
-        Threshold, border and the like.
-    fill
-        Intensity outside of the brain.
+        Threshold, border, fill value and the like.
     weights, device, threads
         As for `Stripper.load`; several workers share the threads.
     load
@@ -70,7 +67,6 @@ class Job:
     """
 
     settings: Settings = field(default_factory=Settings)
-    fill: float = 0.0
     weights: str | Path = "default"
     device: str = "auto"
     threads: int | None = None
@@ -84,7 +80,7 @@ class Job:
         return self.load(self.weights, self.device, self.threads)
 
 
-def run_task(task: Task, stripper: Stripper, job: Job, request: Mapping[str, Any]) -> Outcome:
+def run_task(task: Task, stripper: Stripper, job: Job, request: Request) -> Outcome:
     """Strip one scan, and leave its outputs and record, and those of its others.
 
     Parameters
@@ -111,7 +107,7 @@ class Scan:
     """One scan on its way; after an error the further steps do nothing."""
 
     task: Task
-    fingerprint: dict[str, Any] = field(default_factory=dict)
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
     volume: Volume | None = None
     result: Result | None = None
     error: str | None = None
@@ -181,27 +177,25 @@ def _find_better(scan: Scan, stripper: Stripper, job: Job) -> None:
             scan.task, scan.fingerprint = task.lead(other), found.fingerprint
 
 
-def save_scan(scan: Scan, job: Job, request: Mapping[str, Any]) -> Outcome:
+def save_scan(scan: Scan, job: Job, request: Request) -> Outcome:
     """Write the outputs, then the record; then put the mask on the others."""
     task, result = scan.task, scan.result
     make_folder(task.record.parent)
-    stripped: dict[str, Any] = {}
+    stripped: Record | None = None
     if result is not None:
         with scan.step("save"):
             _make_folders(task)
             with Batch() as batch:
-                save_results([result], task.outputs, job.fill, batch=batch)
+                save_results([result], task.outputs, batch=batch)
                 _save_sidecars(task, batch)
-        stripped = dict(result.record)
-        stripped["steps"] = stripped.pop("seconds")
-    record = make_record(task, request, scan.fingerprint, stripped, scan.error)
-    record["seconds"] = scan.seconds
-    save_record(task, record)
+        stripped = replace(result.record, steps=result.record.seconds)
+    record = make_record(task, request, scan.fingerprint, stripped, scan.seconds, scan.error)
+    save_records([record], task.record)
     if result is None or scan.error is not None:
         record_no_mask(task, request)
     else:
         for other in task.others:
-            given = {**request, "mask_of": task.name}
+            given = replace(request, mask_of=task.name)
             _save_other(other.given(task), result, job, given)
     return make_outcome(task, record)
 
@@ -220,20 +214,19 @@ def _save_sidecars(task: Task, batch: Batch) -> None:
 # --- one mask for several scans
 
 
-def _save_other(task: Task, result: Result, job: Job, request: Mapping[str, Any]) -> None:
+def _save_other(task: Task, result: Result, job: Job, request: Request) -> None:
     """Put the mask of a stripped scan on another one of the same session, and record it."""
-    scan, facts = Scan(task), dict[str, Any]()
+    scan, facts = Scan(task), None
     make_folder(task.record.parent)
     with scan.step("apply"):
         _take_fingerprint(scan)
         facts = _apply(task, result, job)
-    record = make_record(task, request, scan.fingerprint, facts, scan.error)
-    record["seconds"] = scan.seconds
-    save_record(task, record)
+    record = make_record(task, request, scan.fingerprint, facts, scan.seconds, scan.error)
+    save_records([record], task.record)
 
 
-def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
-    """Write the outputs of a scan that gets its mask from another; give the record's facts."""
+def _apply(task: Task, result: Result, job: Job) -> Record:
+    """Write the outputs of a scan that gets its mask from another; say in a record what is so."""
     image, name = open_image(task.scan), task.scan.name
     if job.orientation == "ras":
         image = turn_to_ras(image)
@@ -247,24 +240,20 @@ def _apply(task: Task, result: Result, job: Job) -> dict[str, Any]:
     grid = volume.grid
     brain = find_brain(mask, grid, name)
     score, flags = judge_given(result, volume, brain)
-    makers = {
-        "brain": lambda: make_brain_image(brain, volume.source, job.fill),
-        "mask": lambda: make_mask_image(brain, volume.source),
-    }
+    every = replace(volume, frame=None)  # the mask is for all frames
+    given = MaskedScan(every, brain, fill=job.settings.fill, threads=result.threads)
     _make_folders(task)
     with Batch() as batch:
         for output, path in task.outputs.items():
-            save_image(makers[output](), path, batch)
+            save_output(given, find_output(output), path, batch)
         _save_sidecars(task, batch)
-    return {
-        **{key: result.record[key] for key in ("deskull", "weights", "settings")},
-        "input": {
-            "shape": list(grid.shape),
-            "voxel_size": [round(size, 6) for size in grid.voxel_size],
-            "orientation": grid.orientation,
-        },
-        "mask_of": result.volume.name,
-        "volume_ml": round(volume_ml(brain, grid.voxel_volume), 3),
-        "score": score,
-        "flags": [asdict(flag) for flag in flags],
-    }
+    return Record(
+        deskull=result.record.deskull,
+        weights=result.record.weights,
+        settings=result.record.settings,
+        input=describe_scan(volume),
+        mask_of=result.volume.name,
+        volume_ml=round(volume_ml(brain, grid.voxel_volume), 3),
+        score=score,
+        flags=tuple(flags),
+    )

@@ -5,23 +5,17 @@ are judged, shown and corrected is in `deskull.review`.
 """
 
 import os
-import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from deskull.cohort.plan import ENDINGS
-from deskull.cohort.records import DONE, FAILED, is_unchanged, load_record
 from deskull.errors import ImageFileError, InputError
 from deskull.image import names as image_names
+from deskull.image.fingerprint import is_unchanged
 from deskull.measure.quality import Flag
-
-ENDING = ENDINGS["record"]
-MANUAL_WORD = "_mask_manual"
-_BIDS_MASK = re.compile(r"(?P<start>.+_desc-brain)(?P<manual>Manual)?(?P<contrast>\w*)_mask")
+from deskull.outputs import RECORD
+from deskull.record import DONE, FAILED, Record, load_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,64 +37,45 @@ class Stripped:
     name: str
     folder: Path
     path: Path
-    record: Mapping[str, Any] = field(repr=False)
+    record: Record = field(repr=False)
 
     @property
     def status(self) -> str:
         """``"done"`` or ``"failed"``."""
-        return DONE if self.record.get("status") == DONE else FAILED
+        return self.record.status or FAILED
 
     @property
     def error(self) -> str:
         """Why it failed; empty if it did not."""
-        return str(self.record.get("error", ""))
+        return self.record.error
 
     @property
-    def flags(self) -> list[Flag]:
+    def flags(self) -> tuple[Flag, ...]:
         """Doubts about the mask."""
-        given = self.record.get("flags")
-        found = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-        return [Flag(str(one.get("name", "")), str(one.get("sentence", ""))) for one in found]
+        return self.record.flags
 
     @property
     def volume_ml(self) -> float | None:
         """Volume in millilitres of the mask that counts: the corrected one if there is one."""
-        corrected = _to_number(self.correction.get("volume_ml"))
-        return _to_number(self.record.get("volume_ml")) if corrected is None else corrected
+        return self.record.final_ml
 
     @property
-    def correction(self) -> Mapping[str, Any]:
-        """What the record says of the corrected mask that the outputs are of; else empty."""
-        given = self.record.get("corrected")
-        return given if isinstance(given, dict) else {}
-
-    @property
-    def frame(self) -> int | None:
-        """Frame of a 4D scan, counted from 0; None for a 3D scan."""
-        given = self.record.get("input")
-        frame = given.get("frame") if isinstance(given, dict) else None
-        return frame if isinstance(frame, int) else None
-
-    @property
-    def score(self) -> float | None:
+    def score(self) -> int | None:
         """Score from 0 (certainly wrong) to 100; None if the record has none."""
-        return _to_number(self.record.get("score"))
+        return self.record.score
 
     @property
     def seconds(self) -> float | None:
         """Seconds from reading to writing."""
-        given = self.record.get("seconds")
-        values = [_to_number(value) for value in given.values()] if isinstance(given, dict) else []
-        known = [value for value in values if value is not None]
-        return sum(known) if known else None
+        seconds = self.record.seconds.values()
+        return sum(seconds) if seconds else None
 
     def find_output(self, output: str) -> Path | None:
         """Path of an output, such as ``"mask"``; None if there is none in the folder."""
-        outputs = self.record.get("outputs")
-        entry = outputs.get(output) if isinstance(outputs, dict) else None
-        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        written = self.record.outputs.get(output)
+        if written is None:
             return None
-        path = self.path.parent / entry["path"]
+        path = self.path.parent / written.path
         return path if is_inside(path, self.folder) and path.is_file() else None
 
     @property
@@ -116,8 +91,8 @@ class Stripped:
     @property
     def has_old_outputs(self) -> bool:
         """Whether brain and volume are still those of another mask than the corrected one."""
-        manual = self.find_corrected()
-        return manual is not None and not is_unchanged(manual, self.correction)
+        manual, known = self.find_corrected(), self.record.corrected
+        return manual is not None and (known is None or not is_unchanged(manual, known))
 
     def find_corrected(self) -> Path | None:
         """Path of the mask corrected by hand; None if there is none in the folder."""
@@ -139,14 +114,13 @@ class Stripped:
         ImageFileError
             If it is gone or has changed, or the record does not say where it is.
         """
-        given = self.record.get("input")
-        known: dict[str, Any] = given if isinstance(given, dict) else {}
-        if not isinstance(known.get("file"), str):
+        known = self.record.input
+        if known.file is None:
             raise ImageFileError(
                 f"{self.name}: its record does not say where the scan is. Strip it again with "
                 "this version: deskull batch --force"
             )
-        path = Path(os.path.normpath(self.path.parent / known["file"]))
+        path = Path(os.path.normpath(self.path.parent / known.file))
         if not path.exists():
             raise ImageFileError(f"{self.name}: the scan is gone; expected it at {path}.")
         if not is_unchanged(path, known):
@@ -155,12 +129,6 @@ class Stripped:
                 "it again."
             )
         return path
-
-
-def _to_number(given: object) -> float | None:
-    if isinstance(given, int | float) and abs(given) <= sys.float_info.max:  # not NaN either
-        return float(given)
-    return None
 
 
 def is_inside(path: Path, folder: Path) -> bool:
@@ -198,11 +166,11 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
-            if name.endswith(ENDING) and is_inside(path, root):
+            if name.endswith(RECORD) and is_inside(path, root):
                 scans += _read(path, root)
     if not scans:
         raise InputError(
-            f"{folder}: no record (*{ENDING}) in it; expected the output of `deskull batch`."
+            f"{folder}: no record (*{RECORD}) in it; expected the output of `deskull batch`."
         )
     return sort_worst_first(scans)
 
@@ -212,8 +180,8 @@ def _read(path: Path, root: Path) -> list[Stripped]:
     record = load_record(path)
     if record is None:
         return []
-    known = path.relative_to(root).as_posix().removesuffix(ENDING)
-    return [Stripped(str(record["input"].get("path") or known), root, path, record)]
+    known = path.relative_to(root).as_posix().removesuffix(RECORD)
+    return [Stripped(record.input.path or known, root, path, record)]
 
 
 def sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
@@ -251,14 +219,5 @@ def find_manual(scan: Path, mask: Path | None) -> Path:
         other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
     """
     source = scan if mask is None else mask
-    stem = find_stem(source)
-    in_bids = _BIDS_MASK.fullmatch(stem)
-    if stem.endswith(MANUAL_WORD) or (in_bids and in_bids["manual"]):
-        return source
-    if in_bids:
-        name = f"{in_bids['start']}Manual{in_bids['contrast']}_mask"
-    elif mask is not None and stem.endswith("_mask"):
-        name = stem.removesuffix("_mask") + MANUAL_WORD
-    else:
-        name = find_stem(scan) + MANUAL_WORD
-    return source.with_name(f"{name}.nii.gz")
+    name = image_names.name_manual(find_stem(scan), None if mask is None else find_stem(mask))
+    return source if name == find_stem(source) else source.with_name(f"{name}.nii.gz")

@@ -16,6 +16,7 @@ from deskull.network.engine import count_threads, find_device, find_runtimes
 from deskull.network.weights import Weights, list_weights, load_weights
 from deskull.result import save_results
 from deskull.stripper import Stripper
+from deskull.typed_json import to_plain
 
 LONGEST_FIELD, LONGEST_DATA = 5, 3
 """Lines that a field of a card, and the one about its data, take at most."""
@@ -44,8 +45,13 @@ def info(options: Namespace) -> None:
 
 def _describe(weights: Weights) -> dict[str, Any]:
     card = weights.card
-    fields = {key: card[key] for key in ("licence", "population", "convention")}
-    return {"name": weights.name, "sha256": weights.digest, **fields}
+    return {
+        "name": weights.name,
+        "sha256": weights.digest,
+        "licence": card.licence,
+        "population": card.population,
+        "convention": card.convention,
+    }
 
 
 def _show_weights(weights: Weights) -> None:
@@ -60,17 +66,17 @@ def weights(options: Namespace) -> None:
         return
     loaded = load_weights(options.name)
     if options.action == "show" and options.json:
-        print(json.dumps(loaded.card, indent=1, ensure_ascii=False))
+        print(json.dumps(to_plain(loaded.card), indent=1, ensure_ascii=False))
     elif options.action == "show":
         print("\n".join(_describe_card(loaded)))
     else:
-        print(f"{loaded.name}: all {len(loaded.card['files'])} files are as released")
+        print(f"{loaded.name}: all {len(loaded.card.files)} files are as released")
 
 
 def _describe_card(weights: Weights) -> list[str]:
     """Describe weights in twenty lines at most."""
     card = weights.card
-    fields = _describe(weights) | {"data": card.get("data", "not told")}
+    fields = _describe(weights) | {"data": card.data or "not told"}
     for stage in filter(None, (weights.locate, weights.segment)):
         window = stage.window
         size = "fitted to" if window.is_fitted else f"of {window.voxel_size:g} mm about"
@@ -78,7 +84,7 @@ def _describe_card(weights: Weights) -> list[str]:
             f"{' x '.join(map(str, window.shape))} voxels {size} the {stage.centre}; "
             f"gives {', '.join(stage.outputs)}"
         )
-    dice = [one["dice"] for one in card.get("likeness", {}).get("tested", ())]
+    dice = [one.dice for one in card.likeness.tested] if card.likeness else []
     if dice:
         fields["tested"] = f"{len(dice)} heads: Dice {mean(dice):.3f}, lowest {min(dice):.3f}"
     fields["all of it"] = f"deskull weights show {weights.name} --json"

@@ -15,7 +15,8 @@ from deskull.commands.terminal import progress, tell_done
 from deskull.errors import MaskFileError, OptionError
 from deskull.image.formats import open_image
 from deskull.image.lookup import find_image
-from deskull.image.volume import Volume, count_frames, make_brain_image, make_volume
+from deskull.image.made import make_brain_image
+from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.image.writing import Batch, save_image
 from deskull.measure.quality import Flag
 from deskull.measure.score import Quality

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort
-from deskull.cohort.records import CORRECTED, DONE, FAILED, LEFT_OUT, name_table
+from deskull.cohort.records import LEFT_OUT, name_table
 from deskull.cohort.sessions import share_masks
 from deskull.commands.strip import make_settings
 from deskull.commands.terminal import progress
 from deskull.errors import DeskullError
+from deskull.record import DONE, FAILED
 
 
 def batch(options: Namespace) -> None:
@@ -47,7 +48,6 @@ def make_job(options: Namespace, threads: int | None) -> Job:
     """Settle how every scan is stripped."""
     return Job(
         make_settings(options),
-        options.fill,
         options.weights,
         options.device,
         threads,
@@ -110,7 +110,7 @@ def _count(done: Sequence[Outcome], failed: Sequence[str]) -> str:
         words += f", {'all' if earlier == len(done) else earlier} by an earlier run"
     flagged = sum(bool(outcome.flags) for outcome in done)
     words += f"; {len(failed)} failed, {flagged} flagged"
-    corrected = sum(outcome.mask == CORRECTED for outcome in done)
+    corrected = sum(outcome.mask == "corrected" for outcome in done)
     words += f"; {corrected} with a mask corrected by hand" if corrected else ""
     scored = [outcome for outcome in done if outcome.score is not None]
     if scored:

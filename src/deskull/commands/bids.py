@@ -13,12 +13,14 @@ from deskull.cohort import Outcome, strip_cohort
 from deskull.cohort.bids import LOGS, make_bids_plan
 from deskull.cohort.choice import Choice, read_filters
 from deskull.cohort.derivatives import save_description, save_gaps, save_group
-from deskull.cohort.records import DONE, name_table
+from deskull.cohort.records import name_table
 from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
 from deskull.errors import OptionError
+from deskull.image.names import name_folder
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads
+from deskull.record import DONE
 from deskull.review.report import write_report
 
 logger = logging.getLogger("deskull")
@@ -103,8 +105,8 @@ def _share_cores(nprocs: int | None, threads: int | None) -> tuple[int, int]:
 
 def _name_share(choice: Choice) -> str:
     """Word for the table and the lock of a part of the participants, run as a job of its own."""
-    parts = [f"sub-{word.removeprefix('sub-')}" for word in choice.participants]
-    parts += [f"ses-{word.removeprefix('ses-')}" for word in choice.sessions]
+    parts = [name_folder("sub", word) for word in choice.participants]
+    parts += [name_folder("ses", word) for word in choice.sessions]
     word = "".join(f"_{part}" for part in parts)
     if len(word) <= 60:
         return word

@@ -15,6 +15,7 @@ from deskull.evaluate.drift import (
 )
 from deskull.evaluate.population import load_population
 from deskull.image.writing import check_output_path, save_bytes
+from deskull.measure.likeness import Likeness
 from deskull.network.weights import load_weights
 from deskull.picture.page import encode_page
 from deskull.stripper import Stripper
@@ -47,11 +48,12 @@ def drift(options: Namespace) -> None:
         )
     heads = population.heads
     if options.keep is None:
-        drifts = find_drift(heads, weights.card)
+        likeness = weights.card.likeness or Likeness()
+        drifts = find_drift(heads, likeness)
         if options.out is not None:
-            page = make_drift_page(drifts, population, weights.card, weights.name)
+            page = make_drift_page(drifts, population, likeness, weights.name)
             save_bytes(encode_page(page), options.out)
-        print("\n".join(tell_drift(drifts, heads, weights.card)))
+        print("\n".join(tell_drift(drifts, heads, likeness)))
         return
     folder = weights.segment.tensors.parent
     KEEPERS[options.keep](heads, folder)

@@ -15,10 +15,8 @@ from deskull.errors import OptionError, OutputError
 from deskull.image.lookup import resolve
 from deskull.image.names import WRITABLE
 from deskull.image.writing import STDIN, check_output_path, find_files, find_start, is_dicom
-from deskull.picture import PICTURES
+from deskull.outputs import OUTPUTS, find_output
 
-ENDINGS = {"record": (".json",), "picture": PICTURES}
-"""What the name of an output that is no image may end in; the first is the usual one."""
 LOOKED_AT = 1000
 """Files of a folder that are looked at to tell whether it is a scan."""
 
@@ -38,8 +36,7 @@ def place_output(word: str, output: str, scan: Path) -> Path:
 def name_output(output: str, scan: Path) -> Path:
     """Path that an output has where none was asked for."""
     start = find_start(scan)
-    ending = ENDINGS.get(output, (".nii.gz",))[0]
-    path, here = start.with_name(f"{start.name}_{output}{ending}"), Path.cwd()
+    path, here = start.with_name(start.name + find_output(output).ending), Path.cwd()
     return path.relative_to(here) if scan.is_dir() and path.is_relative_to(here) else path
 
 
@@ -63,10 +60,11 @@ def check_outputs(
         If an output would harm an input, a DICOM file, another output, or something that an
         earlier run did not write.
     """
+    endings = {row.name: row.endings for row in OUTPUTS}
     kept = [Path("/dev/stdin") if str(path) == STDIN else Path(path) for path in inputs]
     seen: dict[tuple[int, int] | Path, tuple[int, str]] = {}
     for number, (name, path) in enumerate(outputs):
-        check_output_path(path, kept, ENDINGS.get(name, WRITABLE))
+        check_output_path(path, kept, endings.get(name, WRITABLE))
         for file in find_files(path):
             first, other = seen.setdefault(_identify(file), (number, name))
             if first != number:

@@ -8,6 +8,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,21 +30,13 @@ from deskull.image.volume import Volume, check_values, count_frames, load_volume
 from deskull.image.writing import make_folder
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
+from deskull.outputs import USUAL, check_packages, list_outputs
+from deskull.prepare.bias import check_n4
 from deskull.result import Result, StepSaver, save_results
-from deskull.stripper import Settings, Stripper
+from deskull.settings import Settings
+from deskull.stripper import Stripper
 
 logger = logging.getLogger("deskull")
-OUTPUTS = {  # name of each output, and the option that asks for it
-    "brain": "out",
-    "mask": "mask",
-    "probability": "probability",
-    "distance": "distance",
-    "corrected": "corrected",
-    "record": "record",
-    "picture": "picture",
-}
-USUAL = ("brain", "mask")
-"""Written where nothing is asked for."""
 
 
 class Found(NamedTuple):
@@ -63,6 +56,8 @@ def strip(options: Namespace) -> None:
     """Strip one scan and write what was asked for."""
     began, settings = time.perf_counter(), make_settings(options)
     scan, outputs = _settle_paths(options)
+    if settings.n4:
+        check_n4()
     with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
         show("reading")
         coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
@@ -87,7 +82,7 @@ def strip(options: Namespace) -> None:
             show("writing")
 
         replaced = [path for path in outputs.values() if path.exists()]
-        save_results(strip_frames(), outputs, options.fill, count)
+        save_results(strip_frames(), outputs, count)
     if not options.quiet:
         written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
         tell_done(_describe(found, time.perf_counter() - began), written, replaced)
@@ -97,7 +92,8 @@ def strip(options: Namespace) -> None:
 
 def make_settings(options: Namespace) -> Settings:
     """Settle what the options say about the mask."""
-    return Settings(options.threshold, options.border, not options.no_csf, options.n4)
+    chosen = options.threshold, options.border, not options.no_csf, options.n4, options.fill
+    return Settings(*chosen)
 
 
 # --- paths
@@ -116,6 +112,7 @@ def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
         check_new(names[0], bare)
         options.out = bare
     outputs, usual = _find_outputs(options, scan)
+    check_packages(outputs)
     if bare is not None and is_folder(bare):
         for path in outputs.values():
             check_new(names[0], str(path))
@@ -141,7 +138,7 @@ def _find_scan(word: str, out: str | None) -> Path:
 
 def _find_outputs(options: Namespace, scan: Path) -> tuple[dict[str, Path], list[Path]]:
     """Path of each output, and those paths that nobody asked for."""
-    asked = {name: getattr(options, option) for name, option in OUTPUTS.items()}
+    asked = {row.name: getattr(options, row.option) for row in list_outputs("strip")}
     asked = {name: word for name, word in asked.items() if word is not None}
     if not asked and options.steps is None:
         paths = {name: name_output(name, scan) for name in USUAL}
@@ -178,9 +175,9 @@ def _load_frames(
     image, name = open_image(scan, series), scan.name or str(scan)
     count = count_frames(image)
     if count == 1:
-        return [make_volume(image, name)], 1
+        return [replace(make_volume(image, name), path=scan)], 1
     volumes = (make_volume(image, f"{name}, frame {n}", n, checked=False) for n in range(count))
-    return volumes, count
+    return (replace(volume, path=scan) for volume in volumes), count
 
 
 def _strip_frame(
@@ -205,7 +202,7 @@ def _strip_frame(
 
 def _sum_up(result: Result) -> None:
     """Say, when asked, what was found and how long it took."""
-    seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record["seconds"].items())
+    seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record.seconds.items())
     words = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
     logger.info(words, result.volume.name, result.volume_ml, result.score, seconds)
 

@@ -15,8 +15,9 @@ from deskull.demo import load_demo
 from deskull.errors import InputError, OptionError
 from deskull.image.volume import load_volume
 from deskull.image.writing import check_output_path, make_folder
+from deskull.network.card import CARD
 from deskull.network.engine import count_threads, find_device
-from deskull.network.weights import CARD, load_weights
+from deskull.network.weights import load_weights
 from deskull.tables import TABLES
 
 if TYPE_CHECKING:

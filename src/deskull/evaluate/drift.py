@@ -7,21 +7,25 @@ heads that lie outside on the same side.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from deskull.errors import InputError, WeightsError
 from deskull.evaluate.population import GEOMETRY, Head, Population
-from deskull.image.writing import save_bytes
-from deskull.measure.likeness import KEY, LEAST_HEADS, describe_traits
+from deskull.measure.likeness import (
+    LEAST_HEADS,
+    EvaluatedHead,
+    Likeness,
+    TrainingHeads,
+    describe_traits,
+)
 from deskull.measure.traits import TRAITS
-from deskull.network.weights import CARD
+from deskull.network.card import CARD, load_card, save_card
 from deskull.picture.page import make_page
 from deskull.picture.plot import Point, draw_over_range
-from deskull.tables import make_json, read_json
 
 WORDS = GEOMETRY | TRAITS
 
@@ -64,19 +68,19 @@ class Drift:
     highest: float
     outside: int
     differs: bool
-    tested: Sequence[Mapping[str, Any]]
+    tested: Sequence[EvaluatedHead]
     values: Sequence[float] = ()
 
 
-def find_drift(heads: Sequence[Head], card: Mapping[str, Any]) -> list[Drift]:
+def find_drift(heads: Sequence[Head], likeness: Likeness) -> list[Drift]:
     """Compare a cohort with the training heads, trait by trait.
 
     Parameters
     ----------
     heads
         Heads of the cohort, at least one.
-    card
-        Card of the weights.
+    likeness
+        What the training and test heads of the weights were like.
 
     Returns
     -------
@@ -86,22 +90,19 @@ def find_drift(heads: Sequence[Head], card: Mapping[str, Any]) -> list[Drift]:
     Raises
     ------
     WeightsError
-        If the card does not describe the training heads.
+        If it is not known what enough training heads were like.
     """
-    known = card.get(KEY, {})
-    training = known.get("training", {})
-    if training.get("heads", 0) < LEAST_HEADS:
+    if likeness.known is None:
         raise WeightsError(
             "the card of the weights does not describe the training heads. Whoever trained them "
             "can add that: deskull drift HEADS --weights FOLDER --keep training"
         )
-    found = []
-    for trait, values in training["traits"].items():
+    found, training = [], likeness.known
+    for trait, values in training.traits.items():
         ours = [head.traits[trait] for head in heads if trait in head.traits]
         if ours and trait in WORDS:
             limits = values[0], values[-1]
-            tested = known.get("tested", [])
-            found.append(_compare(trait, ours, limits, training["heads"], tested))
+            found.append(_compare(trait, ours, limits, training.heads, likeness.tested))
     return sorted(found, key=lambda one: (not one.differs, -one.outside))
 
 
@@ -110,7 +111,7 @@ def _compare(
     ours: Sequence[float],
     limits: tuple[float, float],
     count: int,
-    tested: Sequence[Mapping[str, Any]],
+    tested: Sequence[EvaluatedHead],
 ) -> Drift:
     low, high = limits
     below, above = (sum(v < low for v in ours), sum(v > high for v in ours))
@@ -121,7 +122,7 @@ def _compare(
     beyond = [
         one
         for one in tested
-        if trait in one["traits"] and sign * (one["traits"][trait] - limits[sign > 0]) > 0
+        if trait in one.traits and sign * (one.traits[trait] - limits[sign > 0]) > 0
     ]
     differs = far or chance < CHANCE
     outer = min(ours), max(ours), below + above
@@ -137,7 +138,7 @@ def _find_chance(outside: int, count: int, share: float) -> float:
 
 
 def tell_drift(
-    drifts: Sequence[Drift], heads: Sequence[Head], card: Mapping[str, Any]
+    drifts: Sequence[Drift], heads: Sequence[Head], likeness: Likeness
 ) -> Iterator[str]:
     """Write in lines of text where a cohort differs, and whether that mattered.
 
@@ -145,11 +146,10 @@ def tell_drift(
     ----------
     drifts
         Result of `find_drift`.
-    heads, card
-        Cohort and card that it was made from.
+    heads, likeness
+        What it was made from.
     """
-    tested = card[KEY].get("tested", [])
-    count = card[KEY]["training"]["heads"]
+    tested, count = likeness.tested, likeness.training.heads if likeness.training else 0
     yield f"{len(heads)} heads compared with {count} training heads"
     differing = [drift for drift in drifts if drift.differs]
     for one in differing:
@@ -164,17 +164,17 @@ def tell_drift(
     scores = [head.score for head in heads]
     line = f"median score {median(scores):.0f}, lowest {min(scores):.0f}"
     if tested:
-        theirs = [one["score"] for one in tested]
+        theirs = [one.score for one in tested]
         line += f" (test heads: {median(theirs):.0f}, {min(theirs):.0f})"
     yield line
 
 
-def tell_tested(like: Sequence[Mapping[str, Any]], tested: Sequence[Mapping[str, Any]]) -> str:
+def tell_tested(like: Sequence[EvaluatedHead], tested: Sequence[EvaluatedHead]) -> str:
     """Say how well test heads that lie outside the range as well were stripped."""
     if not like:
         return "No test head has this trait: whether it matters is unknown. Look at the masks."
-    overlap, lowest = fmean(one["dice"] for one in like), min(one["dice"] for one in like)
-    whole = fmean(one["dice"] for one in tested)
+    overlap, lowest = fmean(one.dice for one in like), min(one.dice for one in like)
+    whole = fmean(one.dice for one in tested)
     verdict = "worse than" if overlap < whole - MATTERS else "as good as"
     heads = "1 test head" if len(like) == 1 else f"{len(like)} test heads"
     return (
@@ -184,7 +184,7 @@ def tell_tested(like: Sequence[Mapping[str, Any]], tested: Sequence[Mapping[str,
 
 
 def make_drift_page(
-    drifts: Sequence[Drift], population: Population, card: Mapping[str, Any], weights: str
+    drifts: Sequence[Drift], population: Population, likeness: Likeness, weights: str
 ) -> str:
     """Make the page of a comparison: each trait of the cohort over the training range.
 
@@ -192,21 +192,21 @@ def make_drift_page(
     ----------
     drifts
         Result of `find_drift`.
-    population, card
-        Cohort and card that it was made from.
+    population, likeness
+        What it was made from.
     weights
         Name of the weights.
     """
-    heads, tested = population.heads, card[KEY].get("tested", [])
+    heads, tested = population.heads, likeness.tested
     traits = [_show_trait(drift, heads, tested) for drift in drifts]
     scores = [head.score for head in heads]
-    theirs = [one["score"] for one in tested]
+    theirs = [one.score for one in tested]
     return make_page(
         "deskull.evaluate",
         "drift.html",
         title="A cohort against the training heads",
         heads=heads,
-        training=card[KEY]["training"]["heads"],
+        training=likeness.training.heads if likeness.training else 0,
         weights=weights,
         count=len(drifts),
         differing=[trait for trait in traits if trait["drift"].differs],
@@ -221,7 +221,7 @@ def make_drift_page(
 
 
 def _show_trait(
-    drift: Drift, heads: Sequence[Head], tested: Sequence[Mapping[str, Any]]
+    drift: Drift, heads: Sequence[Head], tested: Sequence[EvaluatedHead]
 ) -> dict[str, Any]:
     words = WORDS[drift.trait]
     points = [
@@ -259,7 +259,7 @@ def keep_training(heads: Sequence[Head], folder: Path) -> None:
             f"{len(heads)} heads; expected at least {LEAST_HEADS} to describe a training set."
         )
     traits = describe_traits([head.traits for head in heads])
-    _change_card(folder, {"training": {"heads": len(heads), "traits": traits}})
+    _change_card(folder, lambda known: replace(known, training=TrainingHeads(len(heads), traits)))
 
 
 def keep_tested(heads: Sequence[Head], folder: Path) -> None:
@@ -286,22 +286,18 @@ def keep_tested(heads: Sequence[Head], folder: Path) -> None:
         raise InputError(
             f"{bare[0]}: no reference mask. Give a table with the columns image and mask."
         )
-    tested = [
-        {
-            "dice": round(head.dice or 0.0, 4),
-            "score": head.score,
-            "traits": {name: float(f"{value:.4g}") for name, value in head.traits.items()},
-        }
+    tested = tuple(
+        EvaluatedHead(
+            round(head.dice or 0.0, 4),
+            head.score,
+            {name: float(f"{value:.4g}") for name, value in head.traits.items()},
+        )
         for head in heads
-    ]
-    _change_card(folder, {"tested": tested})
+    )
+    _change_card(folder, lambda known: replace(known, tested=tested))
 
 
-def _change_card(folder: Path, fields: Mapping[str, Any]) -> None:
+def _change_card(folder: Path, change: Callable[[Likeness], Likeness]) -> None:
     path = folder / CARD
-    try:
-        card = read_json(path)
-    except InputError as error:
-        raise WeightsError(f"{error} Expected the card of a folder of weights.") from error
-    card[KEY] = {**card.get(KEY, {}), **fields}
-    save_bytes(make_json(card), path)
+    card = load_card(path)
+    save_card(replace(card, likeness=change(card.likeness or Likeness())), path)

@@ -3,29 +3,16 @@
 No file is opened here. Files without a partner are reported, never dropped silently.
 """
 
+import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deskull.errors import InputError
-from deskull.image.names import MASK_WORDS, find_stem, list_images
+from deskull.image.lookup import list_images
+from deskull.image.names import name_scan_of, rank_mask, says_made, says_reference
 from deskull.tables import read_table
-
-TRUSTED = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
-"""Words that end the name of a mask; of two masks of one scan the one named first here wins."""
-
-_BY_HAND = re.compile(r"truth|reference|ref|manual|majority|gt|groundtruth|ground_truth|expert")
-"""Words of a name that say that a mask is a reference."""
-
-_MADE = re.compile(
-    r"(?:^|_)(?:brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture)$"
-)
-_TOOL = re.compile(r"[_.-](?:brain|bet|stripped|skullstripped|desc-brain(?:Manual)?)$")
-_END = re.compile(rf"(?:^|[_.-])({'|'.join(sorted(TRUSTED, key=len, reverse=True))})$")
-_ENTITY = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9+]+")
-_SILENT = ("desc", "label", "res", "den")  # entities that say what a file is, not of whom
 
 
 @dataclass(frozen=True)
@@ -194,15 +181,7 @@ def _name_scans(table: Path, rows: list[tuple[int, dict[str, str]]]) -> list[str
 
 def _make_key(path: Path, below: Path | None = None) -> _Key:
     """Key of a file by its name, and by its folder below another one if given."""
-    stem = find_stem(path)
-    stem = _TOOL.sub("", _END.sub("", stem))
-    words = stem.split("_")
-    contrast = ""
-    if any(_ENTITY.fullmatch(word) for word in words[:1]):
-        words = [word for word in words if word.partition("-")[0] not in _SILENT]
-        if len(words) > 1 and "-" not in words[-1]:
-            contrast = words.pop()
-    scan = "_".join(words)
+    scan, contrast = name_scan_of(path)
     if below is not None:
         scan = "/".join(part for part in (*path.parent.relative_to(below).parts, scan) if part)
     return _Key(scan, contrast)
@@ -213,16 +192,16 @@ def _list_masks(place: Path) -> list[Path]:
     if place.is_file():
         return [Path(os.path.abspath(place))]
     files = list_images(place)
-    named = [file for file in files if _END.search(find_stem(file))]
-    return named or [file for file in files if not _MADE.search(find_stem(file))]
+    named = [file for file in files if rank_mask(file) is not None]
+    return named or [file for file in files if not says_made(file)]
 
 
 def _list_scans(place: Path) -> list[Path]:
     """List images that are neither masks nor outputs of a tool."""
     if place.is_file():
         return [Path(os.path.abspath(place))]
-    stems = {file: find_stem(file) for file in list_images(place)}
-    return [file for file, stem in stems.items() if not (_END.search(stem) or _MADE.search(stem))]
+    files = list_images(place)
+    return [file for file in files if rank_mask(file) is None and not says_made(file)]
 
 
 def _has_doubles(files: Iterable[Path]) -> bool:
@@ -243,10 +222,10 @@ def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
     return found
 
 
-def _rank(path: Path) -> int:
+def _rank(path: Path) -> float:
     """Rank of a mask among several of one scan; 0 is the most trusted."""
-    end = _END.search(find_stem(path))
-    return TRUSTED.index(end[1]) if end else len(TRUSTED)
+    rank = rank_mask(path)
+    return math.inf if rank is None else rank
 
 
 def _walk(found: _Found) -> Iterator[tuple[_Key, Path]]:
@@ -271,8 +250,7 @@ def find_swapped(pairs: Sequence[Comparison]) -> str | None:
     if not pairs:
         return None
     swapped = [
-        _is_named_reference(pair.prediction) and not _is_named_reference(pair.reference)
-        for pair in pairs
+        says_reference(pair.prediction) and not says_reference(pair.reference) for pair in pairs
     ]
     if not all(swapped):
         return None
@@ -282,12 +260,6 @@ def find_swapped(pairs: Sequence[Comparison]) -> str | None:
         f"({first.reference}): are the two swapped? Expected PREDICTIONS first. Dice is the same "
         "either way; volume differences, sensitivity and specificity are not."
     )
-
-
-def _is_named_reference(path: Path) -> bool:
-    """Whether the name of a mask, or of its folder, says that it is a reference."""
-    words = re.split(r"[^a-z]+", f"{path.parent.name}_{find_stem(path)}".lower())
-    return any(_BY_HAND.fullmatch(word.removesuffix("s")) for word in words)
 
 
 def _match(

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deskull.cohort.search import make_plan
-from deskull.cohort.stripped import ENDING, find_stripped
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask
 from deskull.image.grid import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.metrics import dice
+from deskull.outputs import RECORD
+from deskull.record import Record
 from deskull.result import Result
 from deskull.stripper import Stripper
 from deskull.tables import TABLES, read_table
@@ -92,7 +93,7 @@ def load_population(
     InputError
         If there is no head, or the records come from an older version.
     """
-    if source.is_dir() and next(source.rglob(f"*{ENDING}"), None):
+    if source.is_dir() and next(source.rglob(f"*{RECORD}"), None):
         return _read_records(source)
     scans = list(_find_scans(source))
     stripper = make_stripper()
@@ -113,11 +114,12 @@ def load_population(
 def _read_records(folder: Path) -> Population:
     heads, failed, weights = [], [], set()
     for scan in find_stripped(folder):
-        if scan.error or "traits" not in scan.record:
+        record = scan.record
+        if scan.error or not record.traits or record.score is None:
             failed.append((scan.name, scan.error or "its record has no traits"))
             continue
-        heads.append(_make_head(scan.name, scan.record, None))
-        weights.add(str(scan.record.get("weights", {}).get("sha256")))
+        heads.append(_make_head(scan.name, record, None))
+        weights.add(record.weights.sha256 if record.weights else "")
     if not heads:
         raise InputError(
             f"{folder}: no record says what the head is like. Strip the scans again with this "
@@ -155,11 +157,11 @@ def _compare(result: Result, reference: Path | None) -> float | None:
     return dice(ours.inside, wanted.inside)
 
 
-def _make_head(name: str, record: Mapping[str, Any], overlap: float | None) -> Head:
-    scan = record["input"]
-    sizes, codes = scan["voxel_size"], scan["orientation"]
-    traits = {**record["traits"], "voxel_small": min(sizes), "voxel_large": max(sizes)}
-    for count, size, code in zip(scan["shape"], sizes, codes, strict=False):
+def _make_head(name: str, record: Record, overlap: float | None) -> Head:
+    scan = record.input
+    sizes = scan.voxel_size
+    traits = {**record.traits, "voxel_small": min(sizes), "voxel_large": max(sizes)}
+    for count, size, code in zip(scan.shape, sizes, scan.orientation, strict=False):
         axis = next(a for a, ends in zip("xyz", ("LR", "PA", "IS"), strict=True) if code in ends)
         traits[f"field_{axis}"] = count * size
-    return Head(name, traits, float(record["score"]), overlap)
+    return Head(name, traits, float(record.score or 0), overlap)

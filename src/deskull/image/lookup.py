@@ -1,13 +1,14 @@
-"""From what a person types to the image that is meant, or to a hint at it."""
+"""From names to files that are there: what a user means, images in a folder, files of a pair."""
 
 import os
 from difflib import get_close_matches
 from pathlib import Path
 
 from deskull.errors import ImageFileError
-from deskull.image.names import HEADS, find_stem, find_suffix
+from deskull.image.names import HEADS, PACKED, find_stem, find_suffix
 from deskull.image.pointers import find_pointer
 
+_PAIRS = {".hdr": ".img", ".img": ".hdr"}
 _ALIKE = 0.8
 _MAX_NAMES = 20_000  # of a folder that are looked at for a hint
 
@@ -76,3 +77,50 @@ def _hint(path: Path, names: list[str]) -> str:
     if not near:
         return ""
     return f" Did you mean {' or '.join(str(path.with_name(name)) for name in near[:3])}?"
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files below a folder, sorted; hidden folders are passed by, links are followed."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    for where, folders, names in os.walk(os.path.abspath(folder), followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [
+            Path(where, name)
+            for name in names
+            if not name.startswith(".") and find_suffix(name) in HEADS
+        ]
+    return sorted(files)
+
+
+def name_partner(path: Path) -> Path | None:
+    """Name the other file of a .hdr/.img pair; None for single files."""
+    suffix = find_suffix(path)
+    if suffix[:4] not in _PAIRS:
+        return None
+    stem, written = path.name[: -len(suffix)], path.name[-len(suffix) :]
+    other = _PAIRS[suffix[:4]] + suffix[4:]
+    return path.with_name(stem + (other.upper() if written.isupper() else other))
+
+
+def find_partner(path: Path) -> Path | None:
+    """Find the other file of a .hdr/.img pair, in any mixture of letters, packed or plain.
+
+    Returns
+    -------
+    Path or None
+        The usual name if there is no such file; None for single files.
+    """
+    usual = name_partner(path)
+    if usual is None:
+        return None
+    stem, other = find_stem(usual), find_suffix(usual)[:4]
+    suffixes = [other + packed for packed in ("", *PACKED)]
+    names = [stem + form for one in suffixes for form in (one, one.upper(), one.title())]
+    there = (one for one in (usual, *map(path.with_name, names)) if one.exists())
+    return next(there, usual)

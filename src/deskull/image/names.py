@@ -1,12 +1,12 @@
-"""What the name of a file says: its format; outside BIDS whose head, which contrast, or what made.
+"""What the name of a file says: format, participant, session, contrast, what it was made from.
 
-A name is a hint and no more: what is decided by it is said, and where it matters the file is
-looked at as well. No file is opened here. BIDS names are `bids.py`.
+The only place of such rules. A name is a hint and no more: what is decided by it is said, and
+where it matters the file is looked at as well. No file is opened here.
 """
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -31,7 +31,6 @@ ARCHIVES = (
 """Suffixes of what may hold a folder of DICOM."""
 
 READABLE = (*IMAGES, ".dcm", ".ima", *ARCHIVES)
-_PAIRS = {".hdr": ".img", ".img": ".hdr"}
 
 
 def find_suffix(path: str | os.PathLike[str]) -> str:
@@ -45,39 +44,14 @@ def find_stem(path: PurePath) -> str:
     return path.name[: len(path.name) - len(find_suffix(path))]
 
 
-def name_partner(path: Path) -> Path | None:
-    """Name the other file of a .hdr/.img pair; None for single files."""
-    suffix = find_suffix(path)
-    if suffix[:4] not in _PAIRS:
-        return None
-    stem, written = path.name[: -len(suffix)], path.name[-len(suffix) :]
-    other = _PAIRS[suffix[:4]] + suffix[4:]
-    return path.with_name(stem + (other.upper() if written.isupper() else other))
-
-
-def find_partner(path: Path) -> Path | None:
-    """Find the other file of a .hdr/.img pair, in any mixture of letters, packed or plain.
-
-    Returns
-    -------
-    Path or None
-        The usual name if there is no such file; None for single files.
-    """
-    usual = name_partner(path)
-    if usual is None:
-        return None
-    stem, other = find_stem(usual), find_suffix(usual)[:4]
-    suffixes = [other + packed for packed in ("", *PACKED)]
-    names = [stem + form for one in suffixes for form in (one, one.upper(), one.title())]
-    there = (one for one in (usual, *map(path.with_name, names)) if one.exists())
-    return next(there, usual)
-
-
 MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
 """What follows an image's name in that of its mask, the most trusted first."""
 
 BRAIN_WORDS = ("brain", "stripped")
 """What follows an image's name in that of its stripped brain."""
+
+_MANUAL = "_mask_manual"
+_BIDS_MASK = re.compile(r"(?P<start>.+_desc-brain)(?P<manual>Manual)?(?P<contrast>\w*)_mask")
 
 DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
 """What follows an image's name in that of anything deskull makes of it."""
@@ -95,6 +69,16 @@ MADE_WORDS = (
     *("skullstripped", "bet", "probseg", "prob", "biascorr", "restore", "pve"),
 )
 """What ends the name of an image made from a scan, whoever made it."""
+
+_REFERENCE_WORDS = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
+"""What ends the name of a mask that is compared with another, the most trusted first."""
+
+_BY_HAND = re.compile(r"truth|reference|ref|manual|majority|gt|groundtruth|ground_truth|expert")
+_NO_MASK_WORDS = "brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture"
+_NO_MASK = re.compile(rf"(?:^|_)(?:{_NO_MASK_WORDS})$")
+_BY_TOOL = re.compile(r"[_.-](?:brain|bet|stripped|skullstripped|desc-brain(?:Manual)?)$")
+_LONGEST_FIRST = "|".join(sorted(_REFERENCE_WORDS, key=len, reverse=True))
+_MASK_END = re.compile(rf"(?:^|[_.-])({_LONGEST_FIRST})$")
 
 FOREIGN = (".par", ".rec", ".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".fdf", ".v")
 """Suffixes of image formats that deskull does not read."""
@@ -118,11 +102,11 @@ class HeadName:
 
     Parameters
     ----------
-    person, session, contrast
+    participant, session, contrast
         Empty where the name does not tell.
     """
 
-    person: str
+    participant: str
     session: str = ""
     contrast: str = ""
 
@@ -158,6 +142,66 @@ def says_label(path: PurePath) -> bool:
     return find_base(path, LABEL_WORDS) is not None
 
 
+def says_made(path: PurePath) -> bool:
+    """Whether a name ends as those of brains, probabilities and the like, which are no masks."""
+    return _NO_MASK.search(find_stem(path)) is not None
+
+
+def rank_mask(path: PurePath) -> int | None:
+    """Rank of a mask among several of one scan, 0 the most trusted; None if no name of a mask."""
+    end = _MASK_END.search(find_stem(path))
+    return None if end is None else _REFERENCE_WORDS.index(end[1])
+
+
+def says_reference(path: PurePath) -> bool:
+    """Whether the name of a mask, or of its folder, says that it is a reference."""
+    words = re.split(r"[^a-z]+", f"{path.parent.name}_{find_stem(path)}".lower())
+    return any(_BY_HAND.fullmatch(word.removesuffix("s")) for word in words)
+
+
+def name_scan_of(mask: PurePath) -> tuple[str, str]:
+    """Name the scan that a mask is of, and its contrast, empty where BIDS leaves it out.
+
+    Examples
+    --------
+    >>> name_scan_of(Path("sub-01_acq-a_desc-brain_mask.nii.gz"))
+    ('sub-01_acq-a', '')
+    >>> name_scan_of(Path("sub-01_T1w_reference.nii.gz"))
+    ('sub-01', 'T1w')
+    """
+    words = _BY_TOOL.sub("", _MASK_END.sub("", find_stem(mask))).split("_")
+    if not _ENTITY.fullmatch(words[0]):
+        return "_".join(words), ""
+    words = [word for word in words if word.partition("-")[0] not in DESCRIBING]
+    contrast = words.pop() if len(words) > 1 and "-" not in words[-1] else ""
+    return "_".join(words), contrast
+
+
+def says_manual(path: PurePath) -> bool:
+    """Whether a name is that of a mask corrected by hand."""
+    stem = find_stem(path)
+    return stem.endswith(_MANUAL) or "_desc-brainManual" in stem
+
+
+def name_manual(scan: str, mask: str | None = None) -> str:
+    """Stem of a mask corrected by hand, from that of the scan and of its automatic mask.
+
+    Examples
+    --------
+    >>> name_manual("scan"), name_manual("sub-1_T1w", "sub-1_desc-brain_mask")
+    ('scan_mask_manual', 'sub-1_desc-brainManual_mask')
+    """
+    source = scan if mask is None else mask
+    in_bids = _BIDS_MASK.fullmatch(source)
+    if source.endswith(_MANUAL) or (in_bids and in_bids["manual"]):
+        return source
+    if in_bids:
+        return f"{in_bids['start']}Manual{in_bids['contrast']}_mask"
+    if mask is not None and mask.endswith("_mask"):
+        return f"{mask}_manual"
+    return scan + _MANUAL
+
+
 def is_foreign(path: PurePath) -> bool:
     """Whether a name is that of an image in a format or packing that deskull does not read."""
     name = path.name.lower()
@@ -165,30 +209,11 @@ def is_foreign(path: PurePath) -> bool:
     return not find_suffix(path) and (packed or name.endswith(FOREIGN))
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files below a folder, sorted; hidden folders are passed by, links are followed."""
-    files: list[Path] = []
-    seen: set[str] = set()
-    for where, folders, names in os.walk(os.path.abspath(folder), followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [
-            Path(where, name)
-            for name in names
-            if not name.startswith(".") and find_suffix(name) in HEADS
-        ]
-    return sorted(files)
-
-
 def name_head(path: Path) -> HeadName:
-    """Guess person, session and contrast from the name of a file.
+    """Guess participant, session and contrast from the name of a file.
 
-    ``sub-`` and ``ses-`` are taken as BIDS means them; else the person is the name without the
-    contrast's word, or the folder's name where nothing is left.
+    ``sub-`` and ``ses-`` are taken as BIDS means them; else the participant is the name without
+    the contrast's word, or the folder's name where nothing is left.
     """
     rest = find_stem(path)
     known = {word: name for name, words in CONTRASTS.items() for word in words}
@@ -197,9 +222,178 @@ def name_head(path: Path) -> HeadName:
     if hits:
         rest = rest[: hits[-1].start()].rstrip("_-. ") + rest[hits[-1].end() :]
     entities = dict(re.findall(r"(?:^|_)(sub|ses)-([A-Za-z0-9]+)", rest))
-    person = f"sub-{entities['sub']}" if "sub" in entities else rest.strip("_-. ")
-    return HeadName(
-        person or path.parent.name,
-        f"ses-{entities['ses']}" if "ses" in entities else "",
-        contrast,
-    )
+    participant = f"sub-{entities['sub']}" if "sub" in entities else rest.strip("_-. ")
+    session = f"ses-{entities['ses']}" if "ses" in entities else ""
+    return HeadName(participant or path.parent.name, session, contrast)
+
+
+# --- BIDS: entities in a fixed order, a suffix and an extension
+
+ANATOMICAL = ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "inplaneT1", "inplaneT2", "MTw", "UNIT1")
+"""Anatomical images to learn from."""
+
+INV2, UNIT1 = "inv-2", "UNIT1"
+"""Images of an MP2RAGE acquisition that its mask can be made from."""
+
+MEANS = ("bold", "cbv", "asl", "sbref", "epi", "m0scan")
+"""Series of which all frames show the same head: their mean has the least noise."""
+
+BIDS_SUFFIXES = (
+    *ANATOMICAL,
+    *("T2star", "PDT2", "PD", "MP2RAGE", "MEGRE", "MESE", "MPM", "MTS", "MTR", "VFA", "IRT1"),
+    *("T1rho", "angio", "T1map", "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap"),
+    *("MTsat", "MTRmap", "M0map", "Chimap", "magnitude", "magnitude1", "magnitude2"),
+    *MEANS,
+    "dwi",
+)
+"""Images of heads that BIDS has a suffix for."""
+
+BIDS_MADE = ("mask", "defacemask", "dseg", "probseg")
+"""Suffixes of what is made from a scan."""
+
+BIDS_FOLDERS = ("anat", "func", "dwi", "perf", "fmap", "pet")
+"""Folders of images in that of a participant or session."""
+
+ENTITIES = {  # in the order of names: the key in a name, and the word for it
+    "sub": "subject",
+    "ses": "session",
+    "sample": "sample",
+    "task": "task",
+    "acq": "acquisition",
+    "ce": "ceagent",
+    "trc": "tracer",
+    "stain": "staining",
+    "rec": "reconstruction",
+    "dir": "direction",
+    "run": "run",
+    "mod": "modality",
+    "echo": "echo",
+    "flip": "flip",
+    "inv": "inv",
+    "mt": "mt",
+    "part": "part",
+    "proc": "proc",
+    "hemi": "hemi",
+    "space": "space",
+    "split": "split",
+    "recording": "recording",
+    "chunk": "chunk",
+    "seg": "segmentation",
+    "res": "res",
+    "den": "den",
+    "label": "label",
+    "desc": "desc",
+}
+COUNTING = ("run", "echo", "flip", "inv", "split", "chunk")
+"""Entities that count: ``run-1`` is ``run-01``."""
+
+DESCRIBING = ("desc", "label", "res", "den", "hemi")
+"""Entities that say what a file is, not of which scan."""
+
+_DERIVED = {"space", "desc", "label", "res"}  # entities of what was made from raw images
+_ENTITY = re.compile(r"([A-Za-z0-9]+)-([A-Za-z0-9+]+)")
+
+
+@dataclass(frozen=True)
+class BidsName:
+    """A file name in its parts.
+
+    Parameters
+    ----------
+    entities
+        Value by key, such as ``{"sub": "01", "acq": "hires"}``.
+    suffix
+        Such as ``"T1w"``.
+    """
+
+    entities: Mapping[str, str]
+    suffix: str
+
+    def __str__(self) -> str:
+        """Write the name without extension, entities in the order of BIDS."""
+        known = [key for key in ENTITIES if key in self.entities]
+        others = [key for key in self.entities if key not in ENTITIES]
+        pairs = [f"{key}-{self.entities[key]}" for key in (*known, *others)]
+        return "_".join([*pairs, self.suffix])
+
+    @property
+    def participant(self) -> str:
+        """Such as ``"sub-01"``."""
+        return f"sub-{self.entities['sub']}"
+
+    @property
+    def session(self) -> str:
+        """Such as ``"ses-A"``; empty if the name has none."""
+        return f"ses-{self.entities['ses']}" if "ses" in self.entities else ""
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the name is that of a scan, and not of what was made from one."""
+        return not _DERIVED & set(self.entities) and not is_made(self)
+
+    @property
+    def role(self) -> str:
+        """Role in a pair: ``image``, ``prepared``, ``mask`` or ``brain``; else empty."""
+        described = self.entities.get("desc", self.entities.get("label", ""))
+        if "space" in self.entities:
+            return ""
+        if self.suffix == "mask":
+            contrast = described.removeprefix("brain").removeprefix("Manual")
+            known = described.startswith("brain") and contrast in ("", *ANATOMICAL)
+            return "mask" if known else ""
+        if self.suffix not in ANATOMICAL or "label" in self.entities:
+            return ""
+        return {"": "image", "preproc": "prepared", "brain": "brain"}.get(described, "")
+
+    def derive(self, suffix: str, **entities: str) -> "BidsName":
+        """Name a file made from this one."""
+        return BidsName({**self.entities, **entities}, suffix)
+
+
+def parse_name(path: PurePath) -> BidsName | None:
+    """Read a name like ``sub-01_ses-A_T1w.nii.gz``; None if it is no such name."""
+    *pairs, suffix = find_stem(path).split("_")
+    hits = [_ENTITY.fullmatch(pair) for pair in pairs]
+    if not hits or hits[0] is None or hits[0][1] != "sub" or not suffix.isalnum():
+        return None
+    if any(hit is None for hit in hits):
+        return None
+    return BidsName({hit[1]: hit[2] for hit in hits if hit is not None}, suffix)
+
+
+def name_folder(kind: str, label: str) -> str:
+    """Name the folder of a participant or session, its label given with or without the kind.
+
+    Examples
+    --------
+    >>> name_folder("sub", "01"), name_folder("ses", "ses-A")
+    ('sub-01', 'ses-A')
+    """
+    return f"{kind}-{label.removeprefix(f'{kind}-')}"
+
+
+def is_folder_of(kind: str, name: str) -> bool:
+    """Whether a folder is that of a participant (``"sub"``) or session (``"ses"``)."""
+    return re.fullmatch(rf"{kind}-[A-Za-z0-9+]+", name) is not None
+
+
+def find_folder(kind: str, path: PurePath) -> str:
+    """Find a participant's or session's folder in a path below the data set; else empty."""
+    return next((part for part in path.parts[:2] if part.startswith(f"{kind}-")), "")
+
+
+def find_inversion(name: BidsName) -> str:
+    """Which image of an MP2RAGE acquisition it is, such as `INV2`; empty of other images."""
+    if name.suffix != "MP2RAGE":
+        return UNIT1 if name.suffix == UNIT1 else ""
+    return f"inv-{name.entities.get('inv', '').lstrip('0')}"
+
+
+def is_made(name: BidsName) -> bool:
+    """Whether a name says that an image was made from a scan and is no whole head."""
+    return name.suffix in BIDS_MADE or name.entities.get("desc", "").startswith("brain")
+
+
+def find_root(path: Path, name: BidsName) -> Path | None:
+    """Find the data set of a file: the folder that holds ``sub-X``; None if there is none."""
+    return next((p.parent for p in path.parents if p.name == name.participant), None)

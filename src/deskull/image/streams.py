@@ -226,7 +226,7 @@ def _explaining(name: str, packing: str) -> Iterator[None]:
             raise
         raise ImageFileError(
             f"{name}: packed with {packing}, which needs a module that is not installed. "
-            "Run: pip install backports.zstd"
+            "Run: pip install 'deskull[zstd]'"
         ) from error
     except Exception as error:
         if not _is_damage(error):

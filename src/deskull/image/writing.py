@@ -24,8 +24,8 @@ from deskull.errors import InputError, OutputError
 from deskull.image.archives import is_pipe
 from deskull.image.formats import find_voxel_files
 from deskull.image.formats.dicom_header import is_dicom as is_dicom_head
-from deskull.image.lookup import resolve
-from deskull.image.names import WRITABLE, find_partner, find_stem, find_suffix, name_partner
+from deskull.image.lookup import find_partner, name_partner, resolve
+from deskull.image.names import WRITABLE, find_stem, find_suffix
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]

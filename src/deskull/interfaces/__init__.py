@@ -1,5 +1,6 @@
 """deskull as a step of other people's pipelines; each module needs what it is named after.
 
-`nipype.py` is an interface of Nipype, `pydra.py` a task of Pydra. Both run the `deskull`
-command in a process of its own, so that what it needs is given back after each scan.
+`nipype.py` is an interface of Nipype, `pydra.py` a task of Pydra, `boutiques.py` the descriptor
+for Boutiques. All run the `deskull` command in a process of its own, so that what it needs is
+given back after each scan.
 """

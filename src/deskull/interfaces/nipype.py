@@ -1,7 +1,7 @@
 """deskull as an interface of Nipype.
 
 Nipype counts the cores of a node by `num_threads`, and takes its memory from the node:
-`make_node` declares both.
+`make_node` declares both. Inputs and outputs are made from `deskull.outputs`.
 """
 
 import os
@@ -16,44 +16,53 @@ from nipype.interfaces.base import (
 )
 from nipype.pipeline.engine import Node
 
+from deskull.outputs import OPTIONS, Option, Output, list_outputs
+
 MEMORY_GB = 0.8
 """Declared for a scan of 256 x 256 x 256 voxels; measured is about half."""
 
-_NII = {"name_source": ["in_file"], "keep_extension": False}
+_FILES = {f"{row.option}_file": row for row in list_outputs("strip")}
+_TRAITS = {float: (traits.Float, "%g"), int: (traits.Int, "%d"), str: (traits.Str, "%s")}
 
 
-class StripInputSpec(CommandLineInputSpec):  # type: ignore[misc]
-    """What `deskull strip` takes."""
-
-    in_file = File(exists=True, mandatory=True, argstr="%s", position=0, desc="head scan")
-    out_file = File(argstr="-o %s", name_template="%s_brain.nii.gz", desc="brain", **_NII)
-    mask_file = File(argstr="-m %s", name_template="%s_mask.nii.gz", desc="mask, 0 and 1", **_NII)
-    probability_file = File(argstr="-p %s", desc="probability of the mask")
-    distance_file = File(argstr="-d %s", desc="mm to the mask's surface, minus inside")
-    record_file = File(argstr="--record %s", desc="what was done, as JSON")
-    picture_file = File(argstr="--picture %s", desc="slices with the mask's outline, PNG or SVG")
-    border = traits.Float(argstr="-b %g", desc="move the mask's surface by mm, plus grows")
-    no_csf = traits.Bool(argstr="--no-csf", desc="leave out the CSF around the brain's tissue")
-    fill = traits.Float(argstr="--fill %g", desc="intensity outside of the brain")
-    threshold = traits.Float(argstr="--threshold %g", desc="probability from which on it is brain")
-    n4 = traits.Bool(argstr="--n4", desc="correct bias first")
-    frame = traits.Int(argstr="--frame %d", desc="which frame of a 4D scan, from 0")
-    device = traits.Str(argstr="--device %s", desc="auto, cpu, cuda[:N] or mps")
-    weights = traits.Str(argstr="--weights %s", desc="bundled set, or absolute path of a folder")
-    num_threads = traits.Range(
-        low=1, value=1, usedefault=True, nohash=True, argstr="-t %d", desc="cores"
-    )
+def _make_file(row: Output) -> Any:
+    """Make the input that names an output; the usual ones are named after the scan."""
+    named = {"name_source": ["in_file"], "keep_extension": False} if row.usual else {}
+    named |= {"name_template": f"%s{row.ending}"} if row.usual else {}
+    return File(argstr=f"{row.flags[0]} %s", desc=row.words, **named)
 
 
-class StripOutputSpec(TraitedSpec):  # type: ignore[misc]
-    """What `deskull strip` leaves; the last four if their names were given."""
+def _make_option(option: Option) -> Any:
+    flag = option.flags[-1]
+    if option.kind is bool:
+        return traits.Bool(argstr=flag, desc=option.words)
+    kind, form = _TRAITS[option.kind]
+    return kind(argstr=f"{flag} {form}", desc=option.words)
 
-    out_file = File(exists=True, desc="brain")
-    mask_file = File(exists=True, desc="mask, 0 and 1")
-    probability_file = File(desc="probability of the mask")
-    distance_file = File(desc="mm to the mask's surface, minus inside")
-    record_file = File(desc="what was done, as JSON")
-    picture_file = File(desc="slices with the mask's outline")
+
+StripInputSpec = type(
+    "StripInputSpec",
+    (CommandLineInputSpec,),
+    {
+        "__module__": __name__,
+        "__doc__": "What `deskull strip` takes.",
+        "in_file": File(exists=True, mandatory=True, argstr="%s", position=0, desc="head scan"),
+        **{name: _make_file(row) for name, row in _FILES.items()},
+        **{row.name: _make_option(row) for row in OPTIONS if row.name != "threads"},
+        "num_threads": traits.Range(
+            low=1, value=1, usedefault=True, nohash=True, argstr="-t %d", desc="cores to use"
+        ),
+    },
+)
+StripOutputSpec = type(
+    "StripOutputSpec",
+    (TraitedSpec,),
+    {
+        "__module__": __name__,
+        "__doc__": "What `deskull strip` leaves: brain and mask, and what else was named.",
+        **{name: File(exists=row.usual, desc=row.words) for name, row in _FILES.items()},
+    },
+)
 
 
 class Strip(CommandLine):  # type: ignore[misc]
@@ -69,9 +78,9 @@ class Strip(CommandLine):  # type: ignore[misc]
 
     def _list_outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = super()._list_outputs()
-        for name in ("probability_file", "distance_file", "record_file", "picture_file"):
+        for name, row in _FILES.items():
             value = getattr(self.inputs, name)
-            if isinstance(value, str):
+            if not row.usual and isinstance(value, str):
                 outputs[name] = os.path.abspath(value)
         return outputs
 

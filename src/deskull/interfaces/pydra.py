@@ -1,4 +1,7 @@
-"""deskull as a task of Pydra 0.25 (the alpha releases of 1.0 are another world)."""
+"""deskull as a task of Pydra 0.25 (the alpha releases of 1.0 are another world).
+
+Inputs and outputs are made from `deskull.outputs`.
+"""
 
 from typing import Any, ClassVar
 
@@ -6,35 +9,38 @@ from fileformats.generic import File
 from pydra import ShellCommandTask
 from pydra.engine.specs import ShellOutSpec, ShellSpec, SpecInfo
 
+from deskull.outputs import OPTIONS, Option, Output, list_outputs
+
 MEMORY_GB = 0.8
 """To ask a scheduler for, for a scan of 256 x 256 x 256 voxels; measured is about half."""
 
-
-def _option(kind: Any, flag: str, words: str, **more: Any) -> tuple[Any, dict[str, Any]]:
-    return kind, {"argstr": flag, "help_string": words, **more}
+_WRITTEN = ("brain", "mask", "record")
 
 
-def _made(flag: str, ending: str, words: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Describe an output that is written unless it is set to False."""
-    kind, more = _option(str | bool, flag, words, keep_extension=False)
-    return kind, True, {**more, "output_file_template": "{image}" + ending}
+def _make_file(row: Output) -> tuple[str, Any, Any, dict[str, Any]]:
+    """Describe an output: a name, True for the usual name, or False for none."""
+    how = {
+        "argstr": row.flags[0],
+        "help_string": row.words,
+        "output_file_template": "{image}" + row.ending,
+        "keep_extension": False,
+    }
+    return row.name, str | bool, row.name in _WRITTEN, how
 
 
-_FIELDS = {
-    "image": _option(File, "", "head scan", mandatory=True, position=1),
-    "brain": _made("-o", "_brain.nii.gz", "brain"),
-    "mask": _made("-m", "_mask.nii.gz", "mask, 0 and 1"),
-    "record": _made("--record", "_record.json", "what was done, as JSON"),
-    "border": _option(float, "-b", "move the mask's surface by mm, plus grows"),
-    "no_csf": _option(bool, "--no-csf", "leave out the CSF around the brain's tissue"),
-    "fill": _option(float, "--fill", "intensity outside of the brain"),
-    "threshold": _option(float, "--threshold", "probability from which on it is brain"),
-    "n4": _option(bool, "--n4", "correct bias first"),
-    "frame": _option(int, "--frame", "which frame of a 4D scan, from 0"),
-    "device": _option(str, "--device", "auto, cpu, cuda[:N] or mps"),
-    "weights": _option(str, "--weights", "bundled set, or absolute path of a folder"),
-    "num_threads": (int, 1, _option(int, "-t", "cores")[1]),
-}
+def _make_option(option: Option) -> tuple[Any, ...]:
+    how = {"argstr": option.flags[-1], "help_string": option.words}
+    if option.name == "threads":
+        return "num_threads", int, 1, how
+    return option.name, option.kind, how
+
+
+_IMAGE = {"argstr": "", "help_string": "head scan", "mandatory": True, "position": 1}
+_FIELDS = [
+    ("image", File, _IMAGE),
+    *map(_make_file, list_outputs("strip")),
+    *map(_make_option, OPTIONS),
+]
 
 
 class Strip(ShellCommandTask):  # type: ignore[misc]
@@ -45,9 +51,5 @@ class Strip(ShellCommandTask):  # type: ignore[misc]
     """
 
     executable: ClassVar = ["deskull", "strip"]
-    input_spec = SpecInfo(
-        name="Input",
-        fields=[(name, *field) for name, field in _FIELDS.items()],
-        bases=(ShellSpec,),
-    )
+    input_spec = SpecInfo(name="Input", fields=_FIELDS, bases=(ShellSpec,))
     output_spec = SpecInfo(name="Output", fields=[], bases=(ShellOutSpec,))

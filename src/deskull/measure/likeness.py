@@ -1,18 +1,14 @@
 """How like a head is to those that the weights learned from.
 
-A card of weights may hold, under `KEY`, quantiles of each trait over its training heads, and
-what became of heads that it was tested on. The distance is per trait and simple, so that it
-can be said in words which trait is unusual; it knows nothing of traits that are unusual only
-together.
+A card of weights may hold quantiles of each trait over its training heads, and what became of
+heads that it was tested on. The distance is per trait and simple, so that it can be said in words
+which trait is unusual; it knows nothing of traits that are unusual only together.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-
-KEY = "likeness"
-"""Of the card: ``{"training": {"heads": N, "traits": {name: [...]}}, "tested": [...]}``."""
 
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
 """Percentiles of each trait that a card holds, in this order."""
@@ -40,7 +36,64 @@ CHOSEN = (
 what is wrong at any size such as an uneven mask, is counted apart."""
 
 
-def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class TrainingHeads:
+    """What the training heads of a set of weights were like.
+
+    Parameters
+    ----------
+    heads
+        Number of heads.
+    traits
+        Values of each trait at the percentiles `QUANTILES`, by its name.
+    """
+
+    heads: int
+    traits: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class EvaluatedHead:
+    """What a test head was like, and how well it was stripped.
+
+    Parameters
+    ----------
+    dice
+        Dice of its mask against the reference.
+    score
+        Score of its mask, 0 to 100.
+    traits
+        Value of each trait, by its name.
+    """
+
+    dice: float
+    score: float
+    traits: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What the training and test heads of a set of weights were like.
+
+    Parameters
+    ----------
+    training
+        The training heads; null if unknown.
+    tested
+        The test heads.
+    """
+
+    training: TrainingHeads | None = None
+    tested: tuple[EvaluatedHead, ...] = ()
+
+    @property
+    def known(self) -> TrainingHeads | None:
+        """The training heads, if there are enough of them to say what is usual."""
+        training = self.training
+        return training if training is not None and training.heads >= LEAST_HEADS else None
+
+
+def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
     """Quantiles of each trait over heads, for a card.
 
     Parameters
@@ -55,35 +108,34 @@ def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, list[floa
     """
     names = sorted({name for head in heads for name in head})
     return {
-        name: [
+        name: tuple(
             float(f"{value:.4g}")
             for value in np.percentile([head[name] for head in heads if name in head], QUANTILES)
-        ]
+        )
         for name in names
     }
 
 
-def find_unlike(traits: Mapping[str, float], card: Mapping[str, Any]) -> dict[str, float] | None:
+def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[str, float] | None:
     """Find which of the traits `CHOSEN` lie beyond what the training heads had, and how far.
 
     Parameters
     ----------
     traits
         Of one head.
-    card
-        Of the weights.
+    likeness
+        What the training heads of the weights were like; None if unknown.
 
     Returns
     -------
     dict or None
         Name to the distance from the nearest of the 1st and 99th percentile, in units of the
-        distance between them: 0 is within, 1 a whole range off. None if the card does not say,
-        or says it of too few heads.
+        distance between them: 0 is within, 1 a whole range off. None if that is unknown, or
+        known of too few heads.
     """
-    training = card.get(KEY, {}).get("training", {})
-    if training.get("heads", 0) < LEAST_HEADS:
+    if likeness is None or likeness.known is None:
         return None
-    known = training["traits"]
+    known = likeness.known.traits
     found = {}
     for name in CHOSEN:
         if name in traits and name in known:

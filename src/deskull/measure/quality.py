@@ -17,6 +17,7 @@ from scipy import ndimage
 from deskull.image.grid import VoxelSize
 from deskull.measure.likeness import sum_up
 from deskull.measure.traits import TRAITS
+from deskull.settings import Settings
 
 SAMPLE_MM = 3.0
 """Distance of the voxels that are read; a brain still has some 50,000 of them."""
@@ -67,9 +68,6 @@ CUT_MM2 = 400.0
 VOLUME_ML = (600.0, 2300.0)
 """Mask volumes of people older than infants: intracranial volumes of adults lie between 950 and
 2000 ml (a child of one year has about 800), widened for small heads and hydrocephalus."""
-
-PIECE_PROBABILITY = 0.5
-"""The default threshold of the mask."""
 
 PIECE_SHARE = 0.05
 """Second piece against the first: about 70 ml, half a cerebellum or an eye with its muscles."""
@@ -235,7 +233,7 @@ def _find_volume(mask: NDArray[np.bool_], voxel_size: VoxelSize, cut: bool) -> F
 
 def _find_pieces(probability: NDArray[np.float32]) -> Flag | None:
     """Flag a second piece that cleaning took away and that is not small."""
-    labels, pieces = ndimage.label(probability >= PIECE_PROBABILITY)
+    labels, pieces = ndimage.label(probability >= Settings.threshold)
     if pieces < 2:
         return None
     sizes = np.sort(np.bincount(labels.ravel())[1:])

@@ -11,13 +11,12 @@ below 0.95 mostly fall below `LOW`; costs of flags that no case had are by judge
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deskull.image.volume import Volume
-from deskull.measure.likeness import find_unlike, sum_up
+from deskull.measure.likeness import Likeness, find_unlike, sum_up
 from deskull.measure.quality import Flag, find_flags, find_trait_flags
 
 LOW = 70
@@ -93,7 +92,7 @@ def judge(
     mask: NDArray[np.bool_],
     probability: NDArray[np.float32],
     traits: Mapping[str, float],
-    card: Mapping[str, Any],
+    likeness: Likeness | None = None,
     others: Iterable[Flag] = (),
 ) -> Quality:
     """Find the doubts about a mask, and sum them up.
@@ -106,12 +105,12 @@ def judge(
         As for `find_flags`.
     traits
         As `measure_traits` gives them.
-    card
-        Of the weights; it may say what the training heads were like.
+    likeness
+        What the training heads of the weights were like; None if unknown.
     others
         Doubts that were found elsewhere.
     """
-    unlike = find_unlike(traits, card)
+    unlike = find_unlike(traits, likeness)
     padded = volume.padding.voxels if volume.padding else 0
     flags = find_flags(volume.data, mask, probability, volume.grid.voxel_size, padded)
     flags += find_trait_flags(traits, unlike, any(f.name == "field-cuts-brain" for f in flags))

@@ -1,4 +1,4 @@
-"""Running a network: OpenVINO on the CPU, or ONNX Runtime, or torch on a GPU.
+"""Running a network: ONNX Runtime or OpenVINO on the CPU, or torch on a GPU.
 
 An engine takes a normalised window (X, Y, Z) and gives logits (outputs, X, Y, Z); it knows
 nothing of scans. It may be called from several threads at once.
@@ -28,6 +28,7 @@ from deskull.network.weights import Stage
 logger = logging.getLogger(__name__)
 Engine = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 RUNTIMES = ("openvino", "onnxruntime", "torch")
+"""The fastest first; ONNX Runtime comes with deskull."""
 _importing = threading.Lock()
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -111,8 +112,10 @@ def find_runtime(device: str, wished: str | None = None) -> str:
             return name
     missing = (wished,) if wished else suited
     words = f"{missing[0]} is not" if len(missing) == 1 else f"none of {', '.join(missing)} is"
+    wanted = wished or ("onnxruntime" if device == "cpu" else "torch")
+    wanted = "'deskull[openvino]'" if wanted == "openvino" else wanted
     raise InputError(
-        f"no runtime for device {device!r}: {words} installed. Run: pip install {missing[0]}"
+        f"no runtime for device {device!r}: {words} installed. Run: pip install {wanted}"
     )
 
 

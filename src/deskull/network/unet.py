@@ -1,68 +1,14 @@
 """The network: a 3D residual U-Net, new or with released weights. Tensors are (N, C, X, Y, Z)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from deskull.network.card import NetworkSpec
 from deskull.network.weights import Stage
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """The architecture of a network. The metadata ``range`` of a field holds its limits.
-
-    Parameters
-    ----------
-    outputs
-        Name of each output channel, such as ``("brain", "tissue")``.
-    filters
-        Number of filters per level, from the finest level on; its length is the depth.
-    patch
-        Edge in voxels of the blocks that the first layer combines: features are computed on a
-        grid coarser by this factor, and the last layer returns to the full grid. 1 for a plain
-        U-Net.
-    norm
-        Normalisation of the features.
-    dropout
-        Share of features dropped after each pooling and concatenation, in [0, 1).
-    residual
-        Whether the input of a block is added to its output (He et al. 2016).
-    upsample
-        Repeat the nearest value, or learn a transposed convolution.
-    refine
-        Number of filters of a last layer that sees the image on the full grid and corrects
-        what the coarser features of the patches cannot resolve; 0 for none.
-
-    Examples
-    --------
-    >>> NetworkSpec(filters=(16, 32, 64), patch=2).multiple
-    8
-    """
-
-    outputs: tuple[str, ...] = ("brain", "tissue")
-    filters: tuple[int, ...] = field(default=(16, 32, 64, 128), metadata={"range": (1, 4096)})
-    patch: int = field(default=1, metadata={"range": (1, 16)})
-    norm: Literal["instance", "batch"] = "instance"
-    dropout: float = field(default=0.0, metadata={"range": (0, 0.99)})
-    residual: bool = True
-    upsample: Literal["nearest", "transposed"] = "nearest"
-    refine: int = field(default=0, metadata={"range": (0, 256)})
-
-    @property
-    def multiple(self) -> int:
-        """Number that each edge of an input must be divisible by."""
-        return self.patch << (len(self.filters) - 1)
-
-
-def make_spec(fields: Mapping[str, Any]) -> NetworkSpec:
-    """Build a spec from the plain values of a card or a recipe; lists become tuples."""
-    lists = {key: tuple(fields[key]) for key in ("outputs", "filters") if key in fields}
-    return NetworkSpec(**{**fields, **lists})
 
 
 class Block(nn.Module):
@@ -205,6 +151,6 @@ def _make_norm(channels: int, spec: NetworkSpec) -> nn.Module:
 
 def load_unet(stage: Stage) -> UNet:
     """Load a released network, in float32 and evaluation mode, on the CPU."""
-    network = UNet(make_spec(stage.spec)).eval()
+    network = UNet(stage.spec).eval()
     network.load_state_dict({k: v.float() for k, v in load_file(stage.tensors).items()})
     return network

@@ -1,22 +1,19 @@
 """A released set of weights: a folder with a card, networks as ONNX and safetensors, hashes.
 
-The card (`card.json`) says what the weights are, for whom, from what, and what each file's
-SHA-256 is; nothing is run whose hash differs. Nothing is ever fetched, nothing unpickled.
+The card (`card.py`) holds the SHA-256 of each file; nothing is run whose hash differs. Nothing is
+ever fetched, nothing unpickled.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from deskull.errors import WeightsError
-from deskull.prepare.conform import WindowSettings, make_window_settings
-
-CARD = "card.json"
-FORMAT = 1  # of the card; raised when older code could not read it right
+from deskull.network.card import CARD, Card, NetworkSpec, StageCard, load_card
+from deskull.prepare.conform import WindowSettings
+from deskull.settings import BiasSettings
 
 
 @dataclass(frozen=True)
@@ -29,25 +26,27 @@ class Stage:
         ``"locate"`` (finds the brain in the field) or ``"segment"`` (draws its surface).
     window
         The grid that the network sees.
-    outputs
-        Names of the channels of its answer.
     centre
         What its window lies about: the ``"brain"``, or the middle of the ``"head"``.
     onnx
         The network as ONNX, bytes.
     spec
-        What the network is made of, for engines that build it themselves.
+        The network's architecture, for engines that build it themselves.
     tensors
         File of the same weights as safetensors.
     """
 
     name: str
     window: WindowSettings
-    outputs: tuple[str, ...]
     centre: str
     onnx: bytes
-    spec: Mapping[str, Any]
+    spec: NetworkSpec
     tensors: Path
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the channels of its answer."""
+        return self.spec.outputs
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,21 @@ class Weights:
     digest
         SHA-256 over the hashes of all files: one word for these very weights.
     card
-        The card as read.
+        What they are.
     segment, locate
         The networks; without `locate` the window goes to the middle of the head.
     """
 
     name: str
     digest: str
-    card: Mapping[str, Any]
+    card: Card
     segment: Stage
     locate: Stage | None
 
     @property
-    def n4(self) -> Mapping[str, Any] | None:
+    def n4(self) -> BiasSettings | None:
         """Settings of the bias correction that the networks were trained behind, if any."""
-        preparation = self.card["stages"]["segment"]["preparation"]
-        settings: Mapping[str, Any] | None = preparation["n4"]
-        return settings
+        return self.card.segment.preparation.n4
 
 
 def bundled_folder() -> Path:
@@ -111,40 +108,15 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
             f"{name_or_path}: no such weights; expected one of {', '.join(list_weights())}, or a "
             f"folder with a {CARD} as `deskull export` writes it."
         )
-    card = _read_card(folder / CARD)
+    card = load_card(folder / CARD)
     contents = {
-        name: _read_verified(folder / name, wanted)
-        for name, wanted in sorted(card["files"].items())
+        name: _read_verified(folder / name, wanted) for name, wanted in sorted(card.files.items())
     }
-    digest = hashlib.sha256("".join(sorted(card["files"].values())).encode()).hexdigest()
-    try:
-        stages = {
-            name: _make_stage(name, fields, folder, contents)
-            for name, fields in card["stages"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{folder / CARD}: a stage lacks or garbles {error}; export the weights again."
-        ) from error
+    digest = hashlib.sha256("".join(sorted(card.files.values())).encode()).hexdigest()
+    stages = {
+        name: _make_stage(name, stage, folder, contents) for name, stage in card.stages.items()
+    }
     return Weights(folder.name, digest, card, stages["segment"], stages.get("locate"))
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        card = json.loads(path.read_text("utf-8"))
-        version, stages = card["format"], card["stages"]
-        complete = {"licence", "population", "convention"} <= set(card)
-        complete = complete and bool(dict(card["files"])) and "segment" in dict(stages)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: not a readable card of weights ({error}).") from error
-    if version != FORMAT:
-        raise WeightsError(
-            f"{path}: card of format {version}; this deskull reads format {FORMAT}. "
-            "Take the deskull that made these weights, or export them again."
-        )
-    if not complete:
-        raise WeightsError(f"{path}: an incomplete card; export the weights again.")
-    return dict(card)
 
 
 def _read_verified(path: Path, wanted: str) -> bytes:
@@ -164,15 +136,18 @@ def _read_verified(path: Path, wanted: str) -> bytes:
     return content
 
 
-def _make_stage(
-    name: str, fields: Mapping[str, Any], folder: Path, contents: Mapping[str, bytes]
-) -> Stage:
+def _make_stage(name: str, stage: StageCard, folder: Path, contents: Mapping[str, bytes]) -> Stage:
+    file = f"{name}.onnx"
+    if file not in contents:
+        raise WeightsError(
+            f"{folder / CARD}: an incomplete card, without the hash of {file}; export the weights "
+            "again."
+        )
     return Stage(
         name=name,
-        window=make_window_settings(fields["window"]),
-        outputs=tuple(fields["network"]["outputs"]),
-        centre=fields["preparation"]["centre"],
-        onnx=contents[f"{name}.onnx"],
-        spec=fields["network"],
+        window=stage.window,
+        centre=stage.preparation.centre,
+        onnx=contents[file],
+        spec=stage.network,
         tensors=folder / f"{name}.safetensors",
     )

@@ -15,7 +15,6 @@ from deskull.picture.vector import draw_svg
 __all__ = [
     "OUTLINE",
     "OUTLINE_COLOUR",
-    "PICTURES",
     "ROWS_OF_SHEET",
     "WIDTH",
     "Shown",
@@ -27,14 +26,11 @@ __all__ = [
     "encode_png",
 ]
 
-PICTURES = (".png", ".svg")
-"""Kinds of a picture of one scan."""
-
 
 def encode_picture(
     kind: str, data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
 ) -> bytes:
-    """Draw one scan as a file of one of `PICTURES`.
+    """Draw one scan as a file, PNG or SVG.
 
     Parameters
     ----------

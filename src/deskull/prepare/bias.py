@@ -4,14 +4,15 @@ N4 itself is SimpleITK's, which gets arrays and voxel sizes, never a header. Whe
 is corrected is decided by the recipe or the user, not here; nor is intensity normalised here.
 """
 
-from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.errors import InputError
+from deskull.errors import InputError, explain_missing
 from deskull.image.grid import VoxelSize
+from deskull.settings import BiasSettings
 
 DARK_PERCENTILE = 0.1
 """A share of voxels below it is ringing or noise around zero, not the level of the background."""
@@ -23,40 +24,20 @@ FEWEST_SAMPLES = 8
 """Planes kept along an axis that has them: N4's cubic spline starts with 4 control points."""
 
 
-@dataclass(frozen=True)
-class BiasSettings:
-    """How N4 runs.
+ARTICLE = BiasSettings(shrink=3, iterations=(20, 10, 10, 5))
+"""The settings of the published recipe that deskull grew from."""
 
-    Parameters
-    ----------
-    shrink
-        N4 sees every n-th voxel of a 1 mm scan. Other voxel sizes are shrunk axis by axis to
-        the same mm, so that the time and the field depend little on the scan: at 0.5 mm twice
-        as much, 5 mm slices not at all.
-    iterations
-        Most iterations at each resolution of the spline, coarse to fine; at least one level.
+
+def check_n4() -> None:
+    """Check that N4 can run.
 
     Raises
     ------
     InputError
-        If `shrink` or an iteration is below 1, or there is no level.
+        If SimpleITK is not installed.
     """
-
-    shrink: int = 4
-    iterations: tuple[int, ...] = (50, 50, 30, 20)
-
-    def __post_init__(self) -> None:
-        if self.shrink < 1:
-            raise InputError(f"N4 shrink factor {self.shrink}; expected 1 or more.")
-        if not self.iterations or min(self.iterations) < 1:
-            raise InputError(
-                f"N4 iterations {self.iterations}; expected one number above zero per level, "
-                "such as 50, 50, 30, 20."
-            )
-
-
-ARTICLE = BiasSettings(shrink=3, iterations=(20, 10, 10, 5))
-"""The settings of the published recipe that deskull grew from."""
+    if find_spec("SimpleITK") is None:
+        raise InputError(f"N4, the bias correction: {explain_missing('SimpleITK')}")
 
 
 def correct_bias(
@@ -92,8 +73,9 @@ def correct_bias(
     Raises
     ------
     InputError
-        If an axis has fewer than two planes.
+        If an axis has fewer than two planes, or SimpleITK is not installed.
     """
+    check_n4()
     settings = settings or BiasSettings()
     if min(data.shape) < 2:
         raise InputError(

@@ -1,13 +1,11 @@
-"""Saving masks corrected by hand: the mask, its sidecar, and the table of corrected scans.
+"""Saving a mask corrected by hand: the mask, its sidecar, its row in the table of corrections.
 
-`Correction` is a row of the table; `load_corrections` is its one reader and `save_correction`
-the one writer of all three. The automatic mask is never touched.
+The automatic mask is never touched. The table is `deskull.corrections`.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +16,15 @@ from deskull import __version__
 from deskull.apply import find_brain
 from deskull.cohort.remake import Remade, find_old_outputs, load_recorded, remake_outputs
 from deskull.cohort.stripped import Stripped, find_stem, find_stripped, is_inside
+from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import DeskullError, InputError, OutputError
-from deskull.image.volume import Volume, make_mask_image
+from deskull.image.made import make_mask_image
+from deskull.image.volume import Volume
 from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.record import Request
 from deskull.review.marks import find_user
 from deskull.review.scene import ScanFiles, find_files
-from deskull.tables import (
-    make_json,
-    make_relative,
-    make_stamp,
-    make_tsv,
-    read_json,
-    read_table,
-)
-
-TABLE = "deskull_corrected.tsv"
-"""Table of a folder's corrected masks; ``deskull finetune`` reads it."""
-
-SCHEMA = 2
-"""Version of the table. 1 has no column ``schema``, only image, mask and manual."""
+from deskull.tables import make_json, make_relative, make_stamp, read_json
 
 MASK_OF = "mask_of"
 """Field that names the scan whose mask another one of its session got."""
@@ -46,54 +34,6 @@ _one_at_a_time = threading.Lock()
 
 class ConflictError(InputError):
     """The mask was saved from elsewhere since the page read it."""
-
-
-@dataclass(frozen=True)
-class Correction:
-    """A scan whose mask was corrected by hand; a row of the table.
-
-    Parameters
-    ----------
-    image, mask
-        Paths of the scan and of its corrected mask, as seen from the table's folder.
-    manual
-        ``"true"``: what `deskull.train` reads to prefer this mask.
-    saved
-        UTC time stamp; empty in rows of schema 1.
-    by
-        Name of the user who saved it; empty if unknown.
-    schema
-        Version of the table.
-    """
-
-    image: str
-    mask: str
-    manual: str = "true"
-    saved: str = ""
-    by: str = ""
-    schema: int = SCHEMA
-
-
-COLUMNS = tuple(field.name for field in fields(Correction))
-
-
-def load_corrections(path: Path) -> list[Correction]:
-    """Read the table of corrected scans; tables of schema 1 as well.
-
-    Returns
-    -------
-    list
-        Rows, sorted by mask; empty if there is no table.
-
-    Raises
-    ------
-    InputError
-        If the table cannot be read.
-    """
-    if not path.exists():
-        return []
-    found = {row["mask"]: _parse(row) for _, row in read_table(path) if row.get("mask")}
-    return [found[mask] for mask in sorted(found)]
 
 
 def save_correction(
@@ -212,8 +152,8 @@ def _give_to_session(
 
 
 def _find_giver(scan: Stripped) -> str:
-    request = scan.record.get("request")
-    return str(request.get(MASK_OF, "")) if isinstance(request, dict) else ""
+    request = scan.record.request
+    return (request.mask_of or "") if isinstance(request, Request) else ""
 
 
 def _give(scan: Stripped, mask: Volume, correction: Correction, giver: str) -> None:
@@ -236,7 +176,7 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
 
 def _list_correction(correction: Correction, table: Path) -> None:
     try:
-        known = {row.mask: row for row in load_corrections(table)}
+        known = {row.mask: row for row in load_corrections(table)} if table.exists() else {}
     except InputError as error:
         raise InputError(
             f"{error} The mask is saved, but not listed in this table. Move the table away."
@@ -245,16 +185,4 @@ def _list_correction(correction: Correction, table: Path) -> None:
         make_relative(Path(path), table.parent) for path in (correction.image, correction.mask)
     )
     known[mask] = replace(correction, image=image, mask=mask)
-    _save(known.values(), table)
-
-
-def _parse(row: Mapping[str, str]) -> Correction:
-    schema = int(row["schema"]) if row.get("schema", "").isdecimal() else 1
-    known = {name: row[name] for name in ("saved", "by") if row.get(name)}
-    return Correction(row.get("image", ""), row["mask"], **known, schema=schema)
-
-
-def _save(corrections: Iterable[Correction], table: Path) -> None:
-    ordered = sorted(corrections, key=lambda row: row.mask)
-    rows = [[getattr(replace(row, schema=SCHEMA), name) for name in COLUMNS] for row in ordered]
-    save_bytes(make_tsv(COLUMNS, rows).encode("utf-8", "surrogateescape"), table)
+    save_corrections(known.values(), table)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from deskull.cohort.stripped import Stripped, find_manual
 from deskull.image.writing import find_start
+from deskull.outputs import find_output
 from deskull.review.scene import ScanFiles, find_files
+from deskull.settings import Settings
 
-DEFAULTS = {"threshold": 0.5, "border": 0.0}
+DEFAULTS = {"threshold": Settings.threshold, "border": Settings.border}
 """Settings of an automatic mask whose record is not at hand."""
 
 
@@ -65,8 +67,8 @@ def make_entry(
     """
     start = find_start(scan)
 
-    def find(word: str) -> Path | None:
-        path = start.with_name(f"{start.name}_{word}.nii.gz")
+    def find(output: str) -> Path | None:
+        path = start.with_name(start.name + find_output(output).ending)
         return path if path.is_file() else None
 
     machine = mask or find("mask")
@@ -82,10 +84,6 @@ def make_entries(scans: Sequence[Stripped], no_face: bool = False) -> list[Entry
 
 
 def _make_entry(scan: Stripped, no_face: bool) -> Entry:
-    given = scan.record.get("settings")
-    known = given if isinstance(given, dict) else {}
-    settings = {
-        name: float(known[name]) if isinstance(known.get(name), int | float) else value
-        for name, value in DEFAULTS.items()
-    }
+    known = scan.record.settings or Settings()
+    settings = {name: getattr(known, name) for name in DEFAULTS}
     return Entry(scan.name, lambda: find_files(scan, no_face), settings, scan)

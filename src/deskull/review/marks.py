@@ -12,7 +12,7 @@ from pathlib import Path
 from deskull.cohort.stripped import Stripped
 from deskull.errors import InputError
 from deskull.image.writing import save_bytes
-from deskull.tables import make_stamp, make_tsv, read_table
+from deskull.tables import make_stamp, make_tsv, read_schema, read_table
 
 TABLE = "deskull_review.tsv"
 SCHEMA = 2
@@ -47,7 +47,7 @@ class Mark:
     mask_sha256
         SHA-256 of the mask file that was judged; empty if unknown.
     tags
-        Of `TAGS`.
+        Of `TAGS`; in the table separated by semicolons.
     comment
         Free text.
     schema
@@ -96,7 +96,7 @@ def load_marks(folder: Path) -> dict[str, Mark]:
     Raises
     ------
     InputError
-        If the table cannot be read.
+        If the table cannot be read, or is of a newer schema.
     """
     path = folder / TABLE
     if not path.exists():
@@ -105,7 +105,7 @@ def load_marks(folder: Path) -> dict[str, Mark]:
         rows = read_table(path)
     except InputError as error:
         raise InputError(f"{error} Move it away, or repair it.") from error
-    marks = [mark for _, row in rows if (mark := _parse(row)) is not None]
+    marks = [mark for _, row in rows if (mark := _parse(row, path)) is not None]
     return {mark.record: mark for mark in marks}
 
 
@@ -169,9 +169,9 @@ def find_user() -> str:
         return ""
 
 
-def _parse(row: Mapping[str, str]) -> Mark | None:
+def _parse(row: Mapping[str, str], path: Path) -> Mark | None:
     given = {name: row.get(name, "") for name in COLUMNS}
-    schema = int(given["schema"]) if given["schema"].isdecimal() else 1
+    schema = read_schema(row, SCHEMA, path)
     tags = tuple(tag for tag in given["tags"].split(";") if tag in TAGS)
     texts = {name: given[name] for name in COLUMNS if name not in ("schema", "tags")}
     if not texts["record"] or texts["mark"] not in (*MARKS, ""):

@@ -16,19 +16,22 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from deskull.cohort.records import DONE
 from deskull.cohort.remake import make_command
-from deskull.cohort.stripped import ENDING, Stripped, find_stem, find_stripped
+from deskull.cohort.stripped import Stripped, find_stem, find_stripped
 from deskull.errors import DeskullError, InputError
 from deskull.image.writing import make_folder, save_bytes
 from deskull.measure.score import LOW
+from deskull.outputs import RECORD
 from deskull.picture import draw_svg
 from deskull.picture.page import encode_page, make_page, read_static, to_data_address
 from deskull.picture.plot import Point, draw_chart
+from deskull.record import DONE, WeightsName
 from deskull.review.marks import MARKS, TAGS, Mark, load_marks
 from deskull.review.pictures import PAGE_WIDTH, Pair, draw_card, draw_picture
 from deskull.review.scene import find_files, load_shown
+from deskull.settings import Settings
 from deskull.tables import make_relative
+from deskull.typed_json import to_plain
 
 NAME = "deskull_report.html"
 LARGE_PICTURES = 200
@@ -245,7 +248,7 @@ def find_own_names(scan: Stripped) -> tuple[Path, Path | None]:
     stem = "" if mask is None else find_stem(mask)
     subject = stem.split("_")[0]
     if mask is None or not (subject.startswith("sub-") and "_desc-brain" in stem):
-        return scan.path.with_name(scan.path.name.removesuffix(ENDING) + "_report.html"), None
+        return scan.path.with_name(scan.path.name.removesuffix(RECORD) + "_report.html"), None
     root = next((p.parent for p in mask.parents if p.name == subject), scan.folder)
     return (
         root / f"{stem.removesuffix('_mask').replace('_desc-brain', '_').strip('_')}.html",
@@ -294,33 +297,29 @@ def _write_scan(scan: Stripped, pair: Pair | None, problem: str) -> Path:
 
 def _list_facts(scan: Stripped) -> Iterable[tuple[str, str]]:
     """List what a record says, as rows of a table."""
-    record = scan.record
-    given = record.get("input")
-    source = given if isinstance(given, dict) else {}
-    size = _join(source.get("voxel_size"))
+    record, source = scan.record, scan.record.input
+    size = _join(source.voxel_size)
     facts = {
         "Volume of the mask": "" if scan.volume_ml is None else f"{scan.volume_ml:.1f} ml",
-        "Score": "" if scan.score is None else f"{scan.score:.0f} of 100",
-        "Shape": _join(source.get("shape")),
+        "Score": "" if scan.score is None else f"{scan.score} of 100",
+        "Shape": _join(source.shape),
         "Voxel size": f"{size} mm" if size else "",
-        "Orientation": str(source.get("orientation") or ""),
-        "Settings": _name_all(record.get("settings")),
-        "Weights": _name_all(record.get("weights")),
-        "Version": f"deskull {record['deskull']}" if "deskull" in record else "",
-        "Runtime": f"{record['runtime']} on {record.get('device')}" if "runtime" in record else "",
+        "Orientation": source.orientation,
+        "Settings": _name_all(record.settings),
+        "Weights": _name_all(record.weights),
+        "Version": f"deskull {record.deskull}" if record.deskull else "",
+        "Runtime": f"{record.runtime} on {record.device}" if record.runtime else "",
         "Time": "" if scan.seconds is None else f"{scan.seconds:.1f} s",
-        "Finished": str(record.get("finished") or ""),
-        "Scan": f"SHA-256 {source['sha256']}" if source.get("sha256") else "",
+        "Finished": record.finished,
+        "Scan": f"SHA-256 {source.sha256}" if source.sha256 else "",
     }
     return ((name, words) for name, words in facts.items() if words)
 
 
-def _join(values: object) -> str:
-    given = values if isinstance(values, list) else []
-    known = all(isinstance(value, int | float) for value in given)
-    return " × ".join(f"{value:g}" for value in given) if known else ""
+def _join(values: Sequence[float]) -> str:
+    return " × ".join(f"{value:g}" for value in values)
 
 
-def _name_all(fields: object) -> str:
-    given = fields if isinstance(fields, dict) else {}
+def _name_all(settings: Settings | WeightsName | None) -> str:
+    given = to_plain(settings) if settings is not None else {}
     return ", ".join(f"{name} {json.dumps(value).strip(chr(34))}" for name, value in given.items())

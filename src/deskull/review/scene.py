@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import load_mask
-from deskull.cohort.records import make_fingerprint
 from deskull.cohort.stripped import Stripped, find_manual, is_inside
 from deskull.errors import EmptyMaskError, GeometryError, InputError
+from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Box, find_box, from_canonical_array, to_canonical_array
-from deskull.image.volume import Volume, make_mask_image
+from deskull.image.made import make_mask_image
+from deskull.image.volume import Volume
 from deskull.image.writing import save_image
 from deskull.prepare.postprocess import clean_mask, make_signed_distance
 from deskull.review.pictures import Pair, hide_face, load_pair
@@ -80,7 +81,7 @@ class ScanFiles:
     def hash_shown(self) -> str:
         """SHA-256 of the file of the mask that counts: the corrected one, else the automatic."""
         mask = self.manual if self.version else self.mask
-        return "" if mask is None else str(make_fingerprint(mask)["sha256"])
+        return "" if mask is None else make_fingerprint(mask).sha256
 
 
 def find_files(scan: Stripped, no_face: bool = False) -> ScanFiles:
@@ -93,11 +94,11 @@ def find_files(scan: Stripped, no_face: bool = False) -> ScanFiles:
     """
     image, mask = scan.find_scan(), scan.find_output("mask")
     if mask is None:
-        other = scan.record.get("mask_of")
+        other = scan.record.mask_of
         why = f"it has the mask of {other}" if other else "its mask was not kept, or is gone"
         raise InputError(f"{scan.name}: {why}.")
     manual, probability = find_manual(image, mask), scan.find_output("probability")
-    files = scan.name, image, mask, probability, manual, scan.frame, scan.folder
+    files = scan.name, image, mask, probability, manual, scan.record.input.frame, scan.folder
     return ScanFiles(*files, no_face=no_face)
 
 

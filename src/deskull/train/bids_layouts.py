@@ -8,8 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deskull.image.bids import SUFFIXES, find_root, parse_name
-from deskull.image.names import find_base, find_stem, list_images
+from deskull.image.lookup import list_images
+from deskull.image.names import (
+    ANATOMICAL,
+    DESCRIBING,
+    BidsName,
+    find_base,
+    find_root,
+    find_stem,
+    parse_name,
+)
 from deskull.train.layouts import (
     Candidate,
     Found,
@@ -21,37 +29,19 @@ from deskull.train.layouts import (
     read_json,
 )
 
-_SILENT = ("sub", "desc", "label", "res", "den", "hemi")  # entities that do not tell images apart
-
 
 @dataclass(frozen=True)
 class _Scan:
-    """A file of a BIDS data set: its place, and the entities and suffix of its name."""
+    """A file of a BIDS data set: its place, and what its name says."""
 
     path: Path
     root: Path
-    entities: dict[str, str]
-    suffix: str
+    name: BidsName
 
     @property
     def key(self) -> frozenset[tuple[str, str]]:
         """Entities that an image and its mask have in common."""
-        told = {k: v for k, v in self.entities.items() if k not in _SILENT or k == "sub"}
-        return frozenset(told.items())
-
-    @property
-    def role(self) -> str:
-        """Role in a pair: ``image``, ``prepared``, ``mask`` or ``brain``; else empty."""
-        described = self.entities.get("desc", self.entities.get("label", ""))
-        if "space" in self.entities:
-            return ""
-        if self.suffix == "mask":
-            contrast = described.removeprefix("brain").removeprefix("Manual")
-            known = described.startswith("brain") and contrast in ("", *SUFFIXES)
-            return "mask" if known else ""
-        if self.suffix not in SUFFIXES or "label" in self.entities:
-            return ""
-        return {"": "image", "preproc": "prepared", "brain": "brain"}.get(described, "")
+        return frozenset(p for p in self.name.entities.items() if p[0] not in DESCRIBING)
 
 
 def find_bids(folder: Path, files: list[Path]) -> Found:
@@ -83,7 +73,7 @@ def _parse(path: Path) -> _Scan | None:
     root = None if name is None else find_root(path, name)
     if name is None or root is None:
         return None
-    return _Scan(path, root, dict(name.entities), name.suffix)
+    return _Scan(path, root, name)
 
 
 def _is_made(file: Path, stems: Stems, known: set[Path]) -> bool:
@@ -96,26 +86,26 @@ def _pair(group: list[_Scan], root: Path, stems: Stems) -> list[Candidate]:
     """Make candidates of files with equal entities: one per contrast, and one per lone mask."""
     by_role: dict[str, list[_Scan]] = {}
     for scan in group:
-        by_role.setdefault(scan.role, []).append(scan)
+        by_role.setdefault(scan.name.role, []).append(scan)
     images = sorted(by_role.get("image", []), key=lambda scan: scan.root != root)
     images += by_role.get("prepared", [])
     masks = [scan.path for scan in by_role.get("mask", [])]
     sources = {mask: _find_sources(mask) for mask in masks}
     used: set[Path] = set()
     candidates = []
-    for suffix in dict.fromkeys(scan.suffix for scan in images):
-        same = tuple(scan.path for scan in images if scan.suffix == suffix)
+    for suffix in dict.fromkeys(scan.name.suffix for scan in images):
+        same = tuple(scan.path for scan in images if scan.name.suffix == suffix)
         names = {image.name for image in same}
         fitting = [mask for mask in masks if not sources[mask] or sources[mask] & names]
         used.update(fitting)
         fitting += [mask for image in same for mask in find_masks_beside(image, stems)]
-        brains = [scan.path for scan in by_role.get("brain", []) if scan.suffix == suffix]
+        brains = [scan.path for scan in by_role.get("brain", []) if scan.name.suffix == suffix]
         brains += [brain for i in same if (brain := find_brain_beside(i, stems)) is not None]
         candidates.append(
             Candidate(
-                f"sub-{group[0].entities['sub']}",
-                f"ses-{group[0].entities['ses']}" if "ses" in group[0].entities else "",
-                "T1ce" if suffix == "T1w" and "ce" in group[0].entities else suffix,
+                group[0].name.participant,
+                group[0].name.session,
+                "T1ce" if suffix == "T1w" and "ce" in group[0].name.entities else suffix,
                 same,
                 rank_masks(fitting),
                 next(iter(brains), None),
@@ -133,7 +123,7 @@ def _find_sources(mask: Path) -> set[str]:
         source for field in ("Sources", "RawSources") for source in _to_list(fields.get(field))
     ]
     paths = [Path(str(source).rpartition(":")[2]) for source in given]
-    return {path.name for path in paths if find_stem(path).rpartition("_")[2] in SUFFIXES}
+    return {path.name for path in paths if find_stem(path).rpartition("_")[2] in ANATOMICAL}
 
 
 def _to_list(given: object) -> list[object]:

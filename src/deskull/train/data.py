@@ -187,7 +187,7 @@ def _list_heads(path: Path) -> pd.DataFrame:
         names = sorted(p for p in path.iterdir() if not p.name.startswith("."))
         names = [p for p in names if p.name != LABEL_TABLE]
         files = [p for p in names if p.is_file() and find_suffix(p) in HEADS]
-        rows = [(name_head(p).person, "", "", str(p), "", 0.0) for p in files]
+        rows = [(name_head(p).participant, "", "", str(p), "", 0.0) for p in files]
         columns = ["participant", "image", "mask", "label_map", "part", "border"]
         return pd.DataFrame(rows, columns=columns)
     if path.suffix.lower() not in TABLES:

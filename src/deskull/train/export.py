@@ -5,12 +5,11 @@ heads (`check_parity`).
 """
 
 import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,18 @@ from deskull.errors import InputError, WeightsError
 from deskull.image.volume import Volume
 from deskull.image.writing import make_folder, save_bytes
 from deskull.measure.metrics import dice
+from deskull.network.card import (
+    CARD,
+    DESCRIPTION,
+    Card,
+    Difference,
+    Parity,
+    StageCard,
+    save_card,
+)
 from deskull.network.engine import count_threads, find_runtimes, make_engine
 from deskull.network.unet import UNet
-from deskull.network.weights import CARD, FORMAT, Stage, Weights, load_weights
+from deskull.network.weights import Stage, Weights, load_weights
 from deskull.prepare.conform import conform, find_head_centres, make_window
 from deskull.prepare.intensity import make_finite, normalise
 from deskull.train.recipe import Recipe
@@ -35,11 +43,8 @@ from deskull.train.run_folder import load_released
 from deskull.train.split import count_split
 
 OPSET = 18
-DESCRIPTION = ("licence", "population", "convention", "data")
-"""Fields of the card that the user writes."""
-
-GENERATED = ("format", "stages", "parity", "files")
-"""Fields of the card that are written here."""
+GENERATED = ("format", "stages", "parity", "files", "likeness", "more")
+"""Fields of the card that deskull writes."""
 
 TRUSTED = "torch"
 """Runtime that the others are compared with."""
@@ -91,7 +96,7 @@ def export(
     if base is None and "locate" not in runs and around == "brain":
         base = load_weights("default")
     make_folder(folder)
-    stages: dict[str, Any] = {}
+    stages: dict[str, StageCard] = {}
     made: list[Stage] = []
     for name, (recipe, network, step) in released.items():
         halves = {
@@ -100,24 +105,39 @@ def export(
         save_bytes(save(halves), folder / f"{name}.safetensors")
         network.load_state_dict(halves)
         save_bytes(make_onnx(network, recipe), folder / f"{name}.onnx")
-        stages[name] = recipe.to_dict() | {"steps": step, "split": count_split(runs[name])}
+        stages[name] = _make_stage_card(recipe, step, runs[name])
         made.append(_make_stage(name, recipe, folder))
     if base is not None and base.locate is not None and "locate" not in runs:
-        stages["locate"] = base.card["stages"]["locate"]
+        stages["locate"] = base.card.stages["locate"]
         save_bytes(base.locate.onnx, folder / "locate.onnx")
         save_bytes(base.locate.tensors.read_bytes(), folder / "locate.safetensors")
     files = [f"{name}.{kind}" for name in stages for kind in ("onnx", "safetensors")]
-    card = {
-        "format": FORMAT,
-        **about,
-        "stages": stages,
-        **({"parity": check_parity(made, check)} if check else {}),
-        "files": {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files},
-    }
+    card = Card(
+        **{name: about[name] for name in DESCRIPTION},
+        more={name: value for name, value in about.items() if name not in DESCRIPTION},
+        stages=stages,
+        parity=check_parity(made, check) if check else None,
+        files={f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files},
+    )
     path = folder / CARD
-    save_bytes((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode(), path)
+    save_card(card, path)
     load_weights(folder)
     return path
+
+
+def _make_stage_card(recipe: Recipe, step: int, run: Path) -> StageCard:
+    """Describe a network by its recipe, and by how it was trained."""
+    return StageCard(
+        name=recipe.name,
+        window=recipe.window,
+        network=recipe.network,
+        training=asdict(recipe.training),
+        preparation=recipe.preparation,
+        augment=asdict(recipe.augment),
+        seed=recipe.seed,
+        steps=step,
+        split=count_split(run),
+    )
 
 
 def _make_stage(name: str, recipe: Recipe, folder: Path) -> Stage:
@@ -125,10 +145,9 @@ def _make_stage(name: str, recipe: Recipe, folder: Path) -> Stage:
     return Stage(
         name=name,
         window=recipe.window,
-        outputs=recipe.network.outputs,
         centre=recipe.preparation.centre,
         onnx=(folder / f"{name}.onnx").read_bytes(),
-        spec=asdict(recipe.network),
+        spec=recipe.network,
         tensors=folder / f"{name}.safetensors",
     )
 
@@ -216,27 +235,7 @@ def _store_half(
     graph.node.insert(0, helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Difference of a runtime's output from that of torch, on the worst of the heads.
-
-    Parameters
-    ----------
-    version
-        Version of the runtime.
-    mean, largest
-        Absolute difference of the brain's probability: mean and maximum over the voxels.
-    dice
-        Dice of the masks; 1 where both are empty.
-    """
-
-    version: str
-    mean: float
-    largest: float
-    dice: float
-
-
-def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> dict[str, Any]:
+def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> Parity:
     """Compare every installed runtime with torch on the same heads.
 
     Parameters
@@ -248,9 +247,8 @@ def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> dict[str, 
 
     Returns
     -------
-    dict
-        Number of heads, and the fields of `Difference` by stage and runtime: ready for JSON,
-        and without the names of the heads.
+    Parity
+        Differences by stage and runtime, without the names of the heads.
 
     Raises
     ------
@@ -258,10 +256,10 @@ def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> dict[str, 
         If a runtime's probabilities differ by more than `MAX_MEAN_DIFFERENCE`.
     """
     told = {stage.name: _compare(stage, heads) for stage in stages}
-    return {"heads": len(heads), "against": TRUSTED, **told}
+    return Parity(len(heads), TRUSTED, **told)
 
 
-def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, dict[str, Any]]:
+def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, Difference]:
     """Return the worst difference of each runtime over the heads."""
     brain, versions = stage.outputs.index("brain"), find_runtimes()
     engines = {name: make_engine(stage, "cpu", count_threads(), name) for name in versions}
@@ -279,7 +277,7 @@ def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, dict[str, Any]]
                 )
             if name not in worst or here.mean > worst[name].mean:
                 worst[name] = here
-    return {name: vars(worst[name]) for name in sorted(worst)}
+    return dict(sorted(worst.items()))
 
 
 def _conform_head(head: Volume, stage: Stage) -> NDArray[np.float32]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from deskull.errors import InputError, WeightsError
 from deskull.image.volume import Volume
+from deskull.network.card import CARD
 from deskull.network.unet import UNet, load_unet
-from deskull.network.weights import CARD, Weights, load_weights
+from deskull.network.weights import Weights, load_weights
 from deskull.train.data import Sources
 from deskull.train.export import export
 from deskull.train.loop import Limits, Start, evaluate, train
@@ -20,6 +21,7 @@ from deskull.train.losses import average
 from deskull.train.processes import join_processes
 from deskull.train.recipe import Recipe, make_recipe
 from deskull.train.run_folder import RECIPE, load_released, seeded
+from deskull.typed_json import to_plain
 
 STEPS = 300
 """Number of steps: with few heads, more steps only overfit."""
@@ -59,9 +61,13 @@ def load_trained(name: str | Path) -> list[tuple[Recipe, UNet]]:
     except WeightsError as error:
         hint = "" if (Path(name) / CARD).is_file() else " Or the folder of a training run."
         raise WeightsError(f"{error}{hint}") from error
-    stages = {"segment": weights.segment, "locate": weights.locate}
-    recipes = weights.card["stages"]
-    return [(make_recipe(recipes[k], k), load_unet(v)) for k, v in stages.items() if v]
+    stages = filter(None, (weights.segment, weights.locate))
+    return [(_find_recipe(weights, stage.name), load_unet(stage)) for stage in stages]
+
+
+def _find_recipe(weights: Weights, stage: str) -> Recipe:
+    """Read the recipe by which a network of released weights was trained."""
+    return make_recipe(to_plain(weights.card.stages[stage]), stage)
 
 
 def load_start(name: str | Path, recipe: Recipe) -> UNet:
@@ -106,7 +112,7 @@ def _fit(network: UNet, recipe: Recipe) -> UNet | None:
 
 def make_finetune_recipe(weights: Weights) -> Recipe:
     """Take the recipe that made the weights, with small steps and a frozen encoder."""
-    recipe = make_recipe(dict(weights.card["stages"]["segment"]), "segment")
+    recipe = _find_recipe(weights, "segment")
     training = replace(
         recipe.training,
         horizon=STEPS,
@@ -204,11 +210,15 @@ def _check_validation(sources: Sources, held_out: Sources) -> None:
 
 def _tell_about(weights: Weights, sources: Sources, validation: Sources) -> dict[str, Any]:
     """Describe the new weights; the names of the participants stay in the run's folder."""
-    about = {key: weights.card[key] for key in ("licence", "population", "convention")}
-    began = {"name": weights.name, "sha256": weights.digest, "data": weights.card.get("data")}
-    about["data"] = {
-        "began_with": began,
+    card = weights.card
+    data = {
+        "began_with": {"name": weights.name, "sha256": weights.digest, "data": card.data},
         "participants": len(sources.participants),
         "participants_held_out": len(validation.participants),
     }
-    return about
+    return {
+        "licence": card.licence,
+        "population": card.population,
+        "convention": card.convention,
+        "data": data,
+    }

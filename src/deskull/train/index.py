@@ -17,8 +17,10 @@ from typing import Any
 
 import pandas as pd
 
+from deskull import corrections
 from deskull.errors import InputError, OptionError
-from deskull.image.names import list_images, name_head
+from deskull.image.lookup import list_images
+from deskull.image.names import name_head
 from deskull.image.writing import save_bytes
 from deskull.network.engine import count_threads
 from deskull.tables import TABLES, read_table
@@ -215,6 +217,7 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
         ``participant`` (or ``person``, ``participant_id``), ``session`` and ``contrast`` are
         guessed from the file's name; ``part`` fixes the part of a participant, one of `PARTS`;
         ``border`` is the distance in mm by which the mask's surface is moved before it teaches.
+        The table of corrected masks that the viewer writes is one as well.
 
     Returns
     -------
@@ -229,7 +232,7 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     path = Path(os.path.abspath(path))
     _check_name(path)
-    rows = read_table(path)
+    rows = _read_rows(path)
     if not rows:
         raise InputError(f"{path}: a table without a row; expected one for each pair.")
     given = [ALIASES.get(name, name) for name in rows[0][1]]
@@ -252,17 +255,27 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{path}: line {line} names neither an image with its mask nor a label map."
             )
         heads.append(name_head(Path(image or label_map)))
-    for name, guess in (("participant", "person"), ("session", "session"), ("contrast",) * 2):
+    for name in ("participant", "session", "contrast"):
         if name not in given:
-            frame[name] = [getattr(head, guess) for head in heads]
+            frame[name] = [getattr(head, name) for head in heads]
     names = zip(frame["participant"], heads, strict=True)
-    frame["participant"] = [name or head.person for name, head in names]
+    frame["participant"] = [name or head.participant for name, head in names]
     frame["manual"] = [text.lower() in ("true", "1", "yes") for text in frame["manual"]]
     lines = [f"{path}: line {line}" for line, _ in rows]
     frame["part"] = [_read_part(*cell) for cell in zip(frame["part"], lines, strict=True)]
     frame["border"] = [_read_border(*cell) for cell in zip(frame["border"], lines, strict=True)]
     collect_parts(frame, f"{path}: ")
     return frame
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read the lines of a table; of the viewer's table of corrections its pairs."""
+    if path.name != corrections.TABLE:
+        return read_table(path)
+    pairs = corrections.load_corrections(path)
+    columns = ("image", "mask", "manual")
+    rows = [{name: getattr(pair, name) for name in columns} for pair in pairs]
+    return list(enumerate(rows, start=2))
 
 
 def _read_part(cell: str, where: str) -> str:

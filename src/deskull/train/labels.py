@@ -41,7 +41,7 @@ BONE_MM = 2.0
 
 RIM_MM = 1.5
 """Distance to the centres of outer CSF that counts as brain: a rim of 1.3 mm, as in real masks
-(docs/experiments.md, 8)."""
+(docs/background/experiments.md, 8)."""
 
 TISSUE = (
     "white_matter",

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import OptionError
-from deskull.image.names import BRAIN_WORDS, MASK_WORDS, HeadName, find_base, find_stem, name_head
+from deskull.image.names import (
+    BRAIN_WORDS,
+    MASK_WORDS,
+    HeadName,
+    find_base,
+    find_stem,
+    name_head,
+    says_manual,
+)
 
 FREESURFER_IMAGES = ("orig.mgz", "T1.mgz")
 FREESURFER_MASKS = ("brainmask.mgz", "mask.mgz", "aseg.mgz")
@@ -69,10 +77,9 @@ def make_stems(files: Iterable[Path]) -> Stems:
 
 def is_manual(mask: Path) -> bool:
     """Whether a mask was corrected by hand: by its name, or ``Manual: true`` in its sidecar."""
-    stem = find_stem(mask)
-    if stem.endswith("_mask_manual") or "_desc-brainManual" in stem:
+    if says_manual(mask):
         return True
-    return read_json(mask.with_name(f"{stem}.json")).get("Manual") is True
+    return read_json(mask.with_name(f"{find_stem(mask)}.json")).get("Manual") is True
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -121,7 +128,7 @@ def find_beside(folder: Path, files: list[Path]) -> Found:
 
 def make_candidate(head: HeadName, image: Path, masks: list[Path], stems: Stems) -> Candidate:
     """Make a candidate for a pair, or for a label map where there is no mask."""
-    names = (head.person, head.session, head.contrast)
+    names = (head.participant, head.session, head.contrast)
     if not masks:
         return Candidate(*names, label_map=image)
     return Candidate(*names, (image,), rank_masks(masks), find_brain_beside(image, stems))
@@ -152,7 +159,7 @@ def find_freesurfer(folder: Path, files: list[Path]) -> Found:
         masks = [subject / "mri" / name for name in FREESURFER_MASKS]
         candidates.append(
             Candidate(
-                head.person,
+                head.participant,
                 head.session or (time if time in bases else ""),
                 "T1w",
                 tuple(image for image in images if image in wanted),

@@ -48,7 +48,7 @@ def distance(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
 
     It is quadratic as far as two distances within reach can differ. A narrower parabola would
     make the network learn medians: where it does not know the surface, most voxels are outside,
-    and so would be its answer (docs/experiments.md, 9).
+    and so would be its answer (docs/background/experiments.md, 9).
 
     Parameters
     ----------

@@ -2,7 +2,8 @@
 
 Each section is a dataclass. The range of a number is written where the field is defined
 (`ranged`), and `check_settings` checks every field of every section by its type and range.
-Settings of the window are in `prepare.conform`, those of the network in `network.unet`.
+Settings of the window are in `prepare.conform`, those of network and preparation in
+`network.card`.
 """
 
 import math
@@ -15,9 +16,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from deskull.errors import InputError
-from deskull.network.unet import NetworkSpec, make_spec
-from deskull.prepare.bias import BiasSettings
+from deskull.network.card import NetworkSpec, PreparationSettings
 from deskull.prepare.conform import WindowSettings, make_window_settings
+from deskull.settings import BiasSettings
 
 CHANNELS = ("brain", "tissue")
 """Outputs that an example has a target for, in the order of its channels."""
@@ -48,27 +49,6 @@ def ranged(low: float, high: float, default: Any = MISSING) -> Any:
     4
     """
     return field(default=default, metadata={"range": (low, high)})
-
-
-@dataclass(frozen=True)
-class PreparationSettings:
-    """How a scan is prepared before its window is cut out.
-
-    Parameters
-    ----------
-    n4
-        Settings of the N4 bias correction; None for no correction.
-    centre
-        Centre of the window: that of the ``"brain"`` (found by a `locate` network when the
-        weights are used, taken from the mask in training) or that of the ``"head"``.
-    soft_masks
-        Whether the mask of a pair is resampled linearly, to the share of brain in each voxel
-        (True), or by nearest neighbour, to 0 or 1 (False).
-    """
-
-    n4: BiasSettings | None = None
-    centre: Literal["brain", "head"] = "brain"
-    soft_masks: bool = True
 
 
 @dataclass(frozen=True)
@@ -286,7 +266,7 @@ def make_recipe(sections: dict[str, Any], name: str) -> Recipe:
     recipe = Recipe(
         name=sections.get("name", name),
         window=make_window_settings(sections["window"]),
-        network=make_spec(sections["network"]),
+        network=_make_spec(sections["network"]),
         training=TrainingSettings(**{**training, "frozen": tuple(training.get("frozen", ()))}),
         preparation=PreparationSettings(**{**preparation, "n4": _make_n4(preparation.get("n4"))}),
         augment=AugmentSettings(**sections.get("augment", {})),
@@ -294,6 +274,11 @@ def make_recipe(sections: dict[str, Any], name: str) -> Recipe:
     )
     check_recipe(recipe)
     return recipe
+
+
+def _make_spec(given: Mapping[str, Any]) -> NetworkSpec:
+    lists = {key: tuple(given[key]) for key in ("outputs", "filters") if key in given}
+    return NetworkSpec(**{**given, **lists})
 
 
 def _make_n4(n4: Any) -> BiasSettings | None:

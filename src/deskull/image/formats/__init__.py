@@ -24,8 +24,8 @@ from deskull.image.formats.mgh import is_mgh, read_mgh
 from deskull.image.formats.minc import read_minc
 from deskull.image.formats.nifti import find_kind, read_nifti
 from deskull.image.formats.nrrd import find_nrrd_files, read_nrrd
-from deskull.image.lookup import find_image
-from deskull.image.names import PACKED, find_partner, find_suffix
+from deskull.image.lookup import find_image, find_partner
+from deskull.image.names import PACKED, find_suffix
 from deskull.image.pointers import find_pointer
 from deskull.image.stored import to_stored
 from deskull.image.streams import find_packing, open_stream

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
+from deskull.errors import ImageFileError, explain_missing
 from deskull.image.stored import StoredArray, check_promise, make_nifti
 
 
@@ -18,8 +19,7 @@ def read_minc(path: Path) -> SpatialImage:
     with path.open("rb") as file:
         is_hdf5 = file.read(4) == b"\x89HDF"
     if is_hdf5:
-        import h5py  # noqa: F401  nibabel needs it, and does not say so
-
+        _check_hdf5(path.name)
         with warnings.catch_warnings():  # some writers garble the word for even spacing
             warnings.filterwarnings("ignore", "Invalid spacing declaration")
             holder = nib.FileHolder(filename=str(path))
@@ -37,3 +37,11 @@ def read_minc(path: Path) -> SpatialImage:
     axes = [axis for axis, name in enumerate(names) if str(name).endswith("space")]
     frames = [axis for axis in range(values.ndim) if axis not in axes]
     return make_nifti(StoredArray(values.transpose(*axes, *frames)), image.affine, path.name)
+
+
+def _check_hdf5(name: str) -> None:
+    """Check for what nibabel needs to read MINC 2, and does not name."""
+    try:
+        import h5py  # noqa: F401
+    except ImportError as error:
+        raise ImageFileError(f"{name}: MINC 2 is HDF5, and {explain_missing('h5py')}") from error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError
 from deskull.image.grid import Grid
-from deskull.image.names import find_partner
+from deskull.image.lookup import find_partner
 from deskull.image.stored import (
     NATIVE_ORDER,
     NO_EXTENSIONS,

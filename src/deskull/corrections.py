@@ -1,0 +1,90 @@
+"""The table of masks that were corrected by hand: what the viewer hands on to fine-tuning.
+
+`Correction` is a row of it, `load_corrections` its one reader and `save_corrections` its one
+writer. The viewer lists in it what is saved there (`deskull.review.corrections`);
+`deskull.train.index` takes from it the pairs to learn from.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from deskull.errors import InputError
+from deskull.image.writing import save_bytes
+from deskull.tables import make_tsv, read_schema, read_table
+
+TABLE = "deskull_corrected.tsv"
+"""Its name, in a folder of results."""
+
+SCHEMA = 2
+"""Version of the table. 1 has no column ``schema``, only image, mask and manual."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A scan whose mask was corrected by hand; a row of the table.
+
+    Parameters
+    ----------
+    image, mask
+        Paths of the scan and of its corrected mask, as seen from the table's folder.
+    manual
+        ``"true"``: the mask is preferred to others of the same scan.
+    saved
+        UTC time stamp; empty in rows of schema 1.
+    by
+        Name of the user who saved it; empty if unknown.
+    schema
+        Version of the table.
+    """
+
+    image: str
+    mask: str
+    manual: str = "true"
+    saved: str = ""
+    by: str = ""
+    schema: int = SCHEMA
+
+
+COLUMNS = tuple(field.name for field in fields(Correction))
+
+
+def load_corrections(path: Path) -> list[Correction]:
+    """Read the table of corrected masks; tables of schema 1 as well.
+
+    Returns
+    -------
+    list
+        Rows, sorted by mask; of several with one mask the last.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, lacks a column or a path, or is of a newer schema.
+    """
+    found = {}
+    for line, row in read_table(path, ("image", "mask")):
+        image, mask = row["image"], row["mask"]
+        if not (image and mask):
+            lacking = "mask" if image else "image"
+            raise InputError(
+                f"{path}: line {line} names no {lacking}; expected the paths of a scan and of its "
+                "corrected mask. Complete the line, or take it out."
+            )
+        schema = read_schema(row, SCHEMA, path)
+        more = row.get("saved", ""), row.get("by", "")
+        found[mask] = Correction(image, mask, "true", *more, schema)
+    return [found[mask] for mask in sorted(found)]
+
+
+def save_corrections(corrections: Iterable[Correction], path: Path) -> None:
+    """Write the table of corrected masks, whole, sorted by mask.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    ordered = sorted(corrections, key=lambda row: row.mask)
+    rows = [[getattr(replace(row, schema=SCHEMA), name) for name in COLUMNS] for row in ordered]
+    save_bytes(make_tsv(COLUMNS, rows).encode("utf-8", "surrogateescape"), path)

@@ -1,0 +1,150 @@
+"""Images of what was made on a scan's grid: a mask, a map, the brain.
+
+The header of the scan is copied, and only what the new content must change is changed. How they
+become files is `writing.py`.
+"""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from deskull.errors import GeometryError, InputError
+from deskull.image.grid import find_box
+from deskull.image.stored import StoredArray, make_image, to_stored
+from deskull.image.volume import to_writable
+
+
+def make_mask_image(mask: NDArray[Any], source: SpatialImage) -> SpatialImage:
+    """Make a mask on the grid of `source`.
+
+    Parameters
+    ----------
+    mask
+        {0, 1} or boolean, (X, Y, Z) or (X, Y, Z, T).
+
+    Returns
+    -------
+    SpatialImage
+        uint8 without scaling, the header of `source` otherwise.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes disagree.
+    """
+    mask = np.asarray(mask)
+    _check_shape(mask.shape[:3], source.shape[:3])
+    box = find_box(mask)
+    values = np.zeros(mask.shape, np.uint8, order="F")
+    values[box] = mask[box] != 0
+    return _make_measure(values, source)
+
+
+def make_map_image(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
+    """Make a float32 image of a probability, a distance or corrected intensities.
+
+    Parameters
+    ----------
+    values
+        (X, Y, Z) or (X, Y, Z, T) on the grid of `source`.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes disagree.
+    """
+    return _make_measure(np.asarray(values).astype(np.float32), source)
+
+
+def make_brain_image(
+    mask: NDArray[Any], source: SpatialImage, fill: float = 0.0, frame: int | None = None
+) -> SpatialImage:
+    """Make the image of the brain: stored values inside the mask bit for bit, `fill` outside.
+
+    Parameters
+    ----------
+    mask
+        {0, 1} or boolean, (X, Y, Z) for every frame or (X, Y, Z, T).
+    source
+        3D or 4D; stored type, scaling and byte order are kept.
+    fill
+        Value outside the mask in scaled units; the nearest storable value is written.
+    frame
+        Take only this frame of a 4D source.
+
+    Raises
+    ------
+    GeometryError
+        If the shapes disagree.
+    InputError
+        If `fill` is NaN and the stored type holds integers.
+    """
+    source = to_writable(source)
+    stored = to_stored(source).without_singletons()
+    raw = stored.raw if frame is None or stored.ndim == 3 else stored.raw[..., frame]
+    mask = np.asarray(mask)
+    _check_shape(mask.shape, raw.shape[: mask.ndim])
+    box = find_box(mask)
+    inside = mask[box] != 0
+    if mask.ndim < raw.ndim:
+        inside = inside[..., None]
+    brain = np.zeros(raw.shape, raw.dtype, order="F")
+    outside_value = _to_stored_value(fill, stored)
+    if outside_value != 0:
+        brain[...] = outside_value
+    np.copyto(brain[box], raw[box], where=inside)
+    return _make_output(stored.with_raw(brain), source)
+
+
+def _to_stored_value(value: float, stored: StoredArray) -> Any:
+    """Return the storable value nearest to a scaled one."""
+    slope, inter = stored.scaling
+    wanted = (float(value) - inter) / slope
+    if stored.dtype.kind == "f":
+        limits = np.finfo(stored.dtype)
+        finite = np.isfinite(wanted)
+        return np.clip(wanted, limits.min, limits.max) if finite else wanted
+    if np.isnan(wanted):
+        raise InputError(
+            f"fill {value}: the image stores {stored.dtype.name}; expected a number. "
+            "Choose another --fill."
+        )
+    whole = np.iinfo(stored.dtype)
+    if np.isinf(wanted):
+        return whole.max if wanted > 0 else whole.min
+    return min(max(round(wanted), whole.min), whole.max)
+
+
+def _make_measure(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
+    """Make an image of something measured on a scan: display range and intent start afresh."""
+    source = to_writable(source)
+    _check_shape(values.shape[:3], source.shape[:3])
+    stored = to_stored(source)
+    image = _make_output(StoredArray(values, lead=stored.lead, tail=stored.tail), source)
+    if isinstance(image, nib.Nifti1Pair):
+        header: Any = image.header
+        for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
+            header[field] = 0
+        header["intent_name"] = b""
+    return image
+
+
+def _check_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if len(shape) < 3 or shape != expected:
+        raise GeometryError(f"shape {shape}; expected that of the image, {expected}.")
+
+
+def _make_output(stored: StoredArray, source: SpatialImage) -> SpatialImage:
+    """Put voxels under a copy of the header of `source`, changing only type and length."""
+    header: Any = source.header.copy()
+    if header.get_data_dtype().newbyteorder("=") != stored.dtype.newbyteorder("="):
+        header.set_data_dtype(stored.dtype.newbyteorder("="))
+    if tuple(header.get_data_shape()) != stored.shape:
+        if isinstance(source, nib.MGHImage):
+            header.set_data_shape(stored.shape)
+        else:
+            header["dim"] = [stored.ndim, *stored.shape, *[1] * (7 - stored.ndim)]
+    return make_image(type(source), stored, source.affine, header)
