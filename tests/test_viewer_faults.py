@@ -47,7 +47,7 @@ def test_a_mark_cannot_hit_a_scan_that_is_not_shown(browser, batch):
         mark = wait_for(lambda: load_marks(batch.resolve()).get(scans[2].key))
         assert (mark.mark, mark.mask_sha256) == (
             "fail",
-            scans[2].record["outputs"]["mask"]["sha256"],
+            scans[2].record.outputs["mask"].sha256,
         )
         assert [*load_marks(batch.resolve())] == [scans[2].key]
 

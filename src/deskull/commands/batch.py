@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort
-from deskull.cohort.records import CORRECTED, LEFT_OUT, name_table
+from deskull.cohort.records import LEFT_OUT, name_table
 from deskull.cohort.sessions import share_masks
 from deskull.commands.strip import make_settings
 from deskull.commands.terminal import progress
@@ -110,7 +110,7 @@ def _count(done: Sequence[Outcome], failed: Sequence[str]) -> str:
         words += f", {'all' if earlier == len(done) else earlier} by an earlier run"
     flagged = sum(bool(outcome.flags) for outcome in done)
     words += f"; {len(failed)} failed, {flagged} flagged"
-    corrected = sum(outcome.mask == CORRECTED for outcome in done)
+    corrected = sum(outcome.mask == "corrected" for outcome in done)
     words += f"; {corrected} with a mask corrected by hand" if corrected else ""
     scored = [outcome for outcome in done if outcome.score is not None]
     if scored:
