@@ -110,7 +110,7 @@ def _count(done: Sequence[Outcome], failed: Sequence[str]) -> str:
         words += f", {'all' if earlier == len(done) else earlier} by an earlier run"
     flagged = sum(bool(outcome.flags) for outcome in done)
     words += f"; {len(failed)} failed, {flagged} flagged"
-    corrected = sum(outcome.mask == "corrected" for outcome in done)
+    corrected = sum(outcome.mask == CORRECTED for outcome in done)
     words += f"; {corrected} with a mask corrected by hand" if corrected else ""
     scored = [outcome for outcome in done if outcome.score is not None]
     if scored:
