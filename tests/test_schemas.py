@@ -12,12 +12,12 @@ from deskull.network.weights import bundled_folder
 from deskull.typed_json import from_plain, rest, to_plain
 
 DOCS = Path(__file__).parents[1] / "docs"
-SCHEMAS = runpy.run_path(str(DOCS / "make_schemas.py"))["make_schemas"]()
+SCHEMAS = runpy.run_path(str(DOCS / "site_schemas.py"))["make_schemas"]()
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
 def test_the_committed_schema_is_that_of_the_code(path):
-    assert path.read_bytes() == SCHEMAS[path], "run: python docs/make_schemas.py"
+    assert path.read_bytes() == SCHEMAS[path], "run: python docs/site_schemas.py"
     Draft202012Validator.check_schema(json.loads(SCHEMAS[path]))
 
 

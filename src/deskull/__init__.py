@@ -1,5 +1,8 @@
 """deskull: raw head MRI in, brain out.
 
+The names in ``deskull.__all__`` are public, and so are the modules and functions that the API
+reference of the documentation lists. Everything else is internal and may change at any time.
+
 >>> import deskull
 >>> result = deskull.strip("sub-01_T1w.nii.gz")  # doctest: +SKIP
 >>> result.save(mask="mask.nii.gz", brain="brain.nii.gz")  # doctest: +SKIP

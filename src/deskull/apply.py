@@ -1,4 +1,4 @@
-"""One mask put on other images of the same person, lying in the same space."""
+"""One mask put on other images of the same participant, lying in the same space."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -26,8 +26,10 @@ class Correction:
 
     Parameters
     ----------
-    image, mask
-        Paths of the scan and of its corrected mask, as seen from the table's folder.
+    image
+        Path of the scan, as seen from the table's folder.
+    mask
+        Path of its corrected mask, as seen from the table's folder.
     manual
         ``"true"``: the mask is preferred to others of the same scan.
     saved

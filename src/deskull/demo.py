@@ -16,10 +16,15 @@ from deskull.stripper import Stripper
 HEAD, TRUTH = "demo_T1w.nii.gz", "demo_T1w_truth.nii.gz"
 
 
+def find_demo() -> Path:
+    """Path of the bundled synthetic head."""
+    return Path(str(resources.files("deskull"))) / "data" / HEAD
+
+
 def load_demo() -> tuple[Volume, Volume]:
     """Load the bundled synthetic head and its exact brain mask."""
-    folder = Path(str(resources.files("deskull"))) / "data"
-    return load_volume(folder / HEAD), load_volume(folder / TRUTH)
+    head = find_demo()
+    return load_volume(head), load_volume(head.with_name(TRUTH))
 
 
 def run_demo(stripper: Stripper) -> tuple[Result, float]:

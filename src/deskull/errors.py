@@ -15,7 +15,17 @@ A message says where, what is wrong with its value, what was expected, and what 
 
 
 class DeskullError(Exception):
-    """Root of the tree; catch this one to catch them all."""
+    """Root of the tree; catch this one to catch them all.
+
+    Examples
+    --------
+    >>> from deskull.image.volume import load_volume
+    >>> try:
+    ...     load_volume("no_such_scan.nii.gz")
+    ... except DeskullError as error:
+    ...     print(type(error).__name__)
+    ImageFileError
+    """
 
 
 class InputError(DeskullError, ValueError):

@@ -116,6 +116,16 @@ class Result(MaskedScan):
         Of the mask, in millilitres; NaN of a frame in which no brain was found.
     record
         What was done: versions, weights, settings, timings, volume and flags.
+
+    Examples
+    --------
+    >>> from deskull.demo import find_demo
+    >>> from deskull.stripper import strip
+    >>> result = strip(find_demo())
+    >>> result.flags, result.record.settings.threshold
+    ([], 0.5)
+    >>> result.to_image("mask").shape
+    (112, 152, 184)
     """
 
     probability: NDArray[np.float32]

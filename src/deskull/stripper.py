@@ -62,6 +62,15 @@ class Stripper:
         Cores to use, at most.
     runtime
         ``"openvino"``, ``"onnxruntime"`` or ``"torch"``.
+
+    Examples
+    --------
+    >>> from deskull.demo import find_demo
+    >>> from deskull.image.volume import load_volume
+    >>> stripper = Stripper.load(threads=1)
+    >>> result = stripper(load_volume(find_demo()), Settings(threshold=0.4))
+    >>> result.mask.shape
+    (112, 152, 184)
     """
 
     def __init__(self, weights: Weights, device: str, threads: int, runtime: str) -> None:
@@ -182,8 +191,6 @@ def strip(
 ) -> Result:
     """Strip one scan.
 
-    >>> result = strip("sub-01_T1w.nii.gz", border=1)  # doctest: +SKIP
-
     Parameters
     ----------
     scan
@@ -207,6 +214,14 @@ def strip(
     ------
     OptionError
         If a choice is unknown or out of range, or stands beside `settings`.
+
+    Examples
+    --------
+    >>> from deskull.demo import find_demo
+    >>> result = strip(find_demo(), border=1)
+    >>> result.score > 90
+    True
+    >>> result.save(mask="mask.nii.gz", brain="brain.nii.gz")  # doctest: +SKIP
     """
     settings = _choose(settings, choices)
     stripper = Stripper.load(weights, device, threads)

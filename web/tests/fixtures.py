@@ -224,7 +224,7 @@ def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArr
 def make_judged(write: Writer) -> list[dict[str, Any]]:
     """Traits, doubts and score of heads good and bad."""
     cases = []
-    card = load_weights().card
+    likeness = load_weights().card.likeness
     for stretch, noise, size in ((1.0, 5.0, 2.0), (0.6, 0.0, 4.0), (1.1, 8.0, 1.3)):
         image, logits = _make_head(stretch, noise)
         traits = measure_traits(image, logits, size)
@@ -236,7 +236,7 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
         data[5, 5, 5] = np.nan
         affine = np.diag([size, size, size, 1.0])
         scan = Volume(data, Grid(data.shape, affine), nib.Nifti1Image(data, affine), "case")
-        judged = score.judge(scan, mask, probability, traits, card)
+        judged = score.judge(scan, mask, probability, traits, likeness)
         cases.append(
             {
                 "image": write.array(image),
@@ -246,7 +246,7 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
                 "probability": write.array(probability),
                 "voxel_size": size,
                 "traits": traits,
-                "unlike": find_unlike(traits, card),
+                "unlike": find_unlike(traits, likeness),
                 "judged": asdict(judged),
             }
         )

@@ -51,7 +51,7 @@ def add_apply(commands: Any) -> None:
     parser = add_command(
         commands,
         "apply",
-        "put one mask on co-registered images of the same person",
+        "put one mask on co-registered images of the same participant",
         "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz\n"
         "Each output lies beside its image: <stem>_brain.nii.gz.",
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort
-from deskull.cohort.records import LEFT_OUT, name_table
+from deskull.cohort.records import CORRECTED, LEFT_OUT, name_table
 from deskull.cohort.sessions import share_masks
 from deskull.commands.strip import make_settings
 from deskull.commands.terminal import progress

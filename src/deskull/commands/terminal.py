@@ -1,4 +1,4 @@
-"""What a person reads on stderr: messages, and how far long work is.
+"""What a user reads on stderr: messages, and how far long work is.
 
 On a terminal, steps show as one line that is wiped at the end, and counted work as a bar; in a
 log, counted work leaves a plain line now and then. stdout is left to results.

@@ -56,6 +56,13 @@ class Volume:
         Part of the field that was filled, not measured; None if there is none.
     path
         File or folder that it was read from; None if it was none.
+
+    Examples
+    --------
+    >>> from deskull.demo import find_demo
+    >>> volume = load_volume(find_demo())
+    >>> volume.data.shape, volume.grid.voxel_size, volume.grid.orientation
+    ((112, 152, 184), (1.5, 1.5, 1.5), 'RAS')
     """
 
     data: NDArray[np.float32]
@@ -88,6 +95,13 @@ def load_volume(
         If the file cannot be read as one head.
     GeometryError
         If its voxels have no size or no place.
+
+    Examples
+    --------
+    >>> from deskull.demo import find_demo
+    >>> load_volume(find_demo()).name
+    'demo_T1w.nii.gz'
+    >>> load_volume("sub-01_bold.nii.gz", frame=0)  # doctest: +SKIP
     """
     path = Path(path)
     image = open_image(path, series, frame)

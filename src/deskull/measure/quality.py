@@ -1,4 +1,4 @@
-"""Doubts as data: what about a scan or its mask a person should look at.
+"""Doubts as data: what about a scan or its mask a user should look at.
 
 Each check is a small function that returns a flag or nothing; `find_flags` asks those that
 look at the scan's own voxels, `find_trait_flags` those that look at what was measured in the

@@ -20,7 +20,7 @@ from deskull.measure.likeness import Likeness, find_unlike, sum_up
 from deskull.measure.quality import Flag, find_flags, find_trait_flags
 
 LOW = 70
-"""Below it a person should look."""
+"""Below it a user should look."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Quality:
     Parameters
     ----------
     score
-        0 (surely wrong) to 100; below `LOW` a person should look.
+        0 (surely wrong) to 100; below `LOW` a user should look.
     flags
         Doubts.
     traits

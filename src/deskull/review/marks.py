@@ -39,7 +39,7 @@ class Mark:
     input
         Name of the scan.
     mark
-        One of `MARKS`; empty for none.
+        ``pass``, ``fail`` or ``maybe``; empty for none.
     marked
         UTC time stamp of the judgement.
     by
@@ -47,7 +47,7 @@ class Mark:
     mask_sha256
         SHA-256 of the mask file that was judged; empty if unknown.
     tags
-        Of `TAGS`; in the table separated by semicolons.
+        Reasons, such as ``motion`` or ``cut field``; in the table separated by semicolons.
     comment
         Free text.
     schema

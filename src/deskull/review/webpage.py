@@ -1,7 +1,7 @@
 """The page that strips scans in the browser, served from this installation.
 
 The page itself is built from `web/` (TypeScript); its networks and its example head are those of
-this package. Nothing that a person opens in it is sent here: the browser does the work.
+this package. Nothing that a user opens in it is sent here: the browser does the work.
 """
 
 import mimetypes

@@ -2,7 +2,7 @@
 
 Run it after a change to one of these dataclasses:
 
-    python docs/make_schemas.py
+    python docs/site_schemas.py
 """
 
 from pathlib import Path
