@@ -8,7 +8,7 @@ from pathlib import Path
 from site_tables import Row, make_table
 
 Numbers = dict[str, str]
-LEFT, WIDTH, STEP, TOP = 190, 720, 44, 34  # of the figure
+LEFT, WIDTH, STEP, TOP = 150, 560, 40, 34  # of the figure
 
 
 def load_rows(path: Path) -> list[Numbers]:

@@ -180,14 +180,16 @@ def strip(
 ) -> Result:
     """Strip one scan.
 
-    >>> result = strip("sub-01_T1w.nii.gz", border=1)  # doctest: +SKIP
-
     Parameters
     ----------
     scan
         Path of an image file or DICOM folder, a loaded volume, or a nibabel image.
-    weights, device, threads
-        As for `Stripper.load`.
+    weights
+        Name of a bundled set of weights, or a folder.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda[:N]"`` or ``"mps"``.
+    threads
+        Cores to use; all that the process may have if not given.
     frame
         Which frame of a 4D file, from 0.
     settings
@@ -205,6 +207,10 @@ def strip(
     ------
     OptionError
         If a choice is unknown or out of range, or stands beside `settings`.
+
+    Examples
+    --------
+    >>> result = strip("sub-01_T1w.nii.gz", border=1)  # doctest: +SKIP
     """
     settings = _choose(settings, choices)
     stripper = Stripper.load(weights, device, threads)
