@@ -27,6 +27,8 @@ def show_accuracy(path: Path) -> str:
     parts = []
     for truth, title in titles.items():
         rows = [row for row in load_rows(path) if row["truth"] == truth]
+        if not rows:
+            continue
         summary = [row for row in rows if row["level"] == "summary"]
         parts += [f"## {title} {{#{truth}}}", _draw_dice(summary), _tabulate(summary)]
         sets = [row for row in rows if row["level"] == "data set"]
