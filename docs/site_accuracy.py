@@ -40,13 +40,15 @@ def show_accuracy(path: Path) -> str:
 
 def _tabulate(rows: list[Numbers]) -> str:
     head = ("heads", "scans", "method", "Dice (95 %)", "lowest", "at best border", "HD95, mm")
+    names = list(dict.fromkeys(_name_heads(row) for row in rows))
+    rows = sorted(rows, key=lambda row: names.index(_name_heads(row)))
     return make_table(head, [_tabulate_row(row) for row in rows])
 
 
 def _tabulate_row(row: Numbers) -> Row:
     span = ""
     if row["dice_low"] != "n/a":
-        span = f" ({float(row['dice_low']):.3f} to {float(row['dice_high']):.3f})"
+        span = f"&nbsp;({float(row['dice_low']):.3f}&nbsp;to&nbsp;{float(row['dice_high']):.3f})"
     numbers = [
         "" if row[name] == "n/a" else f"{float(row[name]):.{digits}f}"
         for name, digits in (("dice_worst", 3), ("dice_best_border", 3), ("hd95_mm", 1))
