@@ -8,7 +8,7 @@ from pathlib import Path
 from site_tables import Row, make_table
 
 Numbers = dict[str, str]
-LEFT, WIDTH, STEP, TOP = 190, 720, 44, 34  # of the figure
+LEFT, WIDTH, STEP, TOP = 150, 560, 40, 34  # of the figure
 
 
 def load_rows(path: Path) -> list[Numbers]:
@@ -27,6 +27,8 @@ def show_accuracy(path: Path) -> str:
     parts = []
     for truth, title in titles.items():
         rows = [row for row in load_rows(path) if row["truth"] == truth]
+        if not rows:
+            continue
         summary = [row for row in rows if row["level"] == "summary"]
         parts += [f"## {title} {{#{truth}}}", _draw_dice(summary), _tabulate(summary)]
         sets = [row for row in rows if row["level"] == "data set"]
@@ -38,13 +40,15 @@ def show_accuracy(path: Path) -> str:
 
 def _tabulate(rows: list[Numbers]) -> str:
     head = ("heads", "scans", "method", "Dice (95 %)", "lowest", "at best border", "HD95, mm")
+    names = list(dict.fromkeys(_name_heads(row) for row in rows))
+    rows = sorted(rows, key=lambda row: names.index(_name_heads(row)))
     return make_table(head, [_tabulate_row(row) for row in rows])
 
 
 def _tabulate_row(row: Numbers) -> Row:
     span = ""
     if row["dice_low"] != "n/a":
-        span = f" ({float(row['dice_low']):.3f} to {float(row['dice_high']):.3f})"
+        span = f"&nbsp;({float(row['dice_low']):.3f}&nbsp;to&nbsp;{float(row['dice_high']):.3f})"
     numbers = [
         "" if row[name] == "n/a" else f"{float(row[name]):.{digits}f}"
         for name, digits in (("dice_worst", 3), ("dice_best_border", 3), ("hd95_mm", 1))

@@ -18,13 +18,13 @@ def show_notebook(path: Path) -> str:
             parts.append(source)
             continue
         parts.append(f"```python\n{source}\n```")
-        parts += [_show_output(output) for output in cell["outputs"]]
+        printed = [one for one in cell["outputs"] if one["output_type"] == "stream"]
+        parts.append(_show_text("".join("".join(one["text"]) for one in printed)))
+        parts += [_show_output(one) for one in cell["outputs"] if one not in printed]
     return "\n\n".join(part for part in parts if part)
 
 
 def _show_output(output: dict[str, Any]) -> str:
-    if output["output_type"] == "stream":
-        return _show_text("".join(output["text"]))
     data = output.get("data", {})
     if "image/png" in data:
         picture = "".join(data["image/png"]).replace("\n", "")

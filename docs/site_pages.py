@@ -32,6 +32,7 @@ GENERATORS = {
     "notebook": lambda: show_notebook(DOCS / "tutorials" / "published-recipe.ipynb"),
 }
 NUMBER = re.compile(r"\{\{ ([\w.]+) \}\}")
+SHIM = "https://unpkg.com/iframe-worker/shim"  # as the theme's plugin `offline` asks for it
 GENERATED = re.compile(r"<!-- generated: (.+?) -->")
 
 
@@ -62,3 +63,13 @@ def fill_page(markdown: str) -> str:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill a page, when MkDocs asks for it."""
     return fill_page(markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Load what the search needs in pages opened from disk from the site itself."""
+    return output.replace(SHIM, "../" * page.url.count("/") + "iframe-worker.js")
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Do the same in the page for addresses that do not exist."""
+    return output_content.replace(SHIM, "iframe-worker.js")

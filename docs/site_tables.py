@@ -150,7 +150,7 @@ def _read_parameters(docstring: str) -> dict[str, str]:
 def show_records(folder: Path) -> str:
     """Describe each JSON Schema of a folder, field by field."""
     parts = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stem != "record.schema"):
         schema = json.loads(path.read_text("utf-8"))
         title = str(schema.get("title", path.stem))
         parts += [f"## {title} {{#{path.stem.split('.')[0]}}}", str(schema.get("description", ""))]

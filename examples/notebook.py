@@ -8,11 +8,14 @@ Cells begin with `# %%`, and those of text with `# %% [markdown]`.
 
 import argparse
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 HERE = Path(__file__).parent
 NOTEBOOK = HERE.parent / "docs" / "tutorials" / "published-recipe.ipynb"
@@ -66,10 +69,22 @@ def read_cells(text: str) -> list[nbformat.NotebookNode]:
 
 
 def clean(cell: nbformat.NotebookNode) -> None:
-    """Leave out what differs from run to run: times, and words on stderr."""
+    """Leave out what differs from run to run, and store pictures in few colours."""
     cell.metadata = {}
-    if cell.cell_type == "code":
-        cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+    if cell.cell_type != "code":
+        return
+    cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+    for output in cell.outputs:
+        if "image/png" in output.get("data", {}):
+            output.data["image/png"] = shrink(output.data["image/png"])
+
+
+def shrink(png: str) -> str:
+    """Store a picture, in base64, in 64 colours."""
+    content = BytesIO()
+    with Image.open(BytesIO(b64decode(png))) as picture:
+        picture.convert("RGB").quantize(64).save(content, "PNG", optimize=True)
+    return b64encode(content.getvalue()).decode()
 
 
 if __name__ == "__main__":

@@ -137,6 +137,27 @@ def test_the_numbers_in_sentences_are_those_of_the_table_of_accuracy():
         assert numbers[f"accuracy.{name}_worst"] == f"{float(row['dice_worst']):.3f}"
 
 
+def test_the_table_of_accuracy_is_made_from_comparisons(tmp_path, monkeypatch):
+    pd = pytest.importorskip("pandas")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    about = {"trained": False, "contrast": "T1w", "reference": "reference", "failed": False}
+    about |= {"hd95": 2.0, "wall": 1.0, "cpu": 2.0, "peak_mb": 500, "data_set": "fs"}
+    rows = [
+        about | {"head": head, "method": method, "dice": value, "border +0.0": value}
+        for head, values in {"fs01_T1w": (0.96, 0.95), "fs02_T1w": (0.98, 0.94)}.items()
+        for method, value in zip(("deskull", "other"), values, strict=True)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "compare.tsv", sep="\t", index=False)
+    table = tmp_path / "accuracy.tsv"
+    accuracy = __import__("accuracy")
+    accuracy.main([str(tmp_path / "compare.tsv"), "--out", str(table)])
+    made = site_accuracy.load_rows(table)
+    assert list(made[0]) == list(site_accuracy.load_rows(DOCS / "background/accuracy.tsv")[0])
+    assert [row["dice"] for row in made] == ["0.97", "0.945"] * 2
+    assert [row["dice_gain"] for row in made] == ["n/a", "-0.025"] * 2
+    assert "0.970" in site_accuracy.show_accuracy(table)
+
+
 # --- programs
 
 

@@ -68,7 +68,7 @@ def test_the_notebook_of_the_published_recipe_runs_and_shows_every_step(tmp_path
     made, kept = (read_cells(path) for path in (tmp_path / "page.ipynb", NOTEBOOK))
     assert [cell["source"] for cell in made] == [cell["source"] for cell in kept]
     outputs = json.dumps([cell.get("outputs") for cell in made])
-    assert outputs.count("image/png") == 6
+    assert outputs.count("image/png") == 5
     assert "error" not in {one["output_type"] for cell in made for one in cell.get("outputs", [])}
 
 
@@ -81,7 +81,7 @@ def test_the_notebook_of_the_docs_is_that_of_the_program_and_was_executed():
     cells = program["read_cells"]((EXAMPLES / "published_recipe.py").read_text("utf-8"))
     kept = read_cells(NOTEBOOK)
     assert [cell.source for cell in cells] == ["".join(cell["source"]) for cell in kept]
-    assert json.dumps(kept).count("image/png") == 6
+    assert json.dumps(kept).count("image/png") == 5
 
 
 def has_notebooks():

@@ -195,8 +195,12 @@ def strip(
     ----------
     scan
         Path of an image file or DICOM folder, a loaded volume, or a nibabel image.
-    weights, device, threads
-        As for `Stripper.load`.
+    weights
+        Name of a bundled set of weights, or a folder.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda[:N]"`` or ``"mps"``.
+    threads
+        Cores to use; all that the process may have if not given.
     frame
         Which frame of a 4D file, from 0.
     settings

@@ -1,0 +1,86 @@
+"""Make the table of accuracy of the docs from what `compare.py` wrote.
+
+    python benchmarks/accuracy.py runs/compare/compare.tsv --exact runs/truth/compare.tsv
+
+writes docs/background/accuracy.tsv: a row for each method and kind of heads, with the mean Dice
+and its interval. `--exact` is the comparison on synthetic heads. The sentences' numbers in
+docs/numbers.toml and the table of the README are changed by hand; a test says where they differ.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from compare import take_best_border
+from deskull.evaluate import estimate
+from processes import DESKULL
+
+OUT = Path(__file__).parents[1] / "docs" / "background" / "accuracy.tsv"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the comparisons and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("compared", type=Path, nargs="+", help="compare.tsv on real heads")
+    parser.add_argument("--exact", type=Path, help="compare.tsv on synthetic heads")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args(arguments)
+    real = pd.concat([pd.read_csv(path, sep="\t") for path in options.compared])
+    rows = [*make_rows(real, "summary"), *make_rows(real, "data set")]
+    if options.exact:
+        exact = pd.read_csv(options.exact, sep="\t").assign(reference="exact")
+        rows += make_rows(exact, "summary")
+    pd.DataFrame(rows).to_csv(options.out, sep="\t", index=False, na_rep="n/a")
+
+
+def make_rows(table: pd.DataFrame, level: str) -> Iterator[dict[str, object]]:
+    """Make a row for each method on each kind of heads, or on each data set."""
+    table = table.reset_index(drop=True)
+    table = table.assign(best=take_best_border(table)).sort_values(
+        ["trained", "reference"], ascending=[True, False], kind="stable"
+    )
+    keys = ["trained", "reference", "contrast"] + ["data_set"] * (level == "data set")
+    for (trained, truth, contrast, *names), heads in table.groupby(keys, sort=False):
+        first = heads[heads.method == DESKULL.name].set_index("head").dice
+        for method, rows in heads.groupby("method", sort=False):
+            gain = rows.set_index("head").dice - first
+            yield {
+                "level": level,
+                "data_set": names[0] if names else "",
+                "contrast": contrast,
+                "truth": truth,
+                "trained_on": "yes" if trained else "no",
+                "scans": len(rows),
+                "method": method,
+                **describe(rows.dice, "dice", 4),
+                "dice_worst": round(rows.dice.min(), 4),
+                "dice_best_border": round(rows.best.mean(), 4),
+                "dice_best_border_worst": round(rows.best.min(), 4),
+                **describe(rows.hd95, "hd95", 2),
+                **describe(gain if method != DESKULL.name else gain[:0], "dice_gain", 4),
+                "wall_s": round(rows.wall.median(), 2),
+                "cpu_s": round(rows.cpu.median(), 2),
+                "peak_mb": round(rows.peak_mb.max()),
+                "failed": int(rows.failed.sum()),
+            }
+
+
+def describe(values: pd.Series, name: str, digits: int) -> dict[str, float]:
+    """Give a mean and the ends of its interval; of a single scan there is none."""
+    known = values.dropna().tolist()
+    unit = "_mm" if name == "hd95" else ""
+    if not known:
+        return {f"{name}{unit}": float("nan")} | dict.fromkeys(
+            (f"{name}_low", f"{name}_high"), float("nan")
+        )
+    found = estimate(known, high_is_good=True)
+    low, high = (found.low, found.high) if found.count > 1 else (float("nan"), float("nan"))
+    numbers = (found.mean, low, high)
+    names = (f"{name}{unit}", f"{name}_low", f"{name}_high")
+    return {key: round(number, digits) for key, number in zip(names, numbers, strict=True)}
+
+
+if __name__ == "__main__":
+    main()
