@@ -258,8 +258,12 @@ def _use_onnxruntime(stage: Stage, device: str, threads: int) -> Engine:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(stage.onnx, options, providers=["CPUExecutionProvider"])
 
+    after = onnxruntime.RunOptions()  # give memory back, which the next steps need
+    after.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
     def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {"image": image[None, None]})[0][0], np.float32)
+        answer = session.run(None, {"image": image[None, None]}, after)
+        return np.asarray(answer[0][0], np.float32)
 
     return run
 
