@@ -1,24 +1,26 @@
 # Few targets: make test is what CI runs first, make slow what it runs after, make web the page, make docs the site.
-.PHONY: setup test slow web docs format
+.PHONY: setup lint test slow docs web format
 
 setup:
 	pip install -e '.[dev]'
 
-test:
+lint:
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
-	pytest --cov=deskull --cov-report= --cov-fail-under=90
+
+test: lint
+	pytest --cov --cov-report=
 
 slow:
 	pytest -m slow
 
-web:
-	cd web && npm ci --no-audit --no-fund && npm run build && npm test && npm run e2e
-
 docs:
 	mkdocs build --strict
+
+web:
+	cd web && npm ci --no-audit --no-fund && npm run build && npm test && npm run e2e
 
 format:
 	ruff check --fix .

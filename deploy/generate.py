@@ -2,7 +2,7 @@
 
     python deploy/generate.py
 
-writes deploy/boutiques/deskull.json and docs/reference/outputs.md. A test compares both with the
+writes deploy/boutiques/*.json and docs/reference/outputs.md. A test compares them with the
 tables.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deskull.errors import EXTRAS
 from deskull.image.names import BidsName
-from deskull.interfaces.boutiques import make_descriptor
+from deskull.interfaces.boutiques import make_bids_descriptor, make_descriptor
 from deskull.outputs import OPTIONS, OUTPUTS, Option, Output
 from deskull.tables import make_json
 
@@ -83,7 +83,7 @@ def _list_bids(row: Output) -> Sequence[str]:
     assert row.bids is not None
     folder = f"{row.bids_folder}/" if row.bids_folder else ""
     named = (row.bids(T1W, ""), row.bids(T2W, "T2w"))
-    names = [f"`{folder}{name}{row.endings[0]}`" for name in named]
+    names = [f"`{folder}{name}{row.bids_ending or row.endings[0]}`" for name in named]
     return f"`{row.name}`", *names, "no" if row.bids_ignore else "yes"
 
 
@@ -104,6 +104,7 @@ def make_files() -> dict[Path, bytes]:
     """Make the content of each file."""
     return {
         ROOT / "deploy/boutiques/deskull.json": make_json(make_descriptor()),
+        ROOT / "deploy/boutiques/deskull-bids.json": make_json(make_bids_descriptor()),
         ROOT / "docs/reference/outputs.md": make_page().encode(),
     }
 

@@ -70,7 +70,7 @@ def load_deadly(weights, device, threads):
 
     def strip(volume, settings):
         if volume.name.startswith(DEADLY):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         return mild(volume, settings)
 
     return strip

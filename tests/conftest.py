@@ -1,7 +1,6 @@
 """Heads of geometry for tests: cheap, exact, and nobody's scan."""
 
 import itertools
-import resource
 import signal
 from contextlib import contextmanager
 
@@ -9,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import systems
 from deskull.demo import load_demo
 from deskull.image.writing import save_image
 
@@ -49,6 +49,7 @@ def full_disk(limit):
 
     Kept to the fewest lines: what pytest itself writes to a file falls under it too.
     """
+    resource = pytest.importorskip("resource", reason="needs limits of file sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
@@ -60,12 +61,16 @@ def full_disk(limit):
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_in_a_terminal():
     """Tests send signals that a process begun by nohup or in the background ignores."""
-    for number, action in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGHUP, signal.SIG_DFL),
-    ):
-        if signal.getsignal(number) is signal.SIG_IGN:
+    actions = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    for name, action in actions.items():
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, action)
+
+
+@pytest.fixture(autouse=True)
+def _only_what_the_system_has(monkeypatch):
+    systems.skip_where_lacking(monkeypatch)
 
 
 @pytest.fixture

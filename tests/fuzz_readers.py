@@ -18,7 +18,6 @@ import logging
 import lzma
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -34,6 +33,11 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from backports import zstd
+
+try:
+    import resource
+except ImportError:  # Windows: there memory is neither counted nor limited
+    resource = None
 
 import dicom_files
 import scans
@@ -263,7 +267,7 @@ def run_case(
     kind, path = write_case(seeds, seed, number, place)
     findings: list[Finding] = []
     frame = [None, 0, 1][number % 3]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = measure_peak()
     faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -273,11 +277,16 @@ def run_case(
             ending = "escaped"
             findings.append(Finding(kind, number, f"{type(error).__name__}: {error}"[:300]))
     faulthandler.cancel_dump_traceback_later()
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) // 1024
+    grown = (measure_peak() - memory) // 1024
     if grown > MOST_MB:
         findings.append(Finding(kind, number, f"took {grown} MB"))
     findings += [Finding(kind, number, f"warned: {one.message}"[:300]) for one in warned]
     return kind, ending, findings
+
+
+def measure_peak() -> int:
+    """Measure the most memory that this process ever took, in kB; 0 where it is not counted."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if resource else 0
 
 
 @contextlib.contextmanager
@@ -304,7 +313,8 @@ def watch_prints(file: Path) -> Iterator[Callable[[], bytes]]:
 
 def work(seed: int, numbers: range, folder: Path) -> None:
     """Run cases one after the other, a line on stdout for each that is worth one."""
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    if resource:
+        resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     logging.getLogger("deskull").addHandler(logging.NullHandler())  # notes are no findings
     with tempfile.TemporaryDirectory() as place:
         seeds = make_seeds(Path(place))

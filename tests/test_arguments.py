@@ -82,6 +82,19 @@ def test_a_scan_named_help_is_stripped(place):
     assert run("help", "-m", "mask.nii") == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("scan.nii.gz --weights", "--weights: no value; expected --weights NAME|PATH"),
+        ("scan.nii.gz -o", "-o/--out: no value; expected -o FILE|DIR/"),
+        ("batch study --cluster", "--cluster: no value; expected --cluster "),
+        ("--completion", "--completion: no value; expected --completion SHELL"),
+    ],
+)
+def test_an_option_without_its_value_is_told(place, capsys, words, message):
+    check_refusal(capsys, place, words.split(), message, 2)
+
+
 # --- a path that is a command
 
 

@@ -1,7 +1,6 @@
 """What cannot be stripped or written: exit 1 (2 for a wrong option), one line, nothing changed."""
 
 import gzip
-import os
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from ball import HEAD, ball, list_files, place, run
 from conftest import full_disk
 from deskull.image.writing import save_image
+from systems import NOT_ROOT
 
 __all__ = ["ball", "place"]
 
@@ -208,7 +208,7 @@ def test_no_folder_of_steps_is_made_for_a_scan_that_cannot_be_read(place, capsys
     check_refusal(capsys, place, ["missing.nii.gz", "--steps", "steps"], "no such file")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@NOT_ROOT
 def test_refuses_closed_folder(place, capsys):
     place.chmod(0o555)
     try:

@@ -3,7 +3,6 @@
 import csv
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -211,7 +210,7 @@ def test_killed_at_any_time_a_rerun_completes_and_no_file_is_half(tmp_path):
         border = ["-b", str(number // 2)]
         with subprocess.Popen([*words, *border], cwd=tmp_path, stderr=subprocess.PIPE) as process:
             time.sleep(rng.uniform(0.3, 2.5))
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
         check_whole(tmp_path / "out")
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=240)

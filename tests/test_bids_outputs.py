@@ -101,6 +101,33 @@ def test_the_query_of_smriprep_finds_the_mask_of_the_t1w_image(study):
     assert find_by(prepared) == ["sub-01_desc-preproc_T1w.nii.gz"]
 
 
+def test_the_queries_of_nibabies_find_the_masks_of_both_contrasts(study):
+    words = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
+    assert app(*words, "--outputs", "mask", "--mask-names", "nibabies") == 0
+    # as in its specification of what --derivatives may hold (t1w_mask, t2w_mask)
+    query = {"sub": "01", "datatype": "anat", "desc": "brain", "suffix": "mask"}
+    for space in ("T1w", "T2w"):
+        stem = f"sub-01_space-{space}_desc-brain_mask"
+        assert find_by(query | {"space": space}) == [f"{stem}.nii.gz"]
+        sidecar = read_json(Path("out/sub-01/anat", f"{stem}.json"))
+        assert sidecar["SpatialReference"] == f"bids:raw:sub-01/anat/sub-01_{space}.nii.gz"
+    assert find_by(query | {"space": None}) == []
+
+
+def test_figures_lie_where_reports_of_bids_apps_look_for_them(study):
+    assert app("--participant-label", "01", "--outputs", "mask", "picture") == 0
+    (figure,) = Path("out").rglob("*.svg")
+    assert figure.as_posix() == "out/sub-01/figures/sub-01_desc-brain_mask.svg"
+    reports = pytest.importorskip("nireports.assembler.report")
+    spec = Path(__file__).parents[1] / "deploy/nireports.yml"
+    folder = Path("out").absolute()
+    report = reports.Report(
+        folder, "run", bootstrap_file=spec, reportlets_dir=folder, subject="01"
+    )
+    report.generate_report()
+    assert "./sub-01/figures/sub-01_desc-brain_mask.svg" in report.out_filename.read_text("utf-8")
+
+
 def find_by(query):
     """Files of the derivatives with these entities; None says that there is no such entity."""
     found = []

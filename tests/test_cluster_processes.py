@@ -27,6 +27,7 @@ from deskull.cohort import cluster as on_cluster
 from deskull.demo import load_demo
 from deskull.errors import DeskullError
 from studies import read_table, write_scan
+from systems import POSIX
 
 __all__ = ["study"]
 
@@ -71,6 +72,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(on_cluster, "REACH_SECONDS", 60)
 
 
+@POSIX
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_no_scan(study, start, patient):
     tasks = write_more(study, 12)

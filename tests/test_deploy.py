@@ -5,7 +5,6 @@ import os
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import tomllib
 from importlib.util import find_spec
@@ -13,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from deskull import __version__, arguments
+from deskull import arguments
 from deskull.cohort import queues
 from deskull.outputs import OUTPUTS
+from systems import BASH
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-DESCRIPTOR = json.loads((DEPLOY / "boutiques/deskull.json").read_text("utf-8"))
+DESCRIPTOR, OF_BIDS = (
+    json.loads((DEPLOY / "boutiques" / name).read_text("utf-8"))
+    for name in ("deskull.json", "deskull-bids.json")
+)
 
 
 def read(path):
@@ -64,17 +67,32 @@ def test_the_descriptor_s_command_is_one_of_ours():
     assert (options["frame"], options["no_csf"], options["n4"]) == ("1", True, True)
 
 
-def test_the_descriptor_is_of_this_version_and_its_outputs_are_named_by_its_inputs():
-    assert DESCRIPTOR["tool-version"] == __version__
-    keys = {given["value-key"] for given in DESCRIPTOR["inputs"]}
-    assert {file["path-template"] for file in DESCRIPTOR["output-files"]} <= keys
+def test_the_descriptor_of_the_bids_app_is_understood_with_every_option():
+    line = OF_BIDS["command-line"]
+    for given in OF_BIDS["inputs"]:
+        value = given.get("value-choices", [EXAMPLES.get(given["type"], "")])[0]
+        line = line.replace(
+            given["value-key"], f"{given.get('command-line-flag', '')} {value}".strip()
+        )
+    options = parse(shlex.split(line))
+    assert (options["bids_dir"], options["out_dir"]) == ("in.nii.gz", "x.nii.gz")
+    assert (options["level"], options["orientation"]) == ("participant", "native")
+    assert options["participant_label"] == options["suffix"] == ["x.nii.gz"]
+    assert (options["threads"], options["one_mask"], options["border"]) == (1, True, 1.0)
+
+
+@pytest.mark.parametrize("descriptor", [DESCRIPTOR, OF_BIDS], ids=lambda one: one["name"])
+def test_a_descriptor_s_outputs_are_named_by_its_inputs(descriptor):
+    keys = {given["value-key"] for given in descriptor["inputs"]}
+    assert {file["path-template"] for file in descriptor["output-files"]} <= keys
 
 
 @pytest.mark.skipif(find_spec("boutiques") is None, reason="no boutiques")
-def test_the_descriptor_is_valid():
+@pytest.mark.parametrize("descriptor", [DESCRIPTOR, OF_BIDS], ids=lambda one: one["name"])
+def test_a_descriptor_is_valid(descriptor):
     from boutiques.validator import validate_descriptor
 
-    validate_descriptor(DESCRIPTOR)
+    validate_descriptor(descriptor)
 
 
 # --- containers
@@ -86,7 +104,7 @@ def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
     kept = re.findall(r"^!(\S+)$", read("deploy/Dockerfile.dockerignore"), re.MULTILINE)
     put = re.findall(r"^    (\S+) /src/\S+$", read("deploy/apptainer.def"), re.MULTILINE)
     assert sorted(names) == sorted(kept) == sorted(put)
-    needed = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "src"}
+    needed = {"README.md", *PROJECT["license-files"], "pyproject.toml", "hatch_build.py", "src"}
     assert set(names) == needed
     assert all((ROOT / name).exists() for name in names)
 
@@ -94,12 +112,14 @@ def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
 def test_the_images_install_as_the_readme_says_on_a_python_that_we_support():
     install = "/opt/deskull/bin/pip install --no-cache-dir ."
     assert "\npip install . " in read("README.md")
-    for path, start in (("deploy/Dockerfile", "FROM "), ("deploy/apptainer.def", "From: ")):
+    bases = []
+    for path, start in (("deploy/Dockerfile", "ARG BASE="), ("deploy/apptainer.def", "From: ")):
         assert install in read(path)
-        versions = re.findall(rf"^{start}python:(\S+)-slim\b", read(path), re.MULTILINE)
-        assert versions
-        for version in versions:
-            assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+        found = rf"^{start}(python:(3\.\d+)\.\d+-slim-\w+@sha256:[0-9a-f]{{64}})$"
+        base, version = re.search(found, read(path), re.MULTILINE).groups()
+        assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+        bases.append(base)
+    assert len(set(bases)) == 1
 
 
 def test_the_images_start_commands_that_we_have():
@@ -128,7 +148,7 @@ def test_the_array_s_command_is_one_of_ours():
     assert (options["inputs"], options["out_dir"]) == (["study"], "brains")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@BASH
 def test_the_array_runs_a_deskull_of_its_environment(tmp_path):
     (tmp_path / "deskull/bin").mkdir(parents=True)
     (tmp_path / "deskull/bin/activate").write_text('PATH="$HOME/deskull/bin:$PATH"')

@@ -29,13 +29,13 @@ from deskull.image.writing import save_image
 from deskull.network.engine import make_engine
 from deskull.network.weights import bundled_folder, load_weights
 from deskull.stripper import Stripper
+from systems import LINUX
 from test_bad_input import check_refusal
 from test_properties import make_stripper
 
 __all__ = ["ball", "place"]
 
 TESTS = Path(__file__).parent
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux counts")
 
 
 # --- no room, no right to write

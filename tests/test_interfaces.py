@@ -1,8 +1,10 @@
 """deskull as a step of other people's pipelines: what they call is what our parser knows."""
 
+import json
 import os
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -11,13 +13,14 @@ import pytest
 
 os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")  # else Nipype and Pydra look for news on the web
 
-from deskull import arguments
+from deskull import __version__, arguments
 from deskull.demo import load_demo
 from deskull.image.writing import save_image
 from deskull.outputs import OUTPUTS
 
 nipype = pytest.importorskip("deskull.interfaces.nipype")
 pydra = pytest.importorskip("deskull.interfaces.pydra")
+PYDRA_1 = find_spec("pydra.compose") is not None
 
 CHOICES = {  # what is chosen -> what our parser makes of it
     "border": (1.5, {"border": 1.5}),
@@ -26,6 +29,7 @@ CHOICES = {  # what is chosen -> what our parser makes of it
     "threshold": (0.4, {"threshold": 0.4}),
     "n4": (True, {"n4": True}),
     "frame": (3, {"frame": "3"}),
+    "series": ("3.2", {"series": "3.2"}),
     "device": ("cpu", {"device": "cpu"}),
     "weights": ("default", {"weights": "default"}),
     "num_threads": (2, {"threads": 2}),
@@ -43,8 +47,8 @@ def scan(tmp_path, monkeypatch):
 
 @pytest.fixture
 def head(scan, monkeypatch):
-    """The same with a head of 4.5 mm in it, and `deskull` among the commands."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    """The same with a head of 4.5 mm in it, and no `deskull` among the commands."""
+    monkeypatch.setenv("PATH", os.defpath)
     demo = load_demo()[0]
     data = np.ascontiguousarray(demo.data[::3, ::3, ::3]).astype(np.int16)
     save_image(nib.Nifti1Image(data, demo.grid.affine @ np.diag([3, 3, 3, 1])), scan)
@@ -53,12 +57,37 @@ def head(scan, monkeypatch):
 
 def parse(command_line):
     program, *words = shlex.split(command_line)
-    assert program == "deskull"
+    assert [program, words.pop(0), words.pop(0)] == [sys.executable, "-m", "deskull"]
     return vars(arguments.parse(words))
 
 
 def list_choices(fields, others):
     return sorted(set(fields) - set(others))
+
+
+def list_outputs(strip):
+    """Return those outputs of an interface of Nipype that have a value."""
+    found = strip._list_outputs()
+    return {name: value for name, value in found.items() if nipype.isdefined(value)}
+
+
+def find_command(scan, **inputs):
+    """Return the command line of a task of Pydra."""
+    if PYDRA_1:
+        return pydra.Strip(image=scan, **inputs).cmdline
+    return pydra.Strip(image=scan, cache_dir=scan.parent / "cache", **inputs).cmdline
+
+
+def list_pydra_inputs():
+    if PYDRA_1:
+        return [field.name for field in sys.modules["deskull.interfaces._pydra_1"]._INPUTS]
+    return [field[0] for field in sys.modules["deskull.interfaces._pydra_0"]._FIELDS]
+
+
+def run_pydra(scan):
+    if PYDRA_1:
+        return pydra.Strip(image=scan)(cache_root=scan.parent / "cache", worker="debug")
+    return pydra.Strip(image=scan, cache_dir=scan.parent / "cache")().output
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -71,7 +100,7 @@ def test_nipype_s_choices_reach_the_command(scan, name):
 @pytest.mark.parametrize("name", CHOICES)
 def test_pydra_s_choices_reach_the_command(scan, name):
     value, wanted = CHOICES[name]
-    options = parse(pydra.Strip(image=scan, cache_dir=scan.parent, **{name: value}).cmdline)
+    options = parse(find_command(scan, **{name: value}))
     assert wanted.items() <= options.items()
 
 
@@ -80,7 +109,7 @@ def test_there_are_no_choices_but_those_tested(scan):
     names = list_choices(nipype.StripInputSpec().get(), [*files, "args", "environ"])
     assert names == sorted(CHOICES)
     outputs = [row.name for row in OUTPUTS]
-    names = list_choices([field[0] for field in pydra._FIELDS], ["image", *outputs])
+    names = list_choices(list_pydra_inputs(), ["image", *outputs])
     assert names == sorted(CHOICES)
 
 
@@ -99,21 +128,41 @@ def test_nipype_s_outputs_are_named_after_the_scan(scan):
     usual = {"out": "sub-01_T1w_brain.nii.gz", "mask": "sub-01_T1w_mask.nii.gz"}
     wanted = usual | ASKED
     found = parse(strip.cmdline)
-    outputs = {name: Path(path).name for name, path in strip._list_outputs().items()}
+    outputs = {name: Path(path).name for name, path in list_outputs(strip).items()}
     assert outputs == {f"{name}_file": file for name, file in wanted.items()}
     assert found["names"] == [str(scan)]
     assert wanted == {name: found[name] for name in wanted}
 
 
 def test_pydra_s_outputs_are_named_after_the_scan_unless_they_are_not_wanted(scan):
-    folder = scan.parent / "cache"
-    few = parse(pydra.Strip(image=scan, cache_dir=folder).cmdline)
-    every = parse(pydra.Strip(image=scan, cache_dir=folder, **dict.fromkeys(ASKED, True)).cmdline)
+    few = parse(find_command(scan))
+    every = parse(find_command(scan, **dict.fromkeys(ASKED, True)))
     for row in OUTPUTS:
         usual = f"sub-01_T1w{row.ending}"
         given, written = few[row.option], row.usual or row.name == "record"
         assert Path(every[row.option]).name == usual
         assert (given and Path(given).name) == (usual if written else None)
+
+
+def test_nipype_is_told_the_version(scan):
+    assert nipype.Strip(in_file=scan).version == __version__
+
+
+def test_a_folder_of_dicom_is_an_input_of_nipype(scan, tmp_path):
+    (tmp_path / "3_mprage").mkdir()
+    options = parse(nipype.Strip(in_file=tmp_path / "3_mprage", series="3").cmdline)
+    assert options["names"] == [str(tmp_path / "3_mprage")]
+    assert (options["out"], options["series"]) == ("3_mprage_brain.nii.gz", "3")
+
+
+def test_nipype_gets_score_flags_and_volume_of_the_record(scan):
+    strip = nipype.Strip(in_file=scan)
+    assert not {"score", "flags", "volume_ml"} & set(list_outputs(strip))
+    record = {"input": {"path": "a.nii"}, "score": 61, "volume_ml": 1500.5}
+    record["flags"] = [{"name": "cut", "sentence": "the brain meets the edge"}]
+    Path("sub-01_T1w_record.json").write_text(json.dumps(record))
+    outputs = list_outputs(strip)
+    assert (outputs["score"], outputs["volume_ml"], outputs["flags"]) == (61, 1500.5, ["cut"])
 
 
 def test_a_nipype_node_declares_cores_and_memory(scan):
@@ -129,6 +178,9 @@ def test_a_nipype_node_runs(head):
     node.base_dir = str(head.parent)
     outputs = node.run().outputs
     assert np.asarray(nib.load(outputs.mask_file).dataobj).sum() > 1000
+    assert 0 <= outputs.score <= 100
+    assert outputs.volume_ml > 500
+    assert all(isinstance(name, str) for name in outputs.flags)
     for path, name in [
         (outputs.out_file, "sub-01_T1w_brain.nii.gz"),
         (outputs.mask_file, "sub-01_T1w_mask.nii.gz"),
@@ -139,8 +191,6 @@ def test_a_nipype_node_runs(head):
 
 @pytest.mark.slow
 def test_a_pydra_task_runs(head):
-    task = pydra.Strip(image=head, cache_dir=head.parent / "cache", record=False)
-    output = task().output
+    output = run_pydra(head)
     assert np.asarray(nib.load(output.mask).dataobj).sum() > 1000
     assert Path(output.brain).name == "sub-01_T1w_brain.nii.gz"
-    assert not list(head.parent.glob("cache/*/*.json"))

@@ -22,6 +22,7 @@ from deskull.image.writing import save_image
 from dicom_files import HEAD as DICOM_HEAD
 from dicom_files import make_slice, write_series
 from scans import HEAD, WRITERS, write_nifti
+from systems import BASH, DEVICES
 
 __all__ = ["ball", "place"]
 
@@ -183,7 +184,7 @@ READ = (
 )
 
 
-@pytest.mark.parametrize("word", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("word", ["-", pytest.param("/dev/stdin", marks=DEVICES)])
 def test_standard_input_is_read(tmp_path, word):
     content, head = content_of("scan.nii", tmp_path)
     words = [sys.executable, "-c", READ, word]
@@ -194,6 +195,7 @@ def test_standard_input_is_read(tmp_path, word):
     assert int(done.stdout) == head.sum()
 
 
+@BASH
 def test_a_substituted_process_is_read(tmp_path):
     path = write_nifti(tmp_path / "scan.nii")
     line = f'"{sys.executable}" -c "$READ" <(gzip -c "{path}")'
@@ -216,6 +218,7 @@ def test_a_pipe_without_an_image_is_told(tmp_path, content, message):
     writer.join()
 
 
+@DEVICES
 def test_a_device_is_no_pipe():
     with pytest.raises(ImageFileError, match="/dev/zero: a device, not a file"):
         load_volume("/dev/zero")

@@ -16,6 +16,7 @@ from ball import HEAD
 from deskull.cli import COMMANDS
 from deskull.demo import load_demo
 from deskull.image.writing import save_image
+from systems import LINUX, POSIX
 
 DESKULL = [sys.executable, "-m", "deskull"]
 
@@ -180,6 +181,7 @@ def test_a_terminal_sees_progress_and_at_last_only_what_was_said(place):
     assert all(line.startswith("deskull: scan.nii.gz: ") for line in others)
 
 
+@POSIX
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_in_the_middle_of_writing_leaves_no_half_file(tmp_path, name):
     save_image(HEAD, tmp_path / "scan.nii.gz")
@@ -210,7 +212,7 @@ def test_a_kill_at_any_time_leaves_all_or_nothing(place, seconds):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is counted otherwise")
+@LINUX
 def test_a_long_series_needs_memory_for_its_voxels_and_masks_only(tmp_path):
     head = np.kron(np.asarray(HEAD.dataobj).astype(np.int16), np.ones((2, 2, 2), np.int16))
     frames = np.repeat(head[..., None], 100, axis=-1)

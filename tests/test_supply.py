@@ -35,20 +35,34 @@ def test_the_stripping_part_requires_no_learning_library():
     assert not heavy & set(find_packages())
 
 
-def list_requirements():
+def list_requirements(extra=None):
+    """Requirements of an extra, those of the extras that it names in their place."""
+    listed = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    for one in map(Requirement, listed):
+        if one.name == PROJECT["name"]:
+            for name in sorted(one.extras):
+                yield from list_requirements(name)
+        else:
+            yield one
+
+
+def test_every_extra_has_its_tools_in_the_development_environment():
+    """Nothing that a user may install is left out of the tests, and nothing is listed twice."""
     extras = PROJECT["optional-dependencies"]
-    return [Requirement(one) for one in PROJECT["dependencies"] + extras["dev"]]
+    (one,) = map(Requirement, extras["dev"])
+    bundles = {name for name, listed in extras.items() if listed[0].startswith("deskull[")}
+    assert one.extras == set(extras) - bundles
 
 
 def test_every_requirement_has_a_lower_bound():
-    loose = [str(one) for one in list_requirements() if not one.specifier]
-    assert loose == []
+    listed = [*list_requirements(), *list_requirements("dev")]
+    assert [str(one) for one in listed if not one.specifier] == []
 
 
 def test_the_lock_file_holds_every_requirement_at_a_version_it_allows():
     lines = re.findall(r"^([\w.-]+)==([\w.+!-]+)", LOCK.read_text("utf-8"), re.MULTILINE)
     locked = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
-    for one in list_requirements():
+    for one in [*list_requirements(), *list_requirements("dev")]:
         name = re.sub(r"[-_.]+", "-", one.name).lower()
         assert name in locked, name
         assert one.specifier.contains(locked[name].partition("+")[0]), name
@@ -84,8 +98,15 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    info = f"deskull-{__version__}.dist-info"
-    assert {name.partition("/")[0] for name in names} == {"deskull", info}
+    info, data = (f"deskull-{__version__}.{kind}" for kind in ("dist-info", "data"))
+    assert {name.partition("/")[0] for name in names} == {"deskull", info, data}
+    shared = {name.removeprefix(f"{data}/data/") for name in names if name.startswith(data)}
+    assert shared == {
+        "share/bash-completion/completions/deskull",
+        "share/fish/vendor_completions.d/deskull.fish",
+        "share/man/man1/deskull.1",
+        "share/zsh/site-functions/_deskull",
+    }
     package = {str(p.relative_to(ROOT / "src")) for p in bundled_folder().rglob("*.*")}
     assert package <= set(names)
     assert {"deskull/py.typed", f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(

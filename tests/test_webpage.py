@@ -13,7 +13,7 @@ from deskull.review import webpage
 from deskull.review.webpage import WebPage, find_web_page
 from served import serving
 
-PageHook = runpy.run_path(str(Path(__file__).parents[1] / "build_page.py"))["PageHook"]
+FilesHook = runpy.run_path(str(Path(__file__).parents[1] / "hatch_build.py"))["FilesHook"]
 FILES = {
     "index.html": b"<!doctype html>",
     "service-worker.js": b"0",
@@ -79,10 +79,17 @@ def test_without_a_built_page_it_says_how_to_build_one(dist):
         find_web_page()
 
 
-def test_a_wheel_holds_the_page_but_not_the_networks_twice(dist):
-    hook = PageHook(str(dist), {}, None, None, str(dist), "wheel")
+def list_added(root, target, version="standard"):
+    """Return what the build hook adds to a distribution."""
+    hook = FilesHook(str(root), {}, None, None, str(root), target)
     data = {"force_include": {}}
-    hook.initialize("standard", data)
+    hook.initialize(version, data)
+    hook.finalize(version, data, "")
+    return data
+
+
+def test_a_wheel_holds_the_page_but_not_the_networks_twice(dist):
+    data = list_added(dist, "wheel")
     assert sorted(data["force_include"].values()) == [
         "deskull/web/assets/a.mjs",
         "deskull/web/assets/b.wasm",
@@ -91,17 +98,13 @@ def test_a_wheel_holds_the_page_but_not_the_networks_twice(dist):
 
 
 def test_an_sdist_holds_the_whole_page(dist):
-    hook = PageHook(str(dist), {}, None, None, str(dist), "sdist")
-    data = {"force_include": {}}
-    hook.initialize("standard", data)
+    data = list_added(dist, "sdist")
     assert sorted(data["force_include"].values()) == sorted(f"web/dist/{n}" for n in FILES)
 
 
 @pytest.mark.parametrize("version", ["editable", "standard"])
 def test_a_checkout_without_a_page_builds_all_the_same(tmp_path, version):
-    data = {"force_include": {}}
-    PageHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel").initialize(version, data)
-    assert data["force_include"] == {}
+    assert list_added(tmp_path, "wheel", version)["force_include"] == {}
 
 
 def test_a_page_answers_only_what_it_has():

@@ -55,6 +55,8 @@ class Output:
         Commands that offer it.
     bids
         How it is named in a BIDS data set; None if it lies in ``logs/``.
+    bids_ending
+        Suffix of its file in BIDS; by default the first of `endings`.
     bids_folder
         Folder within that of the participant; by default that of the image.
     bids_ignore
@@ -77,6 +79,7 @@ class Output:
     package: str = ""
     commands: tuple[str, ...] = ("strip", "batch", "bids")
     bids: NameInBids | None = None
+    bids_ending: str = ""
     bids_folder: str = ""
     bids_ignore: str = ""
     sidecar: Mapping[str, Any] | None = None
@@ -196,6 +199,7 @@ OUTPUTS = (
         made="deskull.result:draw_picture",
         endings=(".png", ".svg"),
         bids=lambda image, contrast: image.derive("mask", desc=f"brain{contrast}"),
+        bids_ending=".svg",  # as BIDS Apps name the figures of their reports
         bids_folder="figures",
         bids_ignore="figures/",
     ),
@@ -330,6 +334,7 @@ SETTINGS = (
 OPTIONS = (
     *SETTINGS,
     Option("frame", int, "N", "which frame of a 4D scan, from 0", ("--frame",), low=0),
+    Option("series", str, "N", "which image of a DICOM folder", ("--series",)),
     Option("device", str, "WHERE", "auto, cpu, cuda[:N] or mps", ("--device",), "auto"),
     Option("weights", str, "NAME|PATH", "bundled set, or a folder", ("--weights",), "default"),
     Option("threads", int, "N", "cores to use", ("-t", "--threads"), low=1),

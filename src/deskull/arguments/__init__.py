@@ -5,15 +5,16 @@ import glob
 import os
 from collections.abc import Sequence
 
-from deskull import __version__
 from deskull.arguments.bids import add_bids
 from deskull.arguments.cohort import add_batch
 from deskull.arguments.evaluate import add_drift, add_evaluate
 from deskull.arguments.options import NOT_MEDICAL
 from deskull.arguments.parsing import Parser, add_note, expand, find_near
 from deskull.arguments.review import add_report, add_review, add_view, add_web
+from deskull.arguments.shells import COMPLETIONS, Complete
 from deskull.arguments.strip import add_apply, add_demo, add_info, add_strip, add_weights
 from deskull.arguments.train import add_export, add_finetune, add_index, add_train
+from deskull.arguments.version import ShowVersion
 from deskull.errors import OptionError
 
 COMMANDS = {  # name -> how its words are added, and the module of `deskull.commands` that does it
@@ -56,7 +57,14 @@ def make_parser() -> Parser:
         + NOT_MEDICAL,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"deskull {__version__}")
+    parser.add_argument("--version", action=ShowVersion)
+    parser.add_argument(
+        "--completion",
+        action=Complete,
+        choices=tuple(COMPLETIONS),
+        metavar="SHELL",
+        help="print the completion script of bash, zsh or fish",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for add, _ in COMMANDS.values():
         add(commands)
@@ -87,7 +95,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace | None:
 def _find_command(words: Sequence[str]) -> list[str]:
     """Put the name of the command first: ``help`` asks for its help, and ``strip`` goes unsaid."""
     first = f"-{words[0]}" if words[0] in ("-help", "-version") else words[0]
-    if first in (*COMMANDS, "-h", "--help", "--version"):
+    if first in (*COMMANDS, "-h", "--help", "--version", "--completion"):
         return [first, *words[1:]]
     if not os.path.lexists(first) and not glob.glob(f"{glob.escape(first)}.*"):
         if first == "help":

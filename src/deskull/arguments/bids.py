@@ -4,7 +4,6 @@ import argparse
 import re
 from typing import Any
 
-from deskull import __version__
 from deskull.arguments.cohort import add_sharing
 from deskull.arguments.options import (
     NOT_MEDICAL,
@@ -16,6 +15,7 @@ from deskull.arguments.options import (
     add_weights,
 )
 from deskull.arguments.parsing import add_note
+from deskull.arguments.version import ShowVersion
 from deskull.outputs import list_outputs
 
 IDLE = {  # options of other BIDS Apps that need no deed here, and what they take
@@ -40,7 +40,7 @@ def add_bids(commands: Any) -> None:
         "  deskull-bids study/ study/derivatives/deskull group\n" + NOT_MEDICAL,
     )
     parser.prog = "deskull-bids"
-    parser.add_argument("--version", action="version", version=f"deskull-bids {__version__}")
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument("bids_dir", metavar="BIDS_DIR", help="root of the data set, with sub-*")
     parser.add_argument("out_dir", metavar="OUT_DIR", help="root of the derivatives")
     parser.add_argument(
@@ -110,6 +110,14 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="native or ras: outputs as their image is stored, or turned to the nearest RAS, as "
         "fMRIPrep wants masks (default: native)",
+    )
+    parser.add_argument(
+        "--mask-names",
+        choices=("fmriprep", "nibabies"),
+        default="fmriprep",
+        metavar="NAME",
+        help="fmriprep or nibabies: the program that looks for the masks; desc-brain_mask, or "
+        "space-T1w_desc-brain_mask and space-T2w_desc-brain_mask (default: fmriprep)",
     )
     add_frame(parser)
 

@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the words."""
-        lacking = re.fullmatch(r"argument (\S*?(-\w)\S*): expected one argument", message)
+        lacking = re.fullmatch(r"argument ((--?[\w-]+)\S*): expected one argument", message)
         if lacking:
             action = self._option_string_actions[lacking[2]]
             message = f"{lacking[1]}: no value; expected {lacking[2]} {action.metavar}"

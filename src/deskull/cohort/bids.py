@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deskull.cohort.choice import Choice
+from deskull.cohort.choice import NIBABIES, Choice
 from deskull.cohort.dataset import Image, find_images
 from deskull.cohort.plan import Gap, Plan, Task, settle_outputs
 from deskull.cohort.sessions import rank, share_masks
@@ -67,7 +67,9 @@ def make_bids_plan(
     _check_place(root, out)
     if not images and not choice.participants:
         raise InputError(_explain_none(root, gaps))
-    tasks, clashes = settle_outputs(_make_task(image, root, out, outputs) for image in images)
+    tasks, clashes = settle_outputs(
+        _make_task(image, root, out, outputs, choice.mask_names) for image in images
+    )
     ranked = partial(rank, mp2rage=choice.mp2rage)
     if one_mask:
         tasks = share_masks(tasks, prefer=ranked)
@@ -90,11 +92,12 @@ def _explain_none(root: Path, gaps: Sequence[Gap]) -> str:
 # --- what is made of it
 
 
-def _make_task(image: Image, root: Path, out: Path, outputs: Sequence[str]) -> Task:
+def _make_task(
+    image: Image, root: Path, out: Path, outputs: Sequence[str], mask_names: str
+) -> Task:
     scan, name = image.path, image.name
-    contrast = "" if image.wanted == "T1w" else image.wanted
     rows = [row for row in map(find_output, outputs) if row.bids is not None]
-    paths = {row.name: out / _place(row, image, contrast, root) for row in rows}
+    paths = {row.name: out / _place(row, image, mask_names, root) for row in rows}
     frames = _choose_frames(scan, name.suffix)
     uri = source = f"bids:raw:{scan.relative_to(root).as_posix()}"
     if "mask" in paths:
@@ -115,13 +118,17 @@ def _make_task(image: Image, root: Path, out: Path, outputs: Sequence[str]) -> T
     )
 
 
-def _place(row: Output, image: Image, contrast: str, root: Path) -> Path:
+def _place(row: Output, image: Image, mask_names: str, root: Path) -> Path:
     """Path of an output below the root of the derivatives."""
     assert row.bids is not None
     folder = image.path.parent.relative_to(root)
     if row.bids_folder:
         folder = Path(folder.parts[0], row.bids_folder)
-    return folder / f"{row.bids(image.name, contrast)}{row.endings[0]}"
+    contrast = "" if image.wanted == "T1w" else image.wanted
+    name = row.bids(image.name, contrast)
+    if row.name == "mask" and mask_names == NIBABIES:
+        name = image.name.derive("mask", space=image.wanted, desc="brain")
+    return folder / f"{name}{row.bids_ending or row.endings[0]}"
 
 
 def _choose_frames(scan: Path, suffix: str) -> tuple[int, ...] | None:

@@ -21,6 +21,10 @@ _FACTS = (*ENTITIES.values(), "datatype", "suffix", "extension")
 Query = Mapping[str, Any]
 
 
+FMRIPREP, NIBABIES = "fmriprep", "nibabies"
+"""Programs that take masks: `sub-01_desc-brain_mask`, `sub-01_space-T1w_desc-brain_mask`."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which images of a data set are wanted.
@@ -35,6 +39,8 @@ class Choice:
         As `read_filters` gives them: by contrast, what is asked of an image beside it.
     mp2rage
         `INV2` or `UNIT1`: the image of an MP2RAGE acquisition that its mask is made from.
+    mask_names
+        `FMRIPREP` or `NIBABIES`: the program that looks for the masks by their names.
     """
 
     suffixes: Sequence[str] = ("T1w",)
@@ -42,6 +48,7 @@ class Choice:
     sessions: Sequence[str] = ()
     filters: Mapping[str, Query] = field(default_factory=dict)
     mp2rage: str = INV2
+    mask_names: str = FMRIPREP
 
     def __post_init__(self) -> None:
         known = {suffix.lower(): suffix for suffix in BIDS_SUFFIXES}

@@ -43,7 +43,7 @@ def _strip_participants(options: Namespace) -> None:
     job = replace(make_job(options, threads), orientation=options.orientation)
     filters = read_filters(options.bids_filter_file) if options.bids_filter_file else {}
     people, sessions = options.participant_label, options.session_id
-    choice = Choice(options.suffix, people, sessions, filters, options.mp2rage)
+    choice = Choice(options.suffix, people, sessions, filters, options.mp2rage, options.mask_names)
     if choice.unknown:
         logger.warning(
             "suffix %s: not known here; images of that name are stripped all the same",

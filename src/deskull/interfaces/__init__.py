@@ -4,3 +4,8 @@
 for Boutiques. All run the `deskull` command in a process of its own, so that what it needs is
 given back after each scan.
 """
+
+import sys
+
+COMMAND = (sys.executable, "-m", "deskull")
+"""deskull of this very Python; a bare `deskull` may be that of another environment."""

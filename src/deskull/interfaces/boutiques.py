@@ -1,16 +1,20 @@
-"""The descriptor of deskull for Boutiques; ``python -m deskull.interfaces.boutiques`` prints it.
+"""The descriptors of `deskull` and `deskull-bids` for Boutiques.
 
-It is made from `deskull.outputs`. That of the release lies in ``deploy/boutiques/``.
+They are made from `deskull.outputs` and from the options of the command line; those of the release
+lie in ``deploy/boutiques/``, written by ``deploy/generate.py``.
 """
 
-import sys
+import argparse
 from typing import Any
 
 from deskull import __version__
+from deskull.arguments import make_parser
 from deskull.outputs import OPTIONS, Option, Output, list_outputs
-from deskull.tables import make_json
 
 _LEFT_OUT = ("device", "weights")  # nothing outside of the container is named
+Described = list[dict[str, Any]]
+_NOT_HERE = ("help", "version", "quiet", "verbose", "debug", "cluster", "shard", "mem_gb")
+_FILES = ("bids_dir", "bids_filter_file")
 _DESCRIPTION = (
     "Isolates the brain in a head MRI scan of any contrast (skull stripping, brain extraction), "
     "on the scan's own grid, without a GPU and without a network. For research; not a medical "
@@ -43,27 +47,84 @@ def make_descriptor() -> dict[str, Any]:
     outputs = list_outputs("strip")
     options = [option for option in OPTIONS if option.name not in _LEFT_OUT]
     inputs = [_SCAN, *map(_describe_output, outputs), *map(_describe_option, options)]
+    files = [
+        {
+            "id": f"{row.name}_file",
+            "name": row.name.capitalize(),
+            "path-template": _make_key(f"{row.name}_name"),
+            "optional": not row.usual,
+        }
+        for row in outputs
+    ]
+    return _fill("deskull strip", _DESCRIPTION, inputs, files, 10)
+
+
+def make_bids_descriptor() -> dict[str, Any]:
+    """Make the Boutiques descriptor of ``deskull-bids``.
+
+    Examples
+    --------
+    >>> make_bids_descriptor()["command-line"].split()[:4]
+    ['deskull-bids', '[BIDS_DIR]', '[OUT_DIR]', '[LEVEL]']
+    """
+    parser = make_parser().commands["bids"]
+    words = f"{_DESCRIPTION} Takes a BIDS data set and writes BIDS derivatives (BIDS App)."
+    actions = [
+        action
+        for action in parser._actions
+        if action.help and action.dest not in (*_LEFT_OUT, *_NOT_HERE)
+    ]
+    inputs = [_describe_action(action) for action in actions]
+    files = [
+        {
+            "id": "derivatives",
+            "name": "Derivatives",
+            "path-template": "[OUT_DIR]",
+            "optional": False,
+        }
+    ]
+    return _fill("deskull-bids", words, inputs, files, 3600)
+
+
+def _fill(
+    command: str, words: str, inputs: Described, files: Described, seconds: int
+) -> dict[str, Any]:
+    """Fill in what all descriptors have."""
     return {
-        "name": "deskull",
+        "name": command.removesuffix(" strip"),
         "schema-version": "0.5",
         "tool-version": __version__,
-        "description": _DESCRIPTION,
+        "description": words,
         "author": "The deskull developers",
-        "command-line": " ".join(["deskull strip", *(given["value-key"] for given in inputs)]),
+        "command-line": " ".join([command, *(given["value-key"] for given in inputs)]),
         "inputs": inputs,
-        "output-files": [
-            {
-                "id": f"{row.name}_file",
-                "name": row.name.capitalize(),
-                "path-template": _make_key(f"{row.name}_name"),
-                "optional": not row.usual,
-            }
-            for row in outputs
-        ],
+        "output-files": files,
         "error-codes": [{"code": code, "description": words} for code, words in _CODES.items()],
-        "suggested-resources": {"cpu-cores": 2, "ram": 1, "walltime-estimate": 10},
+        "suggested-resources": {"cpu-cores": 2, "ram": 1, "walltime-estimate": seconds},
         "tags": {"domain": ["neuroinformatics", "mri"]},
     }
+
+
+def _describe_action(action: argparse.Action) -> dict[str, Any]:
+    """Describe an option of the command line."""
+    whole = action.metavar == "N"
+    kind = "Number" if whole or action.type is float else "String"
+    described: dict[str, Any] = {
+        "id": action.dest,
+        "name": action.dest.replace("_", " ").capitalize(),
+        "type": "Flag" if action.nargs == 0 else "File" if action.dest in _FILES else kind,
+        "description": f"{(action.help or '')[0].upper()}{(action.help or '')[1:]}.",
+        "value-key": _make_key(action.dest),
+        "optional": bool(action.option_strings),
+    }
+    described |= {"integer": True} if whole else {}
+    described |= {"value-choices": list(action.choices)} if action.choices else {}
+    if action.nargs == "+":
+        described |= {"list": True, "list-separator": " "}
+    if action.option_strings:
+        long = next(flag for flag in action.option_strings if flag.startswith("--"))
+        described["command-line-flag"] = long
+    return described
 
 
 def _make_key(name: str) -> str:
@@ -98,7 +159,3 @@ def _describe_option(option: Option) -> dict[str, Any]:
     described |= {"minimum": option.low} if option.low is not None else {}
     described |= {"maximum": option.high} if option.high is not None else {}
     return described
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(make_json(make_descriptor()))

@@ -5,18 +5,25 @@ Nipype counts the cores of a node by `num_threads`, and takes its memory from th
 """
 
 import os
+import shlex
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import (
     CommandLine,
     CommandLineInputSpec,
+    Directory,
     File,
     TraitedSpec,
+    isdefined,
     traits,
 )
 from nipype.pipeline.engine import Node
 
+from deskull import __version__
+from deskull.interfaces import COMMAND
 from deskull.outputs import OPTIONS, Option, Output, list_outputs
+from deskull.record import load_record
 
 MEMORY_GB = 0.8
 """Declared for a scan of 256 x 256 x 256 voxels; measured is about half."""
@@ -25,10 +32,14 @@ _FILES = {f"{row.option}_file": row for row in list_outputs("strip")}
 _TRAITS = {float: (traits.Float, "%g"), int: (traits.Int, "%d"), str: (traits.Str, "%s")}
 
 
+def _is_always(row: Output) -> bool:
+    return row.usual or row.name == "record"
+
+
 def _make_file(row: Output) -> Any:
-    """Make the input that names an output; the usual ones are named after the scan."""
-    named = {"name_source": ["in_file"], "keep_extension": False} if row.usual else {}
-    named |= {"name_template": f"%s{row.ending}"} if row.usual else {}
+    """Make the input that names an output; those always written are named after the scan."""
+    named = {"name_source": ["in_file"], "keep_extension": False} if _is_always(row) else {}
+    named |= {"name_template": f"%s{row.ending}"} if _is_always(row) else {}
     return File(argstr=f"{row.flags[0]} %s", desc=row.words, **named)
 
 
@@ -46,7 +57,14 @@ StripInputSpec = type(
     {
         "__module__": __name__,
         "__doc__": "What `deskull strip` takes.",
-        "in_file": File(exists=True, mandatory=True, argstr="%s", position=0, desc="head scan"),
+        "in_file": traits.Either(
+            File(exists=True),
+            Directory(exists=True),
+            mandatory=True,
+            argstr="%s",
+            position=0,
+            desc="head scan, or a folder of DICOM",
+        ),
         **{name: _make_file(row) for name, row in _FILES.items()},
         **{row.name: _make_option(row) for row in OPTIONS if row.name != "threads"},
         "num_threads": traits.Range(
@@ -59,8 +77,11 @@ StripOutputSpec = type(
     (TraitedSpec,),
     {
         "__module__": __name__,
-        "__doc__": "What `deskull strip` leaves: brain and mask, and what else was named.",
-        **{name: File(exists=row.usual, desc=row.words) for name, row in _FILES.items()},
+        "__doc__": "What `deskull strip` leaves: brain, mask, record, and what else was named.",
+        **{name: File(exists=_is_always(row), desc=row.words) for name, row in _FILES.items()},
+        "score": traits.Float(desc="how far the mask can be trusted, 0 to 100"),
+        "flags": traits.List(traits.Str, desc="names of the doubts about the mask"),
+        "volume_ml": traits.Float(desc="volume of the mask in millilitres"),
     },
 )
 
@@ -72,7 +93,8 @@ class Strip(CommandLine):  # type: ignore[misc]
     >>> Strip(in_file="sub-01_T1w.nii.gz", num_threads=2).cmdline  # doctest: +SKIP
     """
 
-    _cmd = "deskull strip"
+    _cmd = shlex.join((*COMMAND, "strip"))
+    _version = __version__
     input_spec = StripInputSpec
     output_spec = StripOutputSpec
 
@@ -80,8 +102,12 @@ class Strip(CommandLine):  # type: ignore[misc]
         outputs: dict[str, Any] = super()._list_outputs()
         for name, row in _FILES.items():
             value = getattr(self.inputs, name)
-            if not row.usual and isinstance(value, str):
+            if not _is_always(row) and isdefined(value):
                 outputs[name] = os.path.abspath(value)
+        record = load_record(Path(outputs["record_file"]))
+        if record is not None and record.score is not None:
+            outputs["score"], outputs["volume_ml"] = record.score, record.volume_ml
+            outputs["flags"] = [flag.name for flag in record.flags]
         return outputs
 
 

@@ -1,55 +1,13 @@
-"""deskull as a task of Pydra 0.25 (the alpha releases of 1.0 are another world).
+"""deskull as a task of Pydra, 0.25 or 1.0, whose tasks are made and called differently."""
 
-Inputs and outputs are made from `deskull.outputs`.
-"""
+from importlib.util import find_spec
 
-from typing import Any, ClassVar
+if find_spec("pydra.compose"):
+    from deskull.interfaces._pydra_1 import Strip
+else:
+    from deskull.interfaces._pydra_0 import Strip
 
-from fileformats.generic import File
-from pydra import ShellCommandTask
-from pydra.engine.specs import ShellOutSpec, ShellSpec, SpecInfo
-
-from deskull.outputs import OPTIONS, Option, Output, list_outputs
+__all__ = ["MEMORY_GB", "Strip"]
 
 MEMORY_GB = 0.8
 """To ask a scheduler for, for a scan of 256 x 256 x 256 voxels; measured is about half."""
-
-_WRITTEN = ("brain", "mask", "record")
-
-
-def _make_file(row: Output) -> tuple[str, Any, Any, dict[str, Any]]:
-    """Describe an output: a name, True for the usual name, or False for none."""
-    how = {
-        "argstr": row.flags[0],
-        "help_string": row.words,
-        "output_file_template": "{image}" + row.ending,
-        "keep_extension": False,
-    }
-    return row.name, str | bool, row.name in _WRITTEN, how
-
-
-def _make_option(option: Option) -> tuple[Any, ...]:
-    how = {"argstr": option.flags[-1], "help_string": option.words}
-    if option.name == "threads":
-        return "num_threads", int, 1, how
-    return option.name, option.kind, how
-
-
-_IMAGE = {"argstr": "", "help_string": "head scan", "mandatory": True, "position": 1}
-_FIELDS = [
-    ("image", File, _IMAGE),
-    *map(_make_file, list_outputs("strip")),
-    *map(_make_option, OPTIONS),
-]
-
-
-class Strip(ShellCommandTask):  # type: ignore[misc]
-    """Isolate the brain in one scan.
-
-    >>> from deskull.interfaces.pydra import Strip
-    >>> Strip(image="sub-01_T1w.nii.gz", num_threads=2)().output.mask  # doctest: +SKIP
-    """
-
-    executable: ClassVar = ["deskull", "strip"]
-    input_spec = SpecInfo(name="Input", fields=_FIELDS, bases=(ShellSpec,))
-    output_spec = SpecInfo(name="Output", fields=[], bases=(ShellOutSpec,))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deskull.errors import WeightsError
 from deskull.network.card import CARD, Card, NetworkSpec, StageCard, load_card
+from deskull.network.digest import compute_digest
 from deskull.prepare.conform import WindowSettings
 from deskull.settings import BiasSettings
 
@@ -112,7 +113,7 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
     contents = {
         name: _read_verified(folder / name, wanted) for name, wanted in sorted(card.files.items())
     }
-    digest = hashlib.sha256("".join(sorted(card.files.values())).encode()).hexdigest()
+    digest = compute_digest(card.files)
     stages = {
         name: _make_stage(name, stage, folder, contents) for name, stage in card.stages.items()
     }
