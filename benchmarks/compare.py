@@ -92,7 +92,9 @@ def run_method(command: Command, scan: Path, reference: Path) -> dict[str, objec
     person, _, contrast = stem.rpartition("_")
     row: dict[str, object] = {
         "head": stem,
-        "data_set": (re.match(r"truth-[a-z]+|IXI|[A-Za-z]+\d{3}|[A-Za-z]+", person) or [person])[0],
+        "data_set": (re.match(r"truth-[a-z]+|IXI|[A-Za-z]+\d{3}|[A-Za-z]+", person) or [person])[
+            0
+        ],
         "contrast": contrast,
         "reference": "majority" if "majority" in reference.name else "reference",
         "method": command.name,
