@@ -9,18 +9,8 @@ import type { Traits } from "./measure/traits";
 import { RUNTIME } from "./network/engine";
 import type { Weights } from "./network/weights";
 import { cleanMask, findReach, makeSignedDistance, paste, within } from "./prepare/postprocess";
+import { LIMITS, type Settings } from "./settings";
 import { countVoxels, toDigits } from "./statistics";
-
-/** What a user may choose. */
-export interface Settings {
-  /** Probability from which on a voxel is brain. */
-  threshold: number;
-  /** Millimetres by which the mask's surface is moved at the end; plus grows. */
-  border: number;
-}
-
-export const DEFAULTS: Settings = { threshold: 0.5, border: 0 };
-export const LIMITS = { threshold: [0.01, 0.99], border: [-8, 8] } as const;
 
 /** The probability of the brain in its box of a scan, and masks made of it: quickly, for sliders. */
 export class Brain {
@@ -70,7 +60,7 @@ export class Brain {
     const reach = findReach(border, voxelSize);
     if (this.distance?.reach !== reach.join()) {
       const box = findBox(this.cleaned!, reach)!;
-      this.distance = { field: makeSignedDistance(this.cleaned!.crop(box).copy(), voxelSize), box, reach: reach.join() };
+      this.distance = { field: makeSignedDistance(this.cleaned!.crop(box).copy(), voxelSize, LIMITS.border[1]), box, reach: reach.join() };
     }
     const { field, box } = this.distance;
     const moved = emptyMask(this.grid.shape);

@@ -42,6 +42,7 @@ from deskull.prepare.postprocess import (
     make_signed_distance,
     move_border,
 )
+from deskull.settings import Settings
 from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
 from nifti_files import HEAD as RAW
 from scans import WRITERS
@@ -262,6 +263,7 @@ def make_constants() -> dict[str, Any]:
         "COSTS": score.COSTS,
         "TRAITS": TRAITS,
         "CHOSEN": CHOSEN,
+        "DEFAULTS": {"threshold": Settings.threshold, "border": Settings.border},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }
 

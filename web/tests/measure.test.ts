@@ -6,6 +6,7 @@ import { CHOSEN, findUnlike } from "../src/measure/likeness";
 import { LIMITS } from "../src/measure/quality";
 import { COSTS, judge, LOW, TERMS, UNLIKE_WEIGHT } from "../src/measure/score";
 import { measureTraits, TRAITS } from "../src/measure/traits";
+import { DEFAULTS } from "../src/settings";
 import type { Card } from "../src/network/weights";
 import { readFileSync } from "node:fs";
 import { field, index, mask } from "./support";
@@ -15,7 +16,7 @@ const card = JSON.parse(readFileSync(path, "utf-8")) as Card;
 
 it("has the constants of the Python package", () => {
   const { limits, ...others } = index.constants;
-  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN }).toEqual(others);
+  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN, DEFAULTS }).toEqual(others);
   expect(LIMITS).toEqual(limits);
 });
 

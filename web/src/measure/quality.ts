@@ -9,6 +9,7 @@ import type { Triple } from "../image/affine";
 import { emptyMask, Field } from "../image/field";
 import type { Box } from "../image/grid";
 import { measurePieces } from "../prepare/pieces";
+import { DEFAULTS } from "../settings";
 import { countVoxels, percentiles, roundHalfEven } from "../statistics";
 import { sumUp } from "./likeness";
 import { TRAITS, type Trait, type Traits } from "./traits";
@@ -29,7 +30,6 @@ export const LIMITS = {
   STRIPPED_FACE_MM2: 10000.0,
   CUT_MM2: 400.0,
   VOLUME_ML: [600.0, 2300.0],
-  PIECE_PROBABILITY: 0.5,
   PIECE_SHARE: 0.05,
   RIM_MM: 3.5,
   PLAIN_STRUCTURE: 0.03,
@@ -180,7 +180,7 @@ function findPieces({ data, probability, box }: Scan, strides: Triple, first: Tr
     const at = [count % nx, Math.floor(count / nx) % ny, Math.floor(count / (nx * ny))];
     const [x, y, z] = at.map((k, axis) => first[axis]! + k * strides[axis]! - box[axis]![0]) as Triple;
     const known = [x, y, z].every((k, axis) => k >= 0 && k < probability.shape[axis]!);
-    if (known && probability.at(x, y, z) >= LIMITS.PIECE_PROBABILITY) few.values[place] = 1;
+    if (known && probability.at(x, y, z) >= DEFAULTS.threshold) few.values[place] = 1;
   });
   const sizes = measurePieces(few);
   if (sizes.length < 2 || sizes[1]! <= LIMITS.PIECE_SHARE * sizes[0]!) return null;

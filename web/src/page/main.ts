@@ -2,7 +2,7 @@
 
 import "./style.css";
 
-import { LIMITS, DEFAULTS } from "../result";
+import { LIMITS, DEFAULTS } from "../settings";
 import { Client } from "../worker/client";
 import type { Output } from "../worker/protocol";
 import { readDrop } from "./drop";

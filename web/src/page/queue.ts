@@ -1,7 +1,7 @@
 /** The scans of a session, in their order: what is to be done, what was done, and what came of it. */
 
 import type { Item } from "../image/names";
-import { DEFAULTS, type Settings } from "../result";
+import { DEFAULTS, type Settings } from "../settings";
 import type { Judged, Output } from "../worker/protocol";
 
 export type State = "waiting" | "working" | "done" | "failed" | "stopped";

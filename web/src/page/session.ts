@@ -7,7 +7,7 @@
 import { convertDicom, readSeries } from "../image/dicom";
 import { DeskullError, ChoiceError } from "../errors";
 import { findStem, groupFiles } from "../image/names";
-import type { Settings } from "../result";
+import type { Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";

@@ -2,7 +2,7 @@
 
 import type { Triple } from "../image/affine";
 import type { Flag } from "../measure/quality";
-import type { Settings } from "../result";
+import type { Settings } from "../settings";
 import type { Step } from "../stripper";
 
 /** A scan as the page shows it: a NIfTI file of bytes, axes nearest to RAS+. */
