@@ -7,7 +7,7 @@
 import json
 import sys
 from dataclasses import asdict
-from itertools import permutations, product
+from itertools import cycle, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from deskull.errors import DeskullError
+from deskull.image import padding
 from deskull.image.grid import Grid
 from deskull.image.made import make_brain_image, make_mask_image
+from deskull.image.padding import take_out_padding
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import save_image
 from deskull.measure import quality, score
@@ -46,6 +48,7 @@ from deskull.settings import Settings
 from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
 from nifti_files import HEAD as RAW
 from scans import WRITERS
+from test_padding import FILLS, NO_PADDING, SCAN, WAYS, mix, turn
 
 RNG = np.random.default_rng(3)
 OFF = np.array([1.3, -0.4, 0.7])  # of the window's middle from the field's
@@ -222,6 +225,30 @@ def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArr
     )
 
 
+def make_padded(write: Writer) -> list[dict[str, Any]]:
+    """Scans with padding and without, and what is found."""
+    fills = cycle(FILLS)
+    scans = {
+        f"{name}, {fill:g}": way(SCAN, fill)
+        for (name, way), fill in zip(WAYS.items(), fills, strict=False)
+        if name != "far around"
+    }
+    scans["two values"] = turn(SCAN, -1000)
+    scans["two values"][:5] = 65535
+    scans["half"] = turn(SCAN[::2, ::2, ::2], -1000)
+    scans["half, mixed"] = mix(SCAN[:, :, ::3], 4095)
+    cases = []
+    for name, scan in (scans | NO_PADDING).items():
+        data = np.array(scan, np.float32)
+        data[3, 4, 5] = np.nan
+        before = write.array(data)
+        found = take_out_padding(data)
+        words = found.describe(data.size) if found else ""
+        plain = asdict(found) if found else None
+        cases.append({"name": name, "data": before, "padding": plain, "words": words})
+    return cases
+
+
 def make_judged(write: Writer) -> list[dict[str, Any]]:
     """Traits, doubts and score of heads good and bad."""
     cases = []
@@ -263,6 +290,9 @@ def make_constants() -> dict[str, Any]:
         "COSTS": score.COSTS,
         "TRAITS": TRAITS,
         "CHOSEN": CHOSEN,
+        "PADDING_LIMITS": {
+            name: value for name, value in vars(padding).items() if isinstance(value, int | float)
+        },
         "DEFAULTS": {"threshold": Settings.threshold, "border": Settings.border},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }
@@ -367,6 +397,7 @@ def main(folder: Path) -> None:
     write.index["intensities"] = make_intensities(write)
     write.index["masks"] = make_masks(write)
     write.index["windows"] = make_windows()
+    write.index["padded"] = make_padded(write)
     write.index["judged"] = make_judged(write)
     write.index["constants"] = make_constants()
     write.index["images"] = make_images(write)

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 
+import { PADDING_LIMITS } from "../src/image/padding";
 import { CHOSEN, findUnlike } from "../src/measure/likeness";
 import { LIMITS } from "../src/measure/quality";
 import { COSTS, judge, LOW, TERMS, UNLIKE_WEIGHT } from "../src/measure/score";
@@ -16,7 +17,7 @@ const card = JSON.parse(readFileSync(path, "utf-8")) as Card;
 
 it("has the constants of the Python package", () => {
   const { limits, ...others } = index.constants;
-  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN, DEFAULTS }).toEqual(others);
+  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN, DEFAULTS, PADDING_LIMITS }).toEqual(others);
   expect(LIMITS).toEqual(limits);
 });
 
