@@ -21,9 +21,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from deskull.errors import DeskullError
 from deskull.image import padding
+from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Grid
 from deskull.image.made import make_brain_image, make_mask_image
-from deskull.image.padding import take_out_padding
+from deskull.image.padding import Padding, take_out_padding
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import save_image
 from deskull.measure import quality, score
@@ -44,6 +45,7 @@ from deskull.prepare.postprocess import (
     make_signed_distance,
     move_border,
 )
+from deskull.record import SCHEMA
 from deskull.settings import Settings
 from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
 from nifti_files import HEAD as RAW
@@ -263,7 +265,15 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
         data = np.where(image > 0, 40.0, -1000.0).astype(np.float32) + image.round(2)
         data[5, 5, 5] = np.nan
         affine = np.diag([size, size, size, 1.0])
-        scan = Volume(data, Grid(data.shape, affine), nib.Nifti1Image(data, affine), "case")
+        filled = 40 if noise else 0
+        data[-1, -1, :filled] = np.nan
+        scan = Volume(
+            data,
+            Grid(data.shape, affine),
+            nib.Nifti1Image(data, affine),
+            "case",
+            padding=Padding((-1000.0,), filled),
+        )
         judged = score.judge(scan, mask, probability, traits, likeness)
         cases.append(
             {
@@ -273,6 +283,7 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
                 "mask": write.array(mask),
                 "probability": write.array(probability),
                 "voxel_size": size,
+                "padded": filled,
                 "traits": traits,
                 "unlike": find_unlike(traits, likeness),
                 "judged": asdict(judged),
@@ -293,6 +304,7 @@ def make_constants() -> dict[str, Any]:
         "PADDING_LIMITS": {
             name: value for name, value in vars(padding).items() if isinstance(value, int | float)
         },
+        "SCHEMA": SCHEMA,
         "DEFAULTS": {"threshold": Settings.threshold, "border": Settings.border},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }
@@ -356,6 +368,25 @@ def make_images(write: Writer) -> list[dict[str, Any]]:
     return cases
 
 
+def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
+    """Scans of one file and of several, and what their records know them by."""
+    folder = write.folder / "series"
+    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+    slices = sorted(str(p.relative_to(write.folder)) for p in folder.rglob("*") if p.is_file())
+    files = {
+        "uint8.nii.gz": ["uint8.nii.gz"],
+        "scan.hdr": ["scan.hdr", "scan.img"],
+        "scan.mhd": ["scan.mhd", "scan.raw"],
+        "series": slices,
+    }
+    return [
+        {"name": name, "files": parts} | vars(make_fingerprint(write.folder / name))
+        for name, parts in files.items()
+    ]
+
+
 def make_refused(write: Writer) -> list[dict[str, Any]]:
     """Files that Python refuses, and its words."""
     folder = write.folder
@@ -401,6 +432,7 @@ def main(folder: Path) -> None:
     write.index["judged"] = make_judged(write)
     write.index["constants"] = make_constants()
     write.index["images"] = make_images(write)
+    write.index["fingerprints"] = make_fingerprints(write)
     write.index["refused"] = make_refused(write)
     write.close()
 

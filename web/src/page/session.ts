@@ -33,7 +33,7 @@ const STAGES = ["reading the scan", ...Object.values(STEPS)];
 export class Session {
   readonly queue = new Queue();
   current: Entry | null = null;
-  readonly history = new History<Settings>(UNDOS);
+  readonly history = new History<Pick<Entry, "settings" | "judged">>(UNDOS);
   private isWorking = false;
   private wish: Settings | null = null;
   private isRemaking = false;
@@ -102,6 +102,7 @@ export class Session {
     this.current = entry;
     entry.state = "working";
     entry.message = "";
+    entry.warnings = [];
     this.viewer.blank();
     this.observer.onUnseen("");
     this.observer.onSaid("", "");
@@ -138,7 +139,9 @@ export class Session {
     const files = item.isDicom ? [await convertDicom(item.files, entry.series, item.name)] : item.files;
     await loading;
     say(STAGES[0]!, 0);
-    const shown = await this.client.ask("open", { files, name: item.name, frame: entry.frame });
+    const shown = await this.client.ask("open", { item, files, frame: entry.frame });
+    entry.warnings = shown.warnings;
+    this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
     const [{ mask, judged }, isSeen] = await Promise.all([stripping, this.viewer.show(shown)]);
@@ -147,8 +150,8 @@ export class Session {
     const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
     entry.drawn = null;
     this.viewer.setMask(drawn ?? mask, true);
-    this.history.begin(entry.settings);
     entry.judged = judged;
+    this.history.begin({ settings: entry.settings, judged });
     entry.ml = this.viewer.countMl();
   }
 
@@ -163,10 +166,10 @@ export class Session {
       while (this.wish) {
         const now: Settings = this.wish;
         this.wish = null;
-        const { mask } = await this.client.ask("remake", { settings: now });
+        const { mask, judged } = await this.client.ask("remake", { settings: now });
         this.viewer.setMask(mask, false);
-        entry.settings = now;
-        this.history.add(now);
+        Object.assign(entry, { settings: now, judged });
+        this.history.add({ settings: now, judged });
         this.changed(false);
       }
       this.observer.onSaid(replaced ? "The mask was made anew; undo brings your drawing back." : "", "");
@@ -183,8 +186,9 @@ export class Session {
 
   private noteDrawing(action: "draw" | "undo"): void {
     if (!this.current) return;
-    if (action === "undo") this.current.settings = this.history.undo() ?? this.current.settings;
-    else this.history.add(this.current.settings);
+    const { settings, judged } = this.current;
+    if (action === "undo") Object.assign(this.current, this.history.undo());
+    else this.history.add({ settings, judged });
     this.changed(true);
   }
 
@@ -207,9 +211,11 @@ export class Session {
   }
 
   private async make(output: Output): Promise<Blob> {
-    const { settings, isMended } = this.current!;
-    const drawn = isMended ? this.viewer.mask : null;
-    return (await this.client.ask("save", { output, drawn, settings })).blob;
+    const entry = this.current!;
+    const { settings } = entry;
+    const drawn = entry.isMended ? this.viewer.mask : null;
+    const maskName = this.nameFile(entry, "mask");
+    return (await this.client.ask("save", { output, drawn, settings, maskName })).blob;
   }
 
   /** Save one file of the current scan. */
