@@ -62,6 +62,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     await keep(page, "[data-output=record]", find("page_moved.json"));
     const [found, wanted] = ["page_moved.json", "moved.json"].map((name) => JSON.parse(readFileSync(find(name), "utf-8")));
     for (const field of ["score", "flags"]) expect(found[field]).toEqual(wanted[field]);
+    expect(await page.textContent("#score")).toBe(`score ${wanted.score}`);
   });
 
   it("lets a hand mend the mask, and takes it back", async () => {

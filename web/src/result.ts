@@ -75,7 +75,7 @@ export interface Drawn {
 
 /** One stripped scan. */
 export class Result {
-  quality: Quality;
+  private quality: Quality | null = null;
 
   /** The brain has its mask by these settings already. */
   constructor(
@@ -86,24 +86,25 @@ export class Result {
     private readonly weights: Weights,
     private readonly threads: number,
     private readonly seconds: Record<string, number>,
-  ) {
-    this.quality = this.judge();
-  }
+  ) {}
 
-  /** Make the mask by other settings, and judge it. */
+  /** Make the mask by other settings. */
   remake(settings: Settings): void {
     const { threshold, border } = this.settings;
     if (settings.threshold === threshold && settings.border === border) return;
     this.brain.makeMask(settings);
     this.settings = settings;
-    this.quality = this.judge();
+    this.quality = null;
   }
 
-  private judge(): Quality {
+  /** Score, doubts and traits; made when they are asked for, so that a slider need not wait for them. */
+  judge(): Quality {
+    if (this.quality) return this.quality;
     const { data, grid, padding } = this.volume;
     const { mask, probability, box } = this.brain;
     const scan = { data, mask, probability, box, voxelSize: grid.voxelSize, padded: padding?.voxels ?? 0 };
-    return judge(scan, this.traits, this.weights.card);
+    this.quality = judge(scan, this.traits, this.weights.card);
+    return this.quality;
   }
 
   /** Files of the mask and of the brain, for a mask that a hand may have mended. */
@@ -113,8 +114,8 @@ export class Result {
 
   /** What a picture's title says. */
   describe(mask: Uint8Array): string {
-    const flags = this.quality.flags.map(({ name }) => name);
-    return [`${this.measureMl(mask).toFixed(0)} ml`, `score ${this.quality.score}`, ...flags].join(", ");
+    const { score, flags } = this.judge();
+    return [`${this.measureMl(mask).toFixed(0)} ml`, `score ${score}`, ...flags.map(({ name }) => name)].join(", ");
   }
 
   measureMl(mask: Uint8Array): number {
@@ -147,7 +148,7 @@ export class Result {
         padding,
       },
       volume_ml: toDecimals(this.measureMl(automatic), 3),
-      ...this.quality,
+      ...this.judge(),
       seconds: Object.fromEntries(Object.entries(this.seconds).map(([step, value]) => [step, toDecimals(value, 4)])),
       outputs: {},
       ...(isCorrected && { corrected: this.describeCorrected(drawn!) }),

@@ -6,15 +6,17 @@ import { basename, join } from "node:path";
 
 import { expect, it } from "vitest";
 
+import { diagonal, makeAffine } from "../src/image/affine";
 import { Field } from "../src/image/field";
 import { makeFingerprint } from "../src/image/fingerprint";
 import { openImage } from "../src/image/formats";
+import { Grid } from "../src/image/grid";
 import { groupFiles } from "../src/image/names";
 import { makeVolume } from "../src/image/volume";
 import { loadWeights } from "../src/network/weights";
 import { Brain, Result } from "../src/result";
 import { DEFAULTS } from "../src/settings";
-import { file, index, readFile } from "./support";
+import { field, file, index, readFile } from "./support";
 
 const WEIGHTS = join(import.meta.dirname, "../../src/deskull/weights/default");
 const READ = `
@@ -29,6 +31,8 @@ function readInPython(record: object): { mask: string; ml: number; record: any }
   return JSON.parse(execFileSync(process.env.PYTHON ?? "python3", ["-c", READ], { input: JSON.stringify(record), encoding: "utf-8" }));
 }
 
+const readWeights = () => loadWeights("default", async (part) => Uint8Array.from(readFileSync(join(WEIGHTS, part))));
+
 async function makeResult(name: string): Promise<Result> {
   const volume = makeVolume(await openImage([file(name)], null), name);
   const { shape } = volume.grid;
@@ -36,8 +40,7 @@ async function makeResult(name: string): Promise<Result> {
   probability.crop(shape.map((n) => [1, n - 1] as [number, number])).forEach((place) => (probability.values[place] = 0.9));
   const brain = new Brain(name, probability, shape.map((n) => [0, n]) as never, volume.grid);
   brain.makeMask(DEFAULTS);
-  const weights = await loadWeights("default", async (part) => Uint8Array.from(readFileSync(join(WEIGHTS, part))));
-  return new Result(volume, brain, DEFAULTS, index.judged![0]!.traits, weights, 1, { locate: 0.51234, segment: 1 });
+  return new Result(volume, brain, DEFAULTS, index.judged![0]!.traits, await readWeights(), 1, { locate: 0.51234, segment: 1 });
 }
 
 it("is one that Python reads, of the schema that it writes", async () => {
@@ -63,6 +66,20 @@ it("tells a mended mask from the automatic one, which stays in it", async () => 
   const { mask, ml, record } = make();
   expect([mask, record.corrected.file, record.volume_ml]).toEqual(["corrected", "x_mask.nii.gz", before]);
   expect(ml).toBeLessThan(before);
+});
+
+it("judges the mask that the sliders make", async () => {
+  const one = index.judged![0]!;
+  const grid = new Grid(one.data.shape, makeAffine(diagonal(Array(3).fill(one.voxel_size)), [0, 0, 0]));
+  const volume = { data: field(one.data), grid, source: null as never, name: "x", padding: null, notes: [] };
+  const brain = new Brain("x", field(one.probability), grid.shape.map((n) => [0, n]) as never, grid);
+  brain.makeMask(DEFAULTS);
+  const result = new Result(volume, brain, DEFAULTS, one.traits, await readWeights(), 1, {});
+  const find = () => result.judge().flags.find(({ name }) => name === "volume")!.sentence;
+  const before = find();
+  result.remake({ threshold: 0.5, border: -4 });
+  expect(find()).not.toBe(before);
+  expect(find()).toContain(`The mask has ${result.measureMl(brain.mask.values).toFixed(0)} ml`);
 });
 
 it.each(index.fingerprints!)("knows the files of $name as Python does", async ({ name, files, bytes, sha256 }) => {

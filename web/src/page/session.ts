@@ -33,7 +33,7 @@ const STAGES = ["reading the scan", ...Object.values(STEPS)];
 export class Session {
   readonly queue = new Queue();
   current: Entry | null = null;
-  readonly history = new History<Pick<Entry, "settings" | "judged">>(UNDOS);
+  readonly history = new History<Settings>(UNDOS);
   private isWorking = false;
   private wish: Settings | null = null;
   private isRemaking = false;
@@ -151,7 +151,7 @@ export class Session {
     entry.drawn = null;
     this.viewer.setMask(drawn ?? mask, true);
     entry.judged = judged;
-    this.history.begin({ settings: entry.settings, judged });
+    this.history.begin(entry.settings);
     entry.ml = this.viewer.countMl();
   }
 
@@ -166,11 +166,13 @@ export class Session {
       while (this.wish) {
         const now: Settings = this.wish;
         this.wish = null;
-        const { mask, judged } = await this.client.ask("remake", { settings: now });
+        const { mask } = await this.client.ask("remake", { settings: now });
+        if (!this.isReady || this.current !== entry) return; // another scan takes its place
         this.viewer.setMask(mask, false);
-        Object.assign(entry, { settings: now, judged });
-        this.history.add({ settings: now, judged });
+        entry.settings = now;
+        this.history.add(now);
         this.changed(false);
+        if (!this.wish) await this.judge(entry);
       }
       this.observer.onSaid(replaced ? "The mask was made anew; undo brings your drawing back." : "", "");
     } catch (error) {
@@ -186,10 +188,25 @@ export class Session {
 
   private noteDrawing(action: "draw" | "undo"): void {
     if (!this.current) return;
-    const { settings, judged } = this.current;
-    if (action === "undo") Object.assign(this.current, this.history.undo());
-    else this.history.add({ settings, judged });
+    const entry = this.current;
+    const before = entry.settings;
+    if (action === "undo") entry.settings = this.history.undo() ?? before;
+    else this.history.add(before);
     this.changed(true);
+    if (entry.settings !== before) void this.judge(entry);
+  }
+
+  /** Judge the automatic mask anew, once the sliders rest. */
+  private async judge(entry: Entry): Promise<void> {
+    const { settings } = entry;
+    try {
+      const { judged } = await this.client.ask("judge", { settings });
+      if (entry.settings !== settings) return; // they have moved on
+      entry.judged = judged;
+      this.observer.onChange();
+    } catch (error) {
+      this.observer.onSaid((error as Error).message, "bad");
+    }
   }
 
   /** What the worker held of the current scan is lost; a drawing is not. */

@@ -34,7 +34,8 @@ export interface Tasks {
   /** `files` are what is to be read of the scan: converted where it is DICOM. */
   open: { give: { item: Item; files: File[]; frame: number | null }; get: Shown };
   strip: { give: { settings: Settings }; get: { mask: Uint8Array; judged: Judged } };
-  remake: { give: { settings: Settings }; get: { mask: Uint8Array; judged: Judged } };
+  remake: { give: { settings: Settings }; get: { mask: Uint8Array } };
+  judge: { give: { settings: Settings }; get: { judged: Judged } };
   save: { give: { output: Output; drawn: Drawn; settings: Settings; maskName: string }; get: { blob: Blob } };
   restore: { give: { mask: Blob }; get: { mask: Uint8Array } };
 }

@@ -16,7 +16,7 @@ import { encodePicture } from "../picture/mosaic";
 import type { Result } from "../result";
 import { Stripper } from "../stripper";
 import { makeShown } from "./display";
-import type { Answer, Drawn, Failure, Task, Tasks } from "./protocol";
+import type { Answer, Drawn, Failure, Judged, Task, Tasks } from "./protocol";
 
 const absolute = (url: string) => new URL(url, import.meta.url).href;
 
@@ -48,12 +48,17 @@ const WORK: Work = {
 
   async strip({ settings }, id) {
     result = await stripper!.strip(volume!, settings, (step) => answer({ id, kind: "step", step }));
-    return describeMask(result);
+    return { mask: toPage(result.brain.mask), judged: describeQuality(result) };
   },
 
   async remake({ settings }) {
     result!.remake(settings);
-    return describeMask(result!);
+    return { mask: toPage(result!.brain.mask) };
+  },
+
+  async judge({ settings }) {
+    result!.remake(settings);
+    return { judged: describeQuality(result!) };
   },
 
   async save({ output, drawn, settings, maskName }) {
@@ -79,8 +84,9 @@ const WORK: Work = {
   },
 };
 
-function describeMask({ brain, quality: { score, flags } }: Result): Tasks["strip"]["get"] {
-  return { mask: toPage(brain.mask), judged: { score, flags } };
+function describeQuality(of: Result): Judged {
+  const { score, flags } = of.judge();
+  return { score, flags };
 }
 
 /** The page draws on axes nearest to RAS+, the first one running fastest. */
