@@ -76,7 +76,9 @@ export class Stripper {
     await timed("clean", () => brain.makeMask(settings));
     const result = await timed("flags", () => {
       const traits = measureTraits(view.image, view.logits[0]!, view.window.voxelSize[0]);
-      return new Result(volume, brain, traits, this.weights, this.threads, seconds);
+      const made = new Result(volume, brain, settings, traits, this.weights, this.threads, seconds);
+      made.judge();
+      return made;
     });
     return result;
   }

@@ -55,6 +55,8 @@ export interface Scan {
   probability: Field;
   box: Box;
   voxelSize: Triple;
+  /** How many voxels are NaN because they were padding. */
+  padded: number;
 }
 
 type Found = Flag | null;
@@ -69,7 +71,7 @@ export function findFlags(scan: Scan): Flag[] {
   const few = scan.data.every(strides, first).copy();
   const cut = findCut(scan.mask, scan.voxelSize);
   return only([
-    findNotFinite(scan.data),
+    findNotFinite(scan.data, scan.padded),
     findCt(few.values),
     findStripped(few, steps),
     cut,
@@ -78,8 +80,8 @@ export function findFlags(scan: Scan): Flag[] {
   ]);
 }
 
-function findNotFinite(data: Field): Found {
-  let count = 0;
+function findNotFinite(data: Field, padded: number): Found {
+  let count = -padded;
   for (const value of data.values) if (!Number.isFinite(value)) count++;
   if (!count) return null;
   const voxels = count === 1 ? "1 voxel is" : `${count} voxels are`;

@@ -19,6 +19,8 @@ export interface Entry {
   isMended: boolean;
   /** A drawing that is to be shown again; axes nearest to RAS+. */
   drawn: Uint8Array | null;
+  /** What a person should know of how it was read. */
+  warnings: string[];
   judged: Judged | null;
   ml: number;
   /** Files made of it; none where the mask has changed since. */
@@ -40,6 +42,7 @@ export class Queue {
       settings: { ...DEFAULTS },
       isMended: false,
       drawn: null,
+      warnings: [],
       judged: null,
       ml: 0,
       outputs: {},
