@@ -190,7 +190,7 @@ def test_underscores_will_do_in_every_option(asked):
 def test_options_of_other_apps_with_nothing_to_do_are_taken_with_a_note(asked, capsys, words):
     assert app(*words.split()) == 0
     assert len(asked[0][2]) == 4
-    note = f"deskull: {words.split()[0]}: taken, with nothing to do here\n"
+    note = f"deskull: {words.split()[0]}: accepted for compatibility, without effect\n"
     assert capsys.readouterr().err.startswith(note)
     assert not Path("x").exists()
 

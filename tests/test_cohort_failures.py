@@ -30,8 +30,9 @@ def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
         "deskull: 2 scans done; 1 failed, 0 flagged; lowest score 96: a/one.nii",
         "deskull: table: out/deskull_batch.tsv",
         "deskull: next: deskull review out",
-        "deskull: error: 1 of 3 scans failed: a/two.nii. Why is in out/deskull_batch.tsv; run "
-        "the same again to try them again.",
+        "deskull: error: 1 of 3 scans failed: a/two.nii. See out/deskull_batch.tsv for the "
+        "reasons; run "
+        "the same command to try them again.",
     ]
 
 
@@ -85,7 +86,8 @@ def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, ca
     )
     assert lines[1:] == [
         "deskull: left out: 6 images (a/one_bet.nii.gz, a/one_brain.nii.gz, a/one_label.nii.gz, "
-        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; why is in the table), 2 no images (.json, "
+        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; see the table for the reasons), 2 no "
+        "images (.json, "
         ".tsv)",
         "deskull: table: the out/deskull_batch.tsv",
         "deskull: next: deskull review 'the out'",

@@ -135,12 +135,12 @@ def _make_sidecar(
     row: Output, fields: Mapping[str, Any], source: str, frames: tuple[int, ...] | None
 ) -> dict[str, Any]:
     """Fields of the JSON beside an output."""
-    words = row.words[0].upper() + row.words[1:]
+    text = row.description[0].upper() + row.description[1:]
     if frames is not None and row.name != "brain":
         chosen = f"frames {', '.join(map(str, frames))}" if frames else "all frames"
-        words += f"; of a series, made from the mean of {chosen}"
+        text += f"; made from the mean of {chosen} of the series"
     filled = {key: source if value == "{source}" else value for key, value in fields.items()}
-    return {"Description": words, "Sources": [source], **filled}
+    return {"Description": text, "Sources": [source], **filled}
 
 
 # --- where it goes
