@@ -208,7 +208,12 @@ def test_every_path_may_lie_at_home(home):
 
 @pytest.mark.parametrize("words", [["-"], ["-", "-o", "."], ["-", "--picture", "pictures/"]])
 def test_standard_input_names_no_output(place, capsys, words):
-    check_refusal(capsys, place, words, "standard input: has no name that outputs could be named")
+    check_refusal(
+        capsys,
+        place,
+        words,
+        "standard input: has no name to derive output names from; expected -o",
+    )
 
 
 @pytest.mark.parametrize("words", ["- -o b.nii", "-o b.nii -", "-i - -o b.nii", "- b.nii"])

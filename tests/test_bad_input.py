@@ -60,7 +60,7 @@ NO_SIZE = {"sform_code": 0, "qform_code": 0}
 INPUTS = [
     ("missing.nii.gz", None, "missing.nii.gz: no such file."),
     ("no/folder/scan.nii.gz", None, "no such file. There is no folder no/folder."),
-    ("-", None, "standard input: has no name that outputs could be named after; expected -o"),
+    ("-", None, "standard input: has no name to derive output names from; expected -o"),
     ("scan.nii", None, "scan.nii: no such file. Did you mean scan.nii.gz?"),
     ("a" * 300, None, "File name too long"),
     ("empty.nii.gz", lambda path: path.touch(), "empty.nii.gz: empty file (0 bytes)"),

@@ -263,7 +263,7 @@ def test_a_fault_of_our_own_is_one_line_that_asks_for_a_report(place, monkeypatc
     monkeypatch.setattr("deskull.commands.strip.save_results", lambda *_: 1 / 0)
     assert run("scan.nii.gz") == 1
     err = capsys.readouterr().err
-    assert err.startswith("deskull: error: a fault of deskull's own (ZeroDivisionError: ")
+    assert err.startswith("deskull: error: an internal error of deskull (ZeroDivisionError: ")
     assert err.count("\n") == 1
 
 

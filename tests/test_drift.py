@@ -9,7 +9,7 @@ from deskull.errors import InputError, WeightsError
 from deskull.evaluate.drift import find_drift, keep_tested, keep_training, tell_drift
 from deskull.evaluate.population import GEOMETRY, Head, load_population
 from deskull.measure.likeness import (
-    LEAST_HEADS,
+    MIN_HEADS,
     QUANTILES,
     EvaluatedHead,
     Likeness,
@@ -73,9 +73,7 @@ def test_distance_is_in_ranges_beyond_the_outer_percentiles():
     assert sum_up({}) == 0
 
 
-@pytest.mark.parametrize(
-    "likeness", [None, Likeness(), make_likeness(make_heads(LEAST_HEADS - 1))]
-)
+@pytest.mark.parametrize("likeness", [None, Likeness(), make_likeness(make_heads(MIN_HEADS - 1))])
 def test_too_few_training_heads_give_no_distance(likeness):
     assert find_unlike({"compact": 1.0}, likeness) is None
 
@@ -184,7 +182,7 @@ def test_what_says_nothing_is_not_kept(tmp_path):
 def weights(place, monkeypatch):
     """The bundled weights in a folder of their own, with a card that knows no heads."""
     for module in ("evaluate.drift", "measure.likeness"):
-        monkeypatch.setattr(f"deskull.{module}.LEAST_HEADS", FEW)
+        monkeypatch.setattr(f"deskull.{module}.MIN_HEADS", FEW)
     folder = place / "mine"
     folder.mkdir()
     for file in (bundled_folder() / "default").iterdir():

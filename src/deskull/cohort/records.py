@@ -215,7 +215,7 @@ def record_failure(task: Task, request: Request, error: str) -> Outcome:
 def record_no_mask(task: Task, request: Request) -> None:
     """Record for the scans that get a task's mask that there is none."""
     for other in task.others:
-        words = f"{other.name}: no mask, because {task.name} failed, which gives it."
+        words = f"{other.name}: no mask, because {task.name}, whose mask it shares, failed."
         record_failure(other.given(task), replace(request, mask_of=task.name), words)
 
 
@@ -252,7 +252,7 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "not enough memory. Use fewer --workers, or a machine with more."
-    return f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it."
+    return f"an internal error of deskull ({type(error).__name__}: {error}). Please report it."
 
 
 # --- several runs in one folder

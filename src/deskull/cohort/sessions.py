@@ -177,8 +177,8 @@ def judge_given(
     cost = 0.0
     if goes_beyond(result.mask, giver.grid, volume.grid):
         words = (
-            f"The field of {giver.name}, which gives the mask, cuts the brain where this scan "
-            "goes on: the mask lacks a part of it."
+            f"The field of {giver.name}, whose mask is used, cuts the brain where this scan "
+            "continues: a part of the mask is missing."
         )
         flags.append(Flag(BEYOND, words))
         cost = COSTS[BEYOND]

@@ -140,7 +140,7 @@ def find_start(scan: Path) -> Path:
     if is_pipe(scan):
         where = "standard input" if str(scan) == STDIN else scan
         raise InputError(
-            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
+            f"{where}: has no name to derive output names from; expected -o FILE or -m FILE."
         )
     if not scan.is_dir():
         return scan.with_name(find_stem(scan))

@@ -229,7 +229,7 @@ def load_card(path: Path) -> Card:
     if version != FORMAT:
         raise WeightsError(
             f"{path}: card of format {version}; this deskull reads format {FORMAT}. "
-            "Take the deskull that made these weights, or export them again."
+            "Use the deskull that made these weights, or export them again."
         )
     try:
         card = from_plain(Card, plain)

@@ -88,7 +88,7 @@ def find_device(wished: str) -> str:
     if wished != "auto":
         raise InputError(f"device {wished!r} is not available: {problem}. Use --device cpu.")
     if find_runtimes():
-        logger.warning("a GPU is here, but %s: working on the CPU", problem)
+        logger.warning("a GPU is present, but %s: using the CPU", problem)
     return "cpu"
 
 
