@@ -210,7 +210,7 @@ def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
     assert "does not describe the training heads" in capsys.readouterr().err
     for keep in ("training", "tested"):
         assert run("drift", table, "--weights", weights, "--keep", keep, "-q") == 0
-        assert f"knows {FEW} heads as {keep}" in capsys.readouterr().out
+        assert f"{FEW} heads stored in the card as {keep}" in capsys.readouterr().out
     tested = json.loads((weights / "card.json").read_text("utf-8"))["likeness"]["tested"]
     assert [one["dice"] for one in tested] == [1.0] * FEW
     before = sorted(place.rglob("*"))
@@ -262,7 +262,7 @@ def test_scans_that_fail_are_told_and_left_out(place, weights, table, capsys):
     assert run("drift", table, "--weights", weights, "--keep", "training") == 0
     captured = capsys.readouterr()
     assert "left out: bad.nii.gz: " in captured.err
-    assert f"knows {FEW} heads" in captured.out
+    assert f"{FEW} heads stored" in captured.out
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     mask
         Brain where above one half.
     grid
-        Of the image.
+        Grid of the image.
     name
-        What messages call the image.
+        Name of the image in messages.
 
     Returns
     -------

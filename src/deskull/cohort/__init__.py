@@ -108,7 +108,7 @@ def strip_cohort(
     plan
         As `make_plan` or `Plan.take_shard` give it, or tasks alone.
     out_dir
-        Where the table goes.
+        Folder of the outputs, where the table is written.
     job
         How to strip; the defaults if not given.
     workers

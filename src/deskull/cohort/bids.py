@@ -304,7 +304,7 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     gaps
         Of the plan; those that are only left out are not recorded.
     choice
-        Of the run.
+        Choice of images of the run.
     out_dir
         Root of the derivatives.
 

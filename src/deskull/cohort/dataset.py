@@ -179,7 +179,7 @@ class Image:
     Parameters
     ----------
     path, name
-        Of the file.
+        Path of the file, and its BIDS name.
     wanted
         Contrast that it was found as, which a filter file lets differ from its suffix.
     """
@@ -215,7 +215,7 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     Parameters
     ----------
     root
-        Of the data set.
+        Root folder of the data set.
     choice
         Which images; with an MP2RAGE image comes that which gives its mask.
 
@@ -365,7 +365,7 @@ class Ignore:
     Parameters
     ----------
     root
-        Of the data set.
+        Root folder of the data set.
     """
 
     def __init__(self, root: Path) -> None:

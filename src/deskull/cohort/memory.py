@@ -83,7 +83,7 @@ def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: 
     Parameters
     ----------
     tasks
-        What is to be done.
+        Tasks of the run.
     workers
         Processes that were asked for; there are never more.
     limit_gb

@@ -47,7 +47,7 @@ class Outcome:
     Parameters
     ----------
     name
-        Of the task.
+        Name of the task.
     status
         ``"done"``, ``"failed"``, ``"waiting"`` or ``"left out"``.
     volume_ml
@@ -168,13 +168,13 @@ def make_record(
     Parameters
     ----------
     task, request
-        What was to be done, and how.
+        Task of the scan, and what was requested.
     fingerprint
-        Of the scan; empty if it could not be read.
+        Fingerprint of the scan; empty if it could not be read.
     stripped
         The record of the result; None if there is no result.
     seconds
-        Of each step.
+        Seconds of each step.
     error
         Why it failed, or None.
     """
@@ -273,7 +273,7 @@ def sweep(tasks: Sequence[Task], fresh: Path) -> None:
     Parameters
     ----------
     tasks
-        Whose folders.
+        Tasks whose folders are swept.
     fresh
         A file just written; only files older than it by `STALE_SECONDS` are removed.
     """
@@ -308,7 +308,7 @@ def lock(folder: Path, share: str = "") -> Iterator[str]:
     Parameters
     ----------
     folder
-        Of the outputs.
+        Folder of the outputs.
     share
         Word of the shard, so that the shards of one run do not see one another.
 

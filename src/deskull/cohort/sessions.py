@@ -91,7 +91,7 @@ def rank(task: Task, mp2rage: str = INV2) -> int:
     Parameters
     ----------
     task
-        Of the scan.
+        Task of the scan.
     mp2rage
         ``"inv-2"`` or ``"UNIT1"``: the image of an MP2RAGE acquisition that is best to strip.
     """
@@ -142,7 +142,7 @@ def goes_beyond(mask: NDArray[np.bool_], grid: Grid, other: Grid) -> bool:
     mask
         (X, Y, Z) on `grid`.
     grid, other
-        Of the mask, and of a co-registered scan.
+        Grid of the mask, and of a co-registered scan.
     """
     area = 0.0
     for axis, size in enumerate(grid.voxel_size):
@@ -168,7 +168,7 @@ def judge_given(
     Parameters
     ----------
     result
-        Of the scan that gives the mask.
+        Result of the scan whose mask is used.
     volume, brain
         The scan that gets it, and the mask on its grid.
     """

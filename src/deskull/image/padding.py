@@ -73,7 +73,7 @@ class Padding:
     Parameters
     ----------
     values
-        What it held, ascending.
+        Values of the padding, ascending.
     voxels
         How many.
     """

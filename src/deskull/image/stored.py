@@ -222,7 +222,7 @@ def check_promise(
     Parameters
     ----------
     shape, dtype
-        Of the voxels, as the header has them.
+        Shape and type of the voxels in the header.
     name
         What messages call the file.
     held

@@ -245,9 +245,9 @@ def save_image(
     Parameters
     ----------
     image
-        What to write.
+        Image to write.
     path
-        Where to.
+        Path of the file.
     batch
         Files that shall appear together with this one, in an open ``with``.
 
@@ -269,9 +269,9 @@ def save_bytes(data: bytes, path: str | os.PathLike[str], batch: Batch | None = 
     Parameters
     ----------
     data
-        What to write.
+        Content of the file.
     path
-        Where to.
+        Path of the file.
     batch
         Files that shall appear together with this one, in an open ``with``.
 

@@ -120,7 +120,7 @@ def make_node(name: str = "deskull", mem_gb: float = MEMORY_GB, **inputs: Any) -
     Parameters
     ----------
     name
-        Of the node.
+        Name of the node.
     mem_gb
         Memory that Nipype keeps free for it.
     inputs

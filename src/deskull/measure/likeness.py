@@ -122,7 +122,7 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
     Parameters
     ----------
     traits
-        Of one head.
+        Traits of one head by name.
     likeness
         What the training heads of the weights were like; None if unknown.
 

@@ -98,7 +98,7 @@ class Flag:
     name
         Short and stable, such as ``"field-cuts-brain"``; programs may compare it.
     sentence
-        What was found, with its value, for people.
+        Sentence for the user: what was found, with its value.
     """
 
     name: str

@@ -179,9 +179,9 @@ class Card:
     licence
         Who may use the weights for what.
     population
-        Whose heads they were made for.
+        Population that the weights were made for.
     convention
-        What the mask includes.
+        Convention of the mask: what it includes.
     data
         What the weights learned from, in the form that suits it.
     more

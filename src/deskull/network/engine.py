@@ -145,7 +145,7 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
     stage
         Network and window.
     device
-        As `find_device` gave it.
+        Device, as returned by `find_device`.
     threads
         Cores for the CPU runtimes.
     runtime

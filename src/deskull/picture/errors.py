@@ -45,7 +45,7 @@ def draw_errors(
     prediction, reference
         (X, Y, Z), nonzero inside.
     grid
-        Of all arrays.
+        Grid of all arrays.
     image
         (X, Y, Z) intensities of the scan; without it the brain is plain grey.
 

@@ -97,7 +97,7 @@ class Shown:
     mask
         (X, Y, Z), nonzero inside.
     grid
-        Of both.
+        Grid of both arrays.
     """
 
     name: str
@@ -188,7 +188,7 @@ def make_view(scan: Shown, rows: Sequence[Row], width: int = HALF_WIDTH) -> View
     Parameters
     ----------
     scan
-        What to show.
+        Scan and mask to show.
     rows
         Slices of each row of the picture.
     width

@@ -71,7 +71,7 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
     mask
         (X, Y, Z), nonzero inside.
     grid
-        Of both.
+        Grid of `data` and `mask`.
     title
         One line above the slices, cut short if it is too long.
 

@@ -84,7 +84,7 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
     folder
         Empty private folder; the caller removes it.
     name
-        What messages call the scan.
+        Name of the scan in messages.
 
     Raises
     ------

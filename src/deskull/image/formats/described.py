@@ -28,9 +28,9 @@ class Description:
     Parameters
     ----------
     name
-        Of the file, for messages.
+        Name of the file in messages.
     shape, dtype
-        Of the voxels, the first axis runs fastest.
+        Shape and type of the voxels; the first axis runs fastest.
     encoding
         ``"raw"``, ``"text"``, ``"gzip"`` or ``"bzip2"``.
     files
