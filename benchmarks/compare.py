@@ -89,12 +89,10 @@ def find_pairs(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
 def run_method(command: Command, scan: Path, reference: Path) -> dict[str, object]:
     """Run one method on one head and measure its mask."""
     stem = scan.name.removesuffix(".nii.gz")
-    person, _, contrast = stem.rpartition("_")
+    participant, _, contrast = stem.rpartition("_")
     row: dict[str, object] = {
         "head": stem,
-        "data_set": (re.match(r"truth-[a-z]+|IXI|[A-Za-z]+\d{3}|[A-Za-z]+", person) or [person])[
-            0
-        ],
+        "data_set": find_data_set(participant),
         "contrast": contrast,
         "reference": "majority" if "majority" in reference.name else "reference",
         "method": command.name,
@@ -117,6 +115,12 @@ def run_method(command: Command, scan: Path, reference: Path) -> dict[str, objec
             except InputError as error:
                 row["error"] = str(error)
     return row
+
+
+def find_data_set(participant: str) -> str:
+    """Name the data set of a participant: what the name begins with."""
+    found = re.match(r"truth-[a-z]+|IXI|[A-Za-z]+\d{3}|[A-Za-z]+", participant)
+    return found[0] if found else participant
 
 
 def judge(mask: Mask, reference: Mask) -> dict[str, float]:
@@ -226,8 +230,8 @@ def take_best_border(table: pd.DataFrame) -> pd.Series:
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw accuracy against time: a dot per head, a large one for mean Dice and median time.
 
-    Where heads have references, those with a mere majority are left out, and where persons were
-    not trained on, those that were.
+    Where heads have references, those with a mere majority are left out, and where participants
+    were not trained on, those that were.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter

@@ -1,18 +1,18 @@
 """The published recipe and ours on the same data set and split, for as many steps or minutes.
 
     python examples/make_dataset.py label_maps/ --out heads
-    python examples/make_dataset.py other_persons/ --out others --heads 2
+    python examples/make_dataset.py other_participants/ --out others --heads 2
     deskull index heads -o learn.tsv && deskull index others -o test.tsv
     python benchmarks/recipes.py learn.tsv --test test.tsv --steps 200 --out runs/recipes
 
 Each recipe is trained by `deskull train` in turns of a few minutes; the one that has had less
 goes next, so that whatever else the machine does hits both. Stopped, the same command goes on,
 and so does one with more steps. `--minutes 60` instead of steps gives each as long. The best
-weights by validation are released, strip every head kept apart, and are judged on the scan's own
+weights by validation are released, strip every head held out, and are judged on the scan's own
 grid. Prints Markdown; leaves `turns.tsv` and `heads.tsv`.
 
-Ours finds the brain by the bundled `locate` network; give it test persons who taught that one
-nothing. Without AMX or a GPU both train in float32.
+Ours finds the brain by the bundled `locate` network; choose test participants
+on whom that network was not trained either. Without AMX or a GPU both train in float32.
 """
 
 import argparse
@@ -42,18 +42,18 @@ def main() -> None:
     """Train both, judge both, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("index", type=Path, help="heads to train and to validate on")
-    parser.add_argument("--test", type=Path, required=True, help="index of other persons")
+    parser.add_argument("--test", type=Path, required=True, help="index of other participants")
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, help="of each, from the first")
     budget.add_argument("--minutes", type=float, help="of each, from the first")
     parser.add_argument("--turn", type=float, default=5.0, help="minutes of a turn")
-    parser.add_argument("--validation", type=float, default=0.2, help="share of the persons")
+    parser.add_argument("--validation", type=float, default=0.2, help="share of the participants")
     parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("--recipe", action="append", default=[], metavar="NAME=TOML")
     options = parser.parse_args()
     recipes = RECIPES | dict(text.split("=", 1) for text in options.recipe)
-    check_persons(options.index, options.test)
+    check_participants(options.index, options.test)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, recipe in recipes.items():
         take_turn(options, name, recipe, "--steps", "0")  # prepares the heads, if they are not
@@ -64,8 +64,8 @@ def main() -> None:
     print(summarise(options.out, list(recipes), turns, heads))
 
 
-def check_persons(index: Path, test: Path) -> None:
-    """Refuse to test on those who teach."""
+def check_participants(index: Path, test: Path) -> None:
+    """Refuse test participants that are in the training index."""
     both = set(load_index(index)["participant"]) & set(load_index(test)["participant"])
     if both:
         raise SystemExit(f"{test}: {', '.join(sorted(both))} are in {index} as well")

@@ -19,7 +19,7 @@ from deskull.image.volume import Volume, load_volume
 from deskull.measure.metrics import dice
 from deskull.network.engine import RUNTIMES
 
-LEAST_DICE = 0.998
+MIN_DICE = 0.998
 Way = Callable[[Volume], NDArray[np.bool_]]
 
 
@@ -65,7 +65,7 @@ def main() -> int:
     for name in others:
         print(f"  {name:26} least Dice {worst[name]:.5f}, equal masks {equal[name]}")
     changed = [name for name in others if name.startswith(RUNTIMES[0]) and worst[name] < 1]
-    return int(min(worst.values(), default=1.0) < LEAST_DICE or bool(changed))
+    return int(min(worst.values(), default=1.0) < MIN_DICE or bool(changed))
 
 
 if __name__ == "__main__":

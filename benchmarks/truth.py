@@ -1,15 +1,15 @@
-"""Heads whose truth is exact, painted from label maps of persons held out from training.
+"""Heads whose truth is exact, made from label maps of participants held out from training.
 
-    python benchmarks/truth.py LABELS --persons head-a head-b --out runs/truth
+    python benchmarks/truth.py LABELS --participants head-a head-b --out runs/truth
     python benchmarks/compare.py runs/truth --peer ...
 
-LABELS is a folder of whole-head label maps `<person>.nii.gz`, with a `labels.toml` where their
-labels are not FreeSurfer's. Writes
-`truth-<kind>-<person>_<contrast>.nii.gz` and the same with `_reference`, as `compare.py` reads
-them (`--only thick` takes one kind), and for kinds whose voxels stay as they were painted
+LABELS is a folder of whole-head label maps `<participant>.nii.gz`, with a `labels.toml` where
+their labels are not FreeSurfer's. Writes
+`truth-<kind>-<participant>_<contrast>.nii.gz` and the same with `_reference`, as `compare.py`
+reads them (`--only thick` takes one kind), and for kinds whose voxels stay as they were made
 `_tissues`: 1 where there is grey or white matter, 2 where there is bone, dura, fat, muscle, skin
 or another tissue that is no brain, 0 for CSF, vessels and air, which count for nobody. The mask
-of a head is laid down by its labels before the image is painted, so it owes nothing to any tool;
+of a head is laid down by its labels before the image is made, so it owes nothing to any tool;
 anatomy is real, intensities are not.
 """
 
@@ -87,18 +87,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the heads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--persons", nargs="+", metavar="NAME", help="of files (default: all)")
+    parser.add_argument(
+        "--participants",
+        nargs="+",
+        metavar="NAME",
+        help="stems of the label maps to use (default: all)",
+    )
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--out", type=Path, default=Path("runs/truth"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     own = options.labels / LABEL_TABLE
     table = load_label_table(own) if own.exists() else None
-    for person, path in find_maps(options.labels, options.persons).items():
+    for participant, path in find_maps(options.labels, options.participants).items():
         head = make_labelled_head(load_volume(path), table)
         for kind in options.kinds:
             for contrast in KINDS[kind][0]:
-                name = f"truth-{kind}-{person}_{contrast}"
+                name = f"truth-{kind}-{participant}_{contrast}"
                 made, tissues = make_head(head, kind, contrast, name)
                 save_head(made, options.out, name)
                 if kind not in FINISH:
@@ -106,14 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(name, file=sys.stderr)
 
 
-def find_maps(folder: Path, persons: Sequence[str] | None) -> dict[str, Path]:
-    """Label maps of some persons, or of all in a folder."""
+def find_maps(folder: Path, participants: Sequence[str] | None) -> dict[str, Path]:
+    """Label maps of some participants, or of all in a folder."""
     maps = {path.name.split(".")[0]: path for path in sorted(folder.glob("*.nii.gz"))}
-    persons = persons or list(maps)
-    missing = [person for person in persons if person not in maps]
-    if missing or not persons:
+    participants = participants or list(maps)
+    missing = [participant for participant in participants if participant not in maps]
+    if missing or not participants:
         raise SystemExit(f"{folder}: no label map of {', '.join(missing) or 'anybody'}")
-    return {person: maps[person] for person in persons}
+    return {participant: maps[participant] for participant in participants}
 
 
 def make_head(

@@ -75,7 +75,7 @@ def make_page() -> str:
 
 def _list_output(row: Output) -> Sequence[str]:
     flags = ", ".join(f"`{flag}`" for flag in row.flags)
-    return f"`{row.name}`", flags, f"`X{row.ending}`", row.words
+    return f"`{row.name}`", flags, f"`X{row.ending}`", row.description
 
 
 def _list_bids(row: Output) -> Sequence[str]:
@@ -91,7 +91,7 @@ def _list_option(option: Option) -> Sequence[str]:
     default = "" if option.default is None else str(option.default)
     low, high = ("" if end is None else f"{end:g}" for end in (option.low, option.high))
     span = f"{low} to {high}" if high else f"from {low}" if low else ""
-    return flags, default, span, option.words
+    return flags, default, span, option.description
 
 
 def _make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

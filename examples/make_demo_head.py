@@ -4,7 +4,7 @@ The head that `deskull demo` strips was made by this program:
 
     python examples/make_demo_head.py head-current-05.nii.gz src/deskull/data
 
-The label map is of a person that the default weights were never trained on.
+The label map is of a participant that the default weights were never trained on.
 """
 
 import sys

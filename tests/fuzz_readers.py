@@ -47,7 +47,7 @@ from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 
 SECONDS = 20
-MOST_MB = 300  # that one case may add to the process
+MAX_MB = 300  # that one case may add to the process
 ADDRESSES = 8 * 1024**3
 SPECIAL = [0, 1, -1, 2**7, 2**15 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1]
 FLOATS = [0.0, -0.0, 1e-45, 1e38, np.inf, -np.inf, np.nan, 1e308, -1.0]
@@ -278,7 +278,7 @@ def run_case(
             findings.append(Finding(kind, number, f"{type(error).__name__}: {error}"[:300]))
     faulthandler.cancel_dump_traceback_later()
     grown = (measure_peak() - memory) // 1024
-    if grown > MOST_MB:
+    if grown > MAX_MB:
         findings.append(Finding(kind, number, f"took {grown} MB"))
     findings += [Finding(kind, number, f"warned: {one.message}"[:300]) for one in warned]
     return kind, ending, findings

@@ -49,7 +49,7 @@ def test_weights_are_listed_shown_and_verified(capsys):
     for word in ("default", load_weights().digest, "Apache-2.0", "96 x 112 x 96", "tested"):
         assert any(word in line for line in lines), word
     assert run("weights", "verify", "default") == 0
-    assert f"all {len(card['files'])} files are as released" in capsys.readouterr().out
+    assert f"all {len(card['files'])} files match their SHA-256" in capsys.readouterr().out
 
 
 def test_damaged_weights_do_not_verify(tmp_path, capsys):
@@ -68,6 +68,6 @@ def test_demo_says_the_dice_of_what_it_wrote(tmp_path, monkeypatch, capsys):
     names = ["demo.png", "demo_T1w.nii.gz", "demo_brain.nii.gz", "demo_mask.nii.gz"]
     assert sorted(path.name for path in folder.iterdir()) == names
     agreement = dice(load(folder / "demo_mask.nii.gz") > 0, load_demo()[1].data > 0.5)
-    assert f"Dice {agreement:.4f} against the exact truth" in capsys.readouterr().out
+    assert f"Dice {agreement:.4f} against the exact reference" in capsys.readouterr().out
     brain = load_volume(folder / "demo_brain.nii.gz")
     assert brain.grid.matches(load_demo()[0].grid)

@@ -36,7 +36,7 @@ def test_an_unknown_option_names_the_nearest(place, capsys, words, near):
 
 def test_what_resembles_nothing_is_refused_without_a_guess(place, capsys):
     check_refusal(
-        capsys, place, ["scan.nii.gz", "--zzz"], "--zzz: no option of deskull strip. S", 2
+        capsys, place, ["scan.nii.gz", "--zzz"], "--zzz: unknown option of deskull strip. S", 2
     )
 
 
@@ -52,8 +52,8 @@ def test_every_command_answers_wrong_words_in_one_line(place, capsys, command):
         ("scan.nii.gz -m", "-m/--mask: no value; expected -m FILE"),
         ("scan.nii.gz --border", "-b/--border: no value; expected -b MM"),
         ("scan.nii.gz -b thick", "invalid float value: 'thick'"),
-        ("info x", "x: too many names"),
-        ("view a b c", "c: too many names"),
+        ("info x", "x: too many arguments"),
+        ("view a b c", "c: too many arguments"),
     ],
 )
 def test_what_is_wrong_is_said(place, capsys, words, message):
@@ -140,7 +140,7 @@ def test_the_distance_has_the_name_of_synthstrip(place):
 def test_the_f_of_bet_is_taken_as_the_fill_and_told(place, capsys, value):
     assert run("scan.nii.gz", "-o", "brain.nii.gz", "-f", value) == 0
     err = capsys.readouterr().err
-    assert re.fullmatch(rf"deskull: -f {float(value)}: taken as .*BET's .* --border MM\n", err)
+    assert re.fullmatch(rf"deskull: -f {float(value)}: used as .*BET's .* --border MM\n", err)
     assert load(place / "brain.nii.gz")[0, 0, 0] == pytest.approx(float(value))
 
 
@@ -153,7 +153,10 @@ def test_a_fill_that_cannot_be_meant_for_bets_is_no_matter(place, capsys, words)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("scan.nii.gz brain.nii.gz -R", "-R: no option of deskull strip. Of another tool: BET's"),
+        (
+            "scan.nii.gz brain.nii.gz -R",
+            "-R: unknown option of deskull strip. An option of another tool: BET's",
+        ),
         ("scan.nii.gz brain.nii.gz -f 0.3 -g 0.1", "-g 0.1: asks for the GPU here"),
         ("scan.nii.gz -g 0", "-g 0: asks for the GPU here"),
         ("scan.nii.gz -g -.2", "-g -.2: asks for the GPU"),
@@ -205,7 +208,12 @@ def test_every_path_may_lie_at_home(home):
 
 @pytest.mark.parametrize("words", [["-"], ["-", "-o", "."], ["-", "--picture", "pictures/"]])
 def test_standard_input_names_no_output(place, capsys, words):
-    check_refusal(capsys, place, words, "standard input: has no name that outputs could be named")
+    check_refusal(
+        capsys,
+        place,
+        words,
+        "standard input: has no name to derive output names from; expected -o",
+    )
 
 
 @pytest.mark.parametrize("words", ["- -o b.nii", "-o b.nii -", "-i - -o b.nii", "- b.nii"])

@@ -42,17 +42,23 @@ def same_header(path, header, out):
 OPEN = {
     "zero in an unused dimension": (
         {"dim": [4, *SHAPE, 0, 1, 1, 1]},
-        r"dim\[4\] is 0; taken as 1",
+        r"dim\[4\] is 0; used as 1",
     ),
-    "zeros in several": ({"dim": [6, *SHAPE, 0, 1, 0, 1]}, r"dim\[4\] is 0; taken as 1"),
+    "zeros in several": ({"dim": [6, *SHAPE, 0, 1, 0, 1]}, r"dim\[4\] is 0; used as 1"),
     "minus in an unused dimension": ({"dim": [5, *SHAPE, 1, -1, 1, 1]}, r"dim\[5\] is -1"),
-    "zero sform": (ZERO_SFORM, "its sform is no place in a scanner; its qform was taken"),
-    "NaN in the sform": ({"srow_x": np.nan}, "its qform was taken"),
-    "flat sform": ({"srow_z": 0}, "its qform was taken"),
-    "no code": ({"sform_code": 0, "qform_code": 0}, "both codes are 0.*axes taken as LAS"),
-    "long quaternion": (LONG, r"its qform's quaternion .* is 1.0002 long; taken as 1"),
-    "minus": ({"sform_code": 0, "pixdim": [-1, -2, 1.5, 3, 0, 0, 0, 0]}, "the minus was left out"),
-    "millimetres called metres": ({"xyzt_units": 1}, "says metres, but 2.002.* as millimetres"),
+    "zero sform": (ZERO_SFORM, "its sform is no valid affine; its qform was used"),
+    "NaN in the sform": ({"srow_x": np.nan}, "its qform was used"),
+    "flat sform": ({"srow_z": 0}, "its qform was used"),
+    "no code": ({"sform_code": 0, "qform_code": 0}, "both codes are 0.*axes assumed to be LAS"),
+    "long quaternion": (LONG, r"its qform's quaternion .* is 1.0002 long; used as 1"),
+    "minus": (
+        {"sform_code": 0, "pixdim": [-1, -2, 1.5, 3, 0, 0, 0, 0]},
+        "the minus sign was ignored",
+    ),
+    "millimetres called metres": (
+        {"xyzt_units": 1},
+        "says metres, but voxel sizes 2.002.* as millimetres",
+    ),
     "millimetres called micrometres": ({"xyzt_units": 3}, "says micrometres, but .* as milli"),
 }
 
@@ -177,7 +183,7 @@ def test_mgh_without_orientation_is_taken_as_freesurfer_does(tmp_path):
     volume = load_volume(path)
     assert volume.grid.orientation == "LIA"
     assert volume.grid.voxel_size == (1, 1, 1)
-    note = "no orientation in its header; 1 mm and LIA were taken, as FreeSurfer does"
+    note = "no orientation in its header; 1 mm and LIA assumed, as by FreeSurfer"
     assert volume.notes == (note,)
 
 
@@ -187,7 +193,7 @@ def test_analyze_without_a_mat_says_what_was_taken(tmp_path):
     (tmp_path / "scan.mat").unlink()
     volume = load_volume(path)
     assert volume.grid.affine == pytest.approx(nib.load(tmp_path / "scan.img").affine)
-    assert "no .mat lies beside it; its axes were taken as LAS" in volume.notes[0]
+    assert "there is no .mat file beside it; axes assumed to be LAS" in volume.notes[0]
 
 
 BARE = {"space": None, "space directions": None, "space origin": None, "kinds": None}
@@ -206,4 +212,4 @@ def test_text_headers_without_orientation_are_taken_as_itk_does(tmp_path, name):
     volume = load_volume(path)
     assert volume.grid.voxel_size == pytest.approx(sitk.ReadImage(str(path)).GetSpacing())
     assert volume.grid.orientation == "LPS"
-    assert "taken as left, posterior, superior (LPS)" in volume.notes[0]
+    assert "assumed to be left, posterior, superior (LPS)" in volume.notes[0]

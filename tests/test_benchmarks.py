@@ -163,7 +163,7 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     monkeypatch.setattr(truth, "VOXEL_MM", 4.0)
     (tmp_path / "maps").mkdir()
     make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
-    words = [str(tmp_path / "maps"), "--persons", "one", "--out"]
+    words = [str(tmp_path / "maps"), "--participants", "one", "--out"]
     truth.main([*words, str(tmp_path / "out")])
     pairs = compare.find_pairs(tmp_path / "out", "")
     assert len(pairs) == sum(len(contrasts) for contrasts, _ in truth.KINDS.values())
@@ -180,9 +180,9 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def test_a_person_without_a_label_map_is_refused(tmp_path):
+def test_a_participant_without_a_label_map_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="no label map of nobody"):
-        truth.main([str(tmp_path), "--persons", "nobody", "--out", str(tmp_path)])
+        truth.main([str(tmp_path), "--participants", "nobody", "--out", str(tmp_path)])
 
 
 # --- networks on synthetic heads

@@ -142,7 +142,7 @@ def test_a_link_of_git_annex_without_content_is_named_and_the_others_are_done(st
     link.symlink_to("../../.git/annex/objects/x/y/MD5E-s1.nii.gz")
     assert app() == 1
     err = capsys.readouterr().err
-    assert "sub-01_T1w.nii.gz: its content is not here, only a git-annex link" in err
+    assert "sub-01_T1w.nii.gz: its content is missing, there is only a git-annex link" in err
     assert "git annex get" in err
     assert Path("out/sub-02/ses-B/anat/sub-02_ses-B_desc-brain_mask.nii.gz").exists()
 
@@ -162,7 +162,7 @@ def test_a_folder_of_outputs_that_is_a_link_is_refused(study):
     Path("out").mkdir()
     Path("out/sub-01").symlink_to("../raw/sub-01")
     before = list_files(study / "raw")
-    with pytest.raises(OutputError, match=r"out/sub-01/anat: leads by a link to .*/anat;"):
+    with pytest.raises(OutputError, match=r"out/sub-01/anat: is a link to .*/anat;"):
         make_bids_plan("raw", "out")
     assert app() == 1
     assert list_files(study / "raw") == before

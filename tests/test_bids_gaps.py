@@ -139,7 +139,7 @@ def test_what_was_made_from_a_raw_image_is_left_out_and_named_but_no_fault(study
 def test_whom_a_filter_file_leaves_without_an_image_is_named_but_no_fault(study, capsys):
     write_json("filter.json", {"t1w": {"subject": "01"}})
     assert app("--bids-filter-file", "filter.json") == 0
-    words = "sub-02 (no T1w image that the filter file lets through; there are: FLAIR, T1w.)"
+    words = "sub-02 (no T1w image that matches the filter file; there are: FLAIR, T1w.)"
     assert words in capsys.readouterr().err
 
 

@@ -69,8 +69,11 @@ def test_a_filter_file_means_what_it_means_to_fmriprep(study, query, found):
         (None, r"filter.json: cannot be read \(No such file"),
         ("{", r"filter.json: not JSON \("),
         ("[]", r"filter.json: expected an object of queries such as"),
-        ('{"T1w": {}}', r"filter.json: query 'T1w'; expected some of t1w, t2w"),
-        ('{"t1w": {"run": "(", "regex_search": true}}', r"filter.json: '\(' is no regular expr"),
+        ('{"T1w": {}}', r"filter.json: query 'T1w'; expected one of t1w, t2w"),
+        (
+            '{"t1w": {"run": "(", "regex_search": true}}',
+            r"filter.json: '\(' is not a regular expr",
+        ),
         ('{"t1w": {"acq": "x"}}', r"filter.json: t1w: entity 'acq'; expected subject, session"),
     ],
 )
@@ -99,7 +102,10 @@ def test_a_wrong_filter_file_is_told(study, content, message):
             "raw: among the raw images; expected a folder of its own",
         ),
         ("raw raw/sub-01/x participant", "x: among the raw images; expected a folder of its own"),
-        ("raw out group", "out: no records in its folder logs; nothing to sum up. Run the level"),
+        (
+            "raw out group",
+            "out: no records in its folder logs; nothing to summarise. Run the level",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
@@ -117,7 +123,7 @@ def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
         ("--suffix T1-w", "suffix 'T1-w'; expected letters and digits, such as T1w, T2w"),
         ("--nprocs 0", "nprocs 0; expected at least 1."),
         ("--nprocs 2 --omp-nthreads 3", "omp-nthreads 3; expected 1 to 2"),
-        ("--nprocs 2 --cluster tcp://x:1", "nprocs and a cluster; the cores"),
+        ("--nprocs 2 --cluster tcp://x:1", "--nprocs with --cluster; expected one"),
         ("--mem-gb 0.1", "mem-gb 0.1; expected more than 0.35"),
         ("-b 51", "border 51.0; expected millimetres"),
     ],
@@ -190,7 +196,7 @@ def test_underscores_will_do_in_every_option(asked):
 def test_options_of_other_apps_with_nothing_to_do_are_taken_with_a_note(asked, capsys, words):
     assert app(*words.split()) == 0
     assert len(asked[0][2]) == 4
-    note = f"deskull: {words.split()[0]}: taken, with nothing to do here\n"
+    note = f"deskull: {words.split()[0]}: accepted for compatibility, without effect\n"
     assert capsys.readouterr().err.startswith(note)
     assert not Path("x").exists()
 

@@ -43,7 +43,7 @@ def test_images_of_any_suffix_are_stripped(study, caplog, suffix, folder):
     assert app("--suffix", suffix, "--participant-label", "03") == 0
     assert Path(f"out/sub-03/{folder}/sub-03_desc-brain{suffix}_mask.nii.gz").exists()
     assert Path(f"out/sub-03/{folder}/sub-03_desc-brain_{suffix}.nii.gz").exists()
-    words = "suffix myown: not known here; images of that name are stripped all the same"
+    words = "suffix myown: unknown to deskull; images with that suffix are stripped nevertheless"
     assert (words in caplog.messages) is (suffix not in BIDS_SUFFIXES)
 
 

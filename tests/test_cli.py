@@ -233,7 +233,7 @@ def test_a_doubt_is_one_line_and_a_flag_and_no_failure(place, spoil, capsys, how
 def test_a_low_score_is_told_without_any_flag(place, capsys, monkeypatch):
     monkeypatch.setattr("deskull.measure.score.make_score", lambda *_: 28)
     assert run("scan.nii.gz") == 0
-    words = "look at the mask before you use it: deskull view scan.nii.gz scan_mask.nii.gz"
+    words = "check the mask before you use it: deskull view scan.nii.gz scan_mask.nii.gz"
     line = f"deskull: scan.nii.gz: low score: 28 of 100; {words}\n"
     assert capsys.readouterr().err == line
     assert run("scan.nii.gz", "-q") == 0
@@ -263,7 +263,7 @@ def test_a_fault_of_our_own_is_one_line_that_asks_for_a_report(place, monkeypatc
     monkeypatch.setattr("deskull.commands.strip.save_results", lambda *_: 1 / 0)
     assert run("scan.nii.gz") == 1
     err = capsys.readouterr().err
-    assert err.startswith("deskull: error: a fault of deskull's own (ZeroDivisionError: ")
+    assert err.startswith("deskull: error: an internal error of deskull (ZeroDivisionError: ")
     assert err.count("\n") == 1
 
 
@@ -290,7 +290,7 @@ def test_wrong_use_leaves_with_2_and_writes_nothing(place, capsys, words):
 @pytest.mark.parametrize("words", [[""], ["scan.nii.gz", ""], ["scan.nii.gz", "-m", ""]])
 def test_an_empty_argument_is_wrong_use(place, capsys, words):
     assert run(*words) == 2
-    assert "an empty argument; is a variable of your shell not set?" in capsys.readouterr().err
+    assert "an empty argument; is a shell variable not set?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

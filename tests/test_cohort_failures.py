@@ -30,8 +30,9 @@ def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
         "deskull: 2 scans done; 1 failed, 0 flagged; lowest score 96: a/one.nii",
         "deskull: table: out/deskull_batch.tsv",
         "deskull: next: deskull review out",
-        "deskull: error: 1 of 3 scans failed: a/two.nii. Why is in out/deskull_batch.tsv; run "
-        "the same again to try them again.",
+        "deskull: error: 1 of 3 scans failed: a/two.nii. See out/deskull_batch.tsv for the "
+        "reasons; run "
+        "the same command to try them again.",
     ]
 
 
@@ -53,7 +54,7 @@ def test_links_without_content_and_missing_files_are_recorded(study, workers):
     (study / "study/list.txt").write_text("gone.nii.gz\nmissing.nii.gz\n")
     tasks = make_plan(["study/list.txt"], "out")
     gone, missing = strip_cohort(tasks, "out", Job(load=load_ball), workers=workers)
-    assert "its content is not here, only a git-annex link. Get it with" in gone.error
+    assert "its content is missing, there is only a git-annex link. Get it with" in gone.error
     assert "git annex get" in gone.error
     assert "missing.nii.gz: no such file." in missing.error
 
@@ -63,7 +64,7 @@ def test_what_no_one_thought_of_is_recorded_too(study):
         return lambda volume, settings: 1 / 0
 
     (outcome, *_) = strip_cohort(make_plan(["study"], "out"), "out", Job(load=load))
-    assert outcome.error.startswith("a fault of deskull's own (ZeroDivisionError: ")
+    assert outcome.error.startswith("an internal error of deskull (ZeroDivisionError: ")
 
 
 def test_too_little_memory_is_said_so():
@@ -85,7 +86,8 @@ def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, ca
     )
     assert lines[1:] == [
         "deskull: left out: 6 images (a/one_bet.nii.gz, a/one_brain.nii.gz, a/one_label.nii.gz, "
-        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; why is in the table), 2 no images (.json, "
+        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; see the table for the reasons), 2 no "
+        "images (.json, "
         ".tsv)",
         "deskull: table: the out/deskull_batch.tsv",
         "deskull: next: deskull review 'the out'",
@@ -124,8 +126,11 @@ def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, wor
         ("--workers 0", "workers 0; expected 1 to 1024."),
         ("-t 0", "threads 0; expected 1 to 1024."),
         ("--threshold 2", "threshold 2.0; expected a prob"),
-        ("--cluster tcp://127.0.0.1:1 --workers 2", "workers 2 and a cluster; its workers are"),
-        ("--cluster tcp://127.0.0.1:1 --mem-gb 2", "mem-gb and a cluster"),
+        (
+            "--cluster tcp://127.0.0.1:1 --workers 2",
+            "workers 2 with --cluster; expected one of them",
+        ),
+        ("--cluster tcp://127.0.0.1:1 --mem-gb 2", "--mem-gb with --cluster"),
     ],
 )
 def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):

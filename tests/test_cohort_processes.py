@@ -86,7 +86,7 @@ def test_workers_that_die_at_once_end_the_run_with_a_word(study):
     tasks = make_plan(["study"], "out")
     outcomes = strip_cohort(tasks, "out", Job(load=load_quitter), workers=2)
     assert {outcome.error for outcome in outcomes} == {
-        "its process ended without a word (exit code 3). Please report it."
+        "its process ended without a message (exit code 3). Please report it."
     }
 
 

@@ -165,7 +165,9 @@ def test_images_that_cannot_be_read_and_archives_are_named(study):
         "scan.PAR": (unread := "an image of a format or packing that deskull does not read"),
         "scan.rec": unread,
         "x.nii.lz4": unread,
-        "dicom.zip": (packed := "an archive; name it itself if it holds the DICOM of one scan"),
+        "dicom.zip": (
+            packed := "an archive; give its name if it holds the DICOM files of one scan"
+        ),
         "dicom.tar.gz": packed,
         ".y.nii": "hidden: its name begins with a dot",
     }

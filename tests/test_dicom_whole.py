@@ -197,10 +197,12 @@ def write_tilted(path):
 def test_a_tilted_gantry_is_told_and_the_upright_image_can_be_chosen(tmp_path):
     place = tmp_path / "series"
     write_tilted(place)
-    with pytest.raises(ImageFileError, match=r"a tilted gantry.*--series 3_Tilt_1\."):
+    with pytest.raises(ImageFileError, match=r"tilted gantry.*--series 3_Tilt_1\."):
         load_volume(place)
     volume = load_volume(place, series="3_Tilt_1")
-    assert volume.notes == ("its slices stood aslant; what dcm2niix made upright was taken",)
+    assert volume.notes == (
+        "its slices were sheared (tilted gantry); the image resampled by dcm2niix was used",
+    )
     assert volume.grid.voxel_size == pytest.approx((2.0, 1.5, 4.0))
     for number in range(SHAPE[2]):  # a row off at most, as dcm2niix rounds
         middle = HEAD[0, 4, number]
@@ -241,7 +243,7 @@ LISTED = r"3 t1 \(8 x 10 x 6\); 7 t2 \(8 x 10 x 6\)"
         ("empty", lambda path: path.mkdir(), {}, "empty: a folder with no DICOM found in it"),
         ("text", write_text, {}, "a folder with no DICOM found in it"),
         ("bids", write_images, {}, r"1 images \(sub-01.nii.gz\) and no DICOM.* deskull batch "),
-        ("annex", write_links, {}, r"1 files whose content is not here \(1.dcm .*`datalad get "),
+        ("annex", write_links, {}, r"1 files whose content is missing \(1.dcm .*`datalad get "),
         ("two", write_two, {}, f"2 DICOM series; .*Choose one with --series N.*{LISTED}"),
         ("two", write_two, {"series": 5}, f"two: no DICOM series 5.*{LISTED}"),
         ("two", write_two, {"series": "3_x"}, "two: no part 'x' of series 3; .*3_main"),

@@ -9,7 +9,7 @@ from deskull.errors import InputError, WeightsError
 from deskull.evaluate.drift import find_drift, keep_tested, keep_training, tell_drift
 from deskull.evaluate.population import GEOMETRY, Head, load_population
 from deskull.measure.likeness import (
-    LEAST_HEADS,
+    MIN_HEADS,
     QUANTILES,
     EvaluatedHead,
     Likeness,
@@ -73,9 +73,7 @@ def test_distance_is_in_ranges_beyond_the_outer_percentiles():
     assert sum_up({}) == 0
 
 
-@pytest.mark.parametrize(
-    "likeness", [None, Likeness(), make_likeness(make_heads(LEAST_HEADS - 1))]
-)
+@pytest.mark.parametrize("likeness", [None, Likeness(), make_likeness(make_heads(MIN_HEADS - 1))])
 def test_too_few_training_heads_give_no_distance(likeness):
     assert find_unlike({"compact": 1.0}, likeness) is None
 
@@ -184,7 +182,7 @@ def test_what_says_nothing_is_not_kept(tmp_path):
 def weights(place, monkeypatch):
     """The bundled weights in a folder of their own, with a card that knows no heads."""
     for module in ("evaluate.drift", "measure.likeness"):
-        monkeypatch.setattr(f"deskull.{module}.LEAST_HEADS", FEW)
+        monkeypatch.setattr(f"deskull.{module}.MIN_HEADS", FEW)
     folder = place / "mine"
     folder.mkdir()
     for file in (bundled_folder() / "default").iterdir():
@@ -212,7 +210,7 @@ def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
     assert "does not describe the training heads" in capsys.readouterr().err
     for keep in ("training", "tested"):
         assert run("drift", table, "--weights", weights, "--keep", keep, "-q") == 0
-        assert f"knows {FEW} heads as {keep}" in capsys.readouterr().out
+        assert f"{FEW} heads stored in the card as {keep}" in capsys.readouterr().out
     tested = json.loads((weights / "card.json").read_text("utf-8"))["likeness"]["tested"]
     assert [one["dice"] for one in tested] == [1.0] * FEW
     before = sorted(place.rglob("*"))
@@ -264,7 +262,7 @@ def test_scans_that_fail_are_told_and_left_out(place, weights, table, capsys):
     assert run("drift", table, "--weights", weights, "--keep", "training") == 0
     captured = capsys.readouterr()
     assert "left out: bad.nii.gz: " in captured.err
-    assert f"knows {FEW} heads" in captured.out
+    assert f"{FEW} heads stored" in captured.out
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def test_what_another_version_made_is_kept_and_told(study, monkeypatch, capsys):
     assert batch() == 0
     assert read_records() == before
     err = capsys.readouterr().err
-    assert "out: 3 scans keep what deskull 0.0.7 made of them with the same weights" in err
+    assert "out: 3 scans keep outputs of deskull 0.0.7 with the same weights" in err
     assert f"this is {__version__}. --force strips them again" in err
 
 

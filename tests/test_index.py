@@ -340,7 +340,7 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
         ("index DIR -o DIR/x.txt", "ends in .csv, .tsv"),
         ("index DIR -o DIR/x.tsv --pictures DIR/x.jpg", "ends in .png"),
         ("index DIR/t.tsv -o DIR/t.tsv", "it is an input"),
-        ("index DIR -o DIR/x.tsv", "nothing left to learn from"),
+        ("index DIR -o DIR/x.tsv", "no head to train on"),
         ("index DIR/gone -o DIR/x.tsv", "no such folder"),
     ],
 )

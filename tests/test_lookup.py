@@ -115,7 +115,7 @@ POINTERS = {
     ),
     "no links": (lambda p: p.write_text(f"../../{KEY}"), "a git-annex pointer", "datalad get {}"),
     "LFS": (lambda path: path.write_text(LFS), "a Git LFS pointer", "git lfs pull"),
-    "dead link": (lambda p: p.symlink_to("moved/away.nii"), "a link to moved/away.nii", "Mend"),
+    "dead link": (lambda p: p.symlink_to("moved/away.nii"), "a link to moved/away.nii", "Repair"),
 }
 
 
@@ -127,7 +127,7 @@ def test_content_that_is_elsewhere_is_told_with_the_command(tmp_path, kind, name
     with pytest.raises(ImageFileError) as caught:
         load_volume(tmp_path / name)
     quoted = f"'{tmp_path / name}'" if " " in name else str(tmp_path / name)
-    assert f"its content is not here, only {what}. " in str(caught.value)
+    assert f"its content is missing, there is only {what}. " in str(caught.value)
     assert remedy.format(quoted) in str(caught.value)
 
 
@@ -207,7 +207,7 @@ def test_a_substituted_process_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "nothing came down the pipe"), (b"hello", "starts with b'hello'")],
+    [(b"", "the pipe is empty"), (b"hello", "starts with b'hello'")],
 )
 def test_a_pipe_without_an_image_is_told(tmp_path, content, message):
     os.mkfifo(tmp_path / "pipe")
@@ -243,7 +243,7 @@ def test_a_scan_from_a_pipe_is_stripped_where_outputs_have_names(place, capsys):
     os.mkfifo(place / "pipe")
     assert run("pipe") == 1
     assert (
-        "pipe: has no name that outputs could be named after; expected -o FILE"
+        "pipe: has no name to derive output names from; expected -o FILE"
         in capsys.readouterr().err
     )
     save_image(BALL, place / "plain.nii")
@@ -263,6 +263,6 @@ def test_a_note_stands_on_the_terminal_and_in_the_record(place, capsys):
     with (place / "scan.nii.gz").open("ab") as file:
         file.write(b"more bytes")
     assert run("scan.nii.gz", "-m", "mask.nii.gz", "--record", "what.json") == 0
-    note = "10 bytes behind its packed content were left out"
+    note = "10 bytes after its compressed content were ignored"
     assert capsys.readouterr().err == f"deskull: scan.nii.gz: {note}.\n"
     assert json.loads((place / "what.json").read_text())["input"]["notes"] == [note]

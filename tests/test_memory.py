@@ -60,7 +60,7 @@ def test_a_scan_that_cannot_fit_is_refused_with_the_arithmetic(study):
     assert task.scan.name == "big.nii"
     assert words == (
         "120 x 144 x 132 voxels of 4 bytes need about 0.39 GB (0.35 for the program, 0.01 as "
-        "stored and 12 bytes for each voxel of a frame); --mem-gb is 0.36. Give it more."
+        "stored and 12 bytes for each voxel of a frame); --mem-gb is 0.36. Raise the limit."
     )
 
 

@@ -126,7 +126,7 @@ def test_an_array_without_a_grid_is_said(strip_ball):
     message = r"ndarray of shape \(40, 48, 44\): .* nibabel\.Nifti1Image\(array, affine\)"
     with pytest.raises(InputError, match=message):
         strip_ball(np.asarray(HEAD.dataobj))
-    with pytest.raises(InputError, match=r"list: it does not say how large its voxels"):
+    with pytest.raises(InputError, match=r"list: it has no voxel size or orientation"):
         strip_ball([1, 2])
 
 

@@ -125,8 +125,9 @@ def test_the_last_line_says_when_masks_are_not_as_fmriprep_wants_them(study, cap
     write_scan(Path("raw", RAW[0]), reorient(HEAD, "LPS"))
     assert app() == 0
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "deskull: 1 of 4 masks are stored as their images are, such as LPS; fMRIPrep takes masks "
-        "in RAS only: for it add --orientation ras"
+        "deskull: 1 of 4 masks have the orientation of their image, such as LPS; fMRIPrep "
+        "accepts only "
+        "RAS: for it add --orientation ras"
     )
     mask = Path("out/sub-01/anat/sub-01_desc-brain_mask.nii.gz")
     assert nib.aff2axcodes(nib.load(mask).affine) == ("L", "P", "S")

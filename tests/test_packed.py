@@ -106,8 +106,8 @@ def test_bytes_behind_the_stream_are_left_out_and_told(tmp_path, suffix, caplog)
     path.write_bytes(path.read_bytes() + b"more bytes")
     volume = load_volume(path)
     assert np.array_equal(volume.data, HEAD)
-    assert volume.notes == ("10 bytes behind its packed content were left out",)
-    assert caplog.messages == [f"{path.name}: 10 bytes behind its packed content were left out."]
+    assert volume.notes == ("10 bytes after its compressed content were ignored",)
+    assert caplog.messages == [f"{path.name}: 10 bytes after its compressed content were ignored."]
 
 
 @pytest.mark.parametrize("behind", [b"\0" * 512, b""], ids=["zeros", "nothing"])

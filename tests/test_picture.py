@@ -1,5 +1,6 @@
 import re
 from base64 import b64decode
+from importlib.resources import files
 from io import BytesIO
 from itertools import permutations, product
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from ball import ball, place, read_json, run
+from deskull import picture, review
 from deskull.errors import GeometryError
 from deskull.image.grid import Grid, make_ras_grid
 from deskull.picture import (
@@ -25,6 +27,7 @@ from deskull.picture import (
     encode_picture,
     encode_png,
 )
+from deskull.picture.colours import CANVAS_GREY, MISSED_COLOUR, OVER_COLOUR
 from deskull.picture.contour import find_contours
 from deskull.picture.layout import CAPTION, HALF
 
@@ -52,6 +55,17 @@ DATA, MASK = make_head()
 
 def find_coloured(image):
     return np.asarray(image) == OUTLINE
+
+
+def test_pages_have_the_colours_of_the_pictures():
+    page = (files(picture) / "templates" / "base.css").read_text("utf-8")
+    assert f"--outline: #{bytes(OUTLINE_COLOUR).hex()};" in page
+    assert f"--canvas: #{bytes(3 * [CANVAS_GREY]).hex()};" in page
+    viewer = (files(review) / "static" / "viewer" / "slices.js").read_text("utf-8")
+    assert f"MASK_COLOUR = {list(OVER_COLOUR)}, OTHER_COLOUR = {list(MISSED_COLOUR)};" in viewer
+    style = (files(review) / "static" / "viewer" / "viewer.css").read_text("utf-8")
+    assert f".mine {{ color: #{bytes(OVER_COLOUR).hex()}; }}" in style
+    assert f".theirs {{ color: #{bytes(MISSED_COLOUR).hex()}; }}" in style
 
 
 def test_picture_is_of_the_promised_size_and_kind():

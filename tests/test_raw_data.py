@@ -90,7 +90,7 @@ def test_the_files_of_a_series_are_told_their_folder(crowd, capsys):
     assert len(files) > 2
     words = f"{len(files)} files; expected one scan. Run: `deskull series`"
     check_refusal(capsys, crowd, files, words, 2)
-    check_refusal(capsys, crowd, files[:2], "For both: `deskull series`.")
+    check_refusal(capsys, crowd, files[:2], "To strip both: `deskull series`.")
     line = "Run: `deskull batch series scan.nii.gz -o brains`"
     check_refusal(capsys, crowd, [*files, "scan.nii.gz"], line, 2)
 
@@ -107,7 +107,7 @@ def test_names_without_suffix_are_scans_too(crowd, capsys):
 
 def test_two_folders_of_dicom_are_two_scans(crowd, capsys):
     shutil.copytree(crowd / "series", crowd / "second")
-    words = "For both: `deskull batch series second -o brains`."
+    words = "To strip both: `deskull batch series second -o brains`."
     check_refusal(capsys, crowd, ["series", "second"], words)
     check_refusal(capsys, crowd, ["scan.nii.gz", "series/"], "series: exists")
 

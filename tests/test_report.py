@@ -155,7 +155,7 @@ def test_a_scan_that_vanished_or_changed_is_said(batch, undrawn):
     with (study / "b/two.nii.gz").open("ab") as stream:
         stream.write(b"more")
     page = read_report(batch)
-    assert "one.nii.gz: the scan is gone; expected it at" in page
+    assert "one.nii.gz: the scan is missing; expected it at" in page
     assert "has changed since" in page
     assert page.count('src="data:image/webp') == 1
 

@@ -122,7 +122,7 @@ def test_a_scan_that_reaches_beyond_the_field_of_the_mask_is_flagged(study, axis
     assert int(rows["p1_FLAIR.nii.gz"]["score"]) < int(rows["p1_T1.nii.gz"]["score"])
     flags = read_json(study / "out/p1_FLAIR_record.json")["flags"]
     words = next(flag["sentence"] for flag in flags if flag["name"] == BEYOND)
-    assert "The field of p1_T1.nii.gz, which gives the mask, cuts the brain where" in words
+    assert "The field of p1_T1.nii.gz, whose mask is used, cuts the brain where" in words
     assert "2 flagged" in capsys.readouterr().err
 
 

@@ -106,7 +106,7 @@ def test_the_manual_page_is_read_without_a_warning(tmp_path):
     words = ["man", "--warnings", "-l", str(tmp_path / "deskull.1")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert "move the mask's surface" in " ".join(done.stdout.split())
+    assert "by which the mask's surface is moved" in " ".join(done.stdout.split())
 
 
 def test_the_version_names_the_default_weights_by_name_and_hash(capsys):

@@ -97,8 +97,8 @@ def test_a_log_gets_a_line_for_each_tenth_but_not_too_often(capsys, clock):
             clock.seconds += 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10
-    assert lines[0] == "deskull: 10/100 scans, 60.0 a minute, 90 s left, 0 failed"
-    assert lines[-1] == "deskull: 100/100 scans, 60.0 a minute, 0 s left, 2 failed"
+    assert lines[0] == "deskull: 10/100 scans, 60.0 per minute, 90 s left, 0 failed"
+    assert lines[-1] == "deskull: 100/100 scans, 60.0 per minute, 0 s left, 2 failed"
 
 
 def test_a_log_hears_of_slow_work_every_minute(capsys, clock):
@@ -108,8 +108,8 @@ def test_a_log_hears_of_slow_work_every_minute(capsys, clock):
             clock.seconds += 40
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "deskull: 2/10000 steps, 1.5 a minute, 111 h 5 min left, loss 0.5",
-        "deskull: 4/10000 steps, 1.5 a minute, 111 h 4 min left, loss 0.5",
+        "deskull: 2/10000 steps, 1.5 per minute, 111 h 5 min left, loss 0.5",
+        "deskull: 4/10000 steps, 1.5 per minute, 111 h 4 min left, loss 0.5",
     ]
 
 
@@ -118,7 +118,7 @@ def test_the_rate_leaves_out_what_an_earlier_run_did(capsys, clock):
         show.count(50, 100, "scans")
         clock.seconds += 7200
         show.count(60, 100, "scans")
-    assert capsys.readouterr().err == "deskull: 60/100 scans, 5.0 an hour, 8 h 0 min left\n"
+    assert capsys.readouterr().err == "deskull: 60/100 scans, 5.0 per hour, 8 h 0 min left\n"
 
 
 def test_a_short_work_needs_no_line_in_a_log(capsys):

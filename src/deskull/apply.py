@@ -46,7 +46,7 @@ def load_mask(path: str | Path) -> Volume:
     if low == 0 and ((values == low) | (values == high)).all():
         return replace(mask, data=(mask.data == high).astype(np.float32))
     raise MaskFileError(
-        f"{name}: no mask, its values go from {low:g} to {high:g}; expected 0 and 1, or a "
+        f"{name}: not a mask, its values range from {low:g} to {high:g}; expected 0 and 1, or a "
         "probability."
     )
 
@@ -61,9 +61,9 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     mask
         Brain where above one half.
     grid
-        Of the image.
+        Grid of the image.
     name
-        What messages call the image.
+        Name of the image in messages.
 
     Returns
     -------
@@ -81,8 +81,9 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
         inside = resample(distance, mask.grid, grid, fill=FAR) < 0
     if not inside.any():
         raise EmptyMaskError(
-            f"{mask.name}: no brain within the field of {name}. Are the two co-registered? Their "
-            f"middles lie {np.linalg.norm(mask.grid.centre - grid.centre):.0f} mm apart."
+            f"{mask.name}: no brain within the field of {name}. Check that the two are "
+            "co-registered: their "
+            f"centres lie {np.linalg.norm(mask.grid.centre - grid.centre):.0f} mm apart."
         )
     return inside
 

@@ -62,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
             return _fail("not enough memory. Close other programs, or use another machine.", debug)
         return _fail(
-            f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it with "
+            f"an internal error of deskull ({type(error).__name__}: {error}). Please report it "
+            "with "
             "what --debug prints.",
             debug,
         )

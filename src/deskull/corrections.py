@@ -71,7 +71,7 @@ def load_corrections(path: Path) -> list[Correction]:
             lacking = "mask" if image else "image"
             raise InputError(
                 f"{path}: line {line} names no {lacking}; expected the paths of a scan and of its "
-                "corrected mask. Complete the line, or take it out."
+                "corrected mask. Complete the line, or delete it."
             )
         schema = read_schema(row, SCHEMA, path)
         more = row.get("saved", ""), row.get("by", "")

@@ -85,7 +85,7 @@ def explain_missing(module: str) -> str:
     Parameters
     ----------
     module
-        As it is imported, such as ``"PIL"``.
+        Import name of the missing module, such as ``"PIL"``.
     """
     module = module.partition(".")[0]
     package = _PACKAGES.get(module, module)

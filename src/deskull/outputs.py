@@ -4,8 +4,8 @@ The command line, what a batch and `deskull-bids` write, the interfaces for Nipy
 the Boutiques descriptor, shell completion and the tables of the documentation are made from these
 rows. Nothing heavy is imported: an output's maker is named, and imported when it is used.
 
-A new output is a row here, and what it names: an attribute of `deskull.result.Result` (an array on
-the scan's grid), or a function that encodes a file.
+To add an output, add a row here and what it names: an attribute of `deskull.result.Result` (an
+array on the scan's grid), or a function that encodes a file.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -30,31 +30,30 @@ class Output:
     ----------
     name
         Its name in Python, in records, and after the stem of the scan: ``X_mask.nii.gz``.
-    words
-        What it holds, as a phrase that follows "write".
+    description
+        Its content, as a phrase that follows "write".
     flags, metavar
-        Options of ``deskull strip`` that ask for it, and what stands for their value.
+        Options of ``deskull strip`` that request it, and the metavar of their value.
     more
-        What its help text says besides.
+        Further text of its help.
     made
         Attribute of a `Result` that holds it as an array on the scan's grid; or, for a file that
         is no image, ``module:function`` that makes its bytes of a `Result` and the ending.
     endings
-        What its file name may end in; the first is the usual one.
+        Endings that its file name may have; the first is the usual one.
     source
-        What it depends on: ``"mask"``, ``"network"`` (besides the mask), or ``"scan"`` alone. From
-        a mask that was corrected, or that is another scan's, outputs of the first kind are made.
+        Its source besides the scan: ``"mask"``, ``"network"`` (and the mask), or ``"scan"``
+        (none). Only the first kind can be made from a corrected mask or that of another scan.
     usual
-        Whether it is written where nothing else is asked for.
+        Whether it is written where no output is requested.
     is_map
         Whether it takes the memory of a float32 array on the scan's grid while it is made.
     package
-        Package that its maker needs beside those that deskull always has, as it is imported; empty
-        if none.
+        Import name of an optional package that its maker needs; empty if none.
     commands
         Commands that offer it.
     bids
-        How it is named in a BIDS data set; None if it lies in ``logs/``.
+        Makes its name in a BIDS data set; None if it is written to ``logs/``.
     bids_ending
         Suffix of its file in BIDS; by default the first of `endings`.
     bids_folder
@@ -67,7 +66,7 @@ class Output:
     """
 
     name: str
-    words: str
+    description: str
     flags: tuple[str, ...]
     made: str
     metavar: str = "FILE"
@@ -126,11 +125,11 @@ _IN_BRAIN = "brain with the CSF of its sulci and a rim of CSF"
 OUTPUTS = (
     Output(
         name="brain",
-        words="the scan with all but the brain set to the fill value",
+        description="the scan with everything outside of the brain set to the fill value",
         flags=("-o", "--out"),
         metavar="FILE|DIR/",
-        more=", replaced if it exists; into a folder go brain and mask under their usual names, "
-        "and each output below may name a folder too",
+        more="; an existing file is replaced; in a folder, brain and mask are written under their "
+        "usual names; the outputs below accept a folder as well",
         made="mask",
         usual=True,
         bids=lambda image, contrast: image.derive(image.suffix, desc="brain"),
@@ -138,7 +137,7 @@ OUTPUTS = (
     ),
     Output(
         name="mask",
-        words=f"the mask: 1 in the {_IN_BRAIN}, else 0",
+        description=f"the mask: 1 in the {_IN_BRAIN}, else 0",
         flags=("-m", "--mask"),
         made="mask",
         usual=True,
@@ -147,7 +146,7 @@ OUTPUTS = (
     ),
     Output(
         name="probability",
-        words="the probability that a voxel is brain",
+        description="the probability that a voxel is brain",
         flags=("-p", "--probability"),
         made="probability",
         source="network",
@@ -159,7 +158,7 @@ OUTPUTS = (
     ),
     Output(
         name="distance",
-        words="the distance to the mask's surface in mm, negative inside",
+        description="the distance to the mask's surface in mm, negative inside",
         flags=("-d", "--distance", "--sdt"),
         made="signed_distance",
         is_map=True,
@@ -169,7 +168,7 @@ OUTPUTS = (
     ),
     Output(
         name="corrected",
-        words="the scan corrected for intensity non-uniformity (N4)",
+        description="the scan corrected for intensity non-uniformity (N4)",
         flags=("-c", "--corrected"),
         made="corrected",
         source="scan",
@@ -183,7 +182,7 @@ OUTPUTS = (
     ),
     Output(
         name="surface",
-        words="the brain's surface as a closed mesh in scanner mm (GIfTI)",
+        description="the brain's surface as a closed mesh in scanner mm (GIfTI)",
         flags=("--surface",),
         made="deskull.surface:encode_surface",
         endings=(".surf.gii", ".gii"),
@@ -194,7 +193,7 @@ OUTPUTS = (
     ),
     Output(
         name="picture",
-        words="slices with the mask's outline as a picture, PNG or SVG",
+        description="slices with the mask's outline as a picture, PNG or SVG",
         flags=("--picture",),
         made="deskull.result:draw_picture",
         endings=(".png", ".svg"),
@@ -205,7 +204,7 @@ OUTPUTS = (
     ),
     Output(
         name="record",
-        words="what was done as JSON: versions, settings, timings, volume, doubts",
+        description="what was done as JSON: versions, settings, timings, volume, doubts",
         flags=("--record",),
         made="record",
         endings=(".json",),
@@ -216,11 +215,11 @@ OUTPUTS = (
 
 _BY_NAME = {row.name: row for row in OUTPUTS}
 USUAL = tuple(row.name for row in OUTPUTS if row.usual)
-"""Names of what is written where nothing is asked for."""
+"""Names of the outputs that are written where none is requested."""
 RECORD = _BY_NAME["record"].ending
 """Ending of the record of a scan."""
 FROM_MASK = tuple(row.name for row in OUTPUTS if row.source == "mask")
-"""Names of what can be made from a scan and a mask that no network drew on it."""
+"""Names of the outputs that can be made from a scan and a mask alone."""
 
 
 def find_output(name: str) -> Output:
@@ -229,7 +228,7 @@ def find_output(name: str) -> Output:
     Raises
     ------
     OptionError
-        If there is none of this name.
+        If there is no output of this name.
 
     Examples
     --------
@@ -237,7 +236,7 @@ def find_output(name: str) -> Output:
     '_mask.nii.gz'
     """
     if name not in _BY_NAME:
-        raise OptionError(f"output {name!r}; expected some of {', '.join(_BY_NAME)}.")
+        raise OptionError(f"output {name!r}; expected one of {', '.join(_BY_NAME)}.")
     return _BY_NAME[name]
 
 
@@ -253,7 +252,7 @@ def list_outputs(command: str) -> list[Output]:
 
 
 def check_packages(names: Iterable[str]) -> None:
-    """Refuse outputs whose makers are not installed, before any work.
+    """Refuse outputs that need a missing package, before any work.
 
     Raises
     ------
@@ -272,7 +271,7 @@ def need_maps(names: Collection[str]) -> bool:
 
 @dataclass(frozen=True)
 class Option:
-    """One option of the commands that strip.
+    """An option of the commands that strip scans.
 
     Parameters
     ----------
@@ -281,21 +280,21 @@ class Option:
     kind
         ``float``, ``int``, ``str``, or ``bool`` of a flag.
     metavar
-        What stands for its value in help texts; empty of a flag.
-    words
-        What it does.
+        Placeholder of its value in help texts; empty for a flag.
+    description
+        Its effect or its value, as a phrase.
     flags
         Options of the command line.
     default
-        None where the option has none of its own.
+        Default value; None if the option has none.
     low, high
-        Range of a number; None where it is open.
+        Inclusive range of a number; None where it is open.
     """
 
     name: str
     kind: type
     metavar: str
-    words: str
+    description: str
     flags: tuple[str, ...]
     default: float | str | None = None
     low: float | None = None
@@ -307,7 +306,7 @@ SETTINGS = (
         "border",
         float,
         "MM",
-        "move the mask's surface by so many mm, plus grows",
+        "distance in mm by which the mask's surface is moved; positive values grow it",
         ("-b", "--border"),
         Settings.border,
         -MAX_BORDER,
@@ -321,22 +320,36 @@ SETTINGS = (
         "threshold",
         float,
         "P",
-        "probability from which on a voxel is brain",
+        "lowest probability of a brain voxel",
         ("--threshold",),
         Settings.threshold,
         MIN_THRESHOLD,
         MAX_THRESHOLD,
     ),
-    Option("n4", bool, "", "correct bias first (N4)", ("--n4",)),
+    Option("n4", bool, "", "correct intensity non-uniformity (N4) before the network", ("--n4",)),
 )
-"""What a user may choose about the mask: the fields of `Settings`, as options."""
+"""The fields of `Settings`, as options."""
 
 OPTIONS = (
     *SETTINGS,
-    Option("frame", int, "N", "which frame of a 4D scan, from 0", ("--frame",), low=0),
-    Option("series", str, "N", "which image of a DICOM folder", ("--series",)),
-    Option("device", str, "WHERE", "auto, cpu, cuda[:N] or mps", ("--device",), "auto"),
-    Option("weights", str, "NAME|PATH", "bundled set, or a folder", ("--weights",), "default"),
-    Option("threads", int, "N", "cores to use", ("-t", "--threads"), low=1),
+    Option("frame", int, "N", "frame of a 4D scan, from 0", ("--frame",), low=0),
+    Option("series", str, "N", "number of the series in a DICOM folder", ("--series",)),
+    Option(
+        "device",
+        str,
+        "WHERE",
+        "device of the network: auto, cpu, cuda[:N] or mps",
+        ("--device",),
+        "auto",
+    ),
+    Option(
+        "weights",
+        str,
+        "NAME|PATH",
+        "name of a bundled set, or folder of weights",
+        ("--weights",),
+        "default",
+    ),
+    Option("threads", int, "N", "number of cores to use", ("-t", "--threads"), low=1),
 )
-"""Options that a step of a pipeline may give, `SETTINGS` first."""
+"""Options of the interfaces for pipelines, `SETTINGS` first."""

@@ -308,7 +308,7 @@ def save_records(
     Parameters
     ----------
     records
-        Of the scan, or of its frames.
+        Record of the scan, or those of its frames.
     path
         Where it goes.
     scan

@@ -265,9 +265,9 @@ def save_output(
     scan
         The scan, or the first one of a series.
     row
-        Of the output.
+        Row of the output in the table.
     path
-        Where it goes.
+        Path of the file.
     batch
         Files that shall appear together with this one, in an open ``with``.
     array
@@ -310,7 +310,7 @@ class StepSaver:
     Parameters
     ----------
     folder
-        Where to; must exist.
+        Existing folder for the files.
     scan
         Input that must stay, should it lie there under the name of a step.
     """

@@ -238,7 +238,7 @@ def _choose(settings: Settings | None, choices: dict[str, Any]) -> Settings | No
     """Take settings as they are given, or make them of keywords."""
     known = [field.name for field in fields(Settings)]
     if unknown := set(choices) - set(known):
-        raise OptionError(f"{min(unknown)}: no setting; expected some of {', '.join(known)}.")
+        raise OptionError(f"{min(unknown)}: no setting; expected one of {', '.join(known)}.")
     if settings is not None and choices:
         raise OptionError(f"settings and {', '.join(choices)}; give one or the other.")
     return Settings(**choices) if choices else settings
@@ -249,8 +249,8 @@ def _make_volume(scan: Any) -> Volume:
     if not isinstance(scan, SpatialImage):
         shape = " ".join(["of shape", str(scan.shape)]) if hasattr(scan, "shape") else ""
         raise InputError(
-            f"{type(scan).__name__} {shape}".rstrip() + ": it does not say how large its voxels "
-            "are and how they lie; expected a path, a nibabel image or a Volume. Make an image: "
+            f"{type(scan).__name__} {shape}".rstrip() + ": it has no voxel size or "
+            "orientation; expected a path, a nibabel image or a Volume. Make an image: "
             "nibabel.Nifti1Image(array, affine)."
         )
     return make_volume(scan)
@@ -338,8 +338,8 @@ class _Work:
         mask = clean_mask(mask)
         if not mask.any():
             raise EmptyMaskError(
-                f"{volume.name}: no brain found. Is it a head, and does its field hold the "
-                "brain? See what the network saw with --steps DIR."
+                f"{volume.name}: no brain found. Is it a head, and is the brain in its "
+                "field of view? --steps DIR writes what the network saw."
             )
         border = settings.border
         mask = move_border(mask, volume.grid.voxel_size, border, self.stripper.threads)
@@ -390,7 +390,7 @@ def find_channel(weights: Weights, settings: Settings) -> int:
     if name not in weights.segment.outputs:
         raise WeightsError(
             f"weights {weights.name!r} give {', '.join(weights.segment.outputs)}, not {name}: "
-            "they cannot leave out the CSF. Choose others with --weights, or go without --no-csf."
+            "they cannot leave out the CSF. Choose others with --weights, or omit --no-csf."
         )
     return weights.segment.outputs.index(name)
 

@@ -55,7 +55,7 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int = 1) -> Mesh:
     mask
         (X, Y, Z), nonzero inside.
     grid
-        Of the mask, with any affine.
+        Grid of the mask, with any affine.
     threads
         Cores to use.
 

@@ -42,7 +42,7 @@ def read_table(
     Parameters
     ----------
     path
-        Of the table.
+        Path of the table.
     needed
         Columns that must be there, in lower case.
     more
@@ -90,7 +90,7 @@ def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
     newest
         The newest version that can be read; 1 has no such column.
     path
-        Of the table.
+        Path of the table.
 
     Raises
     ------

@@ -247,7 +247,7 @@ def make_schema(kind: type, title: str) -> dict[str, Any]:
     kind
         Dataclass, as for `from_plain`. Descriptions are those of its docstring.
     title
-        What the file is called.
+        Title of the schema.
 
     Examples
     --------

@@ -45,7 +45,7 @@ export class Brain {
     const mask = emptyMask(this.grid.shape);
     paste(cleanMask(select(this.probability, (value) => value >= threshold)), mask.crop(this.box));
     if (!findBox(mask)) {
-      throw new EmptyMaskError(`${this.name}: no brain found. Is it a head, and does its field hold the brain?`);
+      throw new EmptyMaskError(`${this.name}: no brain found. Is it a head, and is the brain in its field of view?`);
     }
     this.cleaned = mask;
     this.threshold = threshold;

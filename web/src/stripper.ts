@@ -139,7 +139,7 @@ function isMisplaced(brain: Extent, window: Grid, voxelSize: number): boolean {
 function findBrain(view: View, volume: Volume): Brain {
   const found = toNative(view.logits[0]!, view.window, volume.grid);
   if (!found) {
-    throw new EmptyMaskError(`${volume.name}: no brain found. Is it a head, and does its field hold the brain?`);
+    throw new EmptyMaskError(`${volume.name}: no brain found. Is it a head, and is the brain in its field of view?`);
   }
   const { box } = found;
   const probability = found.native.copy();

@@ -1,4 +1,4 @@
-"""The words of the command line: every command, its options, and how they are read."""
+"""The arguments of the command line: every command, its options, and how they are parsed."""
 
 import argparse
 import glob
@@ -17,7 +17,7 @@ from deskull.arguments.train import add_export, add_finetune, add_index, add_tra
 from deskull.arguments.version import ShowVersion
 from deskull.errors import OptionError
 
-COMMANDS = {  # name -> how its words are added, and the module of `deskull.commands` that does it
+COMMANDS = {  # name -> what adds its parser, and the module of `deskull.commands` that runs it
     "strip": (add_strip, "strip"),
     "batch": (add_batch, "batch"),
     "bids": (add_bids, "bids"),
@@ -45,7 +45,7 @@ LISTS = {
     "train": "sources",
     "finetune": "sources",
 }
-"""Where each command keeps its list of names; argparse leaves those behind an option to us."""
+"""The list argument of each command: argparse returns names that follow an option separately."""
 
 
 def make_parser() -> Parser:
@@ -72,70 +72,70 @@ def make_parser() -> Parser:
     return parser
 
 
-def parse(words: Sequence[str]) -> argparse.Namespace | None:
-    """Read a command line; None if it is empty.
+def parse(arguments: Sequence[str]) -> argparse.Namespace | None:
+    """Parse a command line; None if it is empty.
 
     Raises
     ------
     OptionError
         If the use is wrong.
     """
-    if not words:
+    if not arguments:
         return None
-    also = _find_path(words[0])
+    also = _find_path(arguments[0])
     try:
-        options = _parse_command(_find_command(words))
+        options = _parse_command(_find_command(arguments))
     except OptionError as error:
         raise OptionError(f"{error}{also}") from None
-    if also and len(words) == 1:
-        add_note(options, f"{words[0]} is a command.{also}")
+    if also and len(arguments) == 1:
+        add_note(options, f"{arguments[0]} is a command.{also}")
     return options
 
 
-def _find_command(words: Sequence[str]) -> list[str]:
-    """Put the name of the command first: ``help`` asks for its help, and ``strip`` goes unsaid."""
-    first = f"-{words[0]}" if words[0] in ("-help", "-version") else words[0]
+def _find_command(arguments: Sequence[str]) -> list[str]:
+    """Put the name of the command first: ``help`` shows its help, and ``strip`` is the default."""
+    first = f"-{arguments[0]}" if arguments[0] in ("-help", "-version") else arguments[0]
     if first in (*COMMANDS, "-h", "--help", "--version", "--completion"):
-        return [first, *words[1:]]
+        return [first, *arguments[1:]]
     if not os.path.lexists(first) and not glob.glob(f"{glob.escape(first)}.*"):
         if first == "help":
-            return [_check_command(words[1]), "--help"] if len(words) > 1 else ["--help"]
+            return [_check_command(arguments[1]), "--help"] if len(arguments) > 1 else ["--help"]
         if first.isalpha() and _find_near_command(first):
             _check_command(first)
-    return ["strip", *words]
+    return ["strip", *arguments]
 
 
-def _check_command(word: str) -> str:
-    if word in COMMANDS:
-        return word
-    near = _find_near_command(word)
+def _check_command(argument: str) -> str:
+    if argument in COMMANDS:
+        return argument
+    near = _find_near_command(argument)
     hint = f"Did you mean: deskull {near}?" if near else "See: deskull --help"
-    raise OptionError(f"{word}: no such command or file. {hint}")
+    raise OptionError(f"{argument}: no such command or file. {hint}")
 
 
-def _find_near_command(word: str) -> str | None:
-    return find_near(word.lower(), (*COMMANDS, "help"), 0.7)
+def _find_near_command(argument: str) -> str | None:
+    return find_near(argument.lower(), (*COMMANDS, "help"), 0.7)
 
 
-def _find_path(word: str) -> str:
-    """Say how a file or folder that has the name of a command is stripped."""
-    if word not in COMMANDS or not os.path.lexists(word):
+def _find_path(argument: str) -> str:
+    """Explain how to strip a file or folder that has the name of a command."""
+    if argument not in COMMANDS or not os.path.lexists(argument):
         return ""
-    return f" (There is a {word} here too; to strip it: deskull ./{word})"
+    return f" (There is a {argument} here too; to strip it: deskull ./{argument})"
 
 
-def _parse_command(words: list[str]) -> argparse.Namespace:
+def _parse_command(arguments: list[str]) -> argparse.Namespace:
     parser = make_parser()
-    command = parser.commands.get(words[0], parser)
-    command.check_words(words[1:])
-    options, rest = parser.parse_known_args(words)
+    command = parser.commands.get(arguments[0], parser)
+    command.check_arguments(arguments[1:])
+    options, rest = parser.parse_known_args(arguments)
     loose = LISTS.get(options.command, "")
-    for word in rest:
-        if word.startswith("-") and word != "-":
-            command.refuse_unknown(word)
+    for argument in rest:
+        if argument.startswith("-") and argument != "-":
+            command.refuse_unknown(argument)
         if not loose:
-            command.error(f"{word}: too many names")
+            command.error(f"{argument}: too many arguments")
     values = vars(options) | ({loose: [*getattr(options, loose), *rest]} if loose else {})
     if "" in (*values.values(), *values.get(loose, ())):
-        command.error("an empty argument; is a variable of your shell not set?")
+        command.error("an empty argument; is a shell variable not set?")
     return argparse.Namespace(**{name: expand(value) for name, value in values.items()})

@@ -1,4 +1,4 @@
-"""The words of the BIDS App, `deskull-bids`."""
+"""Arguments of the BIDS App, `deskull-bids`."""
 
 import argparse
 import re
@@ -18,7 +18,7 @@ from deskull.arguments.parsing import add_note
 from deskull.arguments.version import ShowVersion
 from deskull.outputs import list_outputs
 
-IDLE = {  # options of other BIDS Apps that need no deed here, and what they take
+IDLE = {  # options of other BIDS Apps that have no effect here, and the metavar of their value
     "--skip-bids-validation": None,
     "--notrack": None,
     "--low-mem": None,
@@ -36,7 +36,7 @@ def add_bids(commands: Any) -> None:
         "isolate the brain in the scans of a BIDS data set",
         "deskull-bids study/ study/derivatives/deskull participant --participant-label 01 02\n"
         "Gives sub-01/anat/sub-01_desc-brain_mask.nii.gz and sub-01_desc-brain_T1w.nii.gz with "
-        "their sidecars.\nThen, once for all:\n"
+        "their sidecars.\nThen, once for the whole data set:\n"
         "  deskull-bids study/ study/derivatives/deskull group\n" + NOT_MEDICAL,
     )
     parser.prog = "deskull-bids"
@@ -47,7 +47,7 @@ def add_bids(commands: Any) -> None:
         "level",
         choices=("participant", "group"),
         metavar="participant|group",
-        help="participant strips; group writes one table of all, and a report",
+        help="participant strips the scans; group writes one table of all scans, and a report",
     )
     _add_choice(parser)
     _add_machine(parser)
@@ -57,14 +57,14 @@ def add_bids(commands: Any) -> None:
 
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
-    """Add what says which images are stripped, and what is written of each."""
+    """Add the options for the images to strip and the outputs to write."""
     parser.add_argument(
         "--participant-label",
         nargs="+",
         default=(),
         metavar="LABEL",
-        help="with or without sub- (default: all); after the three names above, as for all "
-        "options that take several words",
+        help="labels with or without sub- (default: all); options with several values belong "
+        "after the three names above",
     )
     parser.add_argument(
         "--session-id",
@@ -72,7 +72,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="LABEL",
-        help="with or without ses- (default: all)",
+        help="labels with or without ses- (default: all)",
     )
     parser.add_argument(
         "--suffix",
@@ -87,8 +87,9 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         choices=("inv-2", "UNIT1"),
         default="inv-2",
         metavar="IMAGE",
-        help="inv-2 or UNIT1: the image of an MP2RAGE acquisition that its mask is made from; the "
-        "others get it (default: inv-2, whose air is dark)",
+        help="inv-2 or UNIT1: image of an MP2RAGE acquisition to strip; its mask is applied to "
+        "the "
+        "others (default: inv-2, whose background is dark)",
     )
     parser.add_argument(
         "--bids-filter-file",
@@ -100,51 +101,54 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--one-mask",
         action="store_true",
-        help="strip one image of each session (of those whose field holds the head the T1w one, "
-        "else the best resolved), and put the mask on the co-registered others of --suffix",
+        help="strip one image of each session and apply its mask to the co-registered others of "
+        "--suffix: of the images whose field of view covers the head, the T1w image, else the "
+        "one of highest resolution",
     )
     parser.add_argument(
         "--orientation",
         choices=("native", "ras"),
         default="native",
         metavar="NAME",
-        help="native or ras: outputs as their image is stored, or turned to the nearest RAS, as "
-        "fMRIPrep wants masks (default: native)",
+        help="native or ras: store outputs in the orientation of their image, or in the nearest "
+        "RAS, as fMRIPrep expects masks (default: native)",
     )
     parser.add_argument(
         "--mask-names",
         choices=("fmriprep", "nibabies"),
         default="fmriprep",
         metavar="NAME",
-        help="fmriprep or nibabies: the program that looks for the masks; desc-brain_mask, or "
+        help="fmriprep or nibabies: the program that will read the masks: desc-brain_mask, or "
         "space-T1w_desc-brain_mask and space-T2w_desc-brain_mask (default: fmriprep)",
     )
     add_frame(parser)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add what says how much of the machine may be used."""
+    """Add the options for cores, memory, device and weights."""
     parser.add_argument(
         "--nprocs",
         "--nthreads",
         "--n-cpus",
         type=int,
         metavar="N",
-        help="cores for all processes together (default: all there are)",
+        help="number of cores for all processes together (default: all available)",
     )
     parser.add_argument(
         "--omp-nthreads",
         dest="threads",
         type=int,
         metavar="N",
-        help="cores of one process; there are as many processes as fit into --nprocs (default: "
+        help="number of cores for one process; as many processes run as fit into --nprocs "
+        "(default: "
         "one process, which reads and writes while the network runs)",
     )
     parser.add_argument(
         "--mem-gb",
         type=float,
         metavar="GB",
-        help="memory that the run may take: fewer scans at once, and one too large is refused",
+        help="memory limit of the run: fewer scans run at once, and a scan that needs more is "
+        "refused",
     )
     parser.add_argument(
         "--mem",
@@ -154,16 +158,16 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="the same in MB, or with a unit, such as 8G",
     )
-    idle = parser.add_argument_group("taken, with nothing to do here")
-    for word, value in IDLE.items():
-        words = ("-w", "--work-dir") if word == "-w" else (word,)
-        idle.add_argument(*words, action=_Idle, nargs=None if value else 0, metavar=value)
+    idle = parser.add_argument_group("accepted for compatibility, without effect")
+    for flag, value in IDLE.items():
+        flags = ("-w", "--work-dir") if flag == "-w" else (flag,)
+        idle.add_argument(*flags, action=_Idle, nargs=None if value else 0, metavar=value)
     add_device(parser)
     add_weights(parser)
 
 
 class _Idle(argparse.Action):
-    """Note an option that has nothing to do."""
+    """Accept an option without effect, and note it."""
 
     def __call__(
         self,
@@ -172,18 +176,18 @@ class _Idle(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        add_note(namespace, f"{option_string}: taken, with nothing to do here")
+        add_note(namespace, f"{option_string}: accepted for compatibility, without effect")
 
 
 def _add_underscores(parser: argparse.ArgumentParser) -> None:
-    """Let every option be spelled with underscores too, as some BIDS Apps have them."""
+    """Accept every option with underscores too, as some BIDS Apps spell them."""
     for word, action in list(parser._option_string_actions.items()):
         if word.startswith("--"):
             parser._option_string_actions.setdefault("--" + word[2:].replace("-", "_"), action)
 
 
 def _to_gb(word: str) -> float:
-    """Read an amount of memory as fMRIPrep does: in MB if it has no unit."""
+    """Parse an amount of memory as fMRIPrep does: in MB if it has no unit."""
     hit = re.fullmatch(r"(\d+\.?\d*)\s*([KMGT]?)i?B?", word, re.IGNORECASE)
     if hit is None:
         raise argparse.ArgumentTypeError(f"{word!r}: expected an amount such as 8000 or 8G")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their words are read."""
+"""Options that several commands share, and how their values are parsed."""
 
 import argparse
 from typing import Any
@@ -9,37 +9,41 @@ from deskull.outputs import OPTIONS, USUAL, list_outputs
 NOT_MEDICAL = "For research; not a medical device. A stripped brain is not fully anonymous."
 
 
-def add_command(commands: Any, name: str, words: str, example: str) -> Parser:
+def add_command(commands: Any, name: str, summary: str, example: str) -> Parser:
     """Add a command with the options that all of them have."""
     parser: Parser = commands.add_parser(
         name,
-        help=words,
-        description=words[0].upper() + words[1:] + ".",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print each step")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add what says where and with what the network runs."""
+    """Add the options for cores, device and weights."""
     add_threads(parser)
     add_device(parser)
     add_weights(parser)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add how many cores a command may take."""
+    """Add the option for the number of cores."""
     parser.add_argument(
-        "-t", "--threads", type=int, metavar="N", help="cores to use (default: all there are)"
+        "-t",
+        "--threads",
+        type=int,
+        metavar="N",
+        help="number of cores to use (default: all available)",
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add where the network runs."""
+    """Add the options for the device."""
     parser.add_argument(
         "--device",
         default="auto",
@@ -52,24 +56,27 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         dest="device",
         action="store_const",
         const="cuda",
-        help="the same as --device cuda (SynthStrip's letter; BET's -g has no equal)",
+        help="the same as --device cuda (as in SynthStrip; BET's -g has no equivalent)",
     )
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Add which weights are taken."""
+    """Add the option for the weights."""
     parser.add_argument(
-        "--weights", default="default", metavar="NAME|PATH", help="bundled set, or a folder"
+        "--weights",
+        default="default",
+        metavar="NAME|PATH",
+        help="name of a bundled set, or folder of weights (default: default)",
     )
 
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
-    """Add what stands outside of the brain."""
+    """Add the option for the intensity outside of the brain."""
     add_option(parser, "fill", action=Fill, more="; as in SynthStrip, not BET's -f")
 
 
 def add_option(parser: argparse.ArgumentParser, name: str, more: str = "", **how: Any) -> None:
-    """Add an option of the table, with its default and what else is to be said in its help."""
+    """Add an option of the table `OPTIONS`, with its default and more text for its help."""
     option = next(option for option in OPTIONS if option.name == name)
     if option.kind is bool:
         how.setdefault("action", "store_true")
@@ -77,16 +84,16 @@ def add_option(parser: argparse.ArgumentParser, name: str, more: str = "", **how
         default = "" if option.default is None else f" (default: {option.default:g})"
         how = {"type": option.kind, "metavar": option.metavar, "default": option.default, **how}
         more = default + more
-    parser.add_argument(*option.flags, help=option.words + more, **how)
+    parser.add_argument(*option.flags, help=option.description + more, **how)
 
 
 def add_frame(parser: argparse.ArgumentParser) -> None:
-    """Add which frame is taken of a scan that has several."""
+    """Add the option for the frame of a 4D scan."""
     parser.add_argument(
         "--frame",
         type=to_frame,
         metavar="N",
-        help="which frame of a 4D scan, from 0 (default: an error)",
+        help="frame of a 4D scan to use, from 0 (without it, 4D scans are refused)",
     )
 
 
@@ -98,7 +105,7 @@ def to_frame(word: str) -> int:
 
 
 def add_strip_settings(parser: argparse.ArgumentParser) -> None:
-    """Add what a user may choose about the mask."""
+    """Add the options that change the mask."""
     add_option(parser, "border")
     add_option(parser, "no_csf")
     add_fill(parser)
@@ -113,11 +120,12 @@ def add_strip_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_outputs(parser: argparse.ArgumentParser, command: str, **how: Any) -> None:
-    """Add which outputs a command for many scans writes; `how` says how names are given."""
+    """Add the option for the outputs of many scans; `how` goes to `add_argument`."""
     names = ", ".join(row.name for row in list_outputs(command))
     parser.add_argument(
         "--outputs",
         default=USUAL,
-        help=f"some of {names} (default: {', '.join(USUAL)}; a record always)",
+        help=f"outputs to write, from {names} (default: {', '.join(USUAL)}; the record is always "
+        "written)",
         **how,
     )

@@ -1,4 +1,4 @@
-"""A parser whose errors are one line, and say what was probably meant."""
+"""A parser whose errors are one line, with a suggestion where one is near."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ OF_OTHER_TOOLS = {
     "-r": "no radius is needed; leave it out",
     "-s": "no skull image is made; leave it out",
 }
-"""Options of SynthStrip, BET, HD-BET and 3dSkullStrip that are none here, and what to do."""
+"""Options of SynthStrip, BET, HD-BET and 3dSkullStrip that deskull lacks, and the alternatives."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,10 +34,10 @@ class Parser(argparse.ArgumentParser):
     """
 
     commands: Mapping[str, "Parser"]
-    """Of the program's parser: those of its commands."""
+    """Parsers of the commands by name; only in the parser of the program."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong with the words."""
+        """Raise an error for invalid arguments."""
         lacking = re.fullmatch(r"argument ((--?[\w-]+)\S*): expected one argument", message)
         if lacking:
             action = self._option_string_actions[lacking[2]]
@@ -45,36 +45,36 @@ class Parser(argparse.ArgumentParser):
         end = "" if message.endswith("?") else "."
         raise OptionError(f"{message}{end} See: {self.prog} --help")
 
-    def refuse_unknown(self, word: str) -> NoReturn:
-        """Refuse a word that is no option of this command, and name the nearest that is one."""
-        name = word.partition("=")[0]
+    def refuse_unknown(self, option: str) -> NoReturn:
+        """Refuse an unknown option, and suggest the nearest known one."""
+        name = option.partition("=")[0]
         near = find_near(name, self._option_string_actions, 0.6) if name[1:2] == "-" else None
         if name in OF_OTHER_TOOLS:
-            hint = f" Of another tool: {OF_OTHER_TOOLS[name]}."
+            hint = f" An option of another tool: {OF_OTHER_TOOLS[name]}."
         else:
             hint = f" Did you mean {near}?" if near else ""
-        raise OptionError(f"{name}: no option of {self.prog}.{hint} See: {self.prog} --help")
+        raise OptionError(f"{name}: unknown option of {self.prog}.{hint} See: {self.prog} --help")
 
-    def check_words(self, words: Sequence[str]) -> None:
-        """Refuse what would be taken for something else: ``-mask`` for ``-m ask``, ``-g 0.1``."""
-        for word, following in pairwise([*words, ""]):
-            name = word.partition("=")[0]
-            if word == "--":
+    def check_arguments(self, arguments: Sequence[str]) -> None:
+        """Refuse arguments that argparse would misread: ``-mask`` as ``-m ask``, ``-g 0.1``."""
+        for argument, following in pairwise([*arguments, ""]):
+            name = argument.partition("=")[0]
+            if argument == "--":
                 return
             if re.match(r"-[A-Za-z]{2}", name):
                 if name in OF_OTHER_TOOLS:
                     self.refuse_unknown(name)
                 if f"-{name}" in self._option_string_actions:
                     self.error(f"{name}: did you mean -{name}?")
-            if word in ("-g", "--gpu") and re.fullmatch(r"-?[\d.]+", following):
+            if argument in ("-g", "--gpu") and re.fullmatch(r"-?[\d.]+", following):
                 self.error(
-                    f"{word} {following}: asks for the GPU here and takes no value; BET's "
+                    f"{argument} {following}: asks for the GPU here and takes no value; BET's "
                     "gradient threshold has no equivalent, leave it out"
                 )
 
 
 class Fill(argparse.Action):
-    """Takes the value outside of the brain, and notes where BET's ``-f`` was probably meant."""
+    """Store the value outside of the brain, with a note where BET's ``-f`` was probably meant."""
 
     def __call__(
         self,
@@ -88,24 +88,24 @@ class Fill(argparse.Action):
         if option_string == "-f" and 0 < values < 1:
             add_note(
                 namespace,
-                f"-f {values:g}: taken as the intensity outside of the brain. BET's fractional "
+                f"-f {values:g}: used as the intensity outside of the brain. BET's fractional "
                 "intensity threshold has no equivalent here: leave it out, and move the surface "
                 "of the mask, if you must, with --border MM",
             )
 
 
-def add_note(options: argparse.Namespace, words: str) -> None:
-    """Have something said once the command begins."""
-    options.notes = [*getattr(options, "notes", []), words]
+def add_note(options: argparse.Namespace, note: str) -> None:
+    """Add a message that is shown when the command starts."""
+    options.notes = [*getattr(options, "notes", []), note]
 
 
 def expand(value: Any) -> Any:
-    """Let a ``~`` that the shell left, as in ``--weights=~/mine``, be the home folder."""
+    """Expand a ``~`` that the shell left, as in ``--weights=~/mine``."""
     if isinstance(value, str) and value.startswith("~"):
         return os.path.expanduser(value)
     return [expand(one) for one in value] if isinstance(value, list) else value
 
 
 def find_near(word: str, known: Iterable[str], cutoff: float) -> str | None:
-    """Find the known word that looks most like another, if any does."""
+    """Find the known word closest to another, if any is close enough."""
     return next(iter(get_close_matches(word, known, 1, cutoff)), None)

@@ -11,7 +11,7 @@ def add_report(commands: Any) -> None:
     parser = add_command(
         commands,
         "report",
-        "show the scans of a batch on one page, those that most need a look first",
+        "show the scans of a batch on one page, the most doubtful first",
         "deskull batch study/ -o brains && deskull report brains\n"
         "The page is one file that opens from disk and can be sent to others: go through the "
         "scans with the\narrow keys, mark them with p, f and m, download the marks. `deskull "
@@ -37,7 +37,7 @@ def add_view(commands: Any) -> None:
         "view",
         "show a scan with its mask in the browser, and correct the mask",
         "deskull view sub-01_T1w.nii.gz\n"
-        "Without a mask the scan is stripped at once, and threshold and border are alive.\n"
+        "Without a mask the scan is stripped at once, and threshold and border can be changed.\n"
         "The corrected mask is saved as <stem>_mask_manual.nii.gz; the automatic mask is kept. "
         "Nothing leaves\nthis machine: the page can only be opened here, and only with its "
         "address.\n" + NOT_MEDICAL,

@@ -198,7 +198,7 @@ def make_manual(parser: Parser, version: str) -> str:
     parser
         The program's parser, with its commands.
     version
-        Of deskull.
+        Version of deskull.
     """
     lines = [
         f'.TH DESKULL 1 "" "deskull {version}" "User Commands"',

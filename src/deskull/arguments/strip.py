@@ -1,4 +1,4 @@
-"""The words of the commands that strip one scan, and of their kin."""
+"""Arguments of the commands that strip one scan or show what is installed."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def add_strip(commands: Any) -> None:
         "isolate the brain in one scan",
         "deskull sub-01_T1w.nii.gz brain.nii.gz -m mask.nii.gz\n"
         "Without any output option, <stem>_brain.nii.gz and <stem>_mask.nii.gz are written "
-        "beside the scan.\nOUT must be new; -o OUT replaces a file, but no input ever is. Many "
+        "beside the scan.\nOUT must not exist; -o OUT replaces a file, but never an input. Many "
         "scans: deskull batch\n" + NOT_MEDICAL,
     )
     parser.add_argument(
@@ -33,16 +33,20 @@ def add_strip(commands: Any) -> None:
     )
     parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
     for row in list_outputs("strip"):
-        parser.add_argument(*row.flags, metavar=row.metavar, help=f"write {row.words}{row.more}")
-    parser.add_argument("--steps", metavar="DIR", help="write what each step made")
+        parser.add_argument(
+            *row.flags, metavar=row.metavar, help=f"write {row.description}{row.more}"
+        )
+    parser.add_argument("--steps", metavar="DIR", help="folder for the result of each step")
     add_strip_settings(parser)
     parser.add_argument(
         "--frame",
         type=_to_frame,
         metavar="N|all",
-        help="frame of a 4D scan, from 0; all gives 4D outputs (picture and steps: the first)",
+        help="frame of a 4D scan to strip, from 0; all gives 4D outputs (picture and steps show "
+        "the "
+        "first frame)",
     )
-    parser.add_argument("--series", metavar="N", help="which series of a DICOM folder")
+    parser.add_argument("--series", metavar="N", help="number of the series in a DICOM folder")
     add_engine(parser)
 
 
@@ -51,12 +55,12 @@ def add_apply(commands: Any) -> None:
     parser = add_command(
         commands,
         "apply",
-        "put one mask on co-registered images of the same participant",
+        "apply one mask to co-registered images of the same participant",
         "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz\n"
-        "Each output lies beside its image: <stem>_brain.nii.gz.",
+        "Each output is written beside its image: <stem>_brain.nii.gz.",
     )
-    parser.add_argument("mask", metavar="MASK", help="0 and 1, or a probability")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="any grid, 3D or 4D")
+    parser.add_argument("mask", metavar="MASK", help="mask of 0 and 1, or a probability map")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image on any grid, 3D or 4D")
     parser.add_argument(
         "-o", "--out", metavar="FILE|DIR/", help="the brain of one image, or a folder for all"
     )
@@ -65,8 +69,8 @@ def add_apply(commands: Any) -> None:
 
 def add_info(commands: Any) -> None:
     """Add `deskull info`."""
-    parser = add_command(commands, "info", "say what is installed", "deskull info --json")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser = add_command(commands, "info", "show what is installed", "deskull info --json")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def add_weights(commands: Any) -> None:
@@ -75,8 +79,12 @@ def add_weights(commands: Any) -> None:
         commands, "weights", "list, show or verify weights", "deskull weights show default"
     )
     parser.add_argument("action", choices=("list", "show", "verify"))
-    parser.add_argument("name", nargs="?", default="default", help="bundled set, or a folder")
-    parser.add_argument("--json", action="store_true", help="show: the whole card")
+    parser.add_argument(
+        "name", nargs="?", default="default", help="name of a bundled set, or folder of weights"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with show: print the whole card as JSON"
+    )
 
 
 def add_demo(commands: Any) -> None:
@@ -89,7 +97,7 @@ def add_demo(commands: Any) -> None:
         "--out",
         default="deskull_demo",
         metavar="DIR",
-        help="where it is written (default: deskull_demo)",
+        help="folder of the outputs (default: deskull_demo)",
     )
     add_engine(parser)
 

@@ -1,4 +1,4 @@
-"""`--version`: what a methods section names, in one line and at once."""
+"""`--version`: what a methods section names, in one line, without importing anything heavy."""
 
 import argparse
 import json
@@ -16,8 +16,8 @@ class ShowVersion(argparse.Action):
     """Prints the version of deskull, and name and hash of its default weights."""
 
     def __init__(self, **options: Any) -> None:
-        words = "show version and default weights, and exit"
-        super().__init__(**options | {"nargs": 0, "default": argparse.SUPPRESS, "help": words})
+        text = "show version and default weights, and exit"
+        super().__init__(**options | {"nargs": 0, "default": argparse.SUPPRESS, "help": text})
 
     def __call__(
         self,

@@ -108,7 +108,7 @@ def strip_cohort(
     plan
         As `make_plan` or `Plan.take_shard` give it, or tasks alone.
     out_dir
-        Where the table goes.
+        Folder of the outputs, where the table is written.
     job
         How to strip; the defaults if not given.
     workers
@@ -142,8 +142,8 @@ def strip_cohort(
     with lock(out, share) as other:
         if other:
             logger.warning(
-                "%s: another run (%s) works there, or was killed there; no file will be harmed, "
-                "but work may be done twice",
+                "%s: another run (%s) works there, or was killed there; no file is damaged, "
+                "but scans may be stripped twice",
                 out,
                 other,
             )
@@ -176,7 +176,7 @@ def _tell_versions(outcomes: Sequence[Outcome], out: Path) -> None:
     for version, count in sorted(kept.items()):
         if version != __version__:
             logger.warning(
-                "%s: %d scans keep what deskull %s made of them with the same weights and "
+                "%s: %d scans keep outputs of deskull %s with the same weights and "
                 "settings; this is %s. --force strips them again",
                 out,
                 count,
@@ -200,9 +200,14 @@ def _check_job(job: Job, tasks: Sequence[Task], workers: int, away: bool) -> tup
     if not 1 <= workers <= 1024:
         raise OptionError(f"workers {workers}; expected 1 to 1024.")
     if away and workers != 1:
-        raise OptionError(f"workers {workers} and a cluster; its workers are its own. Choose one.")
+        raise OptionError(
+            f"workers {workers} with --cluster; expected one of them: the cluster has its own "
+            "workers."
+        )
     if away and job.memory_gb is not None:
-        raise OptionError("mem-gb and a cluster; the memory of a cluster is its own. Choose one.")
+        raise OptionError(
+            "--mem-gb with --cluster; expected one of them: the cluster has its own memory."
+        )
     if job.threads is not None and not 1 <= job.threads <= 1024:
         raise OptionError(f"threads {job.threads}; expected 1 to 1024.")
     if not away:  # each worker of a cluster finds its own

@@ -85,7 +85,7 @@ def _explain_none(root: Path, gaps: Sequence[Gap]) -> str:
     more = f"; and {len(gaps) - 3} more" if len(gaps) > 3 else ""
     return (
         f"{root}: nothing to strip; {'; '.join(told)}{more}. Choose contrasts with --suffix, and "
-        "see that names are those of BIDS."
+        "check that the names follow BIDS."
     )
 
 
@@ -135,12 +135,12 @@ def _make_sidecar(
     row: Output, fields: Mapping[str, Any], source: str, frames: tuple[int, ...] | None
 ) -> dict[str, Any]:
     """Fields of the JSON beside an output."""
-    words = row.words[0].upper() + row.words[1:]
+    text = row.description[0].upper() + row.description[1:]
     if frames is not None and row.name != "brain":
         chosen = f"frames {', '.join(map(str, frames))}" if frames else "all frames"
-        words += f"; of a series, made from the mean of {chosen}"
+        text += f"; made from the mean of {chosen} of the series"
     filled = {key: source if value == "{source}" else value for key, value in fields.items()}
-    return {"Description": words, "Sources": [source], **filled}
+    return {"Description": text, "Sources": [source], **filled}
 
 
 # --- where it goes
@@ -174,7 +174,7 @@ def _check_links(tasks: Sequence[Task], out: Path) -> None:
     for folder in {path.parent for t in tasks for m in t.members for path in m.files.values()}:
         if not folder.resolve().is_relative_to(real):
             raise OutputError(
-                f"{folder}: leads by a link to {folder.resolve()}; expected a folder within "
+                f"{folder}: is a link to {folder.resolve()}; expected a folder within "
                 f"{out}. Remove the link."
             )
 
@@ -203,25 +203,30 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "session_id": {"Description": "Session"},
     "file": {"Description": "Raw image, relative to the raw data set"},
     "status": {
-        "Description": "What became of it",
+        "Description": "Whether it was stripped",
         "Levels": {
-            "done": "Its outputs are there",
-            "failed": "Why is in the column error",
-            MISSING: "A participant of the raw data set that no run looked at",
+            "done": "Its outputs were written",
+            "failed": "See the column error for the reason",
+            MISSING: "A participant of the raw data set that was not part of any run",
         },
     },
     "volume": {"Description": "Volume of the mask", "Units": "mL"},
     "mask": {
-        "Description": "Which mask the brain and the volume are of",
-        "Levels": {"automatic": "The one of deskull", "corrected": "One corrected by hand"},
+        "Description": "Mask that the brain and the volume belong to",
+        "Levels": {
+            "automatic": "The automatic mask of deskull",
+            "corrected": "A mask corrected by hand",
+        },
     },
-    "score": {"Description": "How far the mask can be trusted, from 0 (surely wrong) to 100"},
+    "score": {"Description": "Score of the mask, from 0 (certainly wrong) to 100"},
     "flags": {"Description": "Doubts about the mask, by name, separated by commas"},
-    "mask_of": {"Description": "Image whose mask was put on this one, if it has none of its own"},
+    "mask_of": {
+        "Description": "Image whose mask was applied to this one, if it has none of its own"
+    },
     "seconds": {"Description": "Time from reading to writing", "Units": "s"},
     "weights": {"Description": "Name of the weights"},
     "version": {"Description": "Version of deskull"},
-    "error": {"Description": "Why it failed"},
+    "error": {"Description": "Reason of the failure"},
 }
 
 
@@ -299,7 +304,7 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     gaps
         Of the plan; those that are only left out are not recorded.
     choice
-        Of the run.
+        Choice of images of the run.
     out_dir
         Root of the derivatives.
 
@@ -354,7 +359,7 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     records = [one for one in found if one is not None and one.input.path]
     if not records:
         raise InputError(
-            f"{out_dir}: no records in its folder {LOGS}; nothing to sum up. Run the level "
+            f"{out_dir}: no records in its folder {LOGS}; nothing to summarise. Run the level "
             "participant first."
         )
     rows = [_make_row(record) for record in records]

@@ -175,8 +175,8 @@ class _Pump:
 
         if future.cancelled():
             raise DeskullError(
-                f"{self.where}: the scheduler was lost. What is done stays done; run the same "
-                "again to go on."
+                f"{self.where}: the scheduler was lost. Finished scans are kept; run the "
+                "same command again to continue."
             )
         try:
             outcome: Outcome = future.result()
@@ -244,13 +244,13 @@ def _make_stripper(order: _Order) -> Stripper:
     here = f"worker on {platform.node()}"
     if not order.witness.exists():
         raise InputError(
-            f"{here}: {order.witness.parent} is not the folder that the run was started with. "
+            f"{here}: {order.witness.parent} is not the output folder of the run. "
             "Inputs and outputs must lie on a disk that all machines share, at the same path."
         )
     if load_weights(order.job.weights).digest != order.digest:
         raise WeightsError(
-            f"{here}: weights {str(order.job.weights)!r} are not those that the run was started "
-            "with. Install the same deskull, or name a folder that all machines share."
+            f"{here}: weights {str(order.job.weights)!r} are not those of the run. "
+            "Install the same deskull, or name a folder that all machines share."
         )
     return order.job.start()
 

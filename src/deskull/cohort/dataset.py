@@ -118,7 +118,7 @@ def read_filters(path: str | os.PathLike[str]) -> dict[str, Query]:
         raise InputError(f'{path}: expected an object of queries such as {{"t1w": {{"run": 1}}}}.')
     for word, query in fields.items():
         if word not in known and word not in _FOREIGN:
-            raise InputError(f"{path}: query {word!r}; expected some of {', '.join(known)}.")
+            raise InputError(f"{path}: query {word!r}; expected one of {', '.join(known)}.")
         odd = [key for key in query if key not in (*_FACTS, "regex_search")]
         if odd and word in known:
             raise InputError(f"{path}: {word}: entity {odd[0]!r}; expected {', '.join(_FACTS)}.")
@@ -135,7 +135,7 @@ def _check_patterns(path: str | os.PathLike[str], query: Query) -> None:
             try:
                 re.compile(str(value))
             except re.error as error:
-                words = f"{path}: {value!r} is no regular expression ({error})."
+                words = f"{path}: {value!r} is not a regular expression ({error})."
                 raise InputError(words) from error
 
 
@@ -179,7 +179,7 @@ class Image:
     Parameters
     ----------
     path, name
-        Of the file.
+        Path of the file, and its BIDS name.
     wanted
         Contrast that it was found as, which a filter file lets differ from its suffix.
     """
@@ -215,7 +215,7 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     Parameters
     ----------
     root
-        Of the data set.
+        Root folder of the data set.
     choice
         Which images; with an MP2RAGE image comes that which gives its mask.
 
@@ -355,7 +355,7 @@ def _explain_none(choice: Choice, person: Path, suffixes: set[str]) -> str:
     if choice.sessions:
         words.append(f"in session {' or '.join(choice.sessions)}")
         known = known or sorted(path.name for path in person.glob("ses-*"))
-    words += ["that the filter file lets through"] if choice.filters else []
+    words += ["that matches the filter file"] if choice.filters else []
     return f"{' '.join(words)}; there are: {', '.join(known) or 'none'}."
 
 
@@ -365,7 +365,7 @@ class Ignore:
     Parameters
     ----------
     root
-        Of the data set.
+        Root folder of the data set.
     """
 
     def __init__(self, root: Path) -> None:

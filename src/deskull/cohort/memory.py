@@ -83,7 +83,7 @@ def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: 
     Parameters
     ----------
     tasks
-        What is to be done.
+        Tasks of the run.
     workers
         Processes that were asked for; there are never more.
     limit_gb
@@ -101,7 +101,7 @@ def fit_memory(tasks: Sequence[Task], workers: int, limit_gb: float | None, n4: 
     if not limit_gb > PROCESS_GB:
         raise OptionError(
             f"mem-gb {limit_gb:g}; expected more than {PROCESS_GB}, which the program itself "
-            "takes. A scan of 256 x 256 x 256 needs 0.6 in all."
+            "needs. A scan of 256 x 256 x 256 needs 0.6 in all."
         )
     needs = [(task, _find_most(task, n4)) for task in tasks]
     fitting = [need for _, need in needs if need.alone_gb <= limit_gb]
@@ -151,5 +151,5 @@ def _refuse(need: _Need, limit_gb: float) -> str:
     return (
         f"{need.words} need about {need.alone_gb:.2f} GB ({PROCESS_GB} for the program, "
         f"{need.stored / 1e9:.2f} as stored and {each} bytes for each voxel of a frame); "
-        f"--mem-gb is {limit_gb:g}. Give it more."
+        f"--mem-gb is {limit_gb:g}. Raise the limit."
     )

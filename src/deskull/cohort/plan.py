@@ -112,7 +112,7 @@ class Plan(Sequence[Task]):
     gaps
         Sorted by name.
     others
-        Words that count what is no image and what deskull wrote; empty if there is neither.
+        Numbers of files that are no images or outputs of deskull, as a phrase; empty if none.
     """
 
     tasks: list[Task]

@@ -167,7 +167,7 @@ class Queue:
         self._gone = 0 if lines else self._gone + 1
         if self._gone > 1:  # one that was just submitted may not be listed yet
             raise DeskullError(
-                f"{system}: the jobs ended before a worker came. Why is in their logs: see "
+                f"{system}: the jobs ended before a worker came. See their logs in "
                 "log_directory in the file that describes the jobs."
             )
         if lines and all(_NEVER.search(line) for line in lines):

@@ -47,7 +47,7 @@ class Outcome:
     Parameters
     ----------
     name
-        Of the task.
+        Name of the task.
     status
         ``"done"``, ``"failed"``, ``"waiting"`` or ``"left out"``.
     volume_ml
@@ -168,13 +168,13 @@ def make_record(
     Parameters
     ----------
     task, request
-        What was to be done, and how.
+        Task of the scan, and what was requested.
     fingerprint
-        Of the scan; empty if it could not be read.
+        Fingerprint of the scan; empty if it could not be read.
     stripped
         The record of the result; None if there is no result.
     seconds
-        Of each step.
+        Seconds of each step.
     error
         Why it failed, or None.
     """
@@ -215,7 +215,7 @@ def record_failure(task: Task, request: Request, error: str) -> Outcome:
 def record_no_mask(task: Task, request: Request) -> None:
     """Record for the scans that get a task's mask that there is none."""
     for other in task.others:
-        words = f"{other.name}: no mask, because {task.name} failed, which gives it."
+        words = f"{other.name}: no mask, because {task.name}, whose mask it shares, failed."
         record_failure(other.given(task), replace(request, mask_of=task.name), words)
 
 
@@ -252,7 +252,7 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "not enough memory. Use fewer --workers, or a machine with more."
-    return f"a fault of deskull's own ({type(error).__name__}: {error}). Please report it."
+    return f"an internal error of deskull ({type(error).__name__}: {error}). Please report it."
 
 
 # --- several runs in one folder
@@ -273,7 +273,7 @@ def sweep(tasks: Sequence[Task], fresh: Path) -> None:
     Parameters
     ----------
     tasks
-        Whose folders.
+        Tasks whose folders are swept.
     fresh
         A file just written; only files older than it by `STALE_SECONDS` are removed.
     """
@@ -308,7 +308,7 @@ def lock(folder: Path, share: str = "") -> Iterator[str]:
     Parameters
     ----------
     folder
-        Of the outputs.
+        Folder of the outputs.
     share
         Word of the shard, so that the shards of one run do not see one another.
 

@@ -131,7 +131,7 @@ def keep_corrections(tasks: Iterable[Task]) -> set[Path]:
             reason = str(error)
         if reason:
             logger.warning(
-                "%s: %s does not count, brain and volume are those of the automatic mask: %s",
+                "%s: %s is ignored, brain and volume are those of the automatic mask: %s",
                 *(task.name, manual.name, reason),
             )
         else:

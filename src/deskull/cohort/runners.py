@@ -195,4 +195,4 @@ def _explain_death(code: int | None) -> str:
             "its process was killed, perhaps because memory ran out. Use fewer --workers, or a "
             "machine with more memory."
         )
-    return f"its process ended without a word (exit code {code}). Please report it."
+    return f"its process ended without a message (exit code {code}). Please report it."

@@ -214,7 +214,7 @@ class _Search:
         elif suffix in IMAGES:
             self.left[path] = "hidden: its name begins with a dot"
         elif suffix in ARCHIVES:
-            self.left[path] = "an archive; name it itself if it holds the DICOM of one scan"
+            self.left[path] = "an archive; give its name if it holds the DICOM files of one scan"
         elif is_foreign(path):
             self.left[path] = "an image of a format or packing that deskull does not read"
         else:
@@ -256,7 +256,7 @@ def _find_root(bases: Iterable[Path]) -> Path:
         return Path(os.path.commonpath(sorted(bases)))
     except ValueError as error:  # several drives of Windows
         raise InputError(
-            "the inputs lie on several drives; strip each drive on its own."
+            "the inputs lie on several drives; strip each drive separately."
         ) from error
 
 
@@ -278,7 +278,7 @@ def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> T
 
 
 def _count_others(ours: int, rest: Sequence[Path]) -> str:
-    """Count what deskull wrote, and what is no image, by its suffixes."""
+    """Count outputs of deskull, and files that are no images by suffix."""
     words = [f"{ours} written by deskull"] if ours else []
     kinds = sorted({path.suffix.lower() or "without suffix" for path in rest})
     more = ", ..." if len(kinds) > 6 else ""
@@ -293,5 +293,5 @@ def _explain_none(words: Sequence[str], search: _Search, others: str) -> str:
     return (
         f"{', '.join(words[:3])}: no scan found; looked for DICOM and for names that end in "
         f"{', '.join(HEADS)}. Left out: {', '.join(told) or 'nothing'}. List files in a text file "
-        "to strip them all the same."
+        "to strip them nevertheless."
     )

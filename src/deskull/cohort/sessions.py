@@ -91,7 +91,7 @@ def rank(task: Task, mp2rage: str = INV2) -> int:
     Parameters
     ----------
     task
-        Of the scan.
+        Task of the scan.
     mp2rage
         ``"inv-2"`` or ``"UNIT1"``: the image of an MP2RAGE acquisition that is best to strip.
     """
@@ -142,7 +142,7 @@ def goes_beyond(mask: NDArray[np.bool_], grid: Grid, other: Grid) -> bool:
     mask
         (X, Y, Z) on `grid`.
     grid, other
-        Of the mask, and of a co-registered scan.
+        Grid of the mask, and of a co-registered scan.
     """
     area = 0.0
     for axis, size in enumerate(grid.voxel_size):
@@ -168,7 +168,7 @@ def judge_given(
     Parameters
     ----------
     result
-        Of the scan that gives the mask.
+        Result of the scan whose mask is used.
     volume, brain
         The scan that gets it, and the mask on its grid.
     """
@@ -177,8 +177,8 @@ def judge_given(
     cost = 0.0
     if goes_beyond(result.mask, giver.grid, volume.grid):
         words = (
-            f"The field of {giver.name}, which gives the mask, cuts the brain where this scan "
-            "goes on: the mask lacks a part of it."
+            f"The field of {giver.name}, whose mask is used, cuts the brain where this scan "
+            "continues: a part of the mask is missing."
         )
         flags.append(Flag(BEYOND, words))
         cost = COSTS[BEYOND]

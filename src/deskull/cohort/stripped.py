@@ -117,12 +117,12 @@ class Stripped:
         known = self.record.input
         if known.file is None:
             raise ImageFileError(
-                f"{self.name}: its record does not say where the scan is. Strip it again with "
+                f"{self.name}: its record does not name the scan. Strip it again with "
                 "this version: deskull batch --force"
             )
         path = Path(os.path.normpath(self.path.parent / known.file))
         if not path.exists():
-            raise ImageFileError(f"{self.name}: the scan is gone; expected it at {path}.")
+            raise ImageFileError(f"{self.name}: the scan is missing; expected it at {path}.")
         if not is_unchanged(path, known):
             raise ImageFileError(
                 f"{self.name}: not the scan that was stripped: {path} has changed since. Strip "

@@ -18,12 +18,12 @@ from deskull.result import save_results
 from deskull.stripper import Stripper
 from deskull.typed_json import to_plain
 
-LONGEST_FIELD, LONGEST_DATA = 5, 3
-"""Lines that a field of a card, and the one about its data, take at most."""
+MAX_FIELD_LINES, MAX_DATA_LINES = 5, 3
+"""Maximum number of lines of a field of a card, and of the field ``data``."""
 
 
 def info(options: Namespace) -> None:
-    """Say what is installed and what would be used."""
+    """Show what is installed and what would be used."""
     runtimes = find_runtimes()
     facts = {
         "deskull": __version__,
@@ -70,13 +70,13 @@ def weights(options: Namespace) -> None:
     elif options.action == "show":
         print("\n".join(_describe_card(loaded)))
     else:
-        print(f"{loaded.name}: all {len(loaded.card.files)} files are as released")
+        print(f"{loaded.name}: all {len(loaded.card.files)} files match their SHA-256")
 
 
 def _describe_card(weights: Weights) -> list[str]:
-    """Describe weights in twenty lines at most."""
+    """Describe weights in at most twenty lines."""
     card = weights.card
-    fields = _describe(weights) | {"data": card.data or "not told"}
+    fields = _describe(weights) | {"data": card.data or "not documented"}
     for stage in filter(None, (weights.locate, weights.segment)):
         window = stage.window
         size = "fitted to" if window.is_fitted else f"of {window.voxel_size:g} mm about"
@@ -87,24 +87,26 @@ def _describe_card(weights: Weights) -> list[str]:
     dice = [one.dice for one in card.likeness.tested] if card.likeness else []
     if dice:
         fields["tested"] = f"{len(dice)} heads: Dice {mean(dice):.3f}, lowest {min(dice):.3f}"
-    fields["all of it"] = f"deskull weights show {weights.name} --json"
+    fields["full card"] = f"deskull weights show {weights.name} --json"
     lines = []
     for key, value in fields.items():
-        most = LONGEST_DATA if key == "data" else LONGEST_FIELD
-        words = textwrap.wrap(_to_text(value), 84, max_lines=most, placeholder=" …")
-        lines += [f"{'' if number else key:<13}{line}" for number, line in enumerate(words)]
+        limit = MAX_DATA_LINES if key == "data" else MAX_FIELD_LINES
+        lines_of_field = textwrap.wrap(_to_text(value), 84, max_lines=limit, placeholder=" …")
+        lines += [
+            f"{'' if number else key:<13}{line}" for number, line in enumerate(lines_of_field)
+        ]
     return lines
 
 
 def _to_text(value: Any) -> str:
-    """Words of a field of the card, whatever it holds."""
+    """Text of a field of the card, of any type."""
     if isinstance(value, dict):
         return "; ".join(map(_to_text, value.values()))
     return "; ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
 def demo(options: Namespace) -> None:
-    """Strip the bundled synthetic head, and compare with its truth."""
+    """Strip the bundled synthetic head, and compare the mask with the exact reference."""
     folder = Path(options.out)
     names = {"brain": "demo_brain.nii.gz", "mask": "demo_mask.nii.gz", "picture": "demo.png"}
     outputs = {output: folder / name for output, name in names.items()}
@@ -116,5 +118,7 @@ def demo(options: Namespace) -> None:
     with Batch() as batch:
         save_results([result], outputs, batch=batch)
         save_image(result.volume.source, scan, batch)
-    print(f"Dice {agreement:.4f} against the exact truth; brain of {result.volume_ml:.0f} ml")
+    print(
+        f"Dice {agreement:.4f} against the exact reference; brain volume {result.volume_ml:.0f} ml"
+    )
     print(f"Look at {outputs['picture']}")

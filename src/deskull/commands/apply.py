@@ -1,4 +1,4 @@
-"""`deskull apply`: one mask on co-registered images."""
+"""`deskull apply`: one mask for co-registered images."""
 
 import time
 from argparse import Namespace
@@ -21,12 +21,13 @@ from deskull.image.writing import Batch, save_image
 from deskull.measure.quality import Flag
 from deskull.measure.score import Quality
 
-APART_MM = 80.0
-"""Between the middles of two fields about one brain: a slab over the cerebellum is 50 mm off."""
+MAX_DISTANCE_MM = 80.0
+"""Maximum distance between the centres of two fields of view around one brain; a slab over the
+cerebellum is 50 mm away."""
 
 
 def apply(options: Namespace) -> None:
-    """Put one mask on co-registered images."""
+    """Apply one mask to co-registered images."""
     began = time.perf_counter()
     if options.out is not None and not is_folder(options.out) and len(options.images) > 1:
         raise OptionError(
@@ -61,14 +62,14 @@ def apply(options: Namespace) -> None:
 
 
 def _judge(mask: Volume, brain: NDArray[np.bool_], scan: Volume) -> Quality:
-    """Judge whether a mask, here on the scan's own grid as well, can be of this head."""
+    """Judge whether a mask, also given on the scan's own grid, can be of this head."""
     quality = judge_mask(scan, brain)
     apart = float(np.linalg.norm(mask.grid.centre - scan.grid.centre))
-    if apart <= APART_MM:
+    if apart <= MAX_DISTANCE_MM:
         return quality
     sentence = (
-        f"The middle of the mask's field lies {apart:.0f} mm from that of the scan. Are both "
-        "headers right, and are the two co-registered?"
+        f"The centre of the mask's field of view lies {apart:.0f} mm from that of the scan. "
+        "Check that both headers are right and that the two are co-registered."
     )
     return replace(quality, flags=[Flag("far-apart", sentence), *quality.flags])
 
@@ -77,8 +78,8 @@ def _load_mask(path: str) -> Volume:
     try:
         return load_mask(path)
     except MaskFileError as error:
-        words = "The mask comes first: deskull apply MASK IMAGE..."
-        raise MaskFileError(f"{error} {words}") from error
+        usage = "The mask comes first: deskull apply MASK IMAGE..."
+        raise MaskFileError(f"{error} {usage}") from error
 
 
 def _find_output(scan: Path, out: str | None) -> Path:

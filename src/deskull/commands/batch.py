@@ -17,7 +17,7 @@ from deskull.record import DONE, FAILED
 
 
 def batch(options: Namespace) -> None:
-    """Strip many scans, and say at the end what failed."""
+    """Strip many scans, and report at the end what failed."""
     job = make_job(options, options.threads)
     share = ""
     with progress(options.quiet) as show:
@@ -45,7 +45,7 @@ def batch(options: Namespace) -> None:
 
 
 def make_job(options: Namespace, threads: int | None) -> Job:
-    """Settle how every scan is stripped."""
+    """Collect the options that decide how every scan is stripped."""
     return Job(
         make_settings(options),
         options.weights,
@@ -64,22 +64,22 @@ def sum_up(
     others: str = "",
     note: str = "",
 ) -> None:
-    """Say at the end of many scans what became of them, and what to type next.
+    """Report the outcomes of many scans, and the commands to run next.
 
     Parameters
     ----------
     outcomes
-        Of all scans, and of what was left out.
+        Outcomes of all scans, and of files that were left out.
     table
-        That lists them.
+        Path of the table of the outcomes.
     quiet
-        Whether only failures are told.
+        Whether only failures are reported.
     following
-        Commands to type next.
+        Commands to run next.
     others
-        Words that count what lay beside the scans.
+        Number and kind of the files that are no scans, as a phrase.
     note
-        A last line.
+        Last line of the report; none if empty.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def sum_up(
     """
     done = [outcome for outcome in outcomes if outcome.status == DONE]
     failed = [outcome.name for outcome in outcomes if outcome.status == FAILED]
-    lines = [_count(done, failed), _tell_left_out(outcomes, others), f"table: {table}"]
+    lines = [_count(done, failed), _describe_left_out(outcomes, others), f"table: {table}"]
     lines += [f"next: {'; '.join(following)}"] if done else []
     for line in [*lines, note] if not quiet else ():
         if line:
@@ -98,35 +98,35 @@ def sum_up(
         count = len(done) + len(failed)
         raise DeskullError(
             f"{len(failed)} of {count} scans failed: {', '.join(failed[:5])}{more}. "
-            f"Why is in {table}; run the same again to try them again."
+            f"See {table} for the reasons; run the same command to try them again."
         )
 
 
 def _count(done: Sequence[Outcome], failed: Sequence[str]) -> str:
-    """Count what is done, failed and flagged; name the scan of the lowest score, and why."""
-    words = "1 scan done" if len(done) == 1 else f"{len(done)} scans done"
+    """Count done, failed and flagged scans; name the scan of the lowest score and its flags."""
+    text = "1 scan done" if len(done) == 1 else f"{len(done)} scans done"
     earlier = sum(outcome.earlier for outcome in done)
     if earlier:
-        words += f", {'all' if earlier == len(done) else earlier} by an earlier run"
+        text += f", {'all' if earlier == len(done) else earlier} by an earlier run"
     flagged = sum(bool(outcome.flags) for outcome in done)
-    words += f"; {len(failed)} failed, {flagged} flagged"
+    text += f"; {len(failed)} failed, {flagged} flagged"
     corrected = sum(outcome.mask == CORRECTED for outcome in done)
-    words += f"; {corrected} with a mask corrected by hand" if corrected else ""
+    text += f"; {corrected} with a mask corrected by hand" if corrected else ""
     scored = [outcome for outcome in done if outcome.score is not None]
     if scored:
         worst = min(scored, key=lambda outcome: (outcome.score, outcome.name))
         why = f" ({', '.join(worst.flags)})" if worst.flags else ""
-        words += f"; lowest score {worst.score}: {worst.name}{why}"
-    return words
+        text += f"; lowest score {worst.score}: {worst.name}{why}"
+    return text
 
 
-def _tell_left_out(outcomes: Sequence[Outcome], others: str) -> str:
-    """Name and count what was left out; empty if there is nothing."""
+def _describe_left_out(outcomes: Sequence[Outcome], others: str) -> str:
+    """Name and count what was left out; empty if nothing was."""
     left = [outcome for outcome in outcomes if outcome.status == LEFT_OUT]
-    told = [f"{outcome.name} ({outcome.error})" for outcome in left]
+    named = [f"{outcome.name} ({outcome.error})" for outcome in left]
     if len(left) > 2:
         names = [outcome.name for outcome in left[:5]]
         names += [f"{len(left) - 5} more"] if len(left) > 5 else []
-        told = [f"{len(left)} images ({', '.join(names)}; why is in the table)"]
-    told += [others] if others else []
-    return f"left out: {', '.join(told)}" if told else ""
+        named = [f"{len(left)} images ({', '.join(names)}; see the table for the reasons)"]
+    named += [others] if others else []
+    return f"left out: {', '.join(named)}" if named else ""

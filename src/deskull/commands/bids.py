@@ -38,14 +38,19 @@ def _strip_participants(options: Namespace) -> None:
     if options.cluster is None:
         workers, threads = _share_cores(options.nprocs, options.threads)
     elif options.nprocs is not None:
-        raise OptionError("nprocs and a cluster; the cores of a cluster are its own. Choose one.")
+        raise OptionError(
+            "--nprocs with --cluster; expected one of them: --nprocs counts the cores of this "
+            "machine."
+        )
     job = replace(make_job(options, threads), orientation=options.orientation)
     filters = read_filters(options.bids_filter_file) if options.bids_filter_file else {}
-    people, sessions = options.participant_label, options.session_id
-    choice = Choice(options.suffix, people, sessions, filters, options.mp2rage, options.mask_names)
+    participants, sessions = options.participant_label, options.session_id
+    choice = Choice(
+        options.suffix, participants, sessions, filters, options.mp2rage, options.mask_names
+    )
     if choice.unknown:
         logger.warning(
-            "suffix %s: not known here; images of that name are stripped all the same",
+            "suffix %s: unknown to deskull; images with that suffix are stripped nevertheless",
             ", ".join(choice.unknown),
         )
     raw, out = Path(options.bids_dir), Path(options.out_dir)
@@ -74,23 +79,23 @@ def _strip_participants(options: Namespace) -> None:
     group = f"deskull-bids {shlex.join([options.bids_dir, options.out_dir])} group"
     following = [group, f"deskull review {shlex.quote(options.out_dir)}"]
     table = out / LOGS / name_table(share)
-    sum_up(outcomes, table, options.quiet, following, note=_tell_orientation(outcomes))
+    sum_up(outcomes, table, options.quiet, following, note=_describe_orientation(outcomes))
 
 
-def _tell_orientation(outcomes: Sequence[Outcome]) -> str:
-    """Say which masks fMRIPrep will not take as they are; empty if there is none."""
+def _describe_orientation(outcomes: Sequence[Outcome]) -> str:
+    """Report the masks that fMRIPrep will not accept as they are; empty if there are none."""
     found = [outcome.orientation for outcome in outcomes if outcome.status == DONE]
     turned = [orientation for orientation in found if orientation not in ("", "RAS")]
     if not turned:
         return ""
     return (
-        f"{len(turned)} of {len(found)} masks are stored as their images are, such as "
-        f"{turned[0]}; fMRIPrep takes masks in RAS only: for it add --orientation ras"
+        f"{len(turned)} of {len(found)} masks have the orientation of their image, such as "
+        f"{turned[0]}; fMRIPrep accepts only RAS: for it add --orientation ras"
     )
 
 
 def _share_cores(nprocs: int | None, threads: int | None) -> tuple[int, int]:
-    """Settle processes, and threads of all of them together: no more cores than were given."""
+    """Find the number of processes, and of all their threads together, for the cores."""
     cores = count_threads() if nprocs is None else nprocs
     if cores < 1:
         raise OptionError(f"nprocs {cores}; expected at least 1.")
@@ -103,7 +108,7 @@ def _share_cores(nprocs: int | None, threads: int | None) -> tuple[int, int]:
 
 
 def _name_share(choice: Choice) -> str:
-    """Word for the table and the lock of a part of the participants, run as a job of its own."""
+    """Suffix of the table and the lock of a run over some of the participants."""
     parts = [name_folder("sub", word) for word in choice.participants]
     parts += [name_folder("ses", word) for word in choice.sessions]
     word = "".join(f"_{part}" for part in parts)

@@ -1,4 +1,4 @@
-"""What is doubted about a mask, as lines on stderr; the doubts themselves are data elsewhere."""
+"""Doubts about a mask and low scores, as lines on stderr."""
 
 import logging
 import shlex
@@ -18,37 +18,37 @@ def name_scan(scan: Path) -> str:
 
 
 def tell_score(scan: Path, mask: Path | None, scores: Sequence[int]) -> None:
-    """Say that a score is low, whether a doubt explains it or not.
+    """Warn of a low score, whether a doubt explains it or not.
 
     Parameters
     ----------
     scan
-        What was stripped.
+        Path of the scan.
     mask
-        Where its mask is, if it was written.
+        Path of its mask, if it was written.
     scores
-        Of each frame.
+        Score of each frame.
     """
     score = min(scores)
     if score >= LOW:
         return
     where = f" (frame {scores.index(score)})" if len(scores) > 1 else ""
-    look = "look at the mask before you use it"
+    look = "check the mask before you use it"
     if mask is not None and str(scan) != STDIN:
         look += f": {shlex.join(['deskull', 'view', str(scan), str(mask)])}"
-    words = "%s: low score: %d of 100%s; %s"
-    logger.warning(words, name_scan(scan), score, where, look)
+    message = "%s: low score: %d of 100%s; %s"
+    logger.warning(message, name_scan(scan), score, where, look)
 
 
 def tell_doubts(name: str, doubts: Sequence[Sequence[Flag]]) -> None:
-    """Say each doubt once, and of several frames which have it.
+    """Report each doubt once, with the frames that have it.
 
     Parameters
     ----------
     name
-        Of the scan.
+        Name of the scan.
     doubts
-        Of each frame.
+        Doubts of each frame.
     """
     found: dict[str, list[tuple[int, str]]] = {}
     for number, flags in enumerate(doubts):

@@ -1,4 +1,4 @@
-"""`deskull drift`: a cohort against the heads that the weights learned from."""
+"""`deskull drift`: a cohort compared with the training heads of the weights."""
 
 import logging
 from argparse import Namespace
@@ -26,11 +26,13 @@ KEEPERS = {"training": keep_training, "tested": keep_tested}
 
 
 def drift(options: Namespace) -> None:
-    """Say where a cohort differs from the training heads, or keep it as those."""
+    """Report where a cohort differs from the training heads, or store its traits as theirs."""
     if options.out is not None:
         check_output_path(options.out, [], (".html", ".htm"))
         if options.keep is not None:
-            raise OptionError("--out with --keep; choose one: --keep compares nothing.")
+            raise OptionError(
+                "--out with --keep; expected one of them: --keep makes no comparison."
+            )
     weights = load_weights(options.weights)
     with progress(options.quiet) as show:
         population = load_population(
@@ -42,7 +44,8 @@ def drift(options: Namespace) -> None:
         logger.warning("left out: %s: %s", name, error)
     if population.weights != {weights.digest}:
         logger.warning(
-            "%s: made with other weights than %s: what the network doubts cannot be compared",
+            "%s: made with other weights than %s: traits of the network's output cannot be "
+            "compared",
             options.source,
             weights.name,
         )
@@ -57,4 +60,4 @@ def drift(options: Namespace) -> None:
         return
     folder = weights.segment.tensors.parent
     KEEPERS[options.keep](heads, folder)
-    print(f"{folder}: its card now knows {len(heads)} heads as {options.keep}")
+    print(f"{folder}: {len(heads)} heads stored in the card as {options.keep}")

@@ -108,8 +108,8 @@ def _digits(value: float, form: str) -> str:
 
 
 def _find_pairs(options: Namespace) -> Pairing:
-    *words, last = options.paths
-    if not words:
+    *predictions, last = options.paths
+    if not predictions:
         if Path(last).suffix.lower() not in TABLES:
             raise OptionError(
                 f"{last}: only one path; expected PREDICTIONS and REFERENCES, or a table of pairs "
@@ -119,7 +119,7 @@ def _find_pairs(options: Namespace) -> Pairing:
             raise OptionError("--images with a table; name the scans in its column image.")
         return read_pairs(Path(last))
     images = Path(options.images) if options.images else None
-    return pair_folders(_name_methods(words), Path(last), images)
+    return pair_folders(_name_methods(predictions), Path(last), images)
 
 
 def _name_methods(words: Sequence[str]) -> dict[str, Path]:
@@ -164,9 +164,9 @@ def _tell_unpaired(unpaired: Sequence[str]) -> None:
 
 def _refuse(failed: Sequence[Row], count: int) -> NoReturn:
     """Raise the first error of some pairs, or of all there are."""
-    words = failed[0].error
+    message = failed[0].error
     if len(failed) == count > 1:
-        words = f"none of {count} pairs could be compared; the first: {words}"
+        message = f"none of {count} pairs could be compared; the first: {message}"
     elif count > 1:
-        words += f" ({len(failed)} of {count} pairs could not be compared; this is the first.)"
-    raise InputError(words)
+        message += f" ({len(failed)} of {count} pairs could not be compared; this is the first.)"
+    raise InputError(message)

@@ -1,7 +1,6 @@
-"""What the file names on the command line mean: inputs that are there, and names of outputs.
+"""Meaning of file names on the command line: existing inputs, and names of outputs.
 
-Where the names of outputs begin that nobody asked for, and what may be replaced at all, is decided
-in `deskull.image.writing`.
+`deskull.image.writing` decides where default names of outputs begin, and what may be replaced.
 """
 
 import os
@@ -17,24 +16,24 @@ from deskull.image.names import WRITABLE
 from deskull.image.writing import STDIN, check_output_path, find_files, find_start, is_dicom
 from deskull.outputs import OUTPUTS, find_output
 
-LOOKED_AT = 1000
-"""Files of a folder that are looked at to tell whether it is a scan."""
+MAX_FILES_READ = 1000
+"""Maximum number of files of a folder that are read to decide whether it is a scan."""
 
 
 def is_folder(word: str | None) -> bool:
-    """Whether a word for an output means a folder: one that is there, or ends as one does."""
+    """Whether an output's name means a folder: an existing one, or one that ends in ``/``."""
     if word is None:
         return False
     return word.endswith(("/", os.sep)) or os.path.isdir(word)
 
 
 def place_output(word: str, output: str, scan: Path) -> Path:
-    """Path of an output asked for; in a folder it gets its usual name."""
+    """Path of a requested output; in a folder it gets its usual name."""
     return Path(word) / name_output(output, scan).name if is_folder(word) else Path(word)
 
 
 def name_output(output: str, scan: Path) -> Path:
-    """Path that an output has where none was asked for."""
+    """Default path of an output."""
     start = find_start(scan)
     path, here = start.with_name(start.name + find_output(output).ending), Path.cwd()
     return path.relative_to(here) if scan.is_dir() and path.is_relative_to(here) else path
@@ -43,22 +42,22 @@ def name_output(output: str, scan: Path) -> Path:
 def check_outputs(
     outputs: Sequence[tuple[str, Path]], inputs: Iterable[str | Path], usual: Sequence[Path] = ()
 ) -> None:
-    """Refuse what would harm an input or another output, before any work.
+    """Refuse outputs that would overwrite an input or another output, before any work.
 
     Parameters
     ----------
     outputs
         Name and path of each output.
     inputs
-        What must stay.
+        Paths that must not change.
     usual
-        Paths that nobody asked for.
+        Default paths, which the user did not name.
 
     Raises
     ------
     OutputError
-        If an output would harm an input, a DICOM file, another output, or something that an
-        earlier run did not write.
+        If an output would overwrite an input, a DICOM file, another output, or a file that no
+        earlier run wrote.
     """
     endings = {row.name: row.endings for row in OUTPUTS}
     kept = [Path("/dev/stdin") if str(path) == STDIN else Path(path) for path in inputs]
@@ -68,29 +67,29 @@ def check_outputs(
         for file in find_files(path):
             first, other = seen.setdefault(_identify(file), (number, name))
             if first != number:
-                raise OutputError(f"{path}: asked for as {other} and as {name}. Choose two names.")
+                raise OutputError(f"{path}: requested as {other} and as {name}. Choose two names.")
     check_usual(usual)
 
 
 def check_usual(paths: Sequence[Path]) -> None:
-    """Refuse to replace a part of the usual outputs: runs write all, so it is someone else's.
+    """Refuse to replace only some of the usual outputs: a run writes all, so the file is not ours.
 
     Raises
     ------
     OutputError
-        If some of them exist, and not all.
+        If some of them exist, but not all.
     """
     there = [path for path in paths if os.path.lexists(path)]
     if there and len(there) < len(paths):
         missing = next(path for path in paths if path not in there)
         raise OutputError(
-            f"{there[0]}: exists, but {missing.name} does not, so it is not from an earlier run "
-            "like this. Move it away, or name the outputs."
+            f"{there[0]}: exists, but {missing.name} does not, so no earlier run wrote it. "
+            "Move it away, or name the outputs."
         )
 
 
 def _identify(path: Path) -> tuple[int, int] | Path:
-    """Give what two names of one file have in common."""
+    """Identity of a file, whatever its name."""
     try:
         stat = path.stat()
     except OSError:
@@ -99,7 +98,7 @@ def _identify(path: Path) -> tuple[int, int] | Path:
 
 
 def check_new(scan: str, out: str) -> None:
-    """Refuse an OUT without -o that exists: it may be a scan, brought by a glob.
+    """Refuse an existing OUT without -o: it may be a scan that a glob expanded to.
 
     Raises
     ------
@@ -112,15 +111,15 @@ def check_new(scan: str, out: str) -> None:
     ]  # fmt: skip
     if not there or (os.path.isdir(out) and not _holds_dicom(out)):
         return
-    both = f" For both: `{tell_scans([scan, out])}`." if resolve(scan).exists() else ""
+    both = f" To strip both: `{tell_scans([scan, out])}`." if resolve(scan).exists() else ""
     raise OutputError(
-        f"{there[0]}: exists, and without -o nothing is replaced.{both} To replace it: "
+        f"{there[0]}: exists; only -o replaces files.{both} To replace it: "
         f"`{shlex.join(['deskull', scan, '-o', out])}`"
     )
 
 
 def tell_scans(words: Sequence[str]) -> str:
-    """Line to type for several scans; DICOM files stand for the folder that holds them."""
+    """Command for several scans; DICOM files stand for their folder."""
     found = [resolve(word) for word in words]
     scans = dict.fromkeys(str(path.parent if is_dicom(path) else path) for path in found)
     if len(scans) == 1 and is_dicom(found[0]):
@@ -129,7 +128,7 @@ def tell_scans(words: Sequence[str]) -> str:
 
 
 def refuse_many(words: Sequence[str]) -> NoReturn:
-    """Refuse more names than IN [OUT], and say what to type.
+    """Refuse more names than IN [OUT], and suggest the right command.
 
     Raises
     ------
@@ -144,4 +143,4 @@ def refuse_many(words: Sequence[str]) -> NoReturn:
 
 def _holds_dicom(folder: str) -> bool:
     files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    return any(is_dicom(file) for file in islice(files, LOOKED_AT))
+    return any(is_dicom(file) for file in islice(files, MAX_FILES_READ))

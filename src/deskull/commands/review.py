@@ -79,8 +79,8 @@ def _serve(page: Viewer | WebPage, options: Namespace) -> None:
                 server.serve()
             except KeyboardInterrupt:
                 if not options.quiet:
-                    words = "the page is closed; everything saved is on disk."
-                    print(f"deskull: {words}", file=sys.stderr)
+                    message = "the page is closed; everything saved is on disk."
+                    print(f"deskull: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ logger = logging.getLogger("deskull")
 
 
 class Found(NamedTuple):
-    """What is told of a frame."""
+    """What is reported of a frame."""
 
     volume_ml: float
     score: int
@@ -48,12 +48,12 @@ class Found(NamedTuple):
 
     @property
     def has_brain(self) -> bool:
-        """False of a frame in which no brain was found, where others have one."""
+        """False for a frame without a brain, where others have one."""
         return self.volume_ml > 0
 
 
 def strip(options: Namespace) -> None:
-    """Strip one scan and write what was asked for."""
+    """Strip one scan and write the requested outputs."""
     began, settings = time.perf_counter(), make_settings(options)
     scan, outputs = _settle_paths(options)
     if settings.n4:
@@ -91,7 +91,7 @@ def strip(options: Namespace) -> None:
 
 
 def make_settings(options: Namespace) -> Settings:
-    """Settle what the options say about the mask."""
+    """Make the settings from the options."""
     chosen = options.threshold, options.border, not options.no_csf, options.n4, options.fill
     return Settings(*chosen)
 
@@ -100,7 +100,7 @@ def make_settings(options: Namespace) -> Settings:
 
 
 def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
-    """Settle which scan is read and what is written where, before any work."""
+    """Find the scan and the path of each output, before any work."""
     names = [*([] if options.image is None else [options.image]), *options.names]
     if not names:
         raise OptionError("no scan given. Try: deskull sub-01_T1w.nii.gz")
@@ -127,17 +127,17 @@ def _find_scan(word: str, out: str | None) -> Path:
     try:
         return find_image(word)
     except ImageFileError as error:
-        if glob.glob(word):  # not every shell expands it
-            words = tell_scans([word])
-            raise ImageFileError(f"{error} Scans that it matches: `{words}`") from error
+        if glob.glob(word):  # not every shell expands patterns
+            line = tell_scans([word])
+            raise ImageFileError(f"{error} Scans that it matches: `{line}`") from error
         if out is None or not resolve(out).exists():
             raise
-        words = shlex.join(["deskull", out, word])
-        raise ImageFileError(f"{error} {out} is there. The scan comes first: `{words}`") from error
+        line = shlex.join(["deskull", out, word])
+        raise ImageFileError(f"{error} {out} exists. The scan comes first: `{line}`") from error
 
 
 def _find_outputs(options: Namespace, scan: Path) -> tuple[dict[str, Path], list[Path]]:
-    """Path of each output, and those paths that nobody asked for."""
+    """Path of each output, and the paths that the user did not name."""
     asked = {row.name: getattr(options, row.option) for row in list_outputs("strip")}
     asked = {name: word for name, word in asked.items() if word is not None}
     if not asked and options.steps is None:
@@ -151,15 +151,15 @@ def _find_outputs(options: Namespace, scan: Path) -> tuple[dict[str, Path], list
 
 
 def _check_steps(outputs: Iterable[Path], folder: str | None) -> None:
-    """Refuse an output that has the name of a step."""
+    """Refuse an output that is named like the file of a step."""
     for path in outputs:
         same = folder is not None and path.parent.resolve() == Path(folder).resolve()
         if same and re.match(r"\d\d_", path.name):
-            raise OutputError(f"{path}: may be the name of a step. Choose another name.")
+            raise OutputError(f"{path}: named like a file of --steps. Choose another name.")
 
 
 def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
-    """Make the folder of the steps, once there is something to put into it."""
+    """Make the folder of the steps, if it is requested."""
     if folder is None:
         return None
     make_folder(Path(folder))
@@ -169,7 +169,7 @@ def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
 def _load_frames(
     scan: Path, frame: str | None, series: str | None
 ) -> tuple[Iterable[Volume], int]:
-    """Volumes to strip, and how many; the frames of a series are made one by one."""
+    """Volumes to strip, and their number; the frames of a series are loaded one by one."""
     if frame != "all":
         return [load_volume(scan, None if frame is None else int(frame), series)], 1
     image, name = open_image(scan, series), scan.name or str(scan)
@@ -187,7 +187,7 @@ def _strip_frame(
     observe: StepSaver | None,
     alone: bool,
 ) -> Result:
-    """Strip a volume; one frame of several in which there is no brain costs itself alone."""
+    """Strip a volume; among several frames, one without a brain does not stop the others."""
     try:
         check_values(volume.data, volume.name)
         return stripper(volume, settings, observe)
@@ -197,14 +197,14 @@ def _strip_frame(
         return stripper.give_up(volume, str(error), settings)
 
 
-# --- what is told
+# --- messages
 
 
 def _sum_up(result: Result) -> None:
-    """Say, when asked, what was found and how long it took."""
+    """Log volume, score and the seconds of each step."""
     seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record.seconds.items())
-    words = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
-    logger.info(words, result.volume.name, result.volume_ml, result.score, seconds)
+    message = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
+    logger.info(message, result.volume.name, result.volume_ml, result.score, seconds)
 
 
 def _describe(found: Sequence[Found], seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""What a user reads on stderr: messages, and how far long work is.
+"""Messages and progress on stderr.
 
-On a terminal, steps show as one line that is wiped at the end, and counted work as a bar; in a
-log, counted work leaves a plain line now and then. stdout is left to results.
+On a terminal, a step is one line that is erased at the end, and counted work a bar; in a log,
+counted work prints a line now and then. stdout is for results.
 
 >>> with progress(quiet=False) as show:
 ...     show("looking for scans")
@@ -19,59 +19,59 @@ from pathlib import Path
 from typing import Any
 
 LOG_SECONDS = 5.0
-"""Least time between two lines of progress in a log."""
+"""Minimum time between two lines of progress in a log."""
 LOG_SILENCE = 60.0
-"""Time after which a log gets a line, even if no further tenth of the work is done."""
+"""Time after which a log gets a line, even if less than another tenth of the work is done."""
 _WIPE = "\r\x1b[K"
 
 
-def say(words: str, style: str = "") -> None:
-    """Print one line on stderr, above whatever shows progress.
+def say(message: str, style: str = "") -> None:
+    """Print one line on stderr, above the progress if any is shown.
 
     Parameters
     ----------
-    words
+    message
         The message, without the program's name.
     style
-        ``"red"`` or ``"yellow"``; shown only where colours are wanted.
+        ``"red"`` or ``"yellow"``; used only where colours are supported.
     """
     if Progress.live is not None:
-        Progress.live.print_above(f"deskull: {words}")
+        Progress.live.print_above(f"deskull: {message}")
     else:
-        print(_paint("deskull:", style), words, file=sys.stderr, flush=True)
+        print(_colour("deskull:", style), message, file=sys.stderr, flush=True)
 
 
-def tell_done(words: str, written: Sequence[Path], replaced: Sequence[Path]) -> None:
-    """Say on a terminal what came out and where it is, in one line; a log needs no such line.
+def tell_done(outcome: str, written: Sequence[Path], replaced: Sequence[Path]) -> None:
+    """Print on a terminal what was made and where it is, in one line; not in a log.
 
     Parameters
     ----------
-    words
-        What came out, such as ``"1524 ml, score 100, 1.8 s"``.
+    outcome
+        Summary of the result, such as ``"1524 ml, score 100, 1.8 s"``.
     written
-        Files and folders.
+        Files and folders that were written.
     replaced
         Those of them that existed before.
     """
     if is_terminal():
         names = [f"{path}{' (replaced)' if path in replaced else ''}" for path in written]
-        print(f"{words} -> {', '.join(names)}", file=sys.stderr, flush=True)
+        print(f"{outcome} -> {', '.join(names)}", file=sys.stderr, flush=True)
 
 
 def is_terminal() -> bool:
-    """Whether stderr is a terminal on which a line can be written over."""
+    """Whether stderr is a terminal on which a line can be overwritten."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _paint(words: str, style: str) -> str:
-    """Colour words for a terminal, unless NO_COLOR is set (https://no-color.org)."""
+def _colour(text: str, style: str) -> str:
+    """Colour text for a terminal, unless NO_COLOR is set (https://no-color.org)."""
     if not style or os.environ.get("NO_COLOR") or not is_terminal():
-        return words
-    return f"\x1b[{ {'red': 31, 'yellow': 33}[style] }m{words}\x1b[0m"
+        return text
+    return f"\x1b[{ {'red': 31, 'yellow': 33}[style] }m{text}\x1b[0m"
 
 
 class LogHandler(logging.Handler):
-    """Shows what the library logs as messages."""
+    """Print log records of the library as messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -82,7 +82,7 @@ class LogHandler(logging.Handler):
 
 
 class Progress:
-    """Shows how far a command is: call it with a step, or count what is done.
+    """Progress of a command: call it with a step, or count what is done.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Progress:
     """
 
     live: "Progress | None" = None
-    """The one that has something on the terminal now."""
+    """The instance that shows something on the terminal now."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -101,7 +101,7 @@ class Progress:
         self._bar: Any = None
 
     def __call__(self, step: str) -> None:
-        """Show a step that has no count, such as ``"reading"``; a log says nothing of it."""
+        """Show a step that has no count, such as ``"reading"``; nothing in a log."""
         self._close_bar()
         if self._drawn:
             Progress.live, self._step = self, f"{_WIPE}deskull: {step} …"
@@ -110,29 +110,29 @@ class Progress:
     def count(
         self, done: int, total: int, what: str, *, failed: int | None = None, note: str = ""
     ) -> None:
-        """Show how much of the work is done; the rate is counted from the first call on.
+        """Show how much of the work is done; the rate is measured from the first call.
 
         Parameters
         ----------
         done, total
-            How many there are; those that an earlier run did are part of both.
+            Number of finished and of all items, both with those of earlier runs.
         what
-            Their plural, such as ``"scans"``.
+            Plural of the items, such as ``"scans"``.
         failed
-            How many of those done have failed; None where that is not known.
+            Number of finished items that failed; None where that is not known.
         note
-            More words for the end of the line, such as the loss.
+            Text at the end of the line, such as the loss.
         """
         if self._work is None or self._work.what != what:
             self._close_bar()
             self._work = _Work(what, done)
-        words = self._work.tell(done, total, failed, note)
+        text = self._work.describe(done, total, failed, note)
         if self._drawn:
-            self._draw(done, total, words)
+            self._draw(done, total, text)
         elif not self._quiet and self._work.is_news(done, total):
-            say(words)
+            say(text)
 
-    def _draw(self, done: int, total: int, words: str) -> None:
+    def _draw(self, done: int, total: int, text: str) -> None:
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
@@ -140,8 +140,8 @@ class Progress:
 
             self._close_step()
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-            text = TextColumn("{task.description}", markup=False)
-            columns = (TextColumn("deskull:"), BarColumn(24), text)
+            label = TextColumn("{task.description}", markup=False)
+            columns = (TextColumn("deskull:"), BarColumn(24), label)
             self._bar = Bar(
                 *columns, console=console, transient=True, refresh_per_second=4,
                 redirect_stdout=False, redirect_stderr=False,
@@ -149,17 +149,17 @@ class Progress:
             self._bar.add_task("")
             self._bar.start()
             Progress.live = self
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=words)
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=text)
 
     def print_above(self, line: str) -> None:
-        """Print a line above what is shown, which stays."""
+        """Print a line above the progress, which stays."""
         if self._bar is not None:
             self._bar.console.print(line, soft_wrap=True)
         else:
             print(f"{_WIPE}{line}\n{self._step}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Wipe everything from the terminal."""
+        """Erase the progress from the terminal."""
         self._close_step()
         self._close_bar()
 
@@ -177,7 +177,7 @@ class Progress:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
-    """Give what shows progress, and wipe it from the terminal at the end.
+    """Yield a `Progress`, and erase it from the terminal at the end.
 
     Parameters
     ----------
@@ -192,23 +192,23 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 class _Work:
-    """Counted work, and when a log last heard of it."""
+    """Counted work, and the last line about it in a log."""
 
     def __init__(self, what: str, done: int) -> None:
         self.what = what
         self._first, self._began = done, time.monotonic()
         self._told, self._told_at = done, self._began
 
-    def tell(self, done: int, total: int, failed: int | None, note: str) -> str:
+    def describe(self, done: int, total: int, failed: int | None, note: str) -> str:
         """Count, rate, time left and failures, in one line."""
-        words = [f"{done}/{total} {self.what}"]
+        parts = [f"{done}/{total} {self.what}"]
         seconds = time.monotonic() - self._began
         if done > self._first and seconds > 0:
             rate = (done - self._first) / seconds
-            words += [_to_rate(rate), f"{_to_clock((total - done) / rate)} left"]
+            parts += [_to_rate(rate), f"{_to_clock((total - done) / rate)} left"]
         if failed is not None:
-            words.append(f"{failed} failed")
-        return ", ".join([*words, note] if note else words)
+            parts.append(f"{failed} failed")
+        return ", ".join([*parts, note] if note else parts)
 
     def is_news(self, done: int, total: int) -> bool:
         """Whether a log should get a line: another tenth is done, or much time has passed."""
@@ -222,10 +222,10 @@ class _Work:
 
 
 def _to_rate(rate: float) -> str:
-    """Rate in words; `rate` is a second's."""
-    unit, seconds = ("a second", 1) if rate >= 10 else ("a minute", 60)
+    """Describe a rate, which is given per second."""
+    unit, seconds = ("per second", 1) if rate >= 10 else ("per minute", 60)
     if rate * seconds < 1:
-        unit, seconds = "an hour", 3600
+        unit, seconds = "per hour", 3600
     return f"{rate * seconds:.1f} {unit}"
 
 

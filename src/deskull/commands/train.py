@@ -55,7 +55,7 @@ def index(options: Namespace) -> None:
         where = where.relative_to(folder) if where.is_relative_to(folder) else where
         logger.warning("left out: %s: %s: %s", where, finding.what, finding.why)
     if table.empty:
-        raise InputError(f"{folder}: nothing left to learn from; see what was left out.")
+        raise InputError(f"{folder}: no head to train on; see what was left out.")
     if options.split:
         table = fix_parts(table, options.split)
     if options.measure_border:

@@ -16,7 +16,7 @@ from typing import Any
 from deskull.errors import InputError, WeightsError
 from deskull.evaluate.population import GEOMETRY, Head, Population
 from deskull.measure.likeness import (
-    LEAST_HEADS,
+    MIN_HEADS,
     EvaluatedHead,
     Likeness,
     TrainingHeads,
@@ -241,7 +241,7 @@ def keep_training(heads: Sequence[Head], folder: Path) -> None:
     Parameters
     ----------
     heads
-        The training heads, at least `LEAST_HEADS`.
+        The training heads, at least `MIN_HEADS`.
     folder
         Folder of the weights.
 
@@ -254,9 +254,9 @@ def keep_training(heads: Sequence[Head], folder: Path) -> None:
     OutputError
         If the card cannot be written.
     """
-    if len(heads) < LEAST_HEADS:
+    if len(heads) < MIN_HEADS:
         raise InputError(
-            f"{len(heads)} heads; expected at least {LEAST_HEADS} to describe a training set."
+            f"{len(heads)} heads; expected at least {MIN_HEADS} to describe a training set."
         )
     traits = describe_traits([head.traits for head in heads])
     _change_card(folder, lambda known: replace(known, training=TrainingHeads(len(heads), traits)))

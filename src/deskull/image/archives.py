@@ -162,4 +162,4 @@ def save_pipe(path: Path, target: Path) -> None:
                 f"{path}: {what}, not a file; expected an image from a file or a pipe."
             )
         if not _copy(source, target, MAX_BYTES, str(path)):
-            raise ImageFileError(f"{path}: nothing came down the pipe; expected an image.")
+            raise ImageFileError(f"{path}: the pipe is empty; expected an image.")

@@ -19,7 +19,7 @@ Shape = tuple[int, int, int]
 VoxelSize = tuple[float, float, float]  # mm along each array axis
 Box = tuple[slice, slice, slice]
 
-_MOST_MM = 1e9
+_MAX_MM = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Grid:
         affine = np.array(self.affine, dtype=np.float64)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise GeometryError(f"shape {tuple(self.shape)}; expected three positive numbers.")
-        if affine.shape != (4, 4) or not (np.abs(affine) <= _MOST_MM).all():
+        if affine.shape != (4, 4) or not (np.abs(affine) <= _MAX_MM).all():
             raise GeometryError(f"affine {affine.tolist()}; expected a finite 4 x 4 matrix.")
         if not np.allclose(affine[3], (0, 0, 0, 1), atol=1e-6):
             raise GeometryError(f"last row of affine {affine[3].tolist()}; expected 0, 0, 0, 1.")

@@ -52,7 +52,7 @@ def _turn_header(
     affine
         That the header shall have; one without any gets it as its sform.
     shape
-        Of the turned voxels.
+        Shape of the reoriented array.
     """
     header, zooms = old.copy(), old.get_zooms()
     header.set_data_shape(shape)

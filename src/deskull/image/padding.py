@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 SAMPLE = 64
 """Planes along each axis that are looked at, the first and the last among them."""
 
-LEAST_SHARE = 5e-4
+MIN_SHARE = 5e-4
 """Of the voxels looked at, with one and the same value."""
 
 ROUND = 2**13
 """Values that agree to one part in so many are one: interpolation rounds."""
 
-MOST_VALUES = 4
+MAX_VALUES = 4
 """Paddings of one scan that are looked for."""
 
-LEAST_LEVELS = 50
+MIN_LEVELS = 50
 """Different values of an image that is no map of labels."""
 
 SEAM_SHARE = 0.05
@@ -73,7 +73,7 @@ class Padding:
     Parameters
     ----------
     values
-        What it held, ascending.
+        Values of the padding, ascending.
     voxels
         How many.
     """
@@ -107,7 +107,7 @@ def take_out_padding(data: Array) -> Padding | None:
     sample = data[np.ix_(*planes)]
     levels = _count_levels(sample)
     low, high, values = -np.inf, np.inf, list[float]()
-    while levels.values.size and len(values) < MOST_VALUES:
+    while levels.values.size and len(values) < MAX_VALUES:
         looked = (levels.look_at(place) for place in levels.list_candidates())
         found = [one for one in looked if one and _is_padding(one, sample, high)]
         if not found:
@@ -176,14 +176,14 @@ class _Levels(NamedTuple):
         stop = self.values.size
         parts = (0, stop), (0, 1), (0, low), (high, stop), (high + 1, stop), (stop - 1, stop)
         places = {int(a + self.counts[a:b].argmax()) for a, b in parts if a < b}
-        fewest = max(LEAST_SHARE * self.counts.sum(), 8)
+        fewest = max(MIN_SHARE * self.counts.sum(), 8)
         yield from (place for place in sorted(places) if self.counts[place] >= fewest)
 
     def look_at(self, place: int) -> _Candidate | None:
         """Compare a value with the rest; None where the rest lies about it, or has no range."""
         value, count = float(self.values[place]), int(self.counts[place])
         rest = _Levels(np.delete(self.values, place), np.delete(self.counts, place))
-        if rest.values.size < LEAST_LEVELS:
+        if rest.values.size < MIN_LEVELS:
             return None
         under, total = int(rest.counts[:place].sum()), int(rest.counts.sum())
         below = under < total - under

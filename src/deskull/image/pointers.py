@@ -25,7 +25,7 @@ class Pointer(NamedTuple):
     remedy: str
 
     def __str__(self) -> str:
-        return f"its content is not here, only {self.what}. {self.remedy}"
+        return f"its content is missing, there is only {self.what}. {self.remedy}"
 
 
 def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
@@ -42,7 +42,7 @@ def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
     if path.is_symlink() and not path.exists():
         target = os.readlink(path)
         if "annex" not in Path(target).parts:
-            return Pointer(f"a link to {target}", "Mend the link, or copy the file here.")
+            return Pointer(f"a link to {target}", "Repair the link, or copy the file here.")
         return Pointer("a git-annex link", _get_annexed(place))
     if _ANNEX_TEXT.match(head):
         return Pointer("a git-annex pointer", _get_annexed(place))

@@ -28,7 +28,7 @@ NATIVE_ORDER = "<" if sys.byteorder == "little" else ">"
 MAX_BYTES = 4 * 1024**3
 """Most bytes of stored voxels that a header may promise."""
 
-MOST_PACKED = 1032
+MAX_PACKED = 1032
 """Bytes that one byte of gzip can unpack to at most."""
 
 HARMLESS_BYTES = 256 * 1024**2
@@ -222,7 +222,7 @@ def check_promise(
     Parameters
     ----------
     shape, dtype
-        Of the voxels, as the header has them.
+        Shape and type of the voxels in the header.
     name
         What messages call the file.
     held
@@ -249,7 +249,7 @@ def check_promise(
             f"{name}: its header promises {size / 1024**3:.1f} GiB of voxels {shape}; expected at "
             f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or {way}."
         )
-    if held is not None and size > max(MOST_PACKED * held, HARMLESS_BYTES):
+    if held is not None and size > max(MAX_PACKED * held, HARMLESS_BYTES):
         raise ImageFileError(
             f"{name}: its header promises {size} bytes of voxels {shape}, more than a file of "
             f"{held} bytes can hold. The header is damaged, or the file is truncated."

@@ -285,7 +285,7 @@ def find_end(stream: BinaryIO) -> str:
     """Go to the end, where a packed file's sum is checked; say what lies behind it."""
     stream.read(_CHUNK)
     behind = getattr(stream, "behind", 0)
-    return f"{behind} bytes behind its packed content were left out" if behind else ""
+    return f"{behind} bytes after its compressed content were ignored" if behind else ""
 
 
 def unpack(packed: bytes, encoding: str, count: int, name: str) -> bytes:

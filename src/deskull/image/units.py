@@ -37,9 +37,9 @@ def find_unit(image: SpatialImage) -> tuple[float, str]:
     shape = (*image.shape, 1, 1)[:3]
     with np.errstate(all="ignore"):
         sizes = [float(size) for size in nib.affines.voxel_sizes(image.affine)]
-    words = " x ".join(f"{size:g}" for size in sizes)
+    voxel = " x ".join(f"{size:g}" for size in sizes)
     if has_size_of_head(shape, sizes):
-        return 1.0, f"its header says {name}, but {words} were taken as millimetres of a voxel"
+        return 1.0, f"its header says {name}, but voxel sizes {voxel} were read as millimetres"
     if has_size_of_head(shape, [factor * size for size in sizes]):
-        return factor, f"its header is in {name}: {words} were taken as {name} of a voxel"
+        return factor, f"its header is in {name}: voxel sizes {voxel} were read as {name}"
     return 1.0, ""

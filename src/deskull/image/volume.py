@@ -43,11 +43,11 @@ class Volume:
         Scaled intensities, (X, Y, Z) float32; NaN and Inf stay as the file has them, padding is
         NaN as well.
     grid
-        Where the voxels lie.
+        Grid of the data.
     source
         The image as read, 3D or 4D, header untouched; `to_stored` gives its raw voxels.
     name
-        What messages call it: the file name.
+        Name in messages: the file name.
     frame
         Which frame of a 4D file `data` is, from 0; None for a 3D one.
     notes
@@ -173,7 +173,7 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     image
         As for `make_volume`; one of 3D has a single frame.
     name
-        What messages call it.
+        Name of the image in messages.
     frames
         From 0; all if none is given. Frames without a head (all voxels the same, or none
         finite) do not count.

@@ -140,7 +140,7 @@ def find_start(scan: Path) -> Path:
     if is_pipe(scan):
         where = "standard input" if str(scan) == STDIN else scan
         raise InputError(
-            f"{where}: has no name that outputs could be named after; expected -o FILE or -m FILE."
+            f"{where}: has no name to derive output names from; expected -o FILE or -m FILE."
         )
     if not scan.is_dir():
         return scan.with_name(find_stem(scan))
@@ -245,9 +245,9 @@ def save_image(
     Parameters
     ----------
     image
-        What to write.
+        Image to write.
     path
-        Where to.
+        Path of the file.
     batch
         Files that shall appear together with this one, in an open ``with``.
 
@@ -269,9 +269,9 @@ def save_bytes(data: bytes, path: str | os.PathLike[str], batch: Batch | None = 
     Parameters
     ----------
     data
-        What to write.
+        Content of the file.
     path
-        Where to.
+        Path of the file.
     batch
         Files that shall appear together with this one, in an open ``with``.
 

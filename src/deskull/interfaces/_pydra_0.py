@@ -19,7 +19,7 @@ def _make_file(row: Output) -> tuple[str, Any, Any, dict[str, Any]]:
     """Describe an output: a name, True for the usual name, or False for none."""
     how = {
         "argstr": row.flags[0],
-        "help_string": row.words,
+        "help_string": row.description,
         "output_file_template": "{image}" + row.ending,
         "keep_extension": False,
     }
@@ -27,7 +27,7 @@ def _make_file(row: Output) -> tuple[str, Any, Any, dict[str, Any]]:
 
 
 def _make_option(option: Option) -> tuple[Any, ...]:
-    how = {"argstr": option.flags[-1], "help_string": option.words}
+    how = {"argstr": option.flags[-1], "help_string": option.description}
     if option.name == "threads":
         return "num_threads", int, 1, how
     return option.name, option.kind, how

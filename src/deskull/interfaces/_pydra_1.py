@@ -21,7 +21,7 @@ def _make_option(option: Option) -> Any:
         name, default = "num_threads", 1
     kind: Any = option.kind if default is not None else option.kind | None
     return shell.arg(
-        name=name, type=kind, default=default, argstr=option.flags[-1], help=option.words
+        name=name, type=kind, default=default, argstr=option.flags[-1], help=option.description
     )
 
 
@@ -35,7 +35,7 @@ def _make_output(row: Output) -> Any:
         argstr=row.flags[0],
         path_template="{image}" + row.ending,
         keep_extension=False,
-        help=row.words,
+        help=row.description,
         **({} if always else {"default": None}),
     )
 

@@ -40,15 +40,15 @@ def _make_file(row: Output) -> Any:
     """Make the input that names an output; those always written are named after the scan."""
     named = {"name_source": ["in_file"], "keep_extension": False} if _is_always(row) else {}
     named |= {"name_template": f"%s{row.ending}"} if _is_always(row) else {}
-    return File(argstr=f"{row.flags[0]} %s", desc=row.words, **named)
+    return File(argstr=f"{row.flags[0]} %s", desc=row.description, **named)
 
 
 def _make_option(option: Option) -> Any:
     flag = option.flags[-1]
     if option.kind is bool:
-        return traits.Bool(argstr=flag, desc=option.words)
+        return traits.Bool(argstr=flag, desc=option.description)
     kind, form = _TRAITS[option.kind]
-    return kind(argstr=f"{flag} {form}", desc=option.words)
+    return kind(argstr=f"{flag} {form}", desc=option.description)
 
 
 StripInputSpec = type(
@@ -78,7 +78,10 @@ StripOutputSpec = type(
     {
         "__module__": __name__,
         "__doc__": "What `deskull strip` leaves: brain, mask, record, and what else was named.",
-        **{name: File(exists=_is_always(row), desc=row.words) for name, row in _FILES.items()},
+        **{
+            name: File(exists=_is_always(row), desc=row.description)
+            for name, row in _FILES.items()
+        },
         "score": traits.Float(desc="how far the mask can be trusted, 0 to 100"),
         "flags": traits.List(traits.Str, desc="names of the doubts about the mask"),
         "volume_ml": traits.Float(desc="volume of the mask in millilitres"),
@@ -117,7 +120,7 @@ def make_node(name: str = "deskull", mem_gb: float = MEMORY_GB, **inputs: Any) -
     Parameters
     ----------
     name
-        Of the node.
+        Name of the node.
     mem_gb
         Memory that Nipype keeps free for it.
     inputs

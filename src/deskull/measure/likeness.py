@@ -13,7 +13,7 @@ import numpy as np
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
 """Percentiles of each trait that a card holds, in this order."""
 
-LEAST_HEADS = 20
+MIN_HEADS = 20
 """Fewer heads say too little about what is usual."""
 
 CHOSEN = (
@@ -90,7 +90,7 @@ class Likeness:
     def known(self) -> TrainingHeads | None:
         """The training heads, if there are enough of them to say what is usual."""
         training = self.training
-        return training if training is not None and training.heads >= LEAST_HEADS else None
+        return training if training is not None and training.heads >= MIN_HEADS else None
 
 
 def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
@@ -122,7 +122,7 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
     Parameters
     ----------
     traits
-        Of one head.
+        Traits of one head by name.
     likeness
         What the training heads of the weights were like; None if unknown.
 

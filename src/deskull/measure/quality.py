@@ -52,7 +52,7 @@ STRIPPED_LEVEL = 0.02
 STRIPPED_PLAIN_SHARE = 0.2
 """Least share of the field with one and the same value; scanners leave noise, masks do not."""
 
-STRIPPED_MOST_ML = 2000.0
+STRIPPED_MAX_ML = 2000.0
 """Most of what is not background: brains of adults with their CSF stay below, the smallest of
 37 whole heads (defaced, cut above the mouth) has 2300 ml."""
 
@@ -109,7 +109,7 @@ class Flag:
     name
         Short and stable, such as ``"field-cuts-brain"``; programs may compare it.
     sentence
-        What was found, with its value, for people.
+        Sentence for the user: what was found, with its value.
     """
 
     name: str
@@ -203,7 +203,7 @@ def _find_stripped(few: NDArray[np.float32], steps: tuple[float, ...]) -> Flag |
         for axis in range(3)
         for end in (0, -1)
     ]
-    if plain < STRIPPED_PLAIN_SHARE * few.size or ml > STRIPPED_MOST_ML:
+    if plain < STRIPPED_PLAIN_SHARE * few.size or ml > STRIPPED_MAX_ML:
         return None
     if not tissue.any() or sum(faces) > STRIPPED_FACE_MM2:
         return None
@@ -376,7 +376,7 @@ def _find_unlike(unlike: Mapping[str, float]) -> Flag | None:
     words = " and ".join(TRAITS[name] for name in most if unlike[name] > 0.1 * distance)
     return Flag(
         "unlike-training",
-        f"The head is unlike those that the weights learned from, most of all in {words} "
+        f"The head is unlike the training heads of the weights, mostly in {words} "
         f"({distance:.1f} times the range that they span).",
     )
 

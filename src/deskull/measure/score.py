@@ -30,7 +30,7 @@ class Term:
     Parameters
     ----------
     limit
-        What good masks stay within.
+        Limit on the good side of which good masks stay.
     weight
         Per unit of the trait; a negative one penalises what is below the limit.
     """

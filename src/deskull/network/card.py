@@ -179,9 +179,9 @@ class Card:
     licence
         Who may use the weights for what.
     population
-        Whose heads they were made for.
+        Population that the weights were made for.
     convention
-        What the mask includes.
+        Convention of the mask: what it includes.
     data
         What the weights learned from, in the form that suits it.
     more
@@ -229,7 +229,7 @@ def load_card(path: Path) -> Card:
     if version != FORMAT:
         raise WeightsError(
             f"{path}: card of format {version}; this deskull reads format {FORMAT}. "
-            "Take the deskull that made these weights, or export them again."
+            "Use the deskull that made these weights, or export them again."
         )
     try:
         card = from_plain(Card, plain)

@@ -88,7 +88,7 @@ def find_device(wished: str) -> str:
     if wished != "auto":
         raise InputError(f"device {wished!r} is not available: {problem}. Use --device cpu.")
     if find_runtimes():
-        logger.warning("a GPU is here, but %s: working on the CPU", problem)
+        logger.warning("a GPU is present, but %s: using the CPU", problem)
     return "cpu"
 
 
@@ -145,7 +145,7 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
     stage
         Network and window.
     device
-        As `find_device` gave it.
+        Device, as returned by `find_device`.
     threads
         Cores for the CPU runtimes.
     runtime

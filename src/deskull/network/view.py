@@ -39,7 +39,7 @@ class Scan(NamedTuple):
     air
         Intensity of air, with which a window beyond the field is filled.
     grid
-        Where the voxels lie.
+        Grid of the data.
     """
 
     data: NDArray[np.float32]
@@ -89,7 +89,7 @@ class Network:
     stage
         The network and its window.
     engine
-        What runs it.
+        Engine that runs the network.
     threads
         Cores to use, at most.
     """

@@ -57,11 +57,11 @@ class Weights:
     Parameters
     ----------
     name
-        Of the bundled set, or of the folder.
+        Name of the bundled set, or of the folder.
     digest
         SHA-256 over the hashes of all files: one word for these very weights.
     card
-        What they are.
+        Description of the weights.
     segment, locate
         The networks; without `locate` the window goes to the middle of the head.
     """

@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from deskull.image.grid import Grid
-from deskull.picture.layout import OUTLINE_COLOUR, ROWS_OF_SHEET, WIDTH, Shown
+from deskull.picture.colours import OUTLINE_COLOUR
+from deskull.picture.layout import ROWS_OF_SHEET, WIDTH, Shown
 from deskull.picture.mosaic import OUTLINE, draw_mosaic, draw_planes, draw_sheets, encode_png
 from deskull.picture.vector import draw_svg
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.image.grid import Grid, find_box, to_canonical_array
+from deskull.picture.colours import CANVAS_GREY, MISSED_COLOUR, OVER_COLOUR
 from deskull.picture.layout import (
-    CANVAS_GREY,
     HALF,
     SMALL,
     Cut,
@@ -25,11 +25,8 @@ from deskull.picture.layout import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OVER_COLOUR, MISSED_COLOUR = (255, 106, 31), (64, 156, 255)
-"""Orange and blue, which the colour-blind too tell apart."""
-
 STRENGTH = 0.75
-"""Of the colour over the scan's grey."""
+"""Opacity of the colour over the scan's grey."""
 
 NO_SCAN_GREY = 0.35
 """Brightness of the brain where the scan itself is not at hand."""
@@ -48,7 +45,7 @@ def draw_errors(
     prediction, reference
         (X, Y, Z), nonzero inside.
     grid
-        Of all arrays.
+        Grid of all arrays.
     image
         (X, Y, Z) intensities of the scan; without it the brain is plain grey.
 

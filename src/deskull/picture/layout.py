@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deskull.errors import GeometryError
 from deskull.image.grid import Grid, find_box, to_canonical_array
+from deskull.picture.colours import HEADING_GREY, TEXT_GREY
 
 WIDTH = 1600
 """Pixels of the picture."""
@@ -44,11 +45,6 @@ MARGIN_MM = 14.0
 
 MIN_MM = 150.0
 """Shown at least along each axis, so that a mask of a few voxels is seen in its head."""
-
-OUTLINE_COLOUR = (255, 96, 32)
-"""Orange, which the colour-blind too tell from grey."""
-
-CANVAS_GREY, HEADING_GREY, TEXT_GREY = 24, 165, 240
 
 WINDOW_PERCENTILES = (2.0, 99.5)
 """Black at the first of what is shown, white at the second of the brain: fat may saturate."""
@@ -101,7 +97,7 @@ class Shown:
     mask
         (X, Y, Z), nonzero inside.
     grid
-        Of both.
+        Grid of both arrays.
     """
 
     name: str
@@ -192,7 +188,7 @@ def make_view(scan: Shown, rows: Sequence[Row], width: int = HALF_WIDTH) -> View
     Parameters
     ----------
     scan
-        What to show.
+        Scan and mask to show.
     rows
         Slices of each row of the picture.
     width

@@ -20,7 +20,7 @@ def make_widget(
     data, mask
         (X, Y, Z) on one grid.
     affine
-        Of that grid.
+        Affine of that grid, (4, 4).
 
     Raises
     ------

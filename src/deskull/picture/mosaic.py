@@ -13,17 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.image.grid import Grid
+from deskull.picture.colours import CANVAS_GREY, OUTLINE_COLOUR, TEXT_GREY
 from deskull.picture.layout import (
-    CANVAS_GREY,
     CAPTION,
     GUTTER,
     HALF,
     HEADER,
     MOSAIC,
-    OUTLINE_COLOUR,
     ROWS_OF_SHEET,
     SHEET_ROW,
-    TEXT_GREY,
     WIDTH,
     Cut,
     Row,
@@ -73,7 +71,7 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
     mask
         (X, Y, Z), nonzero inside.
     grid
-        Of both.
+        Grid of `data` and `mask`.
     title
         One line above the slices, cut short if it is too long.
 

@@ -235,7 +235,7 @@ def draw_over_range(
     label
         Name and unit of the values, for the axis.
     span
-        What the range is, written on it.
+        Label of the range, written on it.
 
     Returns
     -------

@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.image.grid import Grid
+from deskull.picture.colours import CANVAS_GREY, OUTLINE_COLOUR, TEXT_GREY
 from deskull.picture.contour import find_contours
 from deskull.picture.layout import (
-    CANVAS_GREY,
     GUTTER,
     HALF,
     HEADER,
     MOSAIC,
-    OUTLINE_COLOUR,
-    TEXT_GREY,
     WIDTH,
     ScaleBar,
     Shown,

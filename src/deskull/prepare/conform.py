@@ -116,7 +116,7 @@ def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float
     source
         The scan's grid.
     shape, voxel_size
-        Of the window; voxels in mm.
+        Shape of the window, and edges of its voxels in mm.
     """
     window = make_ras_grid(centre, shape, voxel_size)
     lattice = source.canonical()

@@ -124,7 +124,7 @@ def save_mark(scan: Stripped, mark: Mark) -> Mark:
     Returns
     -------
     Mark
-        What was written.
+        The mark as it was written, with name and time.
 
     Raises
     ------

@@ -30,7 +30,7 @@ def settle(model: onnx.ModelProto) -> None:
     Parameters
     ----------
     model
-        Of opset 18, its input of a fixed shape.
+        Model of opset 18 with an input of fixed shape.
     """
     graph = model.graph
     nodes = list(_Rewriter(model).rewrite())

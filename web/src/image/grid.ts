@@ -14,7 +14,7 @@ export type Shape = Triple;
 /** Start and stop along each axis; they may lie outside of the array. */
 export type Box = [[number, number], [number, number], [number, number]];
 
-const MOST_MM = 1e9;
+const MAX_MM = 1e9;
 const CODES = [
   ["L", "R"],
   ["P", "A"],
@@ -32,7 +32,7 @@ export class Grid {
     if (shape.length !== 3 || Math.min(...shape) < 1) {
       throw new GeometryError(`shape (${shape.join(", ")}); expected three positive numbers.`);
     }
-    if (!affine.flat().every((value) => Math.abs(value) <= MOST_MM)) {
+    if (!affine.flat().every((value) => Math.abs(value) <= MAX_MM)) {
       throw new GeometryError(`affine ${show(affine)}; expected a finite 4 x 4 matrix.`);
     }
     const linear = affines.linear(affine);

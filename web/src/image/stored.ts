@@ -18,7 +18,7 @@ export const SIZES = {
 export type VoxelType = keyof typeof SIZES;
 
 const MAX_BYTES = 4 * 1024 ** 3;
-const MOST_PACKED = 1032; // bytes that one byte of gzip can unpack to at most
+const MAX_PACKED = 1032; // bytes that one byte of gzip can unpack to at most
 
 const ARRAYS = {
   int8: Int8Array,
@@ -108,7 +108,7 @@ export function checkPromise(shape: readonly number[], type: VoxelType, name: st
         `most ${MAX_BYTES / 1024 ** 3} GiB. The header is damaged, or ${way}.`,
     );
   }
-  if (size > MOST_PACKED * held) {
+  if (size > MAX_PACKED * held) {
     throw new ImageFileError(
       `${name}: its header promises ${size} bytes of voxels ${showShape(shape)}, more than a file of ${held} bytes ` +
         "can hold. The header is damaged, or the file is truncated.",

@@ -3,7 +3,7 @@
 import type { Card } from "../network/weights";
 import type { Trait, Traits } from "./traits";
 
-const LEAST_HEADS = 20; // fewer heads say too little about what is usual
+const MIN_HEADS = 20; // fewer heads say too little about what is usual
 
 /** Traits of the head and of the mask's form. */
 export const CHOSEN: readonly Trait[] = [
@@ -29,7 +29,7 @@ export const CHOSEN: readonly Trait[] = [
  */
 export function findUnlike(traits: Traits, card: Card): Traits | null {
   const training = card.likeness?.training;
-  if (!training || training.heads < LEAST_HEADS) return null;
+  if (!training || training.heads < MIN_HEADS) return null;
   const found: Traits = {};
   for (const name of CHOSEN) {
     const value = traits[name];

@@ -26,7 +26,7 @@ export const LIMITS = {
   CT_BONE_SHARE: 0.02,
   STRIPPED_LEVEL: 0.02,
   STRIPPED_PLAIN_SHARE: 0.2,
-  STRIPPED_MOST_ML: 2000.0,
+  STRIPPED_MAX_ML: 2000.0,
   STRIPPED_FACE_MM2: 10000.0,
   CUT_MM2: 400.0,
   VOLUME_ML: [600.0, 2300.0],
@@ -122,7 +122,7 @@ function findStripped(few: Field, steps: Triple): Found {
   const some = countVoxels(tissue);
   const ml = (some * voxel) / 1000;
   const faces = countOnFaces(tissue).reduce((sum, [start, end], axis) => sum + ((start + end) * voxel) / steps[axis]!, 0);
-  if (plain < LIMITS.STRIPPED_PLAIN_SHARE * few.size || ml > LIMITS.STRIPPED_MOST_ML) return null;
+  if (plain < LIMITS.STRIPPED_PLAIN_SHARE * few.size || ml > LIMITS.STRIPPED_MAX_ML) return null;
   if (!some || faces > LIMITS.STRIPPED_FACE_MM2) return null;
   return {
     name: "already-stripped",
@@ -283,7 +283,7 @@ function findUnlikeTraining(unlike: Traits): Found {
   return {
     name: "unlike-training",
     sentence:
-      `The head is unlike those that the weights learned from, most of all in ${words.join(" and ")} ` +
+      `The head is unlike the training heads of the weights, mostly in ${words.join(" and ")} ` +
       `(${distance.toFixed(1)} times the range that they span).`,
   };
 }

@@ -1,13 +1,13 @@
 /** Working offline, and with threads: what of both the browser and the server allow. */
 
-const MOST_THREADS = 8;
+const MAX_THREADS = 8;
 const TRIED = "deskull-isolated";
 
 /** Threads that the networks may use: one, unless the page is isolated. `?threads=N` asks for fewer. */
 export function chooseThreads(): number {
-  const wished = Number(new URLSearchParams(location.search).get("threads") ?? MOST_THREADS);
+  const wished = Number(new URLSearchParams(location.search).get("threads") ?? MAX_THREADS);
   const most = crossOriginIsolated ? navigator.hardwareConcurrency : 1;
-  return Math.max(1, Math.min(most, wished || MOST_THREADS, MOST_THREADS));
+  return Math.max(1, Math.min(most, wished || MAX_THREADS, MAX_THREADS));
 }
 
 /**

@@ -5,7 +5,7 @@ import { MULTIPLANAR_TYPE, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivu
 import type { Shown } from "../worker/protocol";
 
 const ORANGE = [255, 107, 38, 255];
-const LEAST_OPACITY = 0.004; // below it NiiVue draws no outline either
+const MIN_OPACITY = 0.004; // below it NiiVue draws no outline either
 export const UNDOS = 40;
 export const VIEWS = ["multiplanar", "axial", "coronal", "sagittal", "render"] as const;
 export type ViewName = (typeof VIEWS)[number];
@@ -148,12 +148,12 @@ export class Viewer {
   /** Opacity of the mask's inside; its outline is always drawn. */
   setOpacity(inside: number): void {
     this.chosen.opacity = inside;
-    this.drawMask(Math.max(inside, LEAST_OPACITY), 1);
+    this.drawMask(Math.max(inside, MIN_OPACITY), 1);
   }
 
   /** Hide the mask with its outline, or show it again. */
   setHidden(isHidden: boolean): void {
-    this.drawMask(isHidden ? 0 : Math.max(this.chosen.opacity, LEAST_OPACITY), isHidden ? 0 : 1);
+    this.drawMask(isHidden ? 0 : Math.max(this.chosen.opacity, MIN_OPACITY), isHidden ? 0 : 1);
   }
 
   private drawMask(inside: number, outline: number): void {

@@ -13,7 +13,7 @@ export const HEADER = 58;
 
 const LARGEST_SCALE = 3.0; // pixels per mm at most, so that a small field is not blown up
 const MARGIN_MM = 14.0; // shown around the mask's box: skull and scalp
-const LEAST_MM = 150.0; // shown at least along each axis
+const MIN_MM = 150.0; // shown at least along each axis
 const WINDOW_PERCENTILES = [2.0, 99.5] as const;
 
 /** A slice: the RAS+ axis that is cut, and where, as share of the mask's box. */
@@ -73,7 +73,7 @@ export function makeView(scan: Field, inside: Field<Uint8Array>, grid: Grid): Vi
     ? field
     : found.map(([start, stop], axis): [number, number] => {
         const size = voxelSize[axis]!;
-        const margin = Math.max(MARGIN_MM, (LEAST_MM - (stop - start) * size) / 2) / size;
+        const margin = Math.max(MARGIN_MM, (MIN_MM - (stop - start) * size) / 2) / size;
         return [Math.max(start - margin, 0), Math.min(stop + margin, mask.shape[axis]!)];
       });
   const extent = bounds.map(([low, high], axis) => (high - low) * voxelSize[axis]!) as Triple;

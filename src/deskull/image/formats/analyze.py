@@ -15,7 +15,7 @@ from deskull.image.stored import SILENT, StoredArray, check_promise, make_nifti
 from deskull.image.streams import find_end, open_stream, read_exactly, read_voxels
 
 _MAX_MAT = 1024**2
-_UNPLACED = "Analyze has no orientation, and no .mat lies beside it; its axes were taken as"
+_UNPLACED = "Analyze has no orientation, and there is no .mat file beside it; axes assumed to be"
 
 
 class _AnalyzeHeader(nib.Spm2AnalyzeHeader):

@@ -20,7 +20,7 @@ from deskull.errors import ImageFileError
 from deskull.image.formats.dicom_header import DicomFile
 
 MADE_EVEN, MADE_UPRIGHT = "Eq_", "Tilt_"
-"""In the names of images that dcm2niix adds where slices are uneven, or stand aslant."""
+"""In the names of images that dcm2niix adds where slices are uneven, or sheared."""
 
 _STEM = "deskull"
 _WORDS = ("-b", "n", "-z", "n", "-g", "i", "-f", _STEM, "-d", "0")
@@ -84,7 +84,7 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
     folder
         Empty private folder; the caller removes it.
     name
-        What messages call the scan.
+        Name of the scan in messages.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from deskull.image.stored import check_promise
 from deskull.image.streams import read_exactly, unpack
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-UNPLACED = "no orientation in its header; its axes were taken as left, posterior, superior (LPS)"
+UNPLACED = "no orientation in its header; axes assumed to be left, posterior, superior (LPS)"
 MAX_FILES = 10_000
 
 
@@ -28,9 +28,9 @@ class Description:
     Parameters
     ----------
     name
-        Of the file, for messages.
+        Name of the file in messages.
     shape, dtype
-        Of the voxels, the first axis runs fastest.
+        Shape and type of the voxels; the first axis runs fastest.
     encoding
         ``"raw"``, ``"text"``, ``"gzip"`` or ``"bzip2"``.
     files

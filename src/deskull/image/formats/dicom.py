@@ -155,13 +155,14 @@ def _explain_mended(part: str, chosen: Series) -> str:
     way = f"with --series {chosen.label}_{part}."
     if MADE_UPRIGHT in part:
         return (
-            "its slices stand aslant in their stack (a tilted gantry), which no affine can say. "
-            f"Take what dcm2niix made upright {way}"
+            "its slices are sheared (tilted gantry), which an affine without shear cannot "
+            "describe. "
+            f"Choose the image that dcm2niix resampled upright {way}"
         )
     gap = chosen.find_gap() or "one may be missing"
     return (
-        f"its slices lie at uneven distances; {gap}. Copy or export the series again, or take "
-        f"what dcm2niix made even {way}"
+        f"its slices have uneven distances; {gap}. Copy or export the series again, or "
+        f"choose the image that dcm2niix resampled evenly {way}"
     )
 
 
@@ -208,9 +209,11 @@ def _make_notes(chosen: Series, files: Sequence[DicomFile], part: str) -> list[s
     if chosen.copies:
         notes.append(f"{chosen.copies} files are copies of others and were left out")
     if MADE_EVEN in part:
-        notes.append("its slices lay at uneven distances; what dcm2niix made even was taken")
+        notes.append("its slices had uneven distances; the image resampled by dcm2niix was used")
     if MADE_UPRIGHT in part:
-        notes.append("its slices stood aslant; what dcm2niix made upright was taken")
+        notes.append(
+            "its slices were sheared (tilted gantry); the image resampled by dcm2niix was used"
+        )
     return notes
 
 
@@ -224,7 +227,7 @@ def _explain_none(path: Path, files: Sequence[DicomFile], names: Sequence[str]) 
     damaged = [one for one in files if one.facts]
     if pointers:
         return (
-            f"{name}: no DICOM found, but {len(pointers)} files whose content is not here "
+            f"{name}: no DICOM found, but {len(pointers)} files whose content is missing "
             f"({list_files(pointers)}). {pointers[0].pointer and pointers[0].pointer.remedy}"
         )
     if damaged:

@@ -68,7 +68,7 @@ class DicomFile:
     Parameters
     ----------
     path
-        Where it lies.
+        Path of the file.
     facts
         Values by the names in `_FACTS`; empty if it is no DICOM.
     lead

@@ -53,7 +53,7 @@ class Series:
         What ``--series`` takes: the number of the series, ``3``; ``3.1`` and ``3.2`` where
         several images share one.
     identity
-        What its files have in common.
+        Identity that its files share.
     files
         Each slice once, whole copies before damaged ones.
     plane

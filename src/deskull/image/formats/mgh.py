@@ -50,6 +50,6 @@ def read_mgh(path: Path) -> SpatialImage:
     notes = [end] if end else []
     if block[_PLACED] == b"\0\0":
         header["Mdc"] = _CORONAL
-        notes.append("no orientation in its header; 1 mm and LIA were taken, as FreeSurfer does")
+        notes.append("no orientation in its header; 1 mm and LIA assumed, as by FreeSurfer")
     stored = StoredArray(raw, tail=tail, notes=notes)
     return make_image(nib.MGHImage, stored, header.get_affine(), header)

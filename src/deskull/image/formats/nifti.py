@@ -106,7 +106,7 @@ def _mend_dimensions(header: Any) -> list[str]:
     """Take an axis beyond the third without voxels as one of length 1, as ITK and FSL do."""
     axes = range(4, min(int(header["dim"][0]), 7) + 1)
     empty = [axis for axis in axes if header["dim"][axis] < 1]
-    notes = [f"dim[{axis}] is {int(header['dim'][axis])}; taken as 1" for axis in empty]
+    notes = [f"dim[{axis}] is {int(header['dim'][axis])}; used as 1" for axis in empty]
     for axis in empty:
         header["dim"][axis] = 1
     return notes
@@ -170,13 +170,13 @@ def _find_affine(header: Any, name: str) -> tuple[NDArray[np.float64], list[str]
             return sform, []
         if not _is_place(qform):
             return sform, []
-        return qform, ["its sform is no place in a scanner; its qform was taken", *notes]
+        return qform, ["its sform is no valid affine; its qform was used", *notes]
     if fixed["qform_code"] != 0:
         return _read_qform(header, fixed, name, notes), notes
     _check_sizes(header, name, notes)
     affine = np.asarray(fixed.get_base_affine(), dtype=np.float64)
     codes = "".join(nib.orientations.aff2axcodes(affine))
-    notes.append(f"no orientation in its header (both codes are 0); axes taken as {codes}")
+    notes.append(f"no orientation in its header (both codes are 0); axes assumed to be {codes}")
     return affine, notes
 
 
@@ -197,7 +197,7 @@ def _check_sizes(header: Any, name: str, notes: list[str]) -> None:
             "Repair the header first (pixdim, or a coded sform)."
         )
     if min(sizes) < 0:
-        notes.append(f"voxel size {sizes} in its header; the minus was left out")
+        notes.append(f"voxel size {sizes} in its header; the minus sign was ignored")
 
 
 def _read_qform(header: Any, fixed: Any, name: str, notes: list[str]) -> NDArray[np.float64]:
@@ -209,7 +209,7 @@ def _read_qform(header: Any, fixed: Any, name: str, notes: list[str]) -> NDArray
         for axis in "bcd":
             fixed[f"quatern_{axis}"] /= length
         if length > 1 + _ROUNDING:
-            notes.append(f"its qform's quaternion {quaternion} is {length:.4f} long; taken as 1")
+            notes.append(f"its qform's quaternion {quaternion} is {length:.4f} long; used as 1")
     try:
         return np.asarray(fixed.get_qform(), dtype=np.float64)
     except Exception as error:
