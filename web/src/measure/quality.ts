@@ -30,6 +30,10 @@ export const LIMITS = {
   STRIPPED_FACE_MM2: 10000.0,
   CUT_MM2: 400.0,
   VOLUME_ML: [600.0, 2300.0],
+  INFANT_VOLUME_ML: [100.0, 900.0],
+  INFANT_WIDTH_MM: 105.0,
+  WIDTH_LEVEL: 0.15,
+  WIDTH_SHARE: 0.2,
   PIECE_SHARE: 0.05,
   RIM_MM: 3.5,
   PLAIN_STRUCTURE: 0.03,
@@ -71,7 +75,7 @@ export function findFlags(scan: Scan): Flag[] {
     findCt(few.values),
     findStripped(few, steps),
     cut,
-    findVolume(scan.mask, scan.voxelSize, cut !== null),
+    findVolume(scan.mask, scan.voxelSize, few, steps, cut !== null),
     findPieces(scan, strides, first),
   ]);
 }
@@ -164,15 +168,41 @@ function findCut(mask: Field<Uint8Array>, voxelSize: Triple): Found {
   return { name: "field-cuts-brain", sentence: `The field of view cuts the brain: ${faces.join(", ")}.` };
 }
 
-function findVolume(mask: Field<Uint8Array>, voxelSize: Triple, cut: boolean): Found {
+function findVolume(mask: Field<Uint8Array>, voxelSize: Triple, few: Field, steps: Triple, cut: boolean): Found {
   const voxels = countVoxels(mask);
   const ml = (voxels * voxelSize[0] * voxelSize[1] * voxelSize[2]) / 1000;
-  const [low, high] = LIMITS.VOLUME_ML;
+  let [low, high]: readonly [number, number] = LIMITS.VOLUME_ML;
+  let whose = "beyond infancy";
+  if (ml < low && !cut) {
+    const width = measureWidth(few, steps);
+    if (width <= LIMITS.INFANT_WIDTH_MM) {
+      [low, high] = LIMITS.INFANT_VOLUME_ML;
+      whose = `in a head of ${width.toFixed(0)} mm, as infants have`;
+    }
+  }
   if ((cut || low <= ml) && ml <= high) return null;
-  return {
-    name: "volume",
-    sentence: `The mask has ${ml.toFixed(0)} ml; ${low} to ${high} ml are plausible beyond infancy.`,
-  };
+  return { name: "volume", sentence: `The mask has ${ml.toFixed(0)} ml; ${low} to ${high} ml are plausible ${whose}.` };
+}
+
+/** The shortest edge in mm of the box that holds what is brighter than air. */
+export function measureWidth(data: Field, voxelSize: Triple): number {
+  const finite = data.values.filter(Number.isFinite);
+  if (!finite.length) return 0;
+  const [low, high] = percentiles(finite, [0.5, 99.5]) as [number, number];
+  const level = low + LIMITS.WIDTH_LEVEL * (high - low);
+  const counts = data.shape.map((n) => new Array<number>(n).fill(0));
+  const [nx, ny] = data.shape;
+  data.values.forEach((value, place) => {
+    if (!(value > level && Number.isFinite(value))) return;
+    counts[0]![place % nx]!++;
+    counts[1]![Math.floor(place / nx) % ny]!++;
+    counts[2]![Math.floor(place / (nx * ny))]!++;
+  });
+  const edges = counts.map((slices, axis) => {
+    const fullest = Math.max(...slices, 1e-9);
+    return slices.filter((count) => count >= LIMITS.WIDTH_SHARE * fullest).length * voxelSize[axis]!;
+  });
+  return Math.min(...edges);
 }
 
 function findPieces({ data, probability, box }: Scan, strides: Triple, first: Triple): Found {
