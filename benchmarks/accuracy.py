@@ -1,10 +1,12 @@
-"""Make the table of accuracy of the docs from what `compare.py` wrote.
+r"""Make the table of accuracy of the docs from what `compare.py` wrote.
 
-    python benchmarks/accuracy.py runs/compare/compare.tsv --exact runs/truth/compare.tsv
+    python benchmarks/accuracy.py runs/heads/compare.tsv --apart IXI=runs/ixi/compare.tsv \
+        --exact runs/truth/compare.tsv --exact newborn=runs/newborn/compare.tsv
 
 writes docs/background/accuracy.tsv: a row for each method and kind of heads, with the mean Dice
-and its interval. `--exact` is the comparison on synthetic heads. The sentences' numbers in
-docs/numbers.toml and the table of the README are changed by hand; a test says where they differ.
+and its interval. `--apart` is a data set with rows of its own, `--exact` a comparison on synthetic
+heads. The sentences' numbers in docs/numbers.toml and the table of the README are changed by hand;
+a test says where they differ.
 """
 
 import argparse
@@ -24,24 +26,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the comparisons and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("compared", type=Path, nargs="+", help="compare.tsv on real heads")
-    parser.add_argument("--exact", type=Path, help="compare.tsv on synthetic heads")
+    parser.add_argument("--apart", action="append", default=[], help="NAME=compare.tsv")
+    parser.add_argument("--exact", action="append", default=[], help="[NAME=]compare.tsv")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     real = pd.concat([pd.read_csv(path, sep="\t") for path in options.compared])
     rows = [*make_rows(real, "summary"), *make_rows(real, "data set")]
-    if options.exact:
-        exact = pd.read_csv(options.exact, sep="\t").assign(reference="exact")
-        rows += make_rows(exact, "summary")
+    for text in options.apart:
+        rows += make_rows(_load(text), "summary")
+    for text in options.exact:
+        rows += make_rows(_load(text).assign(reference="exact"), "summary")
     pd.DataFrame(rows).to_csv(options.out, sep="\t", index=False, na_rep="n/a")
+
+
+def _load(text: str) -> pd.DataFrame:
+    """Load one comparison, all of whose heads are of the data set that is named before ``=``."""
+    name, _, path = text.rpartition("=")
+    return pd.read_csv(path, sep="\t").assign(data_set=name)
 
 
 def make_rows(table: pd.DataFrame, level: str) -> Iterator[dict[str, object]]:
     """Make a row for each method on each kind of heads, or on each data set."""
     table = table.reset_index(drop=True)
+    table["method"] = table.method.str.replace(r" \d[\d.]*$", "", regex=True)  # its version
     table = table.assign(best=take_best_border(table)).sort_values(
         ["trained", "reference"], ascending=[True, False], kind="stable"
     )
-    keys = ["trained", "reference", "contrast"] + ["data_set"] * (level == "data set")
+    apart = level == "data set" or table.data_set.nunique() == 1
+    keys = ["trained", "reference", "contrast"] + ["data_set"] * apart
     for (trained, truth, contrast, *names), heads in table.groupby(keys, sort=False):
         first = heads[heads.method == DESKULL.name].set_index("head").dice
         for method, rows in heads.groupby("method", sort=False):

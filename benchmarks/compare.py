@@ -11,9 +11,9 @@ HEADS is a folder of `<id>_<contrast>.nii.gz` with `<id>_<contrast>_reference.ni
 data set: Dice at defaults with the 95 % interval of its mean, Dice at the best single border of
 each data set and method (conventions differ in how much CSF they take), HD95, seconds of the
 clock and of the cores, peak memory, failures, and by how much Dice lies above or below that of
-deskull on the same heads. A data set is what a name begins with (`fs01_T1w`: fs; of `truth.py`
-each kind is one). A mask on another grid than its reference is a failure; failures are counted,
-not averaged.
+deskull on the same heads. A data set is what a name begins with (`fs01_T1w`: fs; IXI is one, and
+of `truth.py` each kind is one). A mask on another grid than its reference is a failure; failures
+are counted, not averaged.
 
 Where a head has `_tissues` (see `truth.py`), a third table measures what no convention about CSF
 hides: millilitres of grey and white matter lost and of non-brain tissue kept, at defaults and,
@@ -93,7 +93,7 @@ def run_method(command: Command, scan: Path, reference: Path) -> dict[str, objec
     row: dict[str, object] = {
         "head": stem,
         "data_set": (
-            re.match(r"truth-[a-z]+|[A-Za-z]+\d{3}|[A-Za-z]+", participant) or [participant]
+            re.match(r"truth-[a-z]+|IXI|[A-Za-z]+\d{3}|[A-Za-z]+", participant) or [participant]
         )[0],
         "contrast": contrast,
         "reference": "majority" if "majority" in reference.name else "reference",

@@ -25,7 +25,7 @@ class Command:
 
 
 DESKULL = Command(
-    "deskull", f"{shlex.quote(sys.executable)} -m deskull {{in}} {{out}} -m {{mask}}"
+    "deskull", f"{shlex.quote(sys.executable)} -m deskull {{in}} -o {{out}} -m {{mask}}"
 )
 
 

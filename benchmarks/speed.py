@@ -7,7 +7,6 @@ medians of whole processes and ratios, then a second scan in a warm process by s
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from deskull.image.grid import make_ras_grid
 from deskull.image.resample import resample
 from deskull.image.writing import save_image
 from peers import find_peer
-from processes import Command, Run, describe_machine, measure, summarise
+from processes import DESKULL, Command, Run, describe_machine, measure, summarise
 
 
 def main() -> None:
@@ -33,9 +32,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan = options.scan or make_scan(Path(folder))
-        ours = Command("deskull", f"{sys.executable} -m deskull {{in}} {{out}} -m {{mask}}")
         print(f"{describe_machine()}; {load_volume(scan).grid.shape}, medians of {options.runs}\n")
-        print_cold(time_all([ours, *options.peer], scan, Path(folder), options.runs))
+        print_cold(time_all([DESKULL, *options.peer], scan, Path(folder), options.runs))
         print_warm(scan, Path(folder), options.runs)
 
 

@@ -288,8 +288,8 @@ def test_every_corruption_is_run_at_every_level(heads, tmp_path, capsys):
     corruption.main([str(heads), "--out", str(tmp_path / "out"), "--count", "1"])
     cells = read_cells(capsys.readouterr().out)
     assert len(cells) == 4 * len(corruption.CORRUPTIONS)
-    dice = {(row[0].partition(",")[0], float(row[1])): float(row[2].split()[0]) for row in cells}
-    assert dice["bias", 1] == dice["rotation", 0] == dice["field cut", 0.4] == 1.0
+    dice = {(row[0].split()[0], float(row[1])): float(row[2].split()[0]) for row in cells}
+    assert dice["bias", 1] == dice["rotation", 0] == dice["share", 0.4] == 1.0
     assert dice["rotation", 90] > 0.9
     assert np.isnan(dice["noise", 0.2])  # a copy of a scan is no mask
     table = pd.read_csv(tmp_path / "out/corruption.tsv", sep="\t")

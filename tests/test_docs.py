@@ -130,8 +130,15 @@ def test_the_numbers_in_sentences_are_those_of_the_table_of_accuracy():
         (row,) = (
             row
             for row in rows
-            if (row["level"], row["contrast"], row["truth"], row["trained_on"], row["method"])
-            == ("summary", "T1w", "reference", "no", method)
+            if (
+                row["level"],
+                row["data_set"],
+                row["contrast"],
+                row["truth"],
+                row["trained_on"],
+                row["method"],
+            )
+            == ("summary", "", "T1w", "reference", "no", method)
         )
         assert numbers[f"accuracy.{name}_dice"] == f"{float(row['dice']):.3f}"
         assert numbers[f"accuracy.{name}_worst"] == f"{float(row['dice_worst']):.3f}"

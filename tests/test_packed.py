@@ -198,11 +198,15 @@ def test_damage_is_told_without_isal(tmp_path, edit):
             "nrrd",
             "NRRD needs pynrrd, which is not installed. Run: pip install pynrrd",
         ),
-        ("scan.mnc", "h5py", "MINC 2 needs h5py, which is not installed. Run: pip install h5py"),
+        (
+            "scan.mnc",
+            "h5py",
+            r"MINC 2 is HDF5, and h5py is not installed. Run: pip install 'deskull\[minc\]'",
+        ),
         (
             "scan.nii.zst",
             "backports",
-            r"Zstandard, .* Run: pip install backports.zstd",
+            r"Zstandard, .* Run: pip install 'deskull\[zstd\]'",
         ),
     ],
 )

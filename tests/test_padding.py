@@ -155,7 +155,7 @@ def make(data):
 
 def find_names(volume):
     mask, probability = turn(np.float32(BRAIN), 0) > 0.5, make_probability()
-    return [flag.name for flag in judge(volume, mask, probability, {}, {}).flags]
+    return [flag.name for flag in judge(volume, mask, probability, {}).flags]
 
 
 @pytest.mark.parametrize("fill", [-1000, -1024, 4095])
@@ -171,7 +171,7 @@ def test_nan_of_the_file_is_told_apart_from_padding():
     data[40, 40, 40:43] = np.nan
     volume = make(data)
     mask = make_probability() > 0.5
-    (flag,) = judge(volume, mask, make_probability(), {}, {}).flags
+    (flag,) = judge(volume, mask, make_probability(), {}).flags
     assert flag.sentence.startswith("3 voxels are NaN")
 
 

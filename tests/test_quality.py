@@ -151,6 +151,34 @@ def test_an_implausible_volume_is_seen(radii, ml):
     assert float(said.split()[3]) == pytest.approx(ml, rel=0.02)
 
 
+def make_infant(radii=(45, 55, 42)):
+    """An infant's head: a brain, and 6 mm of skull and scalp around it."""
+    brain = make_ellipsoid(radii)
+    head = make_ellipsoid([radius + 6 for radius in radii])
+    noise = np.abs(np.random.default_rng(0).normal(0, 3, SHAPE))
+    scan = np.select([brain, head], [100.0, 140.0], 0.0) + noise
+    return scan.astype(np.float32), brain
+
+
+def test_a_small_brain_in_a_small_head_is_an_infant():
+    scan, brain = make_infant()
+    assert np.count_nonzero(brain) * 27 / 1000 == pytest.approx(435, rel=0.02)
+    assert "volume" not in find_names(scan, brain)
+    assert "volume" in find_names(mask=brain)  # the same mask in the head of an adult
+
+
+def test_what_is_too_little_for_an_infant_is_seen_with_the_width_of_the_head():
+    scan, _ = make_infant()
+    sentence = find_sentence("volume", data=scan, mask=make_ellipsoid((20, 30, 20)))
+    assert "100 to 900 ml are plausible in a head of 84 mm, as infants have" in sentence
+
+
+def test_air_that_is_not_finite_is_no_head():
+    scan, brain = make_infant()
+    scan[scan < 20] = np.nan
+    assert "volume" not in find_names(scan, brain)
+
+
 @pytest.mark.parametrize("radii", [(55, 65, 50), (75, 92, 70)])
 def test_a_plausible_volume_is_not_flagged(radii):
     assert "volume" not in find_names(mask=make_ellipsoid(radii))

@@ -121,7 +121,7 @@ def test_links_of_the_index_page_into_the_repository_lead_to_files(shown):
         kind, tag, *path = urlparse(link.removeprefix(REPOSITORY)).path.strip("/").split("/")
         assert tag == f"v{__version__}"
         assert ROOT.joinpath(*path).exists(), link
-        assert (kind == "raw") == (path[-1].rpartition(".")[2] in ("png", "svg", "jpg"))
+        assert (kind == "raw") == (path[-1].rpartition(".")[2] in ("png", "svg", "jpg", "webp"))
 
 
 # --- workflows

@@ -288,7 +288,7 @@ def test_tensorboard_gets_the_logs_where_its_folder_is(labelled, recipe, tmp_pat
 
 def test_without_tensorboard_the_message_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr("deskull.train.run_folder.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install .\.\[tensorboard\]"):
+    with pytest.raises(InputError, match=r"pip install 'deskull\[tensorboard\]'"):
         enable_tensorboard(tmp_path)
 
 

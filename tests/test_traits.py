@@ -10,7 +10,7 @@ from scipy import ndimage
 from deskull.demo import load_demo
 from deskull.image.grid import to_canonical_array
 from deskull.image.volume import make_volume
-from deskull.measure.likeness import describe_traits
+from deskull.measure.likeness import Likeness, TrainingHeads, describe_traits
 from deskull.measure.quality import find_trait_flags
 from deskull.measure.score import COSTS, LOW, TERMS, judge, make_score
 from deskull.measure.traits import TRAITS, measure_traits
@@ -222,13 +222,13 @@ def test_a_less_sure_network_scores_lower():
     assert scores == sorted(set(scores), reverse=True)
 
 
-def judge_usual(card, traits=USUAL):
+def judge_usual(likeness, traits=USUAL):
     scan = make_volume(nib.Nifti1Image(make_scan(), np.diag([*VOXEL_SIZE, 1.0])))
-    return judge(scan, BRAIN, make_probability(), traits, card)
+    return judge(scan, BRAIN, make_probability(), traits, likeness)
 
 
-def test_a_card_that_says_nothing_does_no_harm():
-    quality = judge_usual({})
+def test_a_card_that_knows_no_heads_does_no_harm():
+    quality = judge_usual(Likeness())
     assert quality.flags == []
     assert quality.score == make_score(USUAL, [])
     assert quality.traits == {name: pytest.approx(v, rel=1e-3) for name, v in USUAL.items()}
@@ -237,9 +237,9 @@ def test_a_card_that_says_nothing_does_no_harm():
 def test_a_card_lets_a_strange_head_be_found():
     rng = np.random.default_rng(0)
     heads = [{n: v + 0.05 * rng.normal() for n, v in USUAL.items()} for _ in range(30)]
-    card = {"likeness": {"training": {"heads": 30, "traits": describe_traits(heads)}}}
-    assert judge_usual(card).flags == []
-    strange = judge_usual(card, {**USUAL, "shell_50": USUAL["shell_50"] + 1})
+    likeness = Likeness(TrainingHeads(30, describe_traits(heads)))
+    assert judge_usual(likeness).flags == []
+    strange = judge_usual(likeness, {**USUAL, "shell_50": USUAL["shell_50"] + 1})
     assert [flag.name for flag in strange.flags] == ["unlike-training"]
     assert "the brightness of what lies around" in strange.flags[0].sentence
-    assert strange.score < judge_usual(card).score
+    assert strange.score < judge_usual(likeness).score

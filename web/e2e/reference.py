@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -28,6 +29,12 @@ def write_frames(head: Volume, path: Path) -> None:
     nib.save(
         nib.Nifti1Image(np.stack([head.data * 0, head.data], axis=-1), head.grid.affine), path
     )
+
+
+def write_padded(head: Volume, path: Path) -> None:
+    """Write the head as a tool that turns scans leaves it, its new corners filled with -1000."""
+    turned = ndimage.rotate(head.data, 15, (0, 1), reshape=False, order=1, cval=-1000)
+    nib.save(nib.Nifti1Image(turned, head.grid.affine), path)
 
 
 def write_dicom(head: Volume, folder: Path) -> None:
@@ -79,14 +86,18 @@ def main(folder: Path) -> None:
     (folder / "words.nii.gz").write_bytes(b"no image at all")
     write_frames(head, folder / "frames.nii.gz")
     write_dicom(head, folder / "series")
+    write_padded(head, folder / "padded.nii.gz")
     stripper = deskull.Stripper.load()
     result = stripper(head)
     result.save(
         mask=folder / "mask.nii.gz", brain=folder / "brain.nii.gz", record=folder / "record.json"
     )
     moved = stripper(head, deskull.Settings(border=1.5, threshold=0.4))
-    moved.save(mask=folder / "moved.nii.gz")
-    stripper(load_volume(folder / "series")).save(mask=folder / "series_mask.nii.gz")
+    moved.save(mask=folder / "moved.nii.gz", record=folder / "moved.json")
+    for name, scan in (("series", "series"), ("padded", "padded.nii.gz")):
+        stripper(load_volume(folder / scan)).save(
+            mask=folder / f"{name}_mask.nii.gz", record=folder / f"{name}.json"
+        )
     heads = Path(os.environ.get("DESKULL_TEST_DATA", ""), "heads")
     for name in HEADS if heads.is_dir() else ():
         head = load_volume(heads / f"{name}.nii.gz")

@@ -2,6 +2,7 @@
 
 import { EmptyMaskError } from "./errors";
 import { emptyMask, type Field, select } from "./image/field";
+import type { Fingerprint } from "./image/fingerprint";
 import { type Box, findBox, type Grid } from "./image/grid";
 import { encodeBrain, encodeMask, type Volume } from "./image/volume";
 import { judge, type Quality } from "./measure/score";
@@ -9,18 +10,11 @@ import type { Traits } from "./measure/traits";
 import { RUNTIME } from "./network/engine";
 import type { Weights } from "./network/weights";
 import { cleanMask, findReach, makeSignedDistance, paste, within } from "./prepare/postprocess";
-import { countVoxels, toDigits } from "./statistics";
+import { LIMITS, type Settings } from "./settings";
+import { countVoxels } from "./statistics";
 
-/** What a user may choose. */
-export interface Settings {
-  /** Probability from which on a voxel is brain. */
-  threshold: number;
-  /** Millimetres by which the mask's surface is moved at the end; plus grows. */
-  border: number;
-}
-
-export const DEFAULTS: Settings = { threshold: 0.5, border: 0 };
-export const LIMITS = { threshold: [0.01, 0.99], border: [-8, 8] } as const;
+/** Version of the record: that of the Python package. */
+export const SCHEMA = 1;
 
 /** The probability of the brain in its box of a scan, and masks made of it: quickly, for sliders. */
 export class Brain {
@@ -47,12 +41,6 @@ export class Brain {
     return mask;
   }
 
-  /** Take a mask that was made before. */
-  takeMask(values: Uint8Array): Field<Uint8Array> {
-    this.mask = this.mask.like(values);
-    return this.mask;
-  }
-
   private clean(threshold: number): void {
     const mask = emptyMask(this.grid.shape);
     paste(cleanMask(select(this.probability, (value) => value >= threshold)), mask.crop(this.box));
@@ -70,7 +58,7 @@ export class Brain {
     const reach = findReach(border, voxelSize);
     if (this.distance?.reach !== reach.join()) {
       const box = findBox(this.cleaned!, reach)!;
-      this.distance = { field: makeSignedDistance(this.cleaned!.crop(box).copy(), voxelSize), box, reach: reach.join() };
+      this.distance = { field: makeSignedDistance(this.cleaned!.crop(box).copy(), voxelSize, LIMITS.border[1]), box, reach: reach.join() };
     }
     const { field, box } = this.distance;
     const moved = emptyMask(this.grid.shape);
@@ -79,21 +67,44 @@ export class Brain {
   }
 }
 
+/** A mask that a hand may have mended, and the name of its file. */
+export interface Drawn {
+  values: Uint8Array;
+  name: string;
+}
+
 /** One stripped scan. */
 export class Result {
-  readonly quality: Quality;
+  private quality: Quality | null = null;
 
+  /** The brain has its mask by these settings already. */
   constructor(
     readonly volume: Volume,
     readonly brain: Brain,
-    traits: Traits,
+    private settings: Settings,
+    private readonly traits: Traits,
     private readonly weights: Weights,
     private readonly threads: number,
     private readonly seconds: Record<string, number>,
-  ) {
-    const { data, grid } = volume;
-    const { mask, probability, box } = brain;
-    this.quality = judge({ data, mask, probability, box, voxelSize: grid.voxelSize }, traits, weights.card);
+  ) {}
+
+  /** Make the mask by other settings. */
+  remake(settings: Settings): void {
+    const { threshold, border } = this.settings;
+    if (settings.threshold === threshold && settings.border === border) return;
+    this.brain.makeMask(settings);
+    this.settings = settings;
+    this.quality = null;
+  }
+
+  /** Score, doubts and traits; made when they are asked for, so that a slider need not wait for them. */
+  judge(): Quality {
+    if (this.quality) return this.quality;
+    const { data, grid, padding } = this.volume;
+    const { mask, probability, box } = this.brain;
+    const scan = { data, mask, probability, box, voxelSize: grid.voxelSize, padded: padding?.voxels ?? 0 };
+    this.quality = judge(scan, this.traits, this.weights.card);
+    return this.quality;
   }
 
   /** Files of the mask and of the brain, for a mask that a hand may have mended. */
@@ -103,34 +114,50 @@ export class Result {
 
   /** What a picture's title says. */
   describe(mask: Uint8Array): string {
-    const flags = this.quality.flags.map(({ name }) => name);
-    return [`${this.measureMl(mask).toFixed(0)} ml`, `score ${this.quality.score}`, ...flags].join(", ");
+    const { score, flags } = this.judge();
+    return [`${this.measureMl(mask).toFixed(0)} ml`, `score ${score}`, ...flags.map(({ name }) => name)].join(", ");
   }
 
   measureMl(mask: Uint8Array): number {
     return (countVoxels({ values: mask }) * this.volume.grid.voxelVolume) / 1000;
   }
 
-  /** Versions, weights, settings, timings, volume and flags, as the command line records them. */
-  makeRecord(version: string, settings: Settings, mask: Uint8Array, isMended: boolean): object {
-    const { grid, source } = this.volume;
+  /** What was done, and what came of it, as `src/deskull/record.py` has it; `drawn` is a mask that may be mended. */
+  makeRecord(version: string, file: Fingerprint, drawn: Drawn | null): object {
+    const { grid, source, name, notes, padding } = this.volume;
+    const automatic = this.brain.mask.values;
+    const isCorrected = drawn?.values.some((value, i) => value !== automatic[i]);
     return {
+      schema: SCHEMA,
+      status: "done",
       deskull: version,
       weights: { name: this.weights.name, sha256: this.weights.digest },
       runtime: RUNTIME,
       device: "browser",
       threads: this.threads,
-      settings: { ...settings, csf: true, n4: null, fill: 0 },
-      mended_by_hand: isMended,
+      settings: { ...this.settings, csf: true, n4: null, fill: 0 },
       input: {
+        ...file,
+        path: name,
+        file: null,
         shape: grid.shape,
-        voxel_size: grid.voxelSize.map((size) => Number(size.toFixed(6))),
+        voxel_size: grid.voxelSize.map((size) => toDecimals(size, 6)),
         orientation: grid.orientation,
         frame: source.frame,
+        notes,
+        padding,
       },
-      volume_ml: Number(this.measureMl(mask).toFixed(3)),
-      ...this.quality,
-      seconds: Object.fromEntries(Object.entries(this.seconds).map(([name, value]) => [name, toDigits(value, 4)])),
+      volume_ml: toDecimals(this.measureMl(automatic), 3),
+      ...this.judge(),
+      seconds: Object.fromEntries(Object.entries(this.seconds).map(([step, value]) => [step, toDecimals(value, 4)])),
+      outputs: {},
+      ...(isCorrected && { corrected: this.describeCorrected(drawn!) }),
     };
   }
+
+  private describeCorrected({ values, name }: Drawn): object {
+    return { bytes: null, modified: null, sha256: "", file: name, volume_ml: toDecimals(this.measureMl(values), 3) };
+  }
 }
+
+const toDecimals = (value: number, places: number): number => Number(value.toFixed(places));

@@ -40,3 +40,10 @@ export function countVoxels({ values }: { values: Uint8Array }): number {
   for (let i = 0; i < values.length; i++) if (values[i]) count++;
   return count;
 }
+
+/** A number as Python's format `g` writes it, with so many digits at most. */
+export function toGeneral(value: number, digits = 6): string {
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e") as [string, string];
+  if (Number(exponent) >= -4 && Number(exponent) < digits) return String(Number(value.toPrecision(digits)));
+  return `${Number(mantissa)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
+}

@@ -17,7 +17,8 @@ import { conform, type Extent, findHeadCentres, makeWindow, measureExtent, toNat
 import { makeFinite, normalise } from "./prepare/intensity";
 import { cleanMask } from "./prepare/postprocess";
 import { countVoxels } from "./statistics";
-import { Brain, Result, type Settings } from "./result";
+import { Brain, Result } from "./result";
+import type { Settings } from "./settings";
 
 const SURE = 3.0; // logit, a probability of 0.95
 // Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at once more.
@@ -75,7 +76,9 @@ export class Stripper {
     await timed("clean", () => brain.makeMask(settings));
     const result = await timed("flags", () => {
       const traits = measureTraits(view.image, view.logits[0]!, view.window.voxelSize[0]);
-      return new Result(volume, brain, traits, this.weights, this.threads, seconds);
+      const made = new Result(volume, brain, settings, traits, this.weights, this.threads, seconds);
+      made.judge();
+      return made;
     });
     return result;
   }

@@ -7,7 +7,7 @@
 import json
 import sys
 from dataclasses import asdict
-from itertools import permutations, product
+from itertools import cycle, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from deskull.errors import DeskullError
+from deskull.image import padding
+from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Grid
 from deskull.image.made import make_brain_image, make_mask_image
+from deskull.image.padding import Padding, take_out_padding
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import save_image
 from deskull.measure import quality, score
@@ -42,9 +45,12 @@ from deskull.prepare.postprocess import (
     make_signed_distance,
     move_border,
 )
+from deskull.record import SCHEMA
+from deskull.settings import Settings
 from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
 from nifti_files import HEAD as RAW
 from scans import WRITERS
+from test_padding import FILLS, NO_PADDING, SCAN, WAYS, mix, turn
 
 RNG = np.random.default_rng(3)
 OFF = np.array([1.3, -0.4, 0.7])  # of the window's middle from the field's
@@ -221,6 +227,30 @@ def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArr
     )
 
 
+def make_padded(write: Writer) -> list[dict[str, Any]]:
+    """Scans with padding and without, and what is found."""
+    fills = cycle(FILLS)
+    scans = {
+        f"{name}, {fill:g}": way(SCAN, fill)
+        for (name, way), fill in zip(WAYS.items(), fills, strict=False)
+        if name != "far around"
+    }
+    scans["two values"] = turn(SCAN, -1000)
+    scans["two values"][:5] = 65535
+    scans["half"] = turn(SCAN[::2, ::2, ::2], -1000)
+    scans["half, mixed"] = mix(SCAN[:, :, ::3], 4095)
+    cases = []
+    for name, scan in (scans | NO_PADDING).items():
+        data = np.array(scan, np.float32)
+        data[3, 4, 5] = np.nan
+        before = write.array(data)
+        found = take_out_padding(data)
+        words = found.describe(data.size) if found else ""
+        plain = asdict(found) if found else None
+        cases.append({"name": name, "data": before, "padding": plain, "words": words})
+    return cases
+
+
 def make_judged(write: Writer) -> list[dict[str, Any]]:
     """Traits, doubts and score of heads good and bad."""
     cases = []
@@ -235,7 +265,15 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
         data = np.where(image > 0, 40.0, -1000.0).astype(np.float32) + image.round(2)
         data[5, 5, 5] = np.nan
         affine = np.diag([size, size, size, 1.0])
-        scan = Volume(data, Grid(data.shape, affine), nib.Nifti1Image(data, affine), "case")
+        filled = 40 if noise else 0
+        data[-1, -1, :filled] = np.nan
+        scan = Volume(
+            data,
+            Grid(data.shape, affine),
+            nib.Nifti1Image(data, affine),
+            "case",
+            padding=Padding((-1000.0,), filled),
+        )
         judged = score.judge(scan, mask, probability, traits, likeness)
         cases.append(
             {
@@ -245,6 +283,7 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
                 "mask": write.array(mask),
                 "probability": write.array(probability),
                 "voxel_size": size,
+                "padded": filled,
                 "traits": traits,
                 "unlike": find_unlike(traits, likeness),
                 "judged": asdict(judged),
@@ -262,6 +301,11 @@ def make_constants() -> dict[str, Any]:
         "COSTS": score.COSTS,
         "TRAITS": TRAITS,
         "CHOSEN": CHOSEN,
+        "PADDING_LIMITS": {
+            name: value for name, value in vars(padding).items() if isinstance(value, int | float)
+        },
+        "SCHEMA": SCHEMA,
+        "DEFAULTS": {"threshold": Settings.threshold, "border": Settings.border},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }
 
@@ -324,6 +368,25 @@ def make_images(write: Writer) -> list[dict[str, Any]]:
     return cases
 
 
+def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
+    """Scans of one file and of several, and what their records know them by."""
+    folder = write.folder / "series"
+    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+    slices = sorted(str(p.relative_to(write.folder)) for p in folder.rglob("*") if p.is_file())
+    files = {
+        "uint8.nii.gz": ["uint8.nii.gz"],
+        "scan.hdr": ["scan.hdr", "scan.img"],
+        "scan.mhd": ["scan.mhd", "scan.raw"],
+        "series": slices,
+    }
+    return [
+        {"name": name, "files": parts} | vars(make_fingerprint(write.folder / name))
+        for name, parts in files.items()
+    ]
+
+
 def make_refused(write: Writer) -> list[dict[str, Any]]:
     """Files that Python refuses, and its words."""
     folder = write.folder
@@ -365,9 +428,11 @@ def main(folder: Path) -> None:
     write.index["intensities"] = make_intensities(write)
     write.index["masks"] = make_masks(write)
     write.index["windows"] = make_windows()
+    write.index["padded"] = make_padded(write)
     write.index["judged"] = make_judged(write)
     write.index["constants"] = make_constants()
     write.index["images"] = make_images(write)
+    write.index["fingerprints"] = make_fingerprints(write)
     write.index["refused"] = make_refused(write)
     write.close()
 

@@ -2,10 +2,13 @@
 
 import { describe, expect, it } from "vitest";
 
+import { PADDING_LIMITS } from "../src/image/padding";
 import { CHOSEN, findUnlike } from "../src/measure/likeness";
 import { LIMITS } from "../src/measure/quality";
 import { COSTS, judge, LOW, TERMS, UNLIKE_WEIGHT } from "../src/measure/score";
 import { measureTraits, TRAITS } from "../src/measure/traits";
+import { SCHEMA } from "../src/result";
+import { DEFAULTS } from "../src/settings";
 import type { Card } from "../src/network/weights";
 import { readFileSync } from "node:fs";
 import { field, index, mask } from "./support";
@@ -15,7 +18,7 @@ const card = JSON.parse(readFileSync(path, "utf-8")) as Card;
 
 it("has the constants of the Python package", () => {
   const { limits, ...others } = index.constants;
-  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN }).toEqual(others);
+  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN, DEFAULTS, PADDING_LIMITS, SCHEMA }).toEqual(others);
   expect(LIMITS).toEqual(limits);
 });
 
@@ -36,7 +39,7 @@ describe.each(index.judged!)("head %#", (one) => {
     const { shape } = one.mask;
     const box = shape.map((n: number) => [0, n]);
     const scan = { data: field(one.data), mask: mask(one.mask), probability: field(one.probability), box };
-    const judged = judge({ ...scan, voxelSize: [size, size, size] }, traits, card);
+    const judged = judge({ ...scan, voxelSize: [size, size, size], padded: one.padded }, traits, card);
     expect(judged.flags).toEqual(one.judged.flags);
     expect(judged.score).toBe(one.judged.score);
   });

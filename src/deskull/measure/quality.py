@@ -68,6 +68,17 @@ VOLUME_ML = (600.0, 2300.0)
 """Mask volumes of people older than infants: intracranial volumes of adults lie between 950 and
 2000 ml (a child of one year has about 800), widened for small heads and hydrocephalus."""
 
+INFANT_VOLUME_ML = (100.0, 900.0)
+"""Mask volumes in a head that is narrow: from 29 weeks after conception to about a year of age."""
+
+INFANT_WIDTH_MM = 105.0
+"""Shortest edge of the box of an infant's head, at most: synthetic newborns have up to 90 mm, 48
+scans of adults at least 115."""
+
+WIDTH_LEVEL, WIDTH_SHARE = 0.15, 0.2
+"""A voxel of the head is brighter than this share of the way from air to bright; a slice of it
+holds at least this share of the voxels of the fullest one."""
+
 PIECE_SHARE = 0.05
 """Second piece against the first: about 70 ml, half a cerebellum or an eye with its muscles."""
 
@@ -143,7 +154,7 @@ def find_flags(
         _find_ct(few),
         _find_stripped(few, steps),
         cut,
-        _find_volume(mask, voxel_size, cut is not None),
+        _find_volume(mask, voxel_size, few, steps, cut is not None),
         _find_pieces(few_probability),
     ]
     return [flag for flag in found if flag is not None]
@@ -217,17 +228,48 @@ def _find_cut(mask: NDArray[np.bool_], voxel_size: VoxelSize) -> Flag | None:
     return Flag("field-cuts-brain", f"The field of view cuts the brain: {', '.join(faces)}.")
 
 
-def _find_volume(mask: NDArray[np.bool_], voxel_size: VoxelSize, cut: bool) -> Flag | None:
-    """Flag a volume that no brain has; any part of one may be small."""
+def _find_volume(
+    mask: NDArray[np.bool_],
+    voxel_size: VoxelSize,
+    few: NDArray[np.float32],
+    steps: tuple[float, ...],
+    cut: bool,
+) -> Flag | None:
+    """Flag a volume that no brain has in a head so wide; any part of a brain may be small."""
     volume_ml = np.count_nonzero(mask) * float(np.prod(voxel_size)) / 1000
     low, high = VOLUME_ML
+    whose = "beyond infancy"
+    if volume_ml < low and not cut:
+        width = measure_width(few, steps)
+        if width <= INFANT_WIDTH_MM:
+            low, high = INFANT_VOLUME_ML
+            whose = f"in a head of {width:.0f} mm, as infants have"
     if (cut or low <= volume_ml) and volume_ml <= high:
         return None
     return Flag(
         "volume",
-        f"The mask has {volume_ml:.0f} ml; {low:.0f} to {high:.0f} ml are plausible beyond "
-        "infancy.",
+        f"The mask has {volume_ml:.0f} ml; {low:.0f} to {high:.0f} ml are plausible {whose}.",
     )
+
+
+def measure_width(data: NDArray[np.float32], voxel_size: tuple[float, ...]) -> float:
+    """Measure the shortest edge in mm of the box that holds what is brighter than air.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z), the scan; what is not finite is air.
+    voxel_size
+        mm along each array axis.
+    """
+    finite = np.isfinite(data)
+    if not finite.any():
+        return 0.0
+    low, high = np.percentile(data[finite], [0.5, 99.5])
+    head = finite & (np.where(finite, data, low) > low + WIDTH_LEVEL * (high - low))
+    shares = [head.mean(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    counts = [np.count_nonzero(share >= WIDTH_SHARE * max(share.max(), 1e-9)) for share in shares]
+    return float(min(count * size for count, size in zip(counts, voxel_size, strict=True)))
 
 
 def _find_pieces(probability: NDArray[np.float32]) -> Flag | None:

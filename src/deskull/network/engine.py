@@ -249,6 +249,7 @@ def _has_fast_bfloat16() -> bool:
 
 
 def _use_onnxruntime(stage: Stage, device: str, threads: int) -> Engine:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it calls home when imported
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # which the builds for Windows have

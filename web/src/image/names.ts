@@ -58,7 +58,7 @@ export function groupFiles(files: readonly File[]): Item[] {
   for (const zip of dicom.filter(({ name }) => /\.zip$/i.test(name))) {
     items.push({ name: zip.name, files: [zip], isDicom: true });
   }
-  const slices = dicom.filter(({ name }) => !/\.zip$/i.test(name));
+  const slices = dicom.filter(({ name }) => !/\.zip$/i.test(name)).sort(comparePaths);
   if (slices.length) items.push({ name: nameDicom(slices), files: slices, isDicom: true });
   return items;
 }
@@ -67,6 +67,13 @@ function findPartners(header: File, suffix: string, files: readonly File[]): Fil
   const stem = header.name.slice(0, -suffix.length);
   const names = (PAIRS[suffix] ?? []).map((other) => (stem + other).toLowerCase());
   return files.filter((file) => findFolder(file) === findFolder(header) && names.includes(file.name.toLowerCase()));
+}
+
+/** The order in which Python lists the files of a folder. */
+function comparePaths(one: File, other: File): number {
+  const [a, b] = [one, other].map((file) => [...findFolder(file).split("/"), file.name]) as [string[], string[]];
+  const k = a.findIndex((part, at) => part !== b[at]);
+  return k < 0 || k >= b.length ? a.length - b.length : a[k]! < b[k]! ? -1 : 1;
 }
 
 function nameDicom(files: readonly File[]): string {

@@ -9,6 +9,7 @@ import type { Matrix } from "./affine";
 import { Field } from "./field";
 import { Grid, type Shape } from "./grid";
 import type { NiftiHeader } from "./nifti";
+import { describePadding, type Padding, takeOutPadding } from "./padding";
 import { encodeZero, showShape, SIZES, type Stored, toFloat32 } from "./stored";
 
 const VOXEL_MM = [0.02, 50] as const; // from microscopy of specimens to a localiser's slabs
@@ -27,11 +28,15 @@ export interface Source {
 
 /** One 3D image of a head on its own grid. */
 export interface Volume {
-  /** Scaled intensities; NaN and Inf stay as the file has them. */
+  /** Scaled intensities; NaN and Inf stay as the file has them, padding is NaN as well. */
   data: Field;
   grid: Grid;
   source: Source;
   name: string;
+  /** Part of the field that was filled, not measured; null if there is none. */
+  padding: Padding | null;
+  /** What was assumed in reading it, or left out. */
+  notes: string[];
 }
 
 /** Make a Volume of an image, with the checks of the command line. */
@@ -50,7 +55,8 @@ export function makeVolume(source: Source, name: string): Volume {
   checkSize(grid, name);
   const data = new Field(toFloat32(source.stored), grid.shape);
   checkValues(data.values, name);
-  return { data, grid, source, name };
+  const padding = takeOutPadding(data);
+  return { data, grid, source, name, padding, notes: padding ? [describePadding(padding, data.size)] : [] };
 }
 
 function checkSize(grid: Grid, name: string): void {

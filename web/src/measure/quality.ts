@@ -9,6 +9,7 @@ import type { Triple } from "../image/affine";
 import { emptyMask, Field } from "../image/field";
 import type { Box } from "../image/grid";
 import { measurePieces } from "../prepare/pieces";
+import { DEFAULTS } from "../settings";
 import { countVoxels, percentiles, roundHalfEven } from "../statistics";
 import { sumUp } from "./likeness";
 import { TRAITS, type Trait, type Traits } from "./traits";
@@ -29,7 +30,10 @@ export const LIMITS = {
   STRIPPED_FACE_MM2: 10000.0,
   CUT_MM2: 400.0,
   VOLUME_ML: [600.0, 2300.0],
-  PIECE_PROBABILITY: 0.5,
+  INFANT_VOLUME_ML: [100.0, 900.0],
+  INFANT_WIDTH_MM: 105.0,
+  WIDTH_LEVEL: 0.15,
+  WIDTH_SHARE: 0.2,
   PIECE_SHARE: 0.05,
   RIM_MM: 3.5,
   PLAIN_STRUCTURE: 0.03,
@@ -51,6 +55,8 @@ export interface Scan {
   probability: Field;
   box: Box;
   voxelSize: Triple;
+  /** How many voxels are NaN because they were padding. */
+  padded: number;
 }
 
 type Found = Flag | null;
@@ -65,17 +71,17 @@ export function findFlags(scan: Scan): Flag[] {
   const few = scan.data.every(strides, first).copy();
   const cut = findCut(scan.mask, scan.voxelSize);
   return only([
-    findNotFinite(scan.data),
+    findNotFinite(scan.data, scan.padded),
     findCt(few.values),
     findStripped(few, steps),
     cut,
-    findVolume(scan.mask, scan.voxelSize, cut !== null),
+    findVolume(scan.mask, scan.voxelSize, few, steps, cut !== null),
     findPieces(scan, strides, first),
   ]);
 }
 
-function findNotFinite(data: Field): Found {
-  let count = 0;
+function findNotFinite(data: Field, padded: number): Found {
+  let count = -padded;
   for (const value of data.values) if (!Number.isFinite(value)) count++;
   if (!count) return null;
   const voxels = count === 1 ? "1 voxel is" : `${count} voxels are`;
@@ -162,15 +168,41 @@ function findCut(mask: Field<Uint8Array>, voxelSize: Triple): Found {
   return { name: "field-cuts-brain", sentence: `The field of view cuts the brain: ${faces.join(", ")}.` };
 }
 
-function findVolume(mask: Field<Uint8Array>, voxelSize: Triple, cut: boolean): Found {
+function findVolume(mask: Field<Uint8Array>, voxelSize: Triple, few: Field, steps: Triple, cut: boolean): Found {
   const voxels = countVoxels(mask);
   const ml = (voxels * voxelSize[0] * voxelSize[1] * voxelSize[2]) / 1000;
-  const [low, high] = LIMITS.VOLUME_ML;
+  let [low, high]: readonly [number, number] = LIMITS.VOLUME_ML;
+  let whose = "beyond infancy";
+  if (ml < low && !cut) {
+    const width = measureWidth(few, steps);
+    if (width <= LIMITS.INFANT_WIDTH_MM) {
+      [low, high] = LIMITS.INFANT_VOLUME_ML;
+      whose = `in a head of ${width.toFixed(0)} mm, as infants have`;
+    }
+  }
   if ((cut || low <= ml) && ml <= high) return null;
-  return {
-    name: "volume",
-    sentence: `The mask has ${ml.toFixed(0)} ml; ${low} to ${high} ml are plausible beyond infancy.`,
-  };
+  return { name: "volume", sentence: `The mask has ${ml.toFixed(0)} ml; ${low} to ${high} ml are plausible ${whose}.` };
+}
+
+/** The shortest edge in mm of the box that holds what is brighter than air. */
+export function measureWidth(data: Field, voxelSize: Triple): number {
+  const finite = data.values.filter(Number.isFinite);
+  if (!finite.length) return 0;
+  const [low, high] = percentiles(finite, [0.5, 99.5]) as [number, number];
+  const level = low + LIMITS.WIDTH_LEVEL * (high - low);
+  const counts = data.shape.map((n) => new Array<number>(n).fill(0));
+  const [nx, ny] = data.shape;
+  data.values.forEach((value, place) => {
+    if (!(value > level && Number.isFinite(value))) return;
+    counts[0]![place % nx]!++;
+    counts[1]![Math.floor(place / nx) % ny]!++;
+    counts[2]![Math.floor(place / (nx * ny))]!++;
+  });
+  const edges = counts.map((slices, axis) => {
+    const fullest = Math.max(...slices, 1e-9);
+    return slices.filter((count) => count >= LIMITS.WIDTH_SHARE * fullest).length * voxelSize[axis]!;
+  });
+  return Math.min(...edges);
 }
 
 function findPieces({ data, probability, box }: Scan, strides: Triple, first: Triple): Found {
@@ -180,7 +212,7 @@ function findPieces({ data, probability, box }: Scan, strides: Triple, first: Tr
     const at = [count % nx, Math.floor(count / nx) % ny, Math.floor(count / (nx * ny))];
     const [x, y, z] = at.map((k, axis) => first[axis]! + k * strides[axis]! - box[axis]![0]) as Triple;
     const known = [x, y, z].every((k, axis) => k >= 0 && k < probability.shape[axis]!);
-    if (known && probability.at(x, y, z) >= LIMITS.PIECE_PROBABILITY) few.values[place] = 1;
+    if (known && probability.at(x, y, z) >= DEFAULTS.threshold) few.values[place] = 1;
   });
   const sizes = measurePieces(few);
   if (sizes.length < 2 || sizes[1]! <= LIMITS.PIECE_SHARE * sizes[0]!) return null;

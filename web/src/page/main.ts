@@ -2,7 +2,7 @@
 
 import "./style.css";
 
-import { LIMITS, DEFAULTS } from "../result";
+import { LIMITS, DEFAULTS } from "../settings";
 import { Client } from "../worker/client";
 import type { Output } from "../worker/protocol";
 import { readDrop } from "./drop";
@@ -73,19 +73,26 @@ function showEntry(entry: Entry): void {
   find("name").textContent = entry.item.name;
   find("volume").textContent = isDone ? `${entry.ml.toFixed(0)} ml` : "";
   find("score").textContent = isDone ? `score ${entry.judged!.score}${entry.isMended ? " (of the automatic mask)" : ""}` : "";
-  const lines = isDone ? entry.judged!.flags : [];
+  const flags = isDone ? entry.judged!.flags : [];
   find("doubts").replaceChildren(
-    ...lines.map(({ name, sentence }) => {
-      const line = document.createElement("div");
-      const flag = document.createElement("b");
-      flag.className = "flag";
-      flag.textContent = name;
-      line.append(flag, ` ${sentence}`);
-      return line;
-    }),
+    ...entry.warnings.map((words) => makeLine(words)),
+    ...flags.map(({ name, sentence }) => makeLine(makeFlag(name), ` ${sentence}`)),
   );
   input("threshold").value = String(entry.settings.threshold);
   input("border").value = String(entry.settings.border);
+}
+
+function makeLine(...parts: (string | HTMLElement)[]): HTMLElement {
+  const line = document.createElement("div");
+  line.append(...parts);
+  return line;
+}
+
+function makeFlag(name: string): HTMLElement {
+  const flag = document.createElement("b");
+  flag.className = "flag";
+  flag.textContent = name;
+  return flag;
 }
 
 function showList(): void {

@@ -1,7 +1,7 @@
 /** The scans of a session, in their order: what is to be done, what was done, and what came of it. */
 
 import type { Item } from "../image/names";
-import { DEFAULTS, type Settings } from "../result";
+import { DEFAULTS, type Settings } from "../settings";
 import type { Judged, Output } from "../worker/protocol";
 
 export type State = "waiting" | "working" | "done" | "failed" | "stopped";
@@ -19,6 +19,8 @@ export interface Entry {
   isMended: boolean;
   /** A drawing that is to be shown again; axes nearest to RAS+. */
   drawn: Uint8Array | null;
+  /** What a person should know of how it was read. */
+  warnings: string[];
   judged: Judged | null;
   ml: number;
   /** Files made of it; none where the mask has changed since. */
@@ -40,6 +42,7 @@ export class Queue {
       settings: { ...DEFAULTS },
       isMended: false,
       drawn: null,
+      warnings: [],
       judged: null,
       ml: 0,
       outputs: {},

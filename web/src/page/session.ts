@@ -7,7 +7,7 @@
 import { convertDicom, readSeries } from "../image/dicom";
 import { DeskullError, ChoiceError } from "../errors";
 import { findStem, groupFiles } from "../image/names";
-import type { Settings } from "../result";
+import type { Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
@@ -102,6 +102,7 @@ export class Session {
     this.current = entry;
     entry.state = "working";
     entry.message = "";
+    entry.warnings = [];
     this.viewer.blank();
     this.observer.onUnseen("");
     this.observer.onSaid("", "");
@@ -138,7 +139,9 @@ export class Session {
     const files = item.isDicom ? [await convertDicom(item.files, entry.series, item.name)] : item.files;
     await loading;
     say(STAGES[0]!, 0);
-    const shown = await this.client.ask("open", { files, name: item.name, frame: entry.frame });
+    const shown = await this.client.ask("open", { item, files, frame: entry.frame });
+    entry.warnings = shown.warnings;
+    this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
     const [{ mask, judged }, isSeen] = await Promise.all([stripping, this.viewer.show(shown)]);
@@ -147,8 +150,8 @@ export class Session {
     const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
     entry.drawn = null;
     this.viewer.setMask(drawn ?? mask, true);
-    this.history.begin(entry.settings);
     entry.judged = judged;
+    this.history.begin(entry.settings);
     entry.ml = this.viewer.countMl();
   }
 
@@ -164,10 +167,12 @@ export class Session {
         const now: Settings = this.wish;
         this.wish = null;
         const { mask } = await this.client.ask("remake", { settings: now });
+        if (!this.isReady || this.current !== entry) return; // another scan takes its place
         this.viewer.setMask(mask, false);
         entry.settings = now;
         this.history.add(now);
         this.changed(false);
+        if (!this.wish) await this.judge(entry);
       }
       this.observer.onSaid(replaced ? "The mask was made anew; undo brings your drawing back." : "", "");
     } catch (error) {
@@ -183,9 +188,25 @@ export class Session {
 
   private noteDrawing(action: "draw" | "undo"): void {
     if (!this.current) return;
-    if (action === "undo") this.current.settings = this.history.undo() ?? this.current.settings;
-    else this.history.add(this.current.settings);
+    const entry = this.current;
+    const before = entry.settings;
+    if (action === "undo") entry.settings = this.history.undo() ?? before;
+    else this.history.add(before);
     this.changed(true);
+    if (entry.settings !== before) void this.judge(entry);
+  }
+
+  /** Judge the automatic mask anew, once the sliders rest. */
+  private async judge(entry: Entry): Promise<void> {
+    const { settings } = entry;
+    try {
+      const { judged } = await this.client.ask("judge", { settings });
+      if (entry.settings !== settings) return; // they have moved on
+      entry.judged = judged;
+      this.observer.onChange();
+    } catch (error) {
+      this.observer.onSaid((error as Error).message, "bad");
+    }
   }
 
   /** What the worker held of the current scan is lost; a drawing is not. */
@@ -207,9 +228,11 @@ export class Session {
   }
 
   private async make(output: Output): Promise<Blob> {
-    const { settings, isMended } = this.current!;
-    const drawn = isMended ? this.viewer.mask : null;
-    return (await this.client.ask("save", { output, drawn, settings })).blob;
+    const entry = this.current!;
+    const { settings } = entry;
+    const drawn = entry.isMended ? this.viewer.mask : null;
+    const maskName = this.nameFile(entry, "mask");
+    return (await this.client.ask("save", { output, drawn, settings, maskName })).blob;
   }
 
   /** Save one file of the current scan. */

@@ -40,14 +40,15 @@ export function paste<T extends Float32Array | Uint8Array>(from: Field<T>, to: F
  *
  * The surface lies halfway between a voxel in and its neighbour out: the exact Euclidean distance
  * to the nearest centre on the other side is averaged with that of the face neighbour which lies
- * nearest to the other side. The edge of the array is no surface.
+ * nearest to the other side. The edge of the array is no surface. What lies farther from the surface
+ * than `reach` mm may be infinite, with its sign: a small one saves time.
  */
-export function makeSignedDistance(mask: Field<Uint8Array>, voxelSize: Triple): Field {
-  const distance = new Field(measureOutside(mask.flat(), mask.shape, voxelSize), mask.shape);
+export function makeSignedDistance(mask: Field<Uint8Array>, voxelSize: Triple, reach = Infinity): Field {
+  const distance = new Field(measureOutside(mask.flat(), mask.shape, voxelSize, reach), mask.shape);
   const box = findBox(mask, 1);
   if (!box) return distance;
   const around = mask.crop(box).copy();
-  const depth = measureOutside(around.values.map((value) => (value ? 0 : 1)), around.shape, voxelSize);
+  const depth = measureOutside(around.values.map((value) => (value ? 0 : 1)), around.shape, voxelSize, reach);
   const part = distance.crop(box);
   part.forEach((place, count) => {
     part.values[place]! -= depth[count]!;
@@ -64,7 +65,7 @@ export function moveBorder(mask: Field<Uint8Array>, voxelSize: Triple, border: n
   const box = findBox(mask, findReach(border, voxelSize));
   if (!box) return moved;
   if (border === 0) return mask.copy();
-  paste(within(makeSignedDistance(mask.crop(box).copy(), voxelSize), border), moved.crop(box));
+  paste(within(makeSignedDistance(mask.crop(box).copy(), voxelSize, Math.abs(border)), border), moved.crop(box));
   return moved;
 }
 
@@ -80,8 +81,8 @@ export function findReach(border: number, voxelSize: Triple): Triple {
 }
 
 /** Distance in mm from each voxel outside a mask to its surface; 0 inside. */
-function measureOutside(inside: Uint8Array, shape: Triple, voxelSize: Triple): Float32Array {
-  const centre = measureToCentres(inside, shape, voxelSize);
+function measureOutside(inside: Uint8Array, shape: Triple, voxelSize: Triple, reach: number): Float32Array {
+  const centre = measureToCentres(inside, shape, voxelSize, reach);
   const nearest = centre.slice();
   shape.forEach((length, axis) => takeNeighbours(centre, nearest, shape.slice(0, axis).reduce((a, b) => a * b, 1), length));
   for (let i = 0; i < nearest.length; i++) nearest[i] = (nearest[i]! + centre[i]!) / 2;
@@ -100,62 +101,45 @@ function takeNeighbours(values: Float32Array, least: Float32Array, stride: numbe
   }
 }
 
-/**
- * Exact Euclidean distance in mm to the nearest voxel that is nonzero (Maurer, Qi and Raghavan, IEEE
- * PAMI 25, 2003), in single precision and in the order of axes of ITK, which the command line uses:
- * a voxel exactly as far away as the border is then in or out in both.
- */
-function measureToCentres(inside: Uint8Array, shape: Triple, voxelSize: Triple): Float32Array {
+/** Euclidean distance in mm to the nearest voxel that is nonzero, rounded at each step as in Python. */
+function measureToCentres(inside: Uint8Array, shape: Triple, voxelSize: Triple, reach: number): Float32Array {
   const squares = zeros(shape);
   for (let i = 0; i < inside.length; i++) squares.values[i] = inside[i] ? 0 : Infinity;
-  for (const axis of [2, 1, 0]) sweep(squares, axis, voxelSize[axis]!);
-  return squares.values.map((square, i) => (inside[i] ? 0 : Math.sqrt(square)));
+  const farthest = (reach + Math.max(...voxelSize)) ** 2; // a centre lies up to half a voxel farther than the surface
+  for (const axis of [2, 1, 0]) passOn(squares, axis, voxelSize[axis]!, farthest);
+  return squares.values.map(Math.sqrt);
 }
 
-/** Let the parabolas that stand on each line along an axis find its lowest points. */
-function sweep(squares: Field, axis: number, size: number): void {
+/** Let squared distances reach along an axis: the least of each plus the way squared. */
+function passOn(squares: Field, axis: number, size: number, farthest: number): void {
   const length = squares.shape[axis]!;
-  const stride = squares.strides[axis]!;
-  const single = Math.fround(size);
+  const ways = Float32Array.from({ length }, (_, step) => (step * size) ** 2);
+  const steps = ways.filter((way) => way <= farthest).length;
   const [first, second] = [0, 1, 2].filter((k) => k !== axis) as [number, number];
-  const heights = new Float32Array(length);
-  const feet = new Float32Array(length);
-  const measure = (k: number, i: number) => {
-    const apart = Math.fround(feet[k]! - Math.fround(i * size));
-    return Math.fround(heights[k]! + Math.fround(apart * apart));
-  };
+  const line = new Float32Array(length);
   for (let k = 0; k < squares.shape[second]!; k++) {
     for (let j = 0; j < squares.shape[first]!; j++) {
       const start = k * squares.strides[second]! + j * squares.strides[first]!;
-      let last = -1;
-      for (let i = 0; i < length; i++) {
-        const height = squares.values[start + i * stride]!;
-        if (height === Infinity) continue;
-        while (last >= 1 && isHidden(heights, feet, last, height, Math.fround(i * single))) last--;
-        last++;
-        heights[last] = height;
-        feet[last] = i * single; // ITK rounds the size before, and above only the product
-      }
-      if (last < 0) continue;
-      let lowest = 0;
-      for (let i = 0; i < length; i++) {
-        let least = measure(lowest, i);
-        while (lowest < last) {
-          const next = measure(lowest + 1, i);
-          if (least <= next) break;
-          lowest++;
-          least = next;
-        }
-        squares.values[start + i * stride] = least;
-      }
+      passAlong(line, squares.values, start, squares.strides[axis]!, ways, steps);
     }
   }
 }
 
-/** Whether a parabola lies nowhere below both the one before it and one that comes after it. */
-function isHidden(heights: Float32Array, feet: Float32Array, k: number, height: number, foot: number): boolean {
-  const a = feet[k]! - feet[k - 1]!;
-  const b = foot - feet[k]!;
-  const c = foot - feet[k - 1]!;
-  return c * heights[k]! - b * heights[k - 1]! - a * height - a * b * c > 0;
+function passAlong(line: Float32Array, values: Float32Array, start: number, stride: number, ways: Float32Array, steps: number): void {
+  const { length } = line;
+  let isReached = false;
+  for (let i = 0, place = start; i < length; i++, place += stride) {
+    line[i] = values[place]!;
+    isReached ||= line[i] !== Infinity;
+  }
+  if (!isReached) return;
+  for (let i = 0, place = start; i < length; i++, place += stride) {
+    let least = line[i]!;
+    for (let step = 1; step < steps && ways[step]! < least; step++) {
+      const way = ways[step]!;
+      if (step <= i) least = Math.min(least, line[i - step]! + way);
+      if (step < length - i) least = Math.min(least, line[i + step]! + way);
+    }
+    values[place] = least;
+  }
 }

@@ -13,7 +13,7 @@ const LEVELS = 255;
 
 /** An oblique scan is shown in its own planes, so that a drawing's voxels are the scan's. */
 export function makeShown(volume: Volume): Shown {
-  const { data, grid, name } = volume;
+  const { data, grid, name, notes, padding } = volume;
   const canonical = grid.canonical();
   const values = toCanonicalField(data, grid);
   const step = Math.max(1, Math.floor(data.size / SAMPLES));
@@ -33,5 +33,6 @@ export function makeShown(volume: Volume): Shown {
     const value = Math.round((values.values[place]! - low) * scale);
     file[start + count] = value > 0 ? Math.min(value, LEVELS) : 0; // nothing is above NaN
   });
-  return { name, shape, voxelSize, voxelMl: grid.voxelVolume / 1000, file: file.buffer };
+  const warnings = padding?.values.every((value) => value === 0) ? [] : notes; // 0 is what every tool fills with
+  return { name, shape, voxelSize, voxelMl: grid.voxelVolume / 1000, warnings, file: file.buffer };
 }

@@ -1,8 +1,9 @@
 /** What the page and its worker say to each other. */
 
 import type { Triple } from "../image/affine";
+import type { Item } from "../image/names";
 import type { Flag } from "../measure/quality";
-import type { Settings } from "../result";
+import type { Settings } from "../settings";
 import type { Step } from "../stripper";
 
 /** A scan as the page shows it: a NIfTI file of bytes, axes nearest to RAS+. */
@@ -11,6 +12,8 @@ export interface Shown {
   shape: Triple;
   voxelSize: Triple;
   voxelMl: number;
+  /** What a person should know of how it was read. */
+  warnings: string[];
   file: ArrayBuffer;
 }
 
@@ -28,10 +31,12 @@ export type Drawn = Uint8Array | null;
 /** What the worker does: arguments and answers. */
 export interface Tasks {
   load: { give: { base: string; threads: number }; get: { threads: number } };
-  open: { give: { files: File[]; name: string; frame: number | null }; get: Shown };
+  /** `files` are what is to be read of the scan: converted where it is DICOM. */
+  open: { give: { item: Item; files: File[]; frame: number | null }; get: Shown };
   strip: { give: { settings: Settings }; get: { mask: Uint8Array; judged: Judged } };
   remake: { give: { settings: Settings }; get: { mask: Uint8Array } };
-  save: { give: { output: Output; drawn: Drawn; settings: Settings }; get: { blob: Blob } };
+  judge: { give: { settings: Settings }; get: { judged: Judged } };
+  save: { give: { output: Output; drawn: Drawn; settings: Settings; maskName: string }; get: { blob: Blob } };
   restore: { give: { mask: Blob }; get: { mask: Uint8Array } };
 }
 

@@ -5,6 +5,7 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 
 import { ChoiceError, DeskullError } from "../errors";
 import type { Field } from "../image/field";
+import { type Fingerprint, makeFingerprint } from "../image/fingerprint";
 import { openImage } from "../image/formats";
 import { fromCanonicalField, toCanonicalField } from "../image/grid";
 import { ByteReader, gzip } from "../image/streams";
@@ -15,12 +16,13 @@ import { encodePicture } from "../picture/mosaic";
 import type { Result } from "../result";
 import { Stripper } from "../stripper";
 import { makeShown } from "./display";
-import type { Answer, Drawn, Failure, Task, Tasks } from "./protocol";
+import type { Answer, Drawn, Failure, Judged, Task, Tasks } from "./protocol";
 
 const absolute = (url: string) => new URL(url, import.meta.url).href;
 
 let stripper: Stripper | null = null;
 let volume: Volume | null = null;
+let fingerprint: Fingerprint | null = null;
 let result: Result | null = null;
 
 type Work = { [K in Task]: (give: Tasks[K]["give"], id: number) => Promise<Tasks[K]["get"]> };
@@ -37,23 +39,30 @@ const WORK: Work = {
     return { threads };
   },
 
-  async open({ files, name, frame }) {
+  async open({ item, files, frame }) {
     volume = result = null; // of two large scans only one fits
-    volume = makeVolume(await openImage(files, frame), name);
+    volume = makeVolume(await openImage(files, frame), item.name);
+    fingerprint = await makeFingerprint(item);
     return makeShown(volume);
   },
 
   async strip({ settings }, id) {
     result = await stripper!.strip(volume!, settings, (step) => answer({ id, kind: "step", step }));
-    const { score, flags } = result.quality;
-    return { mask: toPage(result.brain.mask), judged: { score, flags } };
+    return { mask: toPage(result.brain.mask), judged: describeQuality(result) };
   },
 
   async remake({ settings }) {
-    return { mask: toPage(result!.brain.makeMask(settings)) };
+    result!.remake(settings);
+    return { mask: toPage(result!.brain.mask) };
   },
 
-  async save({ output, drawn, settings }) {
+  async judge({ settings }) {
+    result!.remake(settings);
+    return { judged: describeQuality(result!) };
+  },
+
+  async save({ output, drawn, settings, maskName }) {
+    result!.remake(settings); // undo may have gone back to others
     const mask = fromPage(drawn);
     switch (output) {
       case "mask":
@@ -62,7 +71,7 @@ const WORK: Work = {
       case "picture":
         return { blob: await encodePicture(volume!.data, mask, volume!.grid, result!.describe(mask.values)) };
       case "record": {
-        const record = result!.makeRecord(__VERSION__, settings, mask.values, drawn !== null);
+        const record = result!.makeRecord(__VERSION__, fingerprint!, drawn && { values: mask.values, name: maskName });
         return { blob: new Blob([`${JSON.stringify(record, null, 1)}\n`], { type: "application/json" }) };
       }
     }
@@ -71,9 +80,14 @@ const WORK: Work = {
   async restore({ mask }) {
     const whole = await (await ByteReader.open(mask, "mask")).rest();
     const values = whole.slice(whole.length - volume!.grid.voxels);
-    return { mask: toPage(result!.brain.takeMask(values)) };
+    return { mask: toPage(result!.brain.mask.like(values)) };
   },
 };
+
+function describeQuality(of: Result): Judged {
+  const { score, flags } = of.judge();
+  return { score, flags };
+}
 
 /** The page draws on axes nearest to RAS+, the first one running fastest. */
 function toPage(mask: Field<Uint8Array>): Uint8Array {
