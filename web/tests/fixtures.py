@@ -4,7 +4,6 @@
 `arrays.bin` and files of images. vitest runs it before the tests; nothing of it is committed.
 """
 
-import json
 import sys
 from dataclasses import asdict
 from itertools import cycle, permutations, product
@@ -19,14 +18,13 @@ from scipy import ndimage
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from deskull.errors import DeskullError
+from fixture_files import make_fingerprints, make_images, make_refused
+from fixture_writer import Writer
+
 from deskull.image import padding
-from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Grid
-from deskull.image.made import make_brain_image, make_mask_image
 from deskull.image.padding import Padding, take_out_padding
-from deskull.image.volume import Volume, load_volume
-from deskull.image.writing import save_image
+from deskull.image.volume import Volume
 from deskull.measure import quality, score
 from deskull.measure.likeness import CHOSEN, find_unlike
 from deskull.measure.traits import TRAITS, measure_traits
@@ -47,38 +45,11 @@ from deskull.prepare.postprocess import (
 )
 from deskull.record import SCHEMA
 from deskull.settings import Settings
-from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
-from nifti_files import HEAD as RAW
-from scans import WRITERS
 from test_padding import FILLS, NO_PADDING, SCAN, WAYS, mix, turn
 
 RNG = np.random.default_rng(3)
 OFF = np.array([1.3, -0.4, 0.7])  # of the window's middle from the field's
 SHAPE = (11, 13, 12)
-
-
-class Writer:
-    """Puts arrays into one file, the first axis running fastest, and notes where each is."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.index: dict[str, Any] = {}
-        self._file = (folder / "arrays.bin").open("wb")
-
-    def array(self, values: NDArray[Any]) -> dict[str, Any]:
-        kind = "uint8" if values.dtype == bool else "float32"
-        place = self._file.tell()
-        self._file.write(values.astype(kind).tobytes(order="F"))
-        self._file.write(b"\0" * (-self._file.tell() % 4))
-        return {"array": place, "kind": kind, "shape": values.shape}
-
-    def close(self) -> None:
-        self._file.close()
-        (self.folder / "index.json").write_text(json.dumps(self.index, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _smooth(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -308,116 +279,6 @@ def make_constants() -> dict[str, Any]:
         "DEFAULTS": {"threshold": Settings.threshold, "border": Settings.border},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }
-
-
-def _describe_image(write: Writer, path: Path, frame: int | None = None) -> dict[str, Any]:
-    volume = load_volume(path, frame=frame)
-    mask = np.zeros(volume.grid.shape, bool)
-    mask[1:3, 2:4, 1:5] = True
-    outputs = {}
-    for name, image in (
-        ("mask", make_mask_image(mask, volume.source)),
-        ("brain", make_brain_image(mask, volume.source, frame=volume.frame)),
-    ):
-        outputs[name] = path.with_name(f"{path.name}.{name}.nii").name
-        save_image(image, path.with_name(outputs[name]))
-    return {
-        "affine": volume.grid.affine,
-        "data": write.array(volume.data),
-        "inside": write.array(mask),
-        "frame": frame,
-        **outputs,
-    }
-
-
-def make_images(write: Writer) -> list[dict[str, Any]]:
-    """Files of every format, and what Python reads from and writes for each."""
-    cases = []
-    folder = write.folder
-    for name, changes in HEADERS.items():
-        path = folder / f"{name.replace(' ', '_')}.nii"
-        write_nifti(
-            path, make_header(**changes), RAW, lead=EXTENSION if "scaled" in name else b"\0\0\0\0"
-        )
-        cases.append({"files": [path.name]} | _describe_image(write, path))
-    for dtype in ("uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64", "float32"):
-        path = folder / f"{dtype}.nii.gz"
-        write_nifti(path, make_header(dtype=dtype, scl_slope=2.5, scl_inter=-7), RAW % 100)
-        cases.append({"files": [path.name]} | _describe_image(write, path))
-    path = folder / "frames.nii.gz"
-    frames = np.stack([RAW, RAW + 1, RAW[::-1]], axis=-1)
-    write_nifti(path, make_header(shape=frames.shape), frames)
-    cases.append({"files": [path.name]} | _describe_image(write, path, frame=1))
-    for name in (
-        "scan.hdr",
-        "scan.mgh",
-        "scan.mgz",
-        "scan.nrrd",
-        "scan.nhdr",
-        "scan.mha",
-        "scan.mhd",
-    ):
-        path = folder / name
-        before = set(folder.iterdir())
-        WRITERS[name](path)
-        beside = {p.name for p in set(folder.iterdir()) - before} - {name}
-        made = name != "scan.hdr"
-        cases.append(
-            {"files": [name, *sorted(beside)], "made": made} | _describe_image(write, path)
-        )
-    return cases
-
-
-def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
-    """Scans of one file and of several, and what their records know them by."""
-    folder = write.folder / "series"
-    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm"):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(path.encode())
-    slices = sorted(str(p.relative_to(write.folder)) for p in folder.rglob("*") if p.is_file())
-    files = {
-        "uint8.nii.gz": ["uint8.nii.gz"],
-        "scan.hdr": ["scan.hdr", "scan.img"],
-        "scan.mhd": ["scan.mhd", "scan.raw"],
-        "series": slices,
-    }
-    return [
-        {"name": name, "files": parts} | vars(make_fingerprint(write.folder / name))
-        for name, parts in files.items()
-    ]
-
-
-def make_refused(write: Writer) -> list[dict[str, Any]]:
-    """Files that Python refuses, and its words."""
-    folder = write.folder
-    whole = (folder / "slope_NaN.nii").read_bytes()
-    (folder / "cut.nii").write_bytes(whole[:600])
-    (folder / "empty.nii").write_bytes(b"")
-    (folder / "cut.nii.gz").write_bytes((folder / "uint8.nii.gz").read_bytes()[:-40])
-    write_nifti(folder / "plain.nii", make_header(), np.full(RAW.shape, 3))
-    write_nifti(folder / "flat.nii", make_header(shape=(5, 6, 1)), RAW[..., :1])
-    sizes = [1, 0, 1, 1, 1, 0, 0, 0]
-    write_nifti(folder / "no_size.nii", make_header(sform_code=0, pixdim=sizes), RAW)
-    zeros = [0.0, 0, 0, 0]
-    write_nifti(folder / "singular.nii", make_header(srow_x=zeros), RAW)
-    far = [5000.0, 0, 0, 0]
-    write_nifti(folder / "huge.nii", make_header(srow_x=far), RAW)
-    (folder / "words.nii").write_bytes(b"no image at all, only words")
-    cases = []
-    for name in (
-        "cut.nii",
-        "empty.nii",
-        "plain.nii",
-        "flat.nii",
-        "no_size.nii",
-        "singular.nii",
-        "huge.nii",
-    ):
-        try:
-            load_volume(folder / name)
-        except DeskullError as error:
-            cases.append({"file": name, "message": str(error)})
-    return [*cases, {"file": "cut.nii.gz", "message": ""}, {"file": "words.nii", "message": ""}]
 
 
 def main(folder: Path) -> None:

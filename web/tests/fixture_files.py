@@ -1,0 +1,126 @@
+"""Files of images for the fixtures, good and refused, and what Python reads from each."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fixture_writer import Writer
+
+from deskull.errors import DeskullError
+from deskull.image.fingerprint import make_fingerprint
+from deskull.image.made import make_brain_image, make_mask_image
+from deskull.image.volume import load_volume
+from deskull.image.writing import save_image
+from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
+from nifti_files import HEAD as RAW
+from scans import WRITERS
+
+
+def _describe_image(write: Writer, path: Path, frame: int | None = None) -> dict[str, Any]:
+    volume = load_volume(path, frame=frame)
+    mask = np.zeros(volume.grid.shape, bool)
+    mask[1:3, 2:4, 1:5] = True
+    outputs = {}
+    for name, image in (
+        ("mask", make_mask_image(mask, volume.source)),
+        ("brain", make_brain_image(mask, volume.source, frame=volume.frame)),
+    ):
+        outputs[name] = path.with_name(f"{path.name}.{name}.nii").name
+        save_image(image, path.with_name(outputs[name]))
+    return {
+        "affine": volume.grid.affine,
+        "data": write.array(volume.data),
+        "inside": write.array(mask),
+        "frame": frame,
+        **outputs,
+    }
+
+
+def make_images(write: Writer) -> list[dict[str, Any]]:
+    """Files of every format, and what Python reads from and writes for each."""
+    cases = []
+    folder = write.folder
+    for name, changes in HEADERS.items():
+        path = folder / f"{name.replace(' ', '_')}.nii"
+        write_nifti(
+            path, make_header(**changes), RAW, lead=EXTENSION if "scaled" in name else b"\0\0\0\0"
+        )
+        cases.append({"files": [path.name]} | _describe_image(write, path))
+    for dtype in ("uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64", "float32"):
+        path = folder / f"{dtype}.nii.gz"
+        write_nifti(path, make_header(dtype=dtype, scl_slope=2.5, scl_inter=-7), RAW % 100)
+        cases.append({"files": [path.name]} | _describe_image(write, path))
+    path = folder / "frames.nii.gz"
+    frames = np.stack([RAW, RAW + 1, RAW[::-1]], axis=-1)
+    write_nifti(path, make_header(shape=frames.shape), frames)
+    cases.append({"files": [path.name]} | _describe_image(write, path, frame=1))
+    for name in (
+        "scan.hdr",
+        "scan.mgh",
+        "scan.mgz",
+        "scan.nrrd",
+        "scan.nhdr",
+        "scan.mha",
+        "scan.mhd",
+    ):
+        path = folder / name
+        before = set(folder.iterdir())
+        WRITERS[name](path)
+        beside = {p.name for p in set(folder.iterdir()) - before} - {name}
+        made = name != "scan.hdr"
+        cases.append(
+            {"files": [name, *sorted(beside)], "made": made} | _describe_image(write, path)
+        )
+    return cases
+
+
+def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
+    """Scans of one file and of several, and what their records know them by."""
+    folder = write.folder / "series"
+    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+    slices = sorted(str(p.relative_to(write.folder)) for p in folder.rglob("*") if p.is_file())
+    files = {
+        "uint8.nii.gz": ["uint8.nii.gz"],
+        "scan.hdr": ["scan.hdr", "scan.img"],
+        "scan.mhd": ["scan.mhd", "scan.raw"],
+        "series": slices,
+    }
+    return [
+        {"name": name, "files": parts} | vars(make_fingerprint(write.folder / name))
+        for name, parts in files.items()
+    ]
+
+
+def make_refused(write: Writer) -> list[dict[str, Any]]:
+    """Files that Python refuses, and its words."""
+    folder = write.folder
+    whole = (folder / "slope_NaN.nii").read_bytes()
+    (folder / "cut.nii").write_bytes(whole[:600])
+    (folder / "empty.nii").write_bytes(b"")
+    (folder / "cut.nii.gz").write_bytes((folder / "uint8.nii.gz").read_bytes()[:-40])
+    write_nifti(folder / "plain.nii", make_header(), np.full(RAW.shape, 3))
+    write_nifti(folder / "flat.nii", make_header(shape=(5, 6, 1)), RAW[..., :1])
+    sizes = [1, 0, 1, 1, 1, 0, 0, 0]
+    write_nifti(folder / "no_size.nii", make_header(sform_code=0, pixdim=sizes), RAW)
+    zeros = [0.0, 0, 0, 0]
+    write_nifti(folder / "singular.nii", make_header(srow_x=zeros), RAW)
+    far = [5000.0, 0, 0, 0]
+    write_nifti(folder / "huge.nii", make_header(srow_x=far), RAW)
+    (folder / "words.nii").write_bytes(b"no image at all, only words")
+    cases = []
+    for name in (
+        "cut.nii",
+        "empty.nii",
+        "plain.nii",
+        "flat.nii",
+        "no_size.nii",
+        "singular.nii",
+        "huge.nii",
+    ):
+        try:
+            load_volume(folder / name)
+        except DeskullError as error:
+            cases.append({"file": name, "message": str(error)})
+    return [*cases, {"file": "cut.nii.gz", "message": ""}, {"file": "words.nii", "message": ""}]
