@@ -11,10 +11,10 @@ import { findBox } from "./grid";
 
 export const PADDING_LIMITS = {
   SAMPLE: 64,
-  LEAST_SHARE: 5e-4,
+  MIN_SHARE: 5e-4,
   ROUND: 2 ** 13,
-  MOST_VALUES: 4,
-  LEAST_LEVELS: 50,
+  MAX_VALUES: 4,
+  MIN_LEVELS: 50,
   SEAM_SHARE: 0.05,
   STRAY: 0.01,
   TAIL: 0.005,
@@ -50,7 +50,7 @@ export function takeOutPadding(data: Field): Padding | null {
   let levels = Levels.count(sample.values);
   let [low, high] = [-Infinity, Infinity];
   const values: number[] = [];
-  while (levels.values.length && values.length < L.MOST_VALUES) {
+  while (levels.values.length && values.length < L.MAX_VALUES) {
     const looked = levels.listCandidates().map((place) => levels.lookAt(place));
     const found = looked.filter((one) => one !== null).filter((one) => isPadding(one, sample, high));
     if (!found.length) break;
@@ -162,7 +162,7 @@ class Levels {
     const stop = this.values.length;
     const parts = [[0, stop], [0, 1], [0, low], [high, stop], [high + 1, stop], [stop - 1, stop]] as const;
     const places = new Set(parts.filter(([a, b]) => a < b).map(([a, b]) => this.findCommonest(a, b)));
-    const fewest = Math.max(L.LEAST_SHARE * this.total, 8);
+    const fewest = Math.max(L.MIN_SHARE * this.total, 8);
     return [...places].sort((a, b) => a - b).filter((place) => this.counts[place]! >= fewest);
   }
 
@@ -176,7 +176,7 @@ class Levels {
   lookAt(place: number): Candidate | null {
     const [value, count] = [this.values[place]!, this.counts[place]!];
     const rest = this.keep((_, other) => other !== place);
-    if (rest.values.length < L.LEAST_LEVELS) return null;
+    if (rest.values.length < L.MIN_LEVELS) return null;
     const under = this.sums[place]! - count;
     const { total } = rest;
     const isBelow = under < total - under;
