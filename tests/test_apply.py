@@ -195,7 +195,7 @@ def test_refuses(crowd, capsys, words, message):
     assert out == ""
     assert err.startswith("deskull: error: ")
     assert err.count("\n") == 1
-    assert "fault of deskull's own" not in err
+    assert "internal error of deskull" not in err
     assert message in err
     assert list_files(crowd) == before
 

@@ -150,7 +150,7 @@ def check_refusal(capsys, folder, words, message, code=1):
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith("deskull: error: ")
-    assert "a fault of deskull's own" not in err
+    assert "internal error of deskull" not in err
     assert message in err
     assert list_files(folder) == before
 

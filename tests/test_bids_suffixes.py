@@ -144,7 +144,7 @@ def test_of_a_series_the_mean_is_stripped_and_its_mask_is_for_all_frames(study, 
         f"left out, 1 in all: sub-03_{suffix}.nii.gz, frame 2: every voxel is 0; expected a head.",
     ]
     fields = read_json(Path(f"{start}desc-brain{suffix}_mask.json"))
-    assert fields["Description"].endswith("; of a series, made from the mean of all frames")
+    assert fields["Description"].endswith("; made from the mean of all frames of the series")
 
 
 @pytest.mark.parametrize(

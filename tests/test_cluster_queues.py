@@ -178,7 +178,7 @@ def test_a_queue_that_refuses_jobs_is_told_in_its_words(study, queues, impatient
     ("listing", "message"),
     [
         ("awk '{print $1, \"PENDING JobHeldAdmin\"}' taken", "slurm will not start the jobs: "),
-        ("true", "slurm: the jobs ended before a worker came. Why is in their logs"),
+        ("true", "slurm: the jobs ended before a worker came. See their logs"),
     ],
 )
 def test_jobs_that_will_bring_no_worker_are_cancelled_and_told(

@@ -165,7 +165,7 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
             ["mask"],
             r"^empty: no scan found; .* x.PAR \(an image .*\), 1 no images",
         ),
-        (["study"], ["brains"], r"^output 'brains'; expected some of brain, mask, "),
+        (["study"], ["brains"], r"^output 'brains'; expected one of brain, mask, "),
         (["bare.csv"], ["mask"], r"^bare.csv: columns a, b; expected `in`"),
         (["void.csv"], ["mask"], r"^void.csv: columns none; expected `in`"),
         (["long.csv"], ["mask"], r"^long.csv: not a table \(field larger than field limit"),

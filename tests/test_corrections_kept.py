@@ -81,7 +81,7 @@ def test_a_correction_that_fits_the_scan_no_more_is_told(study, capsys, caplog):
     write_scan(study / "heads/p1_T1.nii.gz", HEAD.slicer[:, :-2])
     assert run("batch", "heads", "-o", "out") == 0
     said = capsys.readouterr().err + caplog.text
-    assert "p1_T1_mask_manual.nii.gz does not count" in said
+    assert "p1_T1_mask_manual.nii.gz is ignored" in said
     assert "another grid" in said
     assert read_table()["p1_T1.nii.gz"]["mask"] == "automatic"
     assert mask_bytes() == before

@@ -97,7 +97,9 @@ def test_what_is_refused_gives_no_mask_to_others(study, capsys):
     (study / "study/small.nii.gz").rename(study / "study/p_T2.nii.gz")
     assert run("batch", "study", "--out-dir", "out", "--mem-gb", "0.355", "--one-mask") == 1
     record = read_json(study / "out/p_T2_record.json")
-    assert record["error"] == "p_T2.nii.gz: no mask, because p_T1.nii failed, which gives it."
+    assert (
+        record["error"] == "p_T2.nii.gz: no mask, because p_T1.nii, whose mask it shares, failed."
+    )
 
 
 def test_one_after_the_other_gives_the_same(study):
@@ -108,7 +110,7 @@ def test_one_after_the_other_gives_the_same(study):
 
 
 def test_the_memory_of_a_cluster_is_its_own(study):
-    with pytest.raises(InputError, match="mem-gb and a cluster; the memory of a cluster is its"):
+    with pytest.raises(InputError, match="--mem-gb with --cluster; expected one of them"):
         strip_cohort(make_plan(["study"], "out"), "out", Job(memory_gb=1.0), cluster="tcp://x:1")
 
 

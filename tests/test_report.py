@@ -164,7 +164,7 @@ def test_a_record_that_does_not_say_where_its_scan_is(batch, undrawn):
     content = json.loads((batch / "one_record.json").read_text())
     del content["input"]["file"]
     (batch / "one_record.json").write_text(json.dumps(content))
-    assert "its record does not say where the scan is" in read_report(batch)
+    assert "its record does not name the scan" in read_report(batch)
 
 
 def test_outputs_out_of_the_folder_are_not_read(batch):

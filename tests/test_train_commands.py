@@ -364,7 +364,7 @@ def test_what_cannot_be_learned_from_is_one_clear_line(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("deskull: error: ")
     assert message in last
-    assert "fault of deskull's own" not in last
+    assert "internal error of deskull" not in last
 
 
 @pytest.mark.parametrize(

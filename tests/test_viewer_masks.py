@@ -145,7 +145,7 @@ def test_a_scan_that_vanishes_is_said_and_the_others_go_on(page, scans, batch):
     for path in ("about", "scan", "mask"):
         status, content, _ = page.ask(f"{path}?scan={number}")
         assert status == 422
-        assert "the scan is gone" in json.loads(content)["error"]
+        assert "the scan is missing" in json.loads(content)["error"]
     assert page.about(number_of(scans, "b/two.nii.gz"))
 
 
