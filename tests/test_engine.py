@@ -63,7 +63,7 @@ def test_auto_falls_back_with_a_note(monkeypatch, caplog):
     monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "torch" or None)
     assert find_device("auto") == "cpu"
-    assert "working on the CPU" in caplog.text
+    assert "using the CPU" in caplog.text
 
 
 def test_without_any_runtime_the_default_one_is_named_alone(monkeypatch, caplog):

@@ -112,7 +112,7 @@ def test_settings_are_keywords(place):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"borders": 1}, "borders: no setting; expected some of threshold, border, csf, n4"),
+        ({"borders": 1}, "borders: no setting; expected one of threshold, border, csf, n4, fill"),
         ({"border": 400}, "border 400; expected"),
         ({"border": 1, "settings": Settings()}, "settings and border; give one"),
     ],

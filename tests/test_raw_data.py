@@ -45,7 +45,7 @@ def read_line(err, start):
 
 @pytest.mark.parametrize("out", ["other.nii.gz", "results.nii", "pair.hdr", "annex.nii.gz"])
 def test_out_without_a_letter_never_replaces_anything(crowd, capsys, out):
-    check_refusal(capsys, crowd, ["scan.nii.gz", out], f"{out}: exists, and without -o nothing is")
+    check_refusal(capsys, crowd, ["scan.nii.gz", out], f"{out}: exists; only -o replaces files")
 
 
 def test_half_of_a_pair_counts(crowd, capsys):

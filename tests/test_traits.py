@@ -185,7 +185,7 @@ def test_a_head_unlike_the_training_heads_is_seen_and_told_by_what():
     unlike = {"core_50": 2.5, "length_x": 0.0, "structure": 0.1}
     assert find_trait_names(USUAL, unlike) == ["unlike-training"]
     (flag,) = find_trait_flags(USUAL, unlike, False)
-    assert "most of all in the brightness of the inside (2.5 times" in flag.sentence
+    assert "mostly in the brightness of the inside (2.5 times" in flag.sentence
     assert find_trait_names(USUAL, dict.fromkeys(unlike, 0.3)) == []
 
 

@@ -323,7 +323,7 @@ def test_without_a_place_for_the_browsers_page_the_address_is_there(
         (["view", "none.nii.gz"], "no such file"),
         (["view", "study/one.nii.gz", "none.nii.gz"], "no such file"),
         (["view", "study/bad.nii.gz"], "bad.nii.gz"),
-        (["view", "study/one.nii.gz", "study/b/two.nii.gz"], "no mask"),
+        (["view", "study/one.nii.gz", "study/b/two.nii.gz"], "not a mask"),
         (["review", "study"], "no record"),
     ],
 )
