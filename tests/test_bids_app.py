@@ -106,7 +106,10 @@ def test_without_a_mask_the_others_of_a_session_fail_too(study, capsys):
     assert "sub-01_T2w.nii.gz: failed: sub-01/anat/sub-01_T2w.nii.gz: no mask, because" in err
     assert "2 of 2 scans failed" in err
     record = read_json(Path("out/logs/sub-01/sub-01_T2w_record.json"))
-    assert "no mask, because sub-01/anat/sub-01_T1w.nii.gz, whose mask it shares, failed" in record["error"]
+    assert (
+        "no mask, because sub-01/anat/sub-01_T1w.nii.gz, whose mask it shares, failed"
+        in record["error"]
+    )
 
 
 def test_all_frames_of_a_4d_image_get_the_mask_of_its_session(study):

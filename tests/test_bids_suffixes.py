@@ -165,7 +165,8 @@ def test_of_diffusion_the_frames_without_it_are_stripped(study, bvals, frames, g
     corrected = load(Path("out/sub-03/dwi/sub-03_desc-biascorr_dwi.nii.gz"))
     assert find_gain(corrected) == pytest.approx(gain / 2, rel=1e-3)
     text = read_json(Path("out/sub-03/dwi/sub-03_desc-braindwi_mask.json"))["Description"]
-    assert text.endswith(f"from the mean of frames {', '.join(map(str, frames))} of the series")
+    numbers = ", ".join(map(str, frames))
+    assert text.endswith(f"from the mean of frames {numbers} of the series")
 
 
 def test_a_frame_that_is_asked_for_is_taken_instead_of_the_mean(study):
