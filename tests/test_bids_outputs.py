@@ -95,7 +95,7 @@ def test_what_is_ignored_is_added_to_what_a_user_or_an_earlier_version_wrote(stu
     assert app() == 0
     lines = Path("out/.bidsignore").read_text().splitlines()
     assert lines[:2] == ["mine/", "logs/"]
-    assert {"figures/", "*_distance.*", "*.surf.gii"} < set(lines)
+    assert {"figures", "*_distance.*", "*.surf.gii"} < set(lines)
     assert app() == 0
     assert Path("out/.bidsignore").read_text().splitlines() == lines
 

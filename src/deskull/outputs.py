@@ -200,7 +200,7 @@ OUTPUTS = (
         bids=lambda image, contrast: image.derive("mask", desc=f"brain{contrast}"),
         bids_ending=".svg",  # as BIDS Apps name the figures of their reports
         bids_folder="figures",
-        bids_ignore="figures/",
+        bids_ignore="figures",
     ),
     Output(
         name="record",

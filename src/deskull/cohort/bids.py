@@ -185,7 +185,7 @@ BIDS_VERSION = "1.10.0"
 GAP = f"_gap{RECORD}"  # ending of the record of what was not even planned
 GROUP = "group_brain"  # stem of the table and of its data dictionary
 _IGNORED = (  # no names of BIDS
-    *(f"{LOGS}/", "figures/", "*.html", "deskull_*", f"{GROUP}.*"),
+    *(f"{LOGS}/", "*.html", "deskull_*", f"{GROUP}.*"),
     *(row.bids_ignore for row in OUTPUTS if row.bids_ignore),
 )
 _README = """# Brains and brain masks
