@@ -4,6 +4,7 @@ import pickle
 import re
 import sys
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -172,3 +173,10 @@ def test_slices_have_positions_and_a_scale(place):
         steps = (np.array(values) - affine[axis, 3]) / abs(affine[axis, axis])
         assert (np.abs(steps - np.round(steps)) < 0.15).all()  # at voxels, in whole mm
     assert ">50 mm<" in text
+
+
+def test_a_low_score_without_flags_is_not_called_free_of_doubts(strip_ball):
+    result = strip_ball(HEAD)
+    assert "no doubts" in replace(result, flags=[], record=replace(result.record, score=100)).title
+    low = replace(result, flags=[], record=replace(result.record, score=55))
+    assert low.title.endswith("score 55, low score")

@@ -21,6 +21,7 @@ from deskull.image.volume import Volume
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
+from deskull.measure.score import LOW
 from deskull.outputs import Output, check_packages, find_output
 from deskull.picture import encode_picture
 from deskull.picture.live import make_widget
@@ -146,9 +147,15 @@ class Result(MaskedScan):
     @property
     def title(self) -> str:
         """One line of text: the scan, its volume, score and doubts."""
-        doubts = [flag.name for flag in self.flags] or ["no doubts"]
-        facts = [f"{self.volume_ml:.0f} ml", f"score {self.score}", *doubts]
+        facts = [f"{self.volume_ml:.0f} ml", f"score {self.score}", self.doubts]
         return f"{self.volume.name}: {', '.join(facts)}"
+
+    @property
+    def doubts(self) -> str:
+        """Names of the flags; where there are none, whether the score is low."""
+        if self.flags:
+            return ", ".join(flag.name for flag in self.flags)
+        return "low score" if self.score < LOW else "no doubts"
 
     def _repr_html_(self) -> str:
         """HTML for a notebook: volume, score, doubts and the three-plane picture."""

@@ -1,8 +1,7 @@
 """The main job, top to bottom: a scan in, its brain out.
 
-load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to native space
--> clean -> border. How the networks look at a scan is `network/view.py`, what the other steps do
-is in `prepare/`; what comes out is `result.py`.
+load -> (N4) -> locate the brain -> conform -> normalise -> segment -> back to native space ->
+clean -> border. How networks see a scan is `network/view.py`; the other steps are in `prepare/`.
 """
 
 import math
@@ -36,9 +35,7 @@ from deskull.network.engine import (
 from deskull.network.view import Network, Observer, Scan, View, locate, segment
 from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
 from deskull.prepare.bias import correct_bias
-from deskull.prepare.conform import (
-    to_native,
-)
+from deskull.prepare.conform import to_native
 from deskull.prepare.intensity import find_air, make_finite
 from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.record import DONE, FAILED, Record, WeightsName, describe_scan
@@ -87,8 +84,8 @@ class Stripper:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what the stripper was made of: the weights are loaded again on the other side."""
         folder = self.weights.segment.tensors.parent
-        bundled = folder.parent == bundled_folder()
-        weights = self.weights.name if bundled else str(folder.absolute())
+        is_bundled = folder.parent == bundled_folder()
+        weights = self.weights.name if is_bundled else str(folder.absolute())
         runtime = self.runtime.partition(" ")[0]
         return _load_again, (weights, self.weights.digest, self.device, self.threads, runtime)
 
@@ -338,13 +335,12 @@ class _Work:
         mask = clean_mask(mask)
         if not mask.any():
             raise EmptyMaskError(
-                f"{volume.name}: no brain found. Is it a head, and is the brain in its "
-                "field of view? --steps DIR writes what the network saw."
+                f"{volume.name}: no brain found. Is it a head, and is the brain in its field of "
+                "view? --steps DIR writes what the network saw."
             )
-        border = settings.border
-        mask = move_border(mask, volume.grid.voxel_size, border, self.stripper.threads)
-        if not mask.any():
-            raise EmptyMaskError(f"{volume.name}: a border of {border:g} mm leaves no brain.")
+        mm, size = settings.border, volume.grid.voxel_size
+        if not (mask := move_border(mask, size, mm, self.stripper.threads)).any():
+            raise EmptyMaskError(f"{volume.name}: a border of {mm:g} mm leaves no brain.")
         return mask
 
     def make_result(self, *made: Any) -> Result:
@@ -400,5 +396,4 @@ def _to_probability(
 ) -> tuple[NDArray[np.float32], Box]:
     native, box = to_native(view.logits[channel], view.window, grid, threads=threads)
     np.exp(np.negative(native, out=native), out=native)
-    native += 1
-    return np.reciprocal(native, out=native), box
+    return np.reciprocal(np.add(native, 1, out=native), out=native), box
