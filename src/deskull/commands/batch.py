@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deskull.cohort import Job, Outcome, make_plan, strip_cohort
+from deskull.cohort.plan import share_masks
 from deskull.cohort.records import CORRECTED, LEFT_OUT, name_table
-from deskull.cohort.sessions import share_masks
 from deskull.commands.strip import make_settings
 from deskull.commands.terminal import progress
 from deskull.errors import DeskullError
@@ -34,14 +34,14 @@ def batch(options: Namespace) -> None:
             workers=options.workers,
             cluster=options.cluster,
             force=options.force,
-            share=share,
+            label=share,
             observe=lambda now: show.count(
                 now.skipped + now.finished, now.total, "scans", failed=now.failed
             ),
         )
     table = Path(options.out_dir) / name_table(share)
     following = f"deskull review {shlex.quote(options.out_dir)}"
-    sum_up(outcomes, table, options.quiet, [following], plan.others)
+    sum_up(outcomes, table, options.quiet, [following], plan.ignored)
 
 
 def make_job(options: Namespace, threads: int | None) -> Job:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deskull.cohort import Outcome, strip_cohort
 from deskull.cohort.bids import LOGS, make_bids_plan, save_description, save_gaps, save_group
-from deskull.cohort.dataset import Choice, read_filters
+from deskull.cohort.bids_images import Choice, read_filters
 from deskull.cohort.records import name_table
 from deskull.commands.batch import make_job, sum_up
 from deskull.commands.terminal import progress
@@ -71,7 +71,7 @@ def _strip_participants(options: Namespace) -> None:
             workers=workers,
             cluster=options.cluster,
             force=options.force,
-            share=share,
+            label=share,
             observe=lambda now: show.count(
                 now.skipped + now.finished, now.total, "scans", failed=now.failed
             ),
