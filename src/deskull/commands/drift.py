@@ -7,13 +7,13 @@ from pathlib import Path
 from deskull.commands.terminal import progress
 from deskull.errors import OptionError
 from deskull.evaluate.drift import (
+    describe_drift,
     find_drift,
-    keep_tested,
-    keep_training,
-    make_drift_page,
-    tell_drift,
+    load_population,
+    store_tested,
+    store_training,
 )
-from deskull.evaluate.population import load_population
+from deskull.evaluate.pages import make_drift_page
 from deskull.image.writing import check_output_path, save_bytes
 from deskull.measure.likeness import Likeness
 from deskull.network.weights import load_weights
@@ -22,7 +22,7 @@ from deskull.stripper import Stripper
 
 logger = logging.getLogger("deskull")
 
-KEEPERS = {"training": keep_training, "tested": keep_tested}
+STORES = {"training": store_training, "tested": store_tested}
 
 
 def drift(options: Namespace) -> None:
@@ -56,8 +56,8 @@ def drift(options: Namespace) -> None:
         if options.out is not None:
             page = make_drift_page(drifts, population, likeness, weights.name)
             save_bytes(encode_page(page), options.out)
-        print("\n".join(tell_drift(drifts, heads, likeness)))
+        print("\n".join(describe_drift(drifts, heads, likeness)))
         return
     folder = weights.segment.tensors.parent
-    KEEPERS[options.keep](heads, folder)
+    STORES[options.keep](heads, folder)
     print(f"{folder}: {len(heads)} heads stored in the card as {options.keep}")

@@ -22,7 +22,7 @@ from deskull.evaluate import (
     to_tsv,
 )
 from deskull.evaluate import evaluate as run
-from deskull.evaluate.page import make_evaluation_page
+from deskull.evaluate.pages import make_evaluation_page
 from deskull.image.writing import Batch, check_output_path, save_bytes
 from deskull.picture.page import encode_page
 from deskull.tables import TABLES
