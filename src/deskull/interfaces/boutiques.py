@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 from deskull import __version__
-from deskull.arguments import make_parser
+from deskull.commands import make_parser
 from deskull.outputs import OPTIONS, Option, Output, list_outputs
 
 _LEFT_OUT = ("device", "weights")  # nothing outside of the container is named
