@@ -80,8 +80,11 @@ def find_command(scan, **inputs):
 
 def list_pydra_inputs():
     if PYDRA_1:
-        return [field.name for field in sys.modules["deskull.interfaces._pydra_1"]._INPUTS]
-    return [field[0] for field in sys.modules["deskull.interfaces._pydra_0"]._FIELDS]
+        from pydra.utils import get_fields
+
+        names = {field.name for field in get_fields(pydra.Strip)}
+        return names - {"executable", "append_args"}  # every task of Pydra has these
+    return [field[0] for field in pydra.Strip.input_spec.fields]
 
 
 def run_pydra(scan):
