@@ -42,7 +42,7 @@ def test_no_more_cores_are_used_than_given(study, monkeypatch, args, workers, th
         seen.append((workers, job.threads))
         return []
 
-    monkeypatch.setattr("deskull.commands.bids.strip_cohort", strip_cohort)
+    monkeypatch.setattr("deskull.cohort.strip_cohort", strip_cohort)
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
     assert app(*args.split(), "-w", "somewhere") == 0
     assert seen == [(workers, threads)]

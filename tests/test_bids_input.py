@@ -144,7 +144,7 @@ def asked(study, monkeypatch):
         seen.append((workers, job, [task.name for task in plan]))
         return []
 
-    monkeypatch.setattr("deskull.commands.bids.strip_cohort", strip_cohort)
+    monkeypatch.setattr("deskull.cohort.strip_cohort", strip_cohort)
     return seen
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deskull import arguments
+from deskull import commands
 from deskull.cohort import queues
 from deskull.outputs import OUTPUTS
 from systems import BASH
@@ -36,7 +36,7 @@ def parse(words):
     assert program in PROJECT["scripts"]
     if program == "deskull-bids":
         rest.insert(0, "bids")
-    return vars(arguments.parse(rest))
+    return vars(commands.parse(rest))
 
 
 # --- Boutiques
