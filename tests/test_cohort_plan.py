@@ -85,7 +85,7 @@ def test_masks_hidden_files_and_the_output_folder_are_left_out(study):
             "a/T1_mask.nii.gz": "made from T1.nii.gz, by its name and grid",
             "b/.hidden.nii": "hidden: its name begins with a dot",
         }
-        assert plan.ignored == "1 no images (.txt)"
+        assert plan.ignored == "1 file that is not an image (.txt)"
 
 
 def test_outputs_may_lie_beside_their_inputs(study):
@@ -163,7 +163,7 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
         (
             ["empty"],
             ["mask"],
-            r"^empty: no scan found; .* x.PAR \(an image .*\), 1 no images",
+            r"^empty: no scan found; .* x.PAR \(an image .*\), 1 file that is not",
         ),
         (["study"], ["brains"], r"^output 'brains'; expected one of brain, mask, "),
         (["bare.csv"], ["mask"], r"^bare.csv: columns a, b; expected `in`"),

@@ -113,7 +113,7 @@ def test_outputs_of_deskull_are_never_stripped_even_if_moved(study, capsys):
     assert run(*args) == 0
     assert [row["input"] for row in read_table("study/deskull_batch.tsv")] == STUDY
     err = capsys.readouterr().err
-    assert "left out: 24 written by deskull, 1 no images (.tsv)" in err
+    assert "left out: 24 written by deskull, 1 file that is not an image (.tsv)" in err
     Path("study/moved").mkdir()
     shutil.move("study/a/one_brain.nii.gz", "study/moved/anything.nii.gz")
     shutil.copy("study/a/two_corrected.nii.gz", "study/moved/head.nii.gz")
@@ -176,7 +176,8 @@ def test_images_that_cannot_be_read_and_archives_are_named(study):
 def test_other_files_are_counted(study):
     for name in ("a.json", "b.json", "c.bval", "README"):
         Path("study", name).touch()
-    assert make_plan(["study"], "out").ignored == "4 no images (.bval, .json, without suffix)"
+    ignored = make_plan(["study"], "out").ignored
+    assert ignored == "4 files that are not images (.bval, .json, without suffix)"
 
 
 def write_dicom(folder, names):
