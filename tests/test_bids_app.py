@@ -1,4 +1,4 @@
-"""The BIDS App at work: its cores, again and in parts, one mask, links, group, killed."""
+"""Runs of the BIDS App: cores, reruns, parts, one mask, links, the group level, and kills."""
 
 import csv
 import os
@@ -49,7 +49,7 @@ def test_no_more_cores_are_used_than_given(study, monkeypatch, args, workers, th
     assert not Path("somewhere").exists()
 
 
-# --- done again, in parts, one mask
+# --- reruns, parts, one mask
 
 
 def test_a_rerun_skips_finished_images_but_not_those_without_their_sidecar(study, capsys):
@@ -226,7 +226,7 @@ def test_after_a_kill_no_file_is_incomplete_and_a_rerun_finishes(tmp_path):
 
 
 def check_whole(folder):
-    """Every file can be read, every image has its sidecar."""
+    """Check that every file can be read, and every image has its sidecar."""
     for path in folder.rglob("[!.]*.json"):
         read_json(path)
     for path in folder.glob("sub-*/anat/[!.]*.nii.gz"):

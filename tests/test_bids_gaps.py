@@ -1,4 +1,4 @@
-"""The BIDS App on data sets with faults: each is named, and none costs another participant."""
+"""The BIDS App on data sets with errors: each is reported, and the others are stripped."""
 
 import csv
 import shutil

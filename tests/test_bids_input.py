@@ -1,4 +1,4 @@
-"""The BIDS App: names, the images that it finds and chooses, and what it refuses."""
+"""The BIDS App: which images it finds and selects, its options, and errors."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def names(*args):
     return [task.name for task in make_bids_plan("raw", "out", choice)]
 
 
-# --- what is found
+# --- images
 
 
 def test_t1w_images_of_all_sessions_runs_and_acquisitions_are_found(study):
@@ -136,8 +136,8 @@ def test_an_option_out_of_range_exits_with_2(study, capsys, args, message):
 
 
 @pytest.fixture
-def asked(study, monkeypatch):
-    """What the App is asked for, and no more than that."""
+def requested(study, monkeypatch):
+    """Collect the arguments of the app without running it."""
     seen = []
 
     def strip_cohort(plan, out, job, *, workers, **_):
@@ -162,22 +162,22 @@ def asked(study, monkeypatch):
         ("--mem 1T", 1000),
     ],
 )
-def test_memory_options_of_other_apps_are_accepted(asked, args, memory):
+def test_memory_options_of_other_apps_are_accepted(requested, args, memory):
     assert app(*args.split()) == 0
-    assert asked[0][1].memory_gb == pytest.approx(memory)
+    assert requested[0][1].memory_gb == pytest.approx(memory)
 
 
 @pytest.mark.parametrize("word", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
-def test_core_options_of_other_apps_are_accepted(asked, word):
+def test_core_options_of_other_apps_are_accepted(requested, word):
     assert app(word, "3", "--omp_nthreads", "1") == 0
-    assert (asked[0][0], asked[0][1].threads) == (3, 3)
+    assert (requested[0][0], requested[0][1].threads) == (3, 3)
 
 
-def test_options_may_be_spelled_with_underscores(asked):
+def test_options_may_be_spelled_with_underscores(requested):
     write_json("f.json", {"t1w": {"session": "A"}})
     args = "--participant_label 02 --session_label A --bids_filter_file f.json --one_mask"
     assert app(*args.split()) == 0
-    assert asked[0][2] == [RAW[2]]
+    assert requested[0][2] == [RAW[2]]
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_options_may_be_spelled_with_underscores(asked):
         "--work_dir x",
     ],
 )
-def test_options_of_other_apps_without_effect_are_accepted_with_a_note(asked, capsys, args):
+def test_options_of_other_apps_without_effect_are_accepted_with_a_note(requested, capsys, args):
     assert app(*args.split()) == 0
-    assert len(asked[0][2]) == 4
+    assert len(requested[0][2]) == 4
     note = f"deskull: {args.split()[0]}: accepted for compatibility, without effect\n"
     assert capsys.readouterr().err.startswith(note)
     assert not Path("x").exists()

@@ -1,4 +1,4 @@
-"""The BIDS App: what its outputs are called and say, and what others find in them."""
+"""The BIDS App: names and sidecars of its outputs, and how other programs find them."""
 
 import json
 import subprocess
@@ -148,7 +148,7 @@ def test_figures_lie_where_bids_apps_look_for_them(study):
 
 
 def find_by(query):
-    """Files of the derivatives with these entities; None says that there is no such entity."""
+    """Files of the derivatives with these entities; None means without this entity."""
     found = []
     for path in sorted(Path("out").glob("sub-*/**/*.nii.gz")):
         name = parse_name(path)

@@ -20,7 +20,7 @@ SERIES = nib.Nifti1Image(FRAMES.astype(np.float32), HEAD.affine)
 
 
 def find(*suffixes, **choice):
-    """Images that are stripped, with those that get their mask."""
+    """List the images that are stripped, with those that share their mask."""
     plan = make_bids_plan("raw", "out", Choice(suffixes, ("03",), **choice))
     return {task.scan.name: [other.scan.name for other in task.others] for task in plan}
 

@@ -1,4 +1,4 @@
-"""A cohort on Dask, all in this process: scans and records of one machine, and what goes wrong."""
+"""A cohort on a Dask cluster in this process: the outputs of one machine, and errors."""
 
 from dataclasses import replace
 
@@ -141,7 +141,7 @@ def test_a_worker_makes_its_stripper_once(order, ball):
     assert on_cluster._make_stripper(order()) is on_cluster._make_stripper(order())
 
 
-# --- where the cluster is
+# --- the address of the cluster
 
 
 @pytest.mark.parametrize(

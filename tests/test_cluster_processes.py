@@ -1,4 +1,4 @@
-"""A cohort on a cluster of real processes, whoever of them dies."""
+"""A cohort on a cluster of real processes, of which any may die."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ __all__ = ["study"]
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a part of a cluster as a process of its own; all are ended afterwards."""
+    """Start a part of a cluster as a separate process; all are stopped afterwards."""
     started = []
 
     def start(*args, **environment):
@@ -68,7 +68,7 @@ def start_worker(start, address, **environment):
 
 @pytest.fixture
 def patient(monkeypatch):
-    """Processes take long to start on a machine that is busy."""
+    """Allow for the slow start of processes on a busy machine."""
     monkeypatch.setattr(on_cluster, "CONNECT_SECONDS", 60)
 
 

@@ -1,4 +1,4 @@
-"""Workers that are jobs of a queue: the file that describes them, and queues of shell scripts."""
+"""Workers that are jobs of a queue: the job file, and queues simulated by shell scripts."""
 
 import os
 import signal
@@ -75,7 +75,7 @@ def test_a_missing_library_is_named(study, queues, monkeypatch, capsys, name):
 
 @pytest.fixture
 def queues(tmp_path, monkeypatch):
-    """Commands that submit jobs: each runs its script in the background, here and now."""
+    """Make commands that submit jobs: each runs its script at once in the background."""
     if os.name != "posix":
         pytest.skip("needs programs that are scripts of a shell")
     (tmp_path / "bin").mkdir()
@@ -153,7 +153,7 @@ def write_command(queues, name, text):
 
 
 def write_lone_jobs(queues):
-    """Let jobs be taken and never run; those that were cancelled are noted."""
+    """Make commands that accept jobs but never run them, and note the cancelled ones."""
     write_command(queues, "sbatch", "echo $$ >> taken\necho Submitted batch job $$")
     write_command(queues, "scancel", "echo $1 >> cancelled")
     Path("jobs.toml").write_text(JOBS + 'interface = "lo"\n')

@@ -1,4 +1,4 @@
-"""A cohort run: what it leaves, and what the next one skips."""
+"""A cohort run: outputs, records and table, and which scans the next run skips."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a cohort run finds in inputs of all kinds, and what it calls the outputs.
+"""Which scans a cohort run finds in inputs of all kinds, and how the outputs are named.
 
 Which of the images found are not scans is tested in `test_cohort_search.py`.
 """
@@ -16,7 +16,7 @@ from deskull.errors import InputError, OutputError
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """Work in a folder with a study of empty files: a plan looks at names only."""
+    """Work in a folder with a study of empty files: a plan reads only names."""
     monkeypatch.chdir(tmp_path)
     for name in ("a/T1.nii.gz", "a/T2.mgz", "b/c/T1.nii", "b/T1.nrrd", "b/notes.txt"):
         touch(tmp_path / "study" / name)
@@ -148,7 +148,7 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
     assert (task.name, task.record) == ("a", study / "out/a_record.json")
 
 
-# --- what is wrong
+# --- errors
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A cohort run in shards and in several processes, beside another run, and killed at any time."""
+"""A cohort run in shards, in several processes, beside another run, and killed."""
 
 import json
 import os
@@ -27,7 +27,7 @@ __all__ = ["ball", "study"]
 
 
 def load_quitter(weights, device, threads):
-    """End the process before it can say a word."""
+    """Exit before a message is sent."""
     os._exit(3)
 
 
@@ -101,7 +101,7 @@ def test_threads_are_shared_among_workers(study):
     assert read_json(tasks[0].record)["threads"] == 2
 
 
-# --- lock, leftovers
+# --- marker, stale files
 
 
 def test_the_marker_names_another_run_that_is_alive_but_not_a_dead_one(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which images among the inputs are scans: not by the name alone, and nothing in silence."""
+"""Which images among the inputs are scans, and how the others are reported."""
 
 import gzip
 import json
@@ -148,7 +148,7 @@ def test_a_damaged_or_foreign_record_is_ignored(study):
     assert find("study")[0] == STUDY
 
 
-# --- of other kinds
+# --- formats and other files
 
 
 @pytest.mark.parametrize("suffix", [s for s in HEADS if s.endswith((".bz2", ".xz", ".zst"))])

@@ -1,4 +1,4 @@
-"""Corrected masks go on counting: when scans are stripped anew, and in sessions of one mask."""
+"""Corrected masks after scans are stripped again, and in sessions that share a mask."""
 
 import csv
 import json

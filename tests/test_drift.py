@@ -36,7 +36,7 @@ MIDDLE = {"ml": 1400.0, "core_50": 0.3, "voxel_large": 1.0, "field_z": 200.0}
 
 
 def make_heads(count=40, seed=0, shift=None, dice=None):
-    """Heads whose traits scatter by a tenth of the middle, one of them perhaps shifted."""
+    """Make heads whose traits vary by a tenth of the mean; one trait may be shifted."""
     rng = np.random.default_rng(seed)
     return [
         Head(
@@ -187,7 +187,7 @@ def test_too_few_heads_or_no_dice_are_not_stored(tmp_path):
 
 @pytest.fixture
 def weights(place, monkeypatch):
-    """The bundled weights in a folder of their own, with a card that knows no heads."""
+    """The bundled weights in a folder of their own, with a card without heads."""
     for module in ("evaluate.drift", "measure.likeness"):
         monkeypatch.setattr(f"deskull.{module}.MIN_HEADS", FEW)
     folder = place / "mine"

@@ -1,4 +1,4 @@
-"""Which prediction belongs to which reference: by names, and by tables."""
+"""Pairs of prediction and reference, by names and by tables."""
 
 import re
 

@@ -18,19 +18,19 @@ __all__ = ["ball", "study"]
 
 
 def cut(image, axis, start, stop):
-    """Part of an image, where it lies in space."""
+    """Cut out a part of an image, which stays where it is in space."""
     index = [slice(None)] * 3
     index[axis] = slice(start, stop)
     return image.slicer[tuple(index)]
 
 
 def empty(shape, voxel_size):
-    """A header is all that a plan looks at."""
+    """Make an image of zeros: a plan reads only the header."""
     return nib.Nifti1Image(np.zeros(shape, np.uint8), np.diag([*voxel_size, 1]))
 
 
 WHOLE = ((176, 240, 256), (1, 1, 1))
-CASES = {  # what is in a session, and which of it gives the mask
+CASES = {  # the scans of a session, and which of them is stripped
     "a fine slab": ({"T1": WHOLE, "hippo_T1": ((240, 240, 60), (0.7, 0.7, 0.7))}, "T1"),
     "a coronal slab": ({"T1": WHOLE, "x_T1": ((400, 40, 400), (0.4, 1, 0.4))}, "T1"),
     "a sagittal slab": ({"T1": WHOLE, "x_T1": ((40, 400, 400), (1, 0.5, 0.5))}, "T1"),
