@@ -25,9 +25,9 @@ from deskull.cohort.records import (
 )
 from deskull.cohort.sessions import goes_beyond, holds_more, judge_given
 from deskull.errors import ImageFileError
+from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
-from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import (
     Volume,
     count_frames,

@@ -13,9 +13,9 @@ from deskull.commands.doubts import tell_doubts, tell_score
 from deskull.commands.paths import check_outputs, is_folder, name_output, place_output
 from deskull.commands.terminal import progress, tell_done
 from deskull.errors import MaskFileError, OptionError
+from deskull.image.derived import make_brain_image
 from deskull.image.formats import open_image
 from deskull.image.lookup import find_image
-from deskull.image.made import make_brain_image
 from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.image.writing import Batch, save_image
 from deskull.measure.quality import Flag

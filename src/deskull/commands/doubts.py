@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from deskull.image.writing import STDIN
+from deskull.image.lookup import STDIN
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from deskull.errors import OptionError, OutputError
-from deskull.image.lookup import resolve
+from deskull.image.lookup import STDIN, resolve
 from deskull.image.names import WRITABLE
-from deskull.image.writing import STDIN, check_output_path, find_files, find_start, is_dicom
+from deskull.image.writing import check_output_path, find_files, find_start, is_dicom
 from deskull.outputs import OUTPUTS, find_output
 
 MAX_FILES_READ = 1000
