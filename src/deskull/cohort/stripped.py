@@ -20,9 +20,9 @@ from deskull.cohort.plan import Task
 from deskull.cohort.records import read_record
 from deskull.errors import DeskullError, GeometryError, ImageFileError, InputError
 from deskull.image import names as image_names
+from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.formats import open_image
-from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.image.writing import Batch, find_start
 from deskull.measure.metrics import volume_ml
