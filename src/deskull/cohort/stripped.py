@@ -5,10 +5,12 @@ are judged, shown and corrected is in `deskull.review`.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from deskull.errors import ImageFileError, InputError
 from deskull.image import names as image_names
@@ -16,6 +18,7 @@ from deskull.image.fingerprint import is_unchanged
 from deskull.measure.quality import Flag
 from deskull.outputs import RECORD
 from deskull.record import DONE, FAILED, Record, load_record
+from deskull.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,23 @@ class Stripped:
         """Whether brain and volume are still those of another mask than the corrected one."""
         manual, known = self.find_corrected(), self.record.corrected
         return manual is not None and (known is None or not is_unchanged(manual, known))
+
+    @property
+    def is_mask_changed(self) -> bool:
+        """Whether the automatic mask is no longer the file that deskull wrote."""
+        mask, written = self.find_output("mask"), self.record.outputs.get("mask")
+        if mask is None or written is None or not written.sha256:
+            return False
+        return not is_unchanged(mask, written)
+
+    def find_differences(self, usual: Settings | None) -> dict[str, tuple[Any, Any]]:
+        """Find the settings other than the usual ones: name to own and usual value."""
+        own = self.record.settings
+        if own is None or usual is None:
+            return {}
+        names = (row.name for row in fields(Settings))
+        pairs = {name: (getattr(own, name), getattr(usual, name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     def find_corrected(self) -> Path | None:
         """Path of the mask corrected by hand; None if there is none in the folder."""
@@ -185,16 +205,28 @@ def _read(path: Path, root: Path) -> list[Stripped]:
 
 
 def sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
-    """Sort: failed scans, then low scores, many flags, and volumes far from the median."""
-    volumes = [scan.volume_ml for scan in scans if scan.volume_ml]
-    middle = median(volumes) if volumes else 1.0
+    """Sort by need of a look.
 
-    def find_rank(scan: Stripped) -> tuple[bool, float, int, float, str]:
+    Failed scans come first, then masks that were changed or made with other settings than most,
+    then low scores, many flags, and volumes far from the median.
+    """
+    volumes = [scan.volume_ml for scan in scans if scan.volume_ml]
+    middle, usual = median(volumes) if volumes else 1.0, find_usual_settings(scans)
+
+    def find_rank(scan: Stripped) -> tuple[bool, bool, float, int, float, str]:
         score = 100.0 if scan.score is None else scan.score
+        is_usual = scan.is_corrected or not (scan.is_mask_changed or scan.find_differences(usual))
         off = abs((scan.volume_ml or 0.0) / middle - 1)
-        return scan.status == DONE, score, -len(scan.flags), -off, scan.name
+        return scan.status == DONE, is_usual, score, -len(scan.flags), -off, scan.name
 
     return sorted(scans, key=find_rank)
+
+
+def find_usual_settings(scans: Sequence[Stripped]) -> Settings | None:
+    """Find the settings that more than half of the scans were stripped with."""
+    known = Counter(scan.record.settings for scan in scans if scan.record.settings)
+    settings, count = next(iter(known.most_common(1)), (None, 0))
+    return settings if count > known.total() / 2 else None
 
 
 def find_stem(path: Path) -> str:

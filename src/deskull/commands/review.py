@@ -14,8 +14,8 @@ from deskull.commands.paths import is_folder, tell_scans
 from deskull.commands.terminal import progress
 from deskull.errors import MaskFileError
 from deskull.image.lookup import find_image
-from deskull.review.entries import make_entries, make_entry
 from deskull.review.report import NAME, write_report
+from deskull.review.scene import make_entries, make_entry
 from deskull.review.viewer import Viewer
 from deskull.review.webpage import WebPage, find_web_page
 
