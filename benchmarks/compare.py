@@ -259,8 +259,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axis, names = figure.subplots(), {}
         for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
             colour, mark = look(number)
-            seconds, dice = rows.cpu.median(), rows.dice.mean()
-            axis.scatter(rows.cpu, rows.dice, s=14, alpha=0.6, color=colour, marker=mark, lw=0)
+            cpu = rows.cpu.clip(lower=0.01)  # for the logarithm
+            seconds, dice = cpu.median(), rows.dice.mean()
+            axis.scatter(cpu, rows.dice, s=14, alpha=0.6, color=colour, marker=mark, lw=0)
             axis.scatter(seconds, dice, s=110, edgecolor="black", color=colour, marker=mark)
             names[f"{method}\n{dice:.3f}, {seconds:.2g} s"] = seconds, colour
         axis.set(xscale="log", ylabel="Dice (one dot a head; large: mean Dice, median time)")
