@@ -14,9 +14,9 @@ from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.stripped import find_stripped
 from deskull.corrections import TABLE, load_corrections
 from deskull.errors import InputError, OutputError
-from deskull.review.entries import make_entries, make_entry
 from deskull.review.marks import Mark, find_user, load_marks, make_mark, save_mark
 from deskull.review.report import write_report
+from deskull.review.scene import make_entries, make_entry
 from deskull.review.viewer import Viewer
 from reviewed import batch, edit, stripped_once
 from served import serving

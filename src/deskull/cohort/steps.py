@@ -28,10 +28,10 @@ from deskull.cohort.records import (
     record_no_mask,
 )
 from deskull.errors import ImageFileError
+from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.grid import Grid
-from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import Volume, count_frames, make_mean_volume, make_volume
 from deskull.image.writing import Batch, make_folder, save_bytes
 from deskull.measure.metrics import volume_ml

@@ -7,10 +7,12 @@ A record that points out of the folder is not believed. From a mask corrected by
 import logging
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,9 @@ from deskull.cohort.plan import Task
 from deskull.cohort.records import read_record
 from deskull.errors import DeskullError, GeometryError, ImageFileError, InputError
 from deskull.image import names as image_names
+from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.formats import open_image
-from deskull.image.orientation import turn_to_ras
 from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.image.writing import Batch, find_start
 from deskull.measure.metrics import volume_ml
@@ -110,6 +112,23 @@ class Stripped:
         manual, known = self.find_corrected(), self.record.corrected
         return manual is not None and (known is None or not is_unchanged(manual, known))
 
+    @property
+    def is_mask_changed(self) -> bool:
+        """Whether the automatic mask is no longer the file that deskull wrote."""
+        mask, written = self.find_output("mask"), self.record.outputs.get("mask")
+        if mask is None or written is None or not written.sha256:
+            return False
+        return not is_unchanged(mask, written)
+
+    def find_differences(self, usual: Settings | None) -> dict[str, tuple[Any, Any]]:
+        """Find the settings other than the usual ones: name to own and usual value."""
+        own = self.record.settings
+        if own is None or usual is None:
+            return {}
+        names = (row.name for row in fields(Settings))
+        pairs = {name: (getattr(own, name), getattr(usual, name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
     def find_corrected(self) -> Path | None:
         """Find the path of the mask corrected by hand; None if it is not in the folder."""
         mask = self.find_output("mask")
@@ -190,16 +209,28 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
 
 
 def _sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
-    """Sort by failure, low score, number of flags, and distance from the median volume."""
-    volumes = [scan.volume_ml for scan in scans if scan.volume_ml]
-    typical = median(volumes) if volumes else 1.0
+    """Sort by need of a look.
 
-    def find_rank(scan: Stripped) -> tuple[bool, float, int, float, str]:
+    Failed scans come first, then masks that were changed or made with other settings than most,
+    then low scores, many flags, and volumes far from the median.
+    """
+    volumes = [scan.volume_ml for scan in scans if scan.volume_ml]
+    middle, usual = median(volumes) if volumes else 1.0, find_usual_settings(scans)
+
+    def find_rank(scan: Stripped) -> tuple[bool, bool, float, int, float, str]:
         score = 100.0 if scan.score is None else scan.score
-        off = abs((scan.volume_ml or 0.0) / typical - 1)
-        return scan.status == DONE, score, -len(scan.flags), -off, scan.name
+        is_usual = scan.is_corrected or not (scan.is_mask_changed or scan.find_differences(usual))
+        off = abs((scan.volume_ml or 0.0) / middle - 1)
+        return scan.status == DONE, is_usual, score, -len(scan.flags), -off, scan.name
 
     return sorted(scans, key=find_rank)
+
+
+def find_usual_settings(scans: Sequence[Stripped]) -> Settings | None:
+    """Find the settings that more than half of the scans were stripped with."""
+    known = Counter(scan.record.settings for scan in scans if scan.record.settings)
+    settings, count = next(iter(known.most_common(1)), (None, 0))
+    return settings if count > known.total() / 2 else None
 
 
 def find_stem(path: Path) -> str:

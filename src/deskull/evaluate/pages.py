@@ -16,8 +16,8 @@ from deskull.evaluate.results import Row, Summary
 from deskull.image.grid import to_canonical_array
 from deskull.image.volume import load_volume
 from deskull.measure.likeness import EvaluatedHead, Likeness
-from deskull.measure.regions import REGIONS
-from deskull.picture.errors import draw_errors
+from deskull.measure.metrics import REGIONS
+from deskull.picture.differences import draw_differences
 from deskull.picture.page import make_page, to_data_address
 from deskull.picture.plot import (
     Point,
@@ -180,7 +180,7 @@ def _draw(row: Row) -> Picture:
                 image = to_canonical_array(volume.data, volume.grid)
             else:
                 note = "the scan lies on another grid and is not shown"
-    picture = draw_errors(prediction.inside, reference.inside, reference.grid, image)
+    picture = draw_differences(prediction.inside, reference.inside, reference.grid, image)
     stream = BytesIO()
     picture.save(stream, format="WEBP", quality=QUALITY)
     return Picture(row, to_data_address(stream.getvalue(), "image/webp"), note)

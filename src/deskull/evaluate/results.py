@@ -17,14 +17,15 @@ from deskull.evaluate.masks import check_one_grid, load_canonical_mask
 from deskull.evaluate.pairing import Comparison
 from deskull.image.grid import Grid
 from deskull.measure.metrics import (
+    REGIONS,
     dice,
     iou,
     precision,
     sensitivity,
+    share_by_region,
     surface_distances,
     volume_ml,
 )
-from deskull.measure.regions import REGIONS, share_by_region
 from deskull.tables import make_json, make_tsv
 
 OVERLAPS = ("dice", "iou", "sensitivity", "precision")

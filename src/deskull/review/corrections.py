@@ -26,7 +26,7 @@ from deskull.cohort.stripped import (
 )
 from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import DeskullError, InputError, OutputError
-from deskull.image.made import make_mask_image
+from deskull.image.derived import make_mask_image
 from deskull.image.volume import Volume
 from deskull.image.writing import Batch, save_bytes, save_image
 from deskull.record import Request
