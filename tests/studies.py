@@ -46,3 +46,8 @@ def records():
 
 def changed(before):
     return sorted(stem for stem, when in records().items() if when != before.get(stem))
+
+
+def read_messages(capsys):
+    """Read the lines on stderr, without those of progress, which depend on the time."""
+    return [line for line in capsys.readouterr().err.splitlines() if "per minute" not in line]
