@@ -50,4 +50,6 @@ def changed(before):
 
 def read_messages(capsys):
     """Read the lines on stderr, without those of progress, which depend on the time."""
-    return [line for line in capsys.readouterr().err.splitlines() if "per minute" not in line]
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [line for line in err.splitlines() if "per minute" not in line]
