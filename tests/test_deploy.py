@@ -30,9 +30,9 @@ def read(path):
     return (ROOT / path).read_text("utf-8")
 
 
-def parse(words):
+def parse(arguments):
     """Options of a command line, as deskull would take it; a test fails if it would not."""
-    program, *rest = words
+    program, *rest = arguments
     assert program in PROJECT["scripts"]
     if program == "deskull-bids":
         rest.insert(0, "bids")
@@ -55,9 +55,9 @@ def test_the_descriptor_s_command_is_one_of_ours():
     line = DESCRIPTOR["command-line"]
     for given in DESCRIPTOR["inputs"]:
         value = "" if given["type"] == "Flag" else str(EXAMPLES[given["type"]])
-        words = f"{given.get('command-line-flag', '')} {value}"
+        argument = f"{given.get('command-line-flag', '')} {value}"
         assert given["value-key"] in line
-        line = line.replace(given["value-key"], words)
+        line = line.replace(given["value-key"], argument)
     options = parse(shlex.split(line))
     assert options["names"] == ["in.nii.gz"]
     for row in OUTPUTS:

@@ -56,9 +56,9 @@ def head(scan, monkeypatch):
 
 
 def parse(command_line):
-    program, *words = shlex.split(command_line)
-    assert [program, words.pop(0), words.pop(0)] == [sys.executable, "-m", "deskull"]
-    return vars(commands.parse(words))
+    program, *arguments = shlex.split(command_line)
+    assert [program, arguments.pop(0), arguments.pop(0)] == [sys.executable, "-m", "deskull"]
+    return vars(commands.parse(arguments))
 
 
 def list_choices(fields, others):
@@ -94,20 +94,20 @@ def run_pydra(scan):
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_nipype_s_choices_reach_the_command(scan, name):
+def test_inputs_of_nipype_reach_the_command(scan, name):
     value, wanted = CHOICES[name]
     options = parse(nipype.Strip(in_file=scan, **{name: value}).cmdline)
     assert wanted.items() <= options.items()
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_pydra_s_choices_reach_the_command(scan, name):
+def test_inputs_of_pydra_reach_the_command(scan, name):
     value, wanted = CHOICES[name]
     options = parse(find_command(scan, **{name: value}))
     assert wanted.items() <= options.items()
 
 
-def test_there_are_no_choices_but_those_tested(scan):
+def test_every_input_is_among_those_tested(scan):
     files = [name for name in nipype.StripInputSpec().get() if name.endswith("_file")]
     names = list_choices(nipype.StripInputSpec().get(), [*files, "args", "environ"])
     assert names == sorted(CHOICES)
@@ -126,7 +126,7 @@ ASKED = {
 }
 
 
-def test_nipype_s_outputs_are_named_after_the_scan(scan):
+def test_outputs_of_nipype_are_named_after_the_scan(scan):
     strip = nipype.Strip(in_file=scan, **{f"{name}_file": file for name, file in ASKED.items()})
     usual = {"out": "sub-01_T1w_brain.nii.gz", "mask": "sub-01_T1w_mask.nii.gz"}
     wanted = usual | ASKED
@@ -137,7 +137,7 @@ def test_nipype_s_outputs_are_named_after_the_scan(scan):
     assert wanted == {name: found[name] for name in wanted}
 
 
-def test_pydra_s_outputs_are_named_after_the_scan_unless_they_are_not_wanted(scan):
+def test_outputs_of_pydra_are_named_after_the_scan_where_requested_or_default(scan):
     few = parse(find_command(scan))
     every = parse(find_command(scan, **dict.fromkeys(ASKED, True)))
     for row in OUTPUTS:
@@ -147,7 +147,7 @@ def test_pydra_s_outputs_are_named_after_the_scan_unless_they_are_not_wanted(sca
         assert (given and Path(given).name) == (usual if written else None)
 
 
-def test_nipype_is_told_the_version(scan):
+def test_nipype_knows_the_version(scan):
     assert nipype.Strip(in_file=scan).version == __version__
 
 
@@ -158,7 +158,7 @@ def test_a_folder_of_dicom_is_an_input_of_nipype(scan, tmp_path):
     assert (options["out"], options["series"]) == ("3_mprage_brain.nii.gz", "3")
 
 
-def test_nipype_gets_score_flags_and_volume_of_the_record(scan):
+def test_nipype_reads_score_flags_and_volume_from_the_record(scan):
     strip = nipype.Strip(in_file=scan)
     assert not {"score", "flags", "volume_ml"} & set(list_outputs(strip))
     record = {"input": {"path": "a.nii"}, "score": 61, "volume_ml": 1500.5}
