@@ -15,7 +15,7 @@ import pytest
 from ball import HEAD, ball, list_files, load, read_json
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.dataset import Choice
+from deskull.cohort.bids_images import Choice
 from deskull.errors import OutputError
 from deskull.image.volume import load_volume
 from studies import write_scan

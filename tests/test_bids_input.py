@@ -8,7 +8,7 @@ import pytest
 from ball import ball, list_files, run
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.dataset import Choice, read_filters
+from deskull.cohort.bids_images import Choice, read_filters
 from deskull.errors import InputError
 
 __all__ = ["ball", "study"]

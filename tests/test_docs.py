@@ -191,7 +191,7 @@ def test_the_fields_of_jobs_are_all_explained():
 def test_the_file_of_jobs_in_the_docs_is_right(tmp_path):
     (text,) = find_blocks("how-to/cluster.md", "toml")
     (tmp_path / "jobs.toml").write_text(text)
-    assert queues.read_queue(tmp_path / "jobs.toml")["jobs"] == 50
+    assert queues.read_job_file(tmp_path / "jobs.toml")["jobs"] == 50
 
 
 PROGRAMS = [

@@ -101,8 +101,8 @@ def _to_outputs(text: str) -> tuple[str, ...]:
 def run_batch(options: Namespace) -> None:
     """Strip many scans, and report at the end what failed."""
     from deskull.cohort import make_plan
+    from deskull.cohort.plan import share_masks
     from deskull.cohort.records import name_table
-    from deskull.cohort.sessions import share_masks
 
     job, out = make_job(options, options.threads), Path(options.out_dir)
     with progress(options.quiet) as show:
@@ -114,7 +114,7 @@ def run_batch(options: Namespace) -> None:
         outcomes = strip_plan(plan, out, job, options, show, share=share, workers=options.workers)
     next_command = f"deskull review {shlex.quote(options.out_dir)}"
     table = out / name_table(share)
-    report_outcomes(outcomes, table, options.quiet, [next_command], plan.others)
+    report_outcomes(outcomes, table, options.quiet, [next_command], plan.ignored)
 
 
 def make_job(options: Namespace, threads: int | None) -> "Job":
@@ -187,7 +187,7 @@ def strip_plan(
         workers=workers,
         cluster=options.cluster,
         force=options.force,
-        share=share,
+        label=share,
         observe=lambda now: show.count(
             now.skipped + now.finished, now.total, "scans", failed=now.failed
         ),

@@ -32,7 +32,7 @@ from deskull.outputs import list_outputs
 
 if TYPE_CHECKING:
     from deskull.cohort import Outcome
-    from deskull.cohort.dataset import Choice
+    from deskull.cohort.bids_images import Choice
 
 logger = logging.getLogger("deskull")
 WITHOUT_EFFECT = {
@@ -217,7 +217,7 @@ def run_bids(options: Namespace) -> None:
 
 def _strip_participants(options: Namespace) -> None:
     from deskull.cohort.bids import LOGS, make_bids_plan, save_description, save_gaps
-    from deskull.cohort.dataset import Choice, read_filters
+    from deskull.cohort.bids_images import Choice, read_filters
     from deskull.cohort.records import name_table
     from deskull.image.writing import make_folder
 

@@ -61,7 +61,7 @@ def add_evaluate(commands: Any) -> None:
 def run_evaluate(options: Namespace) -> None:
     """Compare masks with their references, print the summary, and write the outputs."""
     from deskull.evaluate import evaluate, find_swapped, summarise, to_json, to_tsv
-    from deskull.evaluate.page import make_evaluation_page
+    from deskull.evaluate.pages import make_evaluation_page
     from deskull.image.writing import Batch, save_bytes
     from deskull.picture.page import encode_page
 
@@ -236,7 +236,7 @@ def add_drift(commands: Any) -> None:
 def run_drift(options: Namespace) -> None:
     """Report where a cohort differs from the training heads, or store its traits as theirs."""
     from deskull.evaluate import drift
-    from deskull.evaluate.population import load_population
+    from deskull.evaluate.pages import make_drift_page
     from deskull.image.writing import check_output_path, save_bytes
     from deskull.measure.likeness import Likeness
     from deskull.network.weights import load_weights
@@ -251,7 +251,7 @@ def run_drift(options: Namespace) -> None:
             )
     weights = load_weights(options.weights)
     with progress(options.quiet) as show:
-        population = load_population(
+        population = drift.load_population(
             Path(options.source),
             lambda: Stripper.load(options.weights, options.device, options.threads),
             show.counter("scans"),
@@ -270,11 +270,11 @@ def run_drift(options: Namespace) -> None:
         likeness = weights.card.likeness or Likeness()
         drifts = drift.find_drift(heads, likeness)
         if options.out is not None:
-            page = drift.make_drift_page(drifts, population, likeness, weights.name)
+            page = make_drift_page(drifts, population, likeness, weights.name)
             save_bytes(encode_page(page), options.out)
-        print("\n".join(drift.tell_drift(drifts, heads, likeness)))
+        print("\n".join(drift.describe_drift(drifts, heads, likeness)))
         return
     folder = weights.segment.tensors.parent
-    keep = drift.keep_training if options.keep == "training" else drift.keep_tested
+    keep = drift.store_training if options.keep == "training" else drift.store_tested
     keep(heads, folder)
     print(f"{folder}: {len(heads)} heads stored in the card as {options.keep}")

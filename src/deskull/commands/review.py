@@ -141,7 +141,7 @@ def run_view(options: Namespace) -> None:
     """Show one scan with its mask."""
     from deskull.commands.paths import suggest_command
     from deskull.image.lookup import find_image
-    from deskull.review.entries import make_entry
+    from deskull.review.scene import make_entry
     from deskull.review.viewer import Viewer
 
     scan = Path(os.path.abspath(find_image(options.scan)))
@@ -167,7 +167,7 @@ def run_view(options: Namespace) -> None:
 def run_review(options: Namespace) -> None:
     """Show the scans of a batch."""
     from deskull.cohort.stripped import find_stripped
-    from deskull.review.entries import make_entries
+    from deskull.review.scene import make_entries
     from deskull.review.viewer import Viewer
 
     scans = find_stripped(options.folder)

@@ -231,9 +231,9 @@ def run_apply(options: Namespace) -> None:
     """Apply one mask to co-registered images."""
     from deskull.apply import find_brain
     from deskull.commands.paths import check_outputs, is_folder, name_output, place_output
+    from deskull.image.derived import make_brain_image
     from deskull.image.formats import open_image
     from deskull.image.lookup import find_image
-    from deskull.image.made import make_brain_image
     from deskull.image.volume import count_frames, make_volume
     from deskull.image.writing import Batch, save_image
 

@@ -80,7 +80,7 @@ def warn_of_doubts(
     doubts
         Flags of each frame. Each doubt is reported once, with the frames that have it.
     """
-    from deskull.image.writing import STDIN
+    from deskull.image.lookup import STDIN
     from deskull.measure.score import LOW
 
     name = "standard input" if str(scan) == STDIN else scan.name or str(scan)
