@@ -1,4 +1,4 @@
-"""Completion scripts and the manual page: made from the parsers, and understood by the shells."""
+"""Completion scripts and the manual page, tried in the shells and in man."""
 
 import shutil
 import subprocess
