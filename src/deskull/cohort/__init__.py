@@ -41,11 +41,10 @@ from deskull.cohort.steps import Job, run_task
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
-from deskull.network.weights import load_weights
+from deskull.network.weights import find_channel, load_weights
 from deskull.outputs import check_packages
 from deskull.prepare.bias import check_n4
 from deskull.record import FAILED, Request
-from deskull.stripper import find_channel
 
 __all__ = [
     "Gap",

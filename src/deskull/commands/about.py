@@ -82,7 +82,7 @@ def _describe_card(weights: Weights) -> list[str]:
         size = "fitted to" if window.is_fitted else f"of {window.voxel_size:g} mm about"
         fields[stage.name] = (
             f"{' x '.join(map(str, window.shape))} voxels {size} the {stage.centre}; "
-            f"gives {', '.join(stage.outputs)}"
+            f"gives {', '.join(stage.spec.outputs)}"
         )
     dice = [one.dice for one in card.likeness.tested] if card.likeness else []
     if dice:
