@@ -148,7 +148,7 @@ def _describe_card(weights: "Weights") -> list[str]:
         size = "fitted to" if window.is_fitted else f"of {window.voxel_size:g} mm about"
         fields[stage.name] = (
             f"{' x '.join(map(str, window.shape))} voxels {size} the {stage.centre}; "
-            f"gives {', '.join(stage.outputs)}"
+            f"gives {', '.join(stage.spec.outputs)}"
         )
     dice = [one.dice for one in card.likeness.tested] if card.likeness else []
     if dice:
@@ -193,7 +193,7 @@ def run_demo(options: Namespace) -> None:
     """Strip the bundled synthetic head, and compare the mask with the exact reference."""
     from deskull.commands.paths import check_outputs
     from deskull.demo import strip_demo
-    from deskull.image.writing import Batch, save_image
+    from deskull.image.writing import Transaction, save_image
     from deskull.result import save_results
     from deskull.stripper import Stripper
 
@@ -205,9 +205,9 @@ def run_demo(options: Namespace) -> None:
     check_outputs(paths, [], [path for _, path in paths])
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = strip_demo(stripper)
-    with Batch() as batch:
-        save_results([result], outputs, batch=batch)
-        save_image(result.volume.source, scan, batch)
+    with Transaction() as transaction:
+        save_results([result], outputs, transaction=transaction)
+        save_image(result.volume.source, scan, transaction)
     print(
         f"Dice {agreement:.4f} against the exact reference; brain volume {result.volume_ml:.0f} ml"
     )
