@@ -151,14 +151,15 @@ function reset() {
   remake();
 }
 
-// --- strip now, for a probability or where there is no mask at all
-
+// Strip now, for a probability or where there is no mask at all.
 async function strip() {
-  const mine = turn, began = Date.now();
+  const mine = turn, began = Date.now(), place = $(scene.mask.includes(1) ? "stripping" : "busy");
+  const report = (step) => { if (mine === turn) place.textContent = `stripping: ${step || "starting"}, ${Math.round((Date.now() - began) / 1000)} s`; };
   $("strip").disabled = true;
-  const watch = setInterval(async () => {
-    const { step } = await (await ask(`progress?scan=${number}`)).json().catch(() => ({}));
-    if (mine === turn) $("stripping").textContent = `stripping: ${step || "starting"}, ${Math.round((Date.now() - began) / 1000)} s`;
+  report("");
+  let watch = setInterval(async () => {
+    const { step } = await ask(`progress?scan=${number}`).then((answer) => answer.json()).catch(() => ({}));
+    if (watch) report(step);
   }, 500);
   try {
     const fresh = await (await send(`strip?scan=${number}`)).json();
@@ -174,8 +175,8 @@ async function strip() {
   } catch (error) {
     if (mine === turn) say(error.message, "bad");
   } finally {
-    clearInterval(watch);
-    if (mine === turn) { $("stripping").textContent = ""; $("strip").disabled = false; }
+    watch = clearInterval(watch);
+    if (mine === turn) { place.textContent = ""; $("strip").disabled = false; }
   }
 }
 
