@@ -93,7 +93,7 @@ def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, bat
     def fail(*words):
         raise OutputError("one_brain.nii.gz: the disk is full.")
 
-    monkeypatch.setattr("deskull.cohort.remake.save_output", fail)
+    monkeypatch.setattr("deskull.cohort.stripped.save_output", fail)
     before = load(batch / "one_brain.nii.gz")
     status, said = save(page, number_of(scans, "one.nii.gz"), draw_ball())
     assert (status, said["remade"], said["old"]) == (200, [], ["one_brain.nii.gz"])

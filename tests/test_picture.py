@@ -28,8 +28,8 @@ from deskull.picture import (
     encode_png,
 )
 from deskull.picture.colours import CANVAS_GREY, MISSED_COLOUR, OVER_COLOUR
-from deskull.picture.contour import find_contours
 from deskull.picture.layout import CAPTION, HALF
+from deskull.picture.vector import find_contours
 
 __all__ = ["ball", "place"]  # fixtures
 SHAPE = (44, 52, 42)

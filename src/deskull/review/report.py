@@ -16,8 +16,13 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from deskull.cohort.remake import make_command
-from deskull.cohort.stripped import Stripped, find_stem, find_stripped, find_usual_settings
+from deskull.cohort.stripped import (
+    Stripped,
+    find_stem,
+    find_stripped,
+    find_usual_settings,
+    make_command,
+)
 from deskull.errors import DeskullError, InputError
 from deskull.image.writing import make_folder, save_bytes
 from deskull.measure.score import LOW
