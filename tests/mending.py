@@ -62,20 +62,18 @@ class ByMouse:
     def __init__(self, browser):
         self.browser = browser
 
-    def do(self, chain):
-        chain.perform()
-
     @property
     def chain(self):
         return webdriver.ActionChains(self.browser.driver, duration=40)
 
     def click(self, selector):
-        self.do(self.chain.move_to_element(self.browser.find(selector)).click())
+        self.chain.move_to_element(self.browser.find(selector)).click().perform()
 
     def set_border(self, mm):
         slider = self.browser.find("#border")
         width = slider.size["width"] - 16  # the knob stays within the slider
-        self.do(self.chain.move_to_element_with_offset(slider, round(mm / 16 * width), 0).click())
+        chain = self.chain.move_to_element_with_offset(slider, round(mm / 16 * width), 0)
+        chain.click().perform()
 
     def begin(self):
         self.click("#views [data-view=axial]")
@@ -86,8 +84,10 @@ class ByMouse:
         pane = webdriver.common.actions.wheel_input.ScrollOrigin.from_element(
             self.browser.find("#pane2")
         )
+        chain = self.chain
         for _ in range(abs(z - here)):
-            self.do(self.chain.scroll_from_origin(pane, 0, -100 if z > here else 100))
+            chain.scroll_from_origin(pane, 0, -100 if z > here else 100)
+        chain.perform()
 
     def fill(self, line):
         places = self.browser.run(
@@ -101,7 +101,7 @@ class ByMouse:
         chain.click_and_hold()
         for place in places[1:]:
             chain.move_to_element_with_offset(canvas, *map(round, place))
-        self.do(chain.release())
+        chain.release().perform()
 
     def interpolate(self):
         self.click("#interpolate")

@@ -171,7 +171,7 @@ async function strip() {
       windowing.choose("brain");
       goToMiddle();
     }
-    say(`Threshold and border now make the mask anew.${about.own ? " The mask as deskull makes it: the button below them." : ""}`);
+    say(`Threshold and border now make the mask anew.${about.own ? ` To give up the mask of the file: "${$("reset").textContent}".` : ""}`);
   } catch (error) {
     if (mine === turn) say(error.message, "bad");
   } finally {
@@ -223,7 +223,7 @@ async function go(to) {
 }
 
 async function mark(value) {
-  if (!about?.review) return;
+  if (about && !about.review) return;
   if (!ready) {
     const why = $("busy").className === "bad" ? "cannot be shown; mark it in the list of all scans" : "is not shown yet";
     return say(`Not marked: scan ${number + 1} ${why}.`, "bad");
