@@ -4,8 +4,9 @@
     python benchmarks/peers.py [ACCURACY_TSV]
 
 A peer's program is looked for on the PATH; nothing is downloaded. The second command prints the
-table of all peers in Markdown, as docs/background/tools.md has it: what was measured of those that
-ran beside deskull (the table that `accuracy.py` writes), and what was published, marked as such.
+tables of all peers in Markdown, as docs/background/tools.md has them: what was measured of those that
+ran beside deskull (the table that `accuracy.py` writes), what was published, marked as such, and what
+the tools are.
 """
 
 import csv
@@ -25,7 +26,7 @@ MANY = "606 scans"
 
 ACCURACY = Path(__file__).parents[1] / "docs" / "background" / "accuracy.tsv"
 
-OURS = ("", "any", "two small 3D U-Nets, synthetic and real heads", "370 MB", "Apache-2.0")
+OURS = ("any", "two small 3D U-Nets, synthetic and real heads", "370 MB", "Apache-2.0")
 """What the table says of deskull itself."""
 
 
@@ -212,36 +213,45 @@ def load_rows(path: Path) -> list[dict[str, str]]:
 
 
 def make_table(measured: list[dict[str, str]]) -> str:
-    """Make the Markdown table of all tools.
+    """Make the Markdown table of how good, fast and small each tool was.
 
     Parameters
     ----------
     measured
         A row of each method, as `load_rows` loads them; may be empty.
     """
-    columns = ["tool", "Dice here", "lowest", "CPU s", "MB"]
-    columns += ["published Dice", "made for", "how it works", "installed", "licence"]
+    columns = ["tool", "Dice here", "lowest", "CPU s", "MB", "published Dice"]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    titles = {"deskull": OURS}
-    titles |= {
-        peer.title: (peer.published, peer.contrasts, peer.method, peer.size, peer.licence)
-        for peer in PEERS.values()
-    }
     by_method = {row["method"]: row for row in measured}
-    for title, told in titles.items():
+    published = {peer.title: peer.published for peer in PEERS.values()}
+    for title, told in ({"deskull": ""} | published).items():
         row = by_method.get(title)
         cells = ["not run"] + [""] * 3
         if row:
             dice, lowest = (f"{float(row[name]):.3f}" for name in ("dice", "dice_worst"))
             dice += f" ({row['failed']} of {row['scans']} failed)" if int(row["failed"]) else ""
             cells = [dice, lowest, f"{float(row['cpu_s']):.1f}", row["peak_mb"]]
-        lines.append("| " + " | ".join([title, *cells, *told]) + " |")
+        lines.append("| " + " | ".join([title, *cells, told]) + " |")
+    return "\n".join(lines)
+
+
+def describe_tools() -> str:
+    """Make the Markdown table of what each tool is."""
+    columns = ["tool", "made for", "how it works", "installed", "licence"]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    told = {
+        peer.title: (peer.contrasts, peer.method, peer.size, peer.licence)
+        for peer in PEERS.values()
+    }
+    for title, cells in ({"deskull": OURS} | told).items():
+        lines.append("| " + " | ".join([title, *cells]) + " |")
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table."""
+    """Print the tables."""
     print(make_table(load_rows(Path(arguments[0]) if arguments else ACCURACY)))
+    print(f"\n{describe_tools()}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from site_tables import (  # noqa: E402
 GENERATORS = {
     "accuracy": lambda: show_accuracy(DOCS / "background" / "accuracy.tsv"),
     "tools": lambda: peers.make_table(peers.load_rows(peers.ACCURACY)),
+    "about tools": peers.describe_tools,
     "command line": show_command_line,
     "recipes": show_recipes,
     "records": lambda: show_records(DOCS / "reference" / "schemas"),

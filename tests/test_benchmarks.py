@@ -113,7 +113,9 @@ def test_the_table_of_peers_tells_what_was_run_from_what_was_published(tmp_path,
     other = row | {"contrast": "T2w", "dice": 0.1}
     pd.DataFrame([row, other]).to_csv(tmp_path / "accuracy.tsv", sep="\t", index=False)
     peers.main([str(tmp_path / "accuracy.tsv")])
-    cells = {row[0]: row[1:] for row in read_cells(capsys.readouterr().out)}
+    measured, about = capsys.readouterr().out.split("\n\n")
+    cells = {row[0]: row[1:] for row in read_cells(measured)}
+    assert "| deepbet | T1w |" in about
     assert cells["deepbet"][:4] == ["0.850 (1 of 9 failed)", "0.800", "7.0", "999"]
     assert cells["SynthStrip"][0] == "not run"
     assert cells["SynthStrip"][4].startswith("0.965")
