@@ -4,9 +4,9 @@
     python benchmarks/peers.py [ACCURACY_TSV]
 
 A peer's program is looked for on the PATH; nothing is downloaded. The second command prints the
-tables of all peers in Markdown, as docs/background/tools.md has them: what was measured of those that
-ran beside deskull (the table that `accuracy.py` writes), what was published, marked as such, and what
-the tools are.
+tables of all peers in Markdown, as docs/background/tools.md has them: what was measured of those
+that ran beside deskull (the table that `accuracy.py` writes), what was published, marked as such,
+and what the tools are.
 """
 
 import csv
