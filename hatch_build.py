@@ -26,8 +26,8 @@ MAKE_SHARED = """
 import sys
 from pathlib import Path
 from deskull import __version__
-from deskull.arguments import make_parser
-from deskull.arguments.shells import COMPLETIONS, make_manual
+from deskull.commands import make_parser
+from deskull.commands.shells import COMPLETIONS, make_manual
 texts = {shell: complete(make_parser()) for shell, complete in COMPLETIONS.items()}
 texts["man"] = make_manual(make_parser(), __version__)
 for name, text in texts.items():

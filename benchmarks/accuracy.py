@@ -1,12 +1,15 @@
 r"""Make the table of accuracy of the docs from what `compare.py` wrote.
 
     python benchmarks/accuracy.py runs/heads/compare.tsv --apart IXI=runs/ixi/compare.tsv \
-        --exact runs/truth/compare.tsv --exact newborn=runs/newborn/compare.tsv
+        --exact runs/truth/compare.tsv --exact newborn=runs/newborn/compare.tsv \
+        --figure docs/images/compare.png
 
 writes docs/background/accuracy.tsv: a row for each method and kind of heads, with the mean Dice
-and its interval. `--apart` is a data set with rows of its own, `--exact` a comparison on synthetic
-heads. The sentences' numbers in docs/numbers.toml and the table of the README are changed by hand;
-a test says where they differ.
+and its interval; and the figure of accuracy and time on the real heads. `--apart` is a data set
+with rows of its own, `--exact` a comparison on synthetic heads. Each may be given several times,
+such as where a peer ran later: what a method did on a head counts once, as in the first. The
+numbers of sentences in docs/numbers.toml and the table of the README are changed by hand; a test
+says where they differ.
 """
 
 import argparse
@@ -15,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from compare import take_best_border
+from compare import draw, take_best_border
 from deskull.evaluate import estimate
 from processes import DESKULL
 
@@ -29,20 +32,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--apart", action="append", default=[], help="NAME=compare.tsv")
     parser.add_argument("--exact", action="append", default=[], help="[NAME=]compare.tsv")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--figure", type=Path)
     options = parser.parse_args(arguments)
-    real = pd.concat([pd.read_csv(path, sep="\t") for path in options.compared])
+    real = _load(*options.compared)
     rows = [*make_rows(real, "summary"), *make_rows(real, "data set")]
-    for text in options.apart:
-        rows += make_rows(_load(text), "summary")
-    for text in options.exact:
-        rows += make_rows(_load(text).assign(reference="exact"), "summary")
+    for name, paths in _group(options.apart).items():
+        rows += make_rows(_load(*paths).assign(data_set=name), "summary")
+    for name, paths in _group(options.exact).items():
+        rows += make_rows(_load(*paths).assign(data_set=name, reference="exact"), "summary")
     pd.DataFrame(rows).to_csv(options.out, sep="\t", index=False, na_rep="n/a")
+    if options.figure:
+        draw(real, options.figure)
 
 
-def _load(text: str) -> pd.DataFrame:
-    """Load one comparison, all of whose heads are of the data set that is named before ``=``."""
-    name, _, path = text.rpartition("=")
-    return pd.read_csv(path, sep="\t").assign(data_set=name)
+def _group(texts: Sequence[str]) -> dict[str, list[Path]]:
+    """Group comparisons by the data set that is named before ``=``."""
+    groups: dict[str, list[Path]] = {}
+    for text in texts:
+        name, _, path = text.rpartition("=")
+        groups.setdefault(name, []).append(Path(path))
+    return groups
+
+
+def _load(*paths: Path) -> pd.DataFrame:
+    """Load comparisons of the same heads; what ran in several counts as in the first."""
+    table = pd.concat([pd.read_csv(path, sep="\t") for path in paths])
+    return table.drop_duplicates(["head", "method"])
 
 
 def make_rows(table: pd.DataFrame, level: str) -> Iterator[dict[str, object]]:

@@ -5,6 +5,8 @@
 
 A peer is a name that `peers.py` knows, or a name and a command with {in}, {out} and {mask}.
 
+`--masks` keeps the masks, from which `borders.py` finds the border at which two tools agree best.
+
 HEADS is a folder of `<id>_<contrast>.nii.gz` with `<id>_<contrast>_reference.nii.gz` (or
 `_majority`, a convenience and no truth). Writes one row per head and method to
 `compare.tsv`, a figure to `compare.png`, and prints two tables in Markdown, by contrast and by
@@ -22,6 +24,7 @@ with the border moved, the tissue lost where `KEPT_ML` of non-brain are kept.
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer", action="append", default=[], type=find_peer)
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument("--only", default="", help="heads whose name matches this expression")
+    parser.add_argument("--masks", type=Path, help="folder to keep the masks of every method in")
     parser.add_argument("--trained", help="heads of participants that the weights were trained on")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for scan, reference in pairs:
         trained = bool(options.trained and re.search(options.trained, scan.name))
         for command in (DESKULL, *options.peer):
-            rows.append({"trained": trained} | run_method(command, scan, reference))
+            rows.append({"trained": trained} | run_method(command, scan, reference, options.masks))
             pd.DataFrame(rows).to_csv(options.out / "compare.tsv", sep="\t", index=False)
             print(f"{rows[-1]['head']} {command.name} {rows[-1]['dice']:.4f}", file=sys.stderr)
     table = pd.DataFrame(rows)
@@ -86,8 +90,10 @@ def find_pairs(folder: Path, pattern: str) -> list[tuple[Path, Path]]:
     return found
 
 
-def run_method(command: Command, scan: Path, reference: Path) -> dict[str, object]:
-    """Run one method on one head and measure its mask."""
+def run_method(
+    command: Command, scan: Path, reference: Path, masks: Path | None = None
+) -> dict[str, object]:
+    """Run one method on one head and measure its mask; `masks` is a folder to keep it in."""
     stem = scan.name.removesuffix(".nii.gz")
     participant, _, contrast = stem.rpartition("_")
     row: dict[str, object] = {
@@ -105,6 +111,10 @@ def run_method(command: Command, scan: Path, reference: Path) -> dict[str, objec
         run = measure(command.fill(scan, out, mask), Path(folder) / "log.txt")
         row |= {"wall": run.wall, "cpu": run.cpu, "peak_mb": run.peak_mb}
         row["error"] = "" if run.code == 0 else f"exit code {run.code}"
+        if masks is not None and mask.exists():
+            kept = masks / command.name
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(mask, kept / f"{stem}_mask.nii.gz")
         if run.code == 0:
             try:
                 ours, wanted = load_canonical_mask(mask), load_canonical_mask(reference)
@@ -228,7 +238,9 @@ def take_best_border(table: pd.DataFrame) -> pd.Series:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy against time: a dot per head, a large one for mean Dice and median time.
+    """Draw accuracy against CPU time: a dot per head, a large one for mean Dice and median time.
+
+    The seconds are those of the processor, because other work on the machine hardly changes them.
 
     Where heads have references, those with a mere majority are left out, and where participants
     were not trained on, those that were.
@@ -247,12 +259,13 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axis, names = figure.subplots(), {}
         for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
             colour, mark = look(number)
-            seconds, dice = rows.wall.median(), rows.dice.mean()
-            axis.scatter(rows.wall, rows.dice, s=14, alpha=0.6, color=colour, marker=mark, lw=0)
+            cpu = rows.cpu.clip(lower=0.01)  # for the logarithm
+            seconds, dice = cpu.median(), rows.dice.mean()
+            axis.scatter(cpu, rows.dice, s=14, alpha=0.6, color=colour, marker=mark, lw=0)
             axis.scatter(seconds, dice, s=110, edgecolor="black", color=colour, marker=mark)
             names[f"{method}\n{dice:.3f}, {seconds:.2g} s"] = seconds, colour
         axis.set(xscale="log", ylabel="Dice (one dot a head; large: mean Dice, median time)")
-        axis.set_xlabel("seconds for one scan, whole process (logarithmic axis)")
+        axis.set_xlabel("CPU seconds for one scan, whole process (logarithmic axis)")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())

@@ -19,7 +19,7 @@ from deskull import Stripper, load_volume
 from deskull.evaluate import load_canonical_mask
 from deskull.image.grid import to_canonical_array
 from deskull.measure.metrics import dice
-from deskull.picture.errors import draw_errors
+from deskull.picture.differences import draw_differences
 from processes import DESKULL
 
 CAPTION = 22  # pixels of a line of words
@@ -52,7 +52,7 @@ def draw_head(stripper: Stripper, name: str, scan: Path, reference: Path) -> Ima
     result = stripper(volume)
     mask = to_canonical_array(result.mask, volume.grid)
     data = to_canonical_array(volume.data, volume.grid)
-    picture = draw_errors(mask, truth.inside, truth.grid, data)
+    picture = draw_differences(mask, truth.inside, truth.grid, data)
     doubts = ", ".join(flag.name for flag in result.flags) or "none"
     words = (
         f"{name.removeprefix('truth-')}: Dice {dice(mask, truth.inside):.3f}, "

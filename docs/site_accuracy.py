@@ -53,9 +53,10 @@ def _tabulate_row(row: Numbers) -> Row:
         "" if row[name] == "n/a" else f"{float(row[name]):.{digits}f}"
         for name, digits in (("dice_worst", 3), ("dice_best_border", 3), ("hd95_mm", 1))
     ]
+    failed = f" ({row['failed']} failed)" if int(row["failed"]) else ""
     return (
         _name_heads(row),
-        row["scans"],
+        row["scans"] + failed,
         row["method"],
         f"{float(row['dice']):.3f}{span}",
         *numbers,
@@ -75,7 +76,7 @@ def _draw_dice(rows: list[Numbers]) -> str:
     height = TOP + STEP * len(names) + 30
     parts = [
         *_draw_axis(low, height),
-        *(_draw_key(number, method) for number, method in enumerate(methods)),
+        *_draw_key(methods),
         *(_draw_name(line, name, rows) for line, name in enumerate(names)),
     ]
     for row in rows:
@@ -105,10 +106,12 @@ def _draw_axis(low: float, height: int) -> Iterator[str]:
         yield f'<text class="tick" x="{x}" y="{height - 8}">{value:.2f}</text>'
 
 
-def _draw_key(number: int, method: str) -> str:
-    x = LEFT + 110 * number
-    text = f'<text x="{x + 10}" y="18">{html.escape(method)}</text>'
-    return f'<circle class="m{number}" cx="{x}" cy="14" r="5"/>{text}'
+def _draw_key(methods: list[str]) -> Iterator[str]:
+    x = 10
+    for number, method in enumerate(methods):
+        text = f'<text x="{x + 10}" y="18">{html.escape(method)}</text>'
+        yield f'<circle class="m{number}" cx="{x}" cy="14" r="5"/>{text}'
+        x += 36 + 7 * len(method)
 
 
 def _draw_name(line: int, name: str, rows: list[Numbers]) -> str:

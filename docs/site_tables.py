@@ -8,8 +8,8 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from deskull.arguments import make_parser
-from deskull.arguments.parsing import Parser
+from deskull.commands import make_parser
+from deskull.commands.parsing import Parser
 
 Row = Sequence[object]
 Schema = dict[str, Any]

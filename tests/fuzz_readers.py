@@ -42,7 +42,7 @@ except ImportError:  # Windows: there memory is neither counted nor limited
 import dicom_files
 import scans
 from deskull.errors import DeskullError
-from deskull.image.made import make_brain_image, make_map_image, make_mask_image
+from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 

@@ -11,7 +11,7 @@ from ball import HEAD, load_ball
 from deskull import stripper
 from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.stripped import find_stripped
-from deskull.review.entries import make_entries
+from deskull.review.scene import make_entries
 from deskull.review.viewer import Viewer
 from served import serving
 

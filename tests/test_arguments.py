@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ball import ball, load, place, run
-from deskull.arguments import COMMANDS, parse
+from deskull.commands import COMMANDS, parse
 from deskull.errors import OptionError
 from test_bad_input import check_refusal
 

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from deskull.errors import GeometryError, ImageFileError
+from deskull.image.derived import make_brain_image, make_mask_image
 from deskull.image.formats import open_image
-from deskull.image.made import make_brain_image, make_mask_image
 from deskull.image.volume import load_volume, make_volume
 from deskull.image.writing import save_image
 from nifti_files import HEAD, SHAPE, find_changed_fields, make_header, write_nifti

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import pandas as pd
 
+import borders
 import compare
 import corruption
 import damage
@@ -26,6 +27,7 @@ import synthetic
 import truth
 from conftest import make_head
 from deskull.image.grid import Grid
+from deskull.prepare.postprocess import make_signed_distance
 from processes import Command
 from train_heads import TOY, make_label_map
 
@@ -124,6 +126,26 @@ def test_the_best_border_is_one_for_a_data_set_and_a_method(heads, tmp_path, cap
     wide_row = read_cells(capsys.readouterr().out)[1]
     assert float(wide_row[3]) < 0.95
     assert float(wide_row[4]) > float(wide_row[3]) + 0.02
+
+
+def test_the_border_of_another_tool_is_found_from_its_masks(heads, tmp_path, capsys):
+    wide = make_signed_distance(BRAIN, GRID.voxel_size) <= 3  # larger by 3 mm
+    for scan, _ in compare.find_pairs(heads, "a0"):
+        save(wide, f"{scan}.wide.nii.gz")
+    words = ["--only", "a0", "--out", str(tmp_path / "out"), "--masks", str(tmp_path / "masks")]
+    compare.main([str(heads), *words, "--peer", "wide: cp {in}.wide.nii.gz {mask}"])
+    capsys.readouterr()
+    borders.main([str(tmp_path / "masks")])
+    (cells,) = read_cells(capsys.readouterr().out)
+    assert cells[:2] == ["wide", "2"]
+    assert float(cells[2]) == pytest.approx(3, abs=1)  # voxels of 4 mm
+    assert cells[4] == "1.000"
+    assert float(cells[6]) < 0.95
+
+
+def test_borders_need_masks_of_a_peer(tmp_path):
+    with pytest.raises(SystemExit, match="expected the folder deskull and one of a peer"):
+        borders.main([str(tmp_path)])
 
 
 def test_participants_trained_on_are_counted_apart_and_gains_are_paired(heads, tmp_path, capsys):

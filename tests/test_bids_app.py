@@ -15,7 +15,7 @@ import pytest
 from ball import HEAD, ball, list_files, load, read_json
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.dataset import Choice
+from deskull.cohort.bids_images import Choice
 from deskull.errors import OutputError
 from deskull.image.volume import load_volume
 from studies import write_scan
@@ -42,7 +42,7 @@ def test_no_more_cores_are_used_than_given(study, monkeypatch, words, workers, t
         seen.append((workers, job.threads))
         return []
 
-    monkeypatch.setattr("deskull.commands.bids.strip_cohort", strip_cohort)
+    monkeypatch.setattr("deskull.cohort.strip_cohort", strip_cohort)
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
     assert app(*words.split(), "-w", "somewhere") == 0
     assert seen == [(workers, threads)]

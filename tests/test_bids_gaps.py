@@ -9,7 +9,7 @@ import pytest
 from ball import ball, list_files
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.dataset import Choice, Ignore
+from deskull.cohort.bids_images import Choice, Ignore
 from studies import read_table, write_scan
 
 __all__ = ["ball", "study"]

@@ -8,7 +8,7 @@ import pytest
 from ball import ball, list_files, run
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.dataset import Choice, read_filters
+from deskull.cohort.bids_images import Choice, read_filters
 from deskull.errors import InputError
 
 __all__ = ["ball", "study"]
@@ -144,7 +144,7 @@ def asked(study, monkeypatch):
         seen.append((workers, job, [task.name for task in plan]))
         return []
 
-    monkeypatch.setattr("deskull.commands.bids.strip_cohort", strip_cohort)
+    monkeypatch.setattr("deskull.cohort.strip_cohort", strip_cohort)
     return seen
 
 

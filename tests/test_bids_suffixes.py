@@ -9,7 +9,7 @@ import pytest
 from ball import HEAD, ball, load, read_json
 from bids_study import app, study
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.dataset import Choice
+from deskull.cohort.bids_images import Choice
 from deskull.errors import InputError
 from deskull.image.names import BIDS_SUFFIXES
 from studies import write_scan

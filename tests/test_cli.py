@@ -23,7 +23,7 @@ from ball import (
     read_json,
     run,
 )
-from deskull.arguments import make_parser
+from deskull.commands import make_parser
 from deskull.image.writing import save_image
 from test_dicom import write_series
 
@@ -260,7 +260,7 @@ def test_debug_shows_where_an_error_came_from(place):
 
 
 def test_a_fault_of_our_own_is_one_line_that_asks_for_a_report(place, monkeypatch, capsys):
-    monkeypatch.setattr("deskull.commands.strip.save_results", lambda *_: 1 / 0)
+    monkeypatch.setattr("deskull.result.save_results", lambda *_: 1 / 0)
     assert run("scan.nii.gz") == 1
     err = capsys.readouterr().err
     assert err.startswith("deskull: error: an internal error of deskull (ZeroDivisionError: ")
@@ -271,7 +271,7 @@ def test_too_little_memory_is_said_so(place, monkeypatch, capsys):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("deskull.commands.strip.save_results", fail)
+    monkeypatch.setattr("deskull.result.save_results", fail)
     assert run("scan.nii.gz") == 1
     assert capsys.readouterr().err.startswith("deskull: error: not enough memory")
 

@@ -1,13 +1,14 @@
 """A cohort on Dask, all in this process: scans and records of one machine, and what goes wrong."""
 
+from dataclasses import replace
+
 import pytest
 
 from ball import ball, list_files, read_json, run
-from clusters import SCANS, check_all_there, distributed, find_port, study
+from clusters import REQUEST, SCANS, check_all_there, distributed, find_port, study
 from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort import cluster as on_cluster
 from deskull.errors import DeskullError, InputError, WeightsError
-from deskull.network.weights import load_weights
 from studies import read_table
 
 __all__ = ["ball", "study"]
@@ -19,7 +20,7 @@ __all__ = ["ball", "study"]
 @pytest.fixture
 def address(ball, monkeypatch):
     """Address of a scheduler with one worker of two threads, all of this process."""
-    monkeypatch.setattr(on_cluster, "REACH_SECONDS", 30)
+    monkeypatch.setattr(on_cluster, "CONNECT_SECONDS", 30)
     options = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster:
         yield cluster.scheduler_address
@@ -69,7 +70,7 @@ def test_an_answer_that_dies_with_its_worker_is_asked_for_again(study, address, 
 
 
 def test_more_scans_than_the_scheduler_is_told_of_are_all_stripped(study, address, monkeypatch):
-    monkeypatch.setattr(on_cluster, "AHEAD", 2)
+    monkeypatch.setattr(on_cluster, "MAX_SUBMITTED", 2)
     strip_cohort(tasks := make_plan(["study"], "out"), "out", cluster=address)
     check_all_there(tasks)
 
@@ -92,7 +93,7 @@ def test_a_fault_on_a_worker_is_told_with_what_to_do(study, address):
 
 
 def test_a_cluster_without_workers_is_told_of(study, ball, monkeypatch, caplog):
-    monkeypatch.setattr(on_cluster, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(on_cluster, "POLL_SECONDS", 0.1)
     options = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
     with distributed.LocalCluster(n_workers=0, **options) as cluster:
         where = cluster.scheduler_address
@@ -112,26 +113,25 @@ def test_a_cluster_without_workers_is_told_of(study, ball, monkeypatch, caplog):
 
 @pytest.fixture
 def order(tmp_path):
-    (tmp_path / "lock").touch()
-    digest = load_weights().digest
+    (tmp_path / "marker").touch()
     return lambda **other: on_cluster._Order(
-        **{"job": Job(), "digest": digest, "witness": tmp_path / "lock", **other}
+        **{"job": Job(), "request": REQUEST, "marker": tmp_path / "marker", **other}
     )
 
 
 def test_a_worker_of_another_version_says_so():
     with pytest.raises(InputError, match=r"worker on .*: deskull .*; the run .* with 0\.0\.0\."):
-        on_cluster._make_errand()("0.0.0", b"")
+        on_cluster._make_remote_function()("0.0.0", b"")
 
 
 def test_a_worker_with_other_weights_says_so(order):
     with pytest.raises(WeightsError, match=r"worker on .*: weights 'default' are not those"):
-        on_cluster._make_stripper(order(digest="0" * 64))
+        on_cluster._make_stripper(order(request=replace(REQUEST, weights="0" * 64)))
 
 
 def test_a_worker_that_does_not_see_the_outputs_says_so(order, tmp_path):
     with pytest.raises(InputError, match=r"worker on .* on a disk that all machines share"):
-        on_cluster._make_stripper(order(witness=tmp_path / "nope/lock"))
+        on_cluster._make_stripper(order(marker=tmp_path / "nope/marker"))
 
 
 def test_a_worker_makes_its_stripper_once(order, ball):
@@ -146,7 +146,7 @@ def test_a_worker_makes_its_stripper_once(order, ball):
     "where", ["tcp://127.0.0.1:{}", "tcp://no.such.host.invalid:8786", "tcp://"]
 )
 def test_a_scheduler_that_does_not_answer_is_told(study, monkeypatch, capsys, where):
-    monkeypatch.setattr(on_cluster, "REACH_SECONDS", 0.5)
+    monkeypatch.setattr(on_cluster, "CONNECT_SECONDS", 0.5)
     where = where.format(find_port())
     assert run("batch", "study", "--out-dir", "out", "--cluster", where) == 1
     err = capsys.readouterr().err

@@ -69,7 +69,7 @@ def start_worker(start, address, **environment):
 @pytest.fixture
 def patient(monkeypatch):
     """Processes take long to start on a machine that is busy."""
-    monkeypatch.setattr(on_cluster, "REACH_SECONDS", 60)
+    monkeypatch.setattr(on_cluster, "CONNECT_SECONDS", 60)
 
 
 @POSIX

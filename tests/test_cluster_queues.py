@@ -117,7 +117,9 @@ COMMON = 'jobs = 3\ncores = 8\nmemory = "16GB"\nqueue = "short"\nwalltime = "01:
 )
 def test_a_file_makes_the_right_job(queues, text, lines):
     (queues / "jobs.toml").write_text(COMMON + text)
-    with queue_files.make_queue(queue_files.read_queue(queues / "jobs.toml"), threads=2) as made:
+    with queue_files.make_cluster(
+        queue_files.read_job_file(queues / "jobs.toml"), threads=2
+    ) as made:
         script = made.job_script()
     assert set(lines.split("|")) <= set(script.splitlines())
     command = script.splitlines()[-1]
@@ -127,8 +129,8 @@ def test_a_file_makes_the_right_job(queues, text, lines):
 
 def test_ctrl_c_stays_what_it_was(queues):
     code = (
-        "import signal; from deskull.cohort.queues import make_queue, read_queue;"
-        "make_queue(read_queue('jobs.toml')).close();"
+        "import signal; from deskull.cohort.queues import make_cluster, read_job_file;"
+        "make_cluster(read_job_file('jobs.toml')).close();"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
     (queues / "jobs.toml").write_text(JOBS)
@@ -139,7 +141,7 @@ def test_a_machine_that_submits_no_jobs_says_so(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     fields = {"system": "slurm", "jobs": 1, "cores": 1, "memory": "1GB"}
     with pytest.raises(InputError, match=r"slurm: no command sbatch on this machine\."):
-        queue_files.make_queue(fields)
+        queue_files.make_cluster(fields)
 
 
 REFUSAL = "sbatch: error: Batch job submission failed: Invalid account specified"
@@ -164,7 +166,7 @@ def check_none_left():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(on_cluster, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(on_cluster, "POLL_SECONDS", 0.2)
 
 
 def test_a_queue_that_refuses_jobs_is_told_in_its_words(study, queues, impatient, capsys):
@@ -195,7 +197,7 @@ def test_what_the_queue_says_of_waiting_jobs_is_told_and_ctrl_c_leaves_none(stud
     write_lone_jobs(queues)
     write_command(queues, "squeue", "awk '{print $1, \"PENDING Priority\"}' taken")
     code = (
-        "from deskull.cohort import cluster; cluster.LOOK_SECONDS = 0.2\n"
+        "from deskull.cohort import cluster; cluster.POLL_SECONDS = 0.2\n"
         "import sys; from deskull.cli import run\n"
         "sys.exit(run(['batch', 'study', '-o', 'out', '--cluster', 'jobs.toml']))"
     )
@@ -221,7 +223,7 @@ def test_a_queue_that_takes_some_jobs_only_is_warned_of(caplog):
     jobs = {1: SimpleNamespace(job_id="7"), 2: SimpleNamespace(job_id=None)}
     kind = SimpleNamespace(refusals=["job limit"])
     cluster = SimpleNamespace(workers=jobs, job_cls=kind)
-    queue = queue_files.Queue(cluster, {"system": "slurm", "jobs": 2})
+    queue = queue_files.JobQueue(cluster, {"system": "slurm", "jobs": 2})
     for _ in range(2):
         queue.check(1)
     assert caplog.messages == ["slurm refuses 1 of 2 jobs, the others are used: job limit"]
@@ -232,7 +234,7 @@ def test_a_queue_s_jobs_strip_all_scans_and_lost_jobs_are_asked_for_again(
     study, queues, monkeypatch
 ):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    monkeypatch.setattr(on_cluster, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(on_cluster, "POLL_SECONDS", 1.0)
     with distributed_config({"distributed.deploy.lost-worker-timeout": "1s"}):
         Path("jobs.toml").write_text(
             'system = "slurm"\njobs = 1\ncores = 1\nmemory = "2GB"\ninterface = "lo"\n'

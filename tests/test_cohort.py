@@ -11,7 +11,7 @@ import pytest
 
 from ball import HEAD, ball, list_files, read_json, run
 from deskull.cohort import make_plan
-from deskull.cohort.sessions import share_masks
+from deskull.cohort.plan import share_masks
 from deskull.errors import ImageFileError
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.volume import load_volume

@@ -6,7 +6,7 @@ import pytest
 
 from ball import HEAD, ball, list_files, load_ball, read_json, run
 from deskull.cohort import Job, make_plan, strip_cohort
-from deskull.cohort.records import explain
+from deskull.cohort.records import explain_error
 from deskull.errors import OutputError
 from deskull.image.writing import make_folder
 from studies import SCANS, batch, changed, read_table, records, study, write_scan
@@ -68,7 +68,7 @@ def test_what_no_one_thought_of_is_recorded_too(study):
 
 
 def test_too_little_memory_is_said_so():
-    assert explain(MemoryError()).startswith("not enough memory.")
+    assert explain_error(MemoryError()).startswith("not enough memory.")
 
 
 def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, capsys):

@@ -85,7 +85,7 @@ def test_masks_hidden_files_and_the_outputs_folder_are_passed_over(study):
             "a/T1_mask.nii.gz": "made from T1.nii.gz, by its name and grid",
             "b/.hidden.nii": "hidden: its name begins with a dot",
         }
-        assert plan.others == "1 no images (.txt)"
+        assert plan.ignored == "1 no images (.txt)"
 
 
 def test_outputs_may_lie_beside_their_inputs(study):

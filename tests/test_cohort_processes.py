@@ -15,7 +15,7 @@ import pytest
 
 from ball import ball, list_files, load_ball, load_deadly, read_json
 from deskull.cohort import Job, is_done, make_plan, strip_cohort
-from deskull.cohort.records import LOCK, STALE_SECONDS, lock, make_request
+from deskull.cohort.records import MARKER, STALE_SECONDS, make_request, mark_run
 from deskull.demo import load_demo
 from deskull.errors import InputError
 from deskull.image.volume import load_volume
@@ -105,28 +105,28 @@ def test_threads_are_shared_among_workers(study):
 
 
 def test_the_lock_names_another_run_that_is_alive_and_forgets_a_dead_one(tmp_path, monkeypatch):
-    with lock(tmp_path) as other:
+    with mark_run(tmp_path / MARKER) as other:
         assert other == ""
         mine = os.getpid()
         monkeypatch.setattr("os.getpid", lambda: 1_000_000_000)
-        with lock(tmp_path) as other:
+        with mark_run(tmp_path / MARKER) as other:
             assert other == f"process {mine}"
         monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / LOCK).write_text(json.dumps({"pid": dead.pid, "machine": os.uname().nodename}))
-    with lock(tmp_path) as other:
+    (tmp_path / MARKER).write_text(json.dumps({"pid": dead.pid, "machine": os.uname().nodename}))
+    with mark_run(tmp_path / MARKER) as other:
         assert other == ""
-    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "machine": "elsewhere"}))
-    with lock(tmp_path) as other:
+    (tmp_path / MARKER).write_text(json.dumps({"pid": 1, "machine": "elsewhere"}))
+    with mark_run(tmp_path / MARKER) as other:
         assert other == "process 1 on elsewhere"
 
 
 def test_another_run_on_the_same_outputs_is_told_and_does_no_harm(study, capsys):
     (study / "out").mkdir()
     words = json.dumps({"pid": os.getppid(), "machine": os.uname().nodename})
-    (study / "out" / LOCK).write_text(words)
+    (study / "out" / MARKER).write_text(words)
     assert batch() == 0
     err = capsys.readouterr().err
     assert f"out: another run (process {os.getppid()}) works there" in err

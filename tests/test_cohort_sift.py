@@ -176,7 +176,7 @@ def test_images_that_cannot_be_read_and_archives_are_named(study):
 def test_other_files_are_counted(study):
     for name in ("a.json", "b.json", "c.bval", "README"):
         Path("study", name).touch()
-    assert make_plan(["study"], "out").others == "4 no images (.bval, .json, without suffix)"
+    assert make_plan(["study"], "out").ignored == "4 no images (.bval, .json, without suffix)"
 
 
 def write_dicom(folder, names):

@@ -14,9 +14,9 @@ from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.stripped import find_stripped
 from deskull.corrections import TABLE, load_corrections
 from deskull.errors import InputError, OutputError
-from deskull.review.entries import make_entries, make_entry
 from deskull.review.marks import Mark, find_user, load_marks, make_mark, save_mark
 from deskull.review.report import write_report
+from deskull.review.scene import make_entries, make_entry
 from deskull.review.viewer import Viewer
 from reviewed import batch, edit, stripped_once
 from served import serving
@@ -93,7 +93,7 @@ def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, bat
     def fail(*words):
         raise OutputError("one_brain.nii.gz: the disk is full.")
 
-    monkeypatch.setattr("deskull.cohort.remake.save_output", fail)
+    monkeypatch.setattr("deskull.cohort.stripped.save_output", fail)
     before = load(batch / "one_brain.nii.gz")
     status, said = save(page, number_of(scans, "one.nii.gz"), draw_ball())
     assert (status, said["remade"], said["old"]) == (200, [], ["one_brain.nii.gz"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deskull import arguments
+from deskull import commands
 from deskull.cohort import queues
 from deskull.outputs import OUTPUTS
 from systems import BASH
@@ -36,7 +36,7 @@ def parse(words):
     assert program in PROJECT["scripts"]
     if program == "deskull-bids":
         rest.insert(0, "bids")
-    return vars(arguments.parse(rest))
+    return vars(commands.parse(rest))
 
 
 # --- Boutiques
@@ -168,6 +168,6 @@ def test_the_array_runs_a_deskull_of_its_environment(tmp_path):
 
 def test_the_file_of_jobs_is_right_also_with_the_lines_that_are_commented_out(tmp_path):
     text = read("deploy/slurm/jobs.toml")
-    assert queues.read_queue(DEPLOY / "slurm/jobs.toml")["system"] == "slurm"
+    assert queues.read_job_file(DEPLOY / "slurm/jobs.toml")["system"] == "slurm"
     (tmp_path / "all.toml").write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
-    assert len(queues.read_queue(tmp_path / "all.toml")) > 10
+    assert len(queues.read_job_file(tmp_path / "all.toml")) > 10

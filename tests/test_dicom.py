@@ -11,8 +11,8 @@ import pytest
 
 from deskull.errors import ImageFileError
 from deskull.image import archives
+from deskull.image.derived import make_brain_image
 from deskull.image.formats.dicom_series import find_files, find_series
-from deskull.image.made import make_brain_image
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from dicom_files import (

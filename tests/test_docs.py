@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deskull import arguments, errors
+from deskull import commands, errors
 from deskull.cohort import queues
 from deskull.measure import quality
 from docs_pages import (
@@ -54,12 +54,12 @@ def test_every_command_line_of_a_page_is_accepted(page):
             continue
         program, *words = shlex.split(line, comments=True)
         words = words[: words.index("&&")] if "&&" in words else words
-        arguments.parse(["bids", *words] if program == "deskull-bids" else words)
+        commands.parse(["bids", *words] if program == "deskull-bids" else words)
 
 
 def test_the_command_line_page_has_every_option_of_every_command():
     page = site_tables.show_command_line()
-    for name, parser in arguments.make_parser().commands.items():
+    for name, parser in commands.make_parser().commands.items():
         assert f"{{#{name}}}" in page
         for action in parser._actions:
             for word in set(action.option_strings) - {"-h", "--help", "--version"}:
@@ -191,7 +191,7 @@ def test_the_fields_of_jobs_are_all_explained():
 def test_the_file_of_jobs_in_the_docs_is_right(tmp_path):
     (text,) = find_blocks("how-to/cluster.md", "toml")
     (tmp_path / "jobs.toml").write_text(text)
-    assert queues.read_queue(tmp_path / "jobs.toml")["jobs"] == 50
+    assert queues.read_job_file(tmp_path / "jobs.toml")["jobs"] == 50
 
 
 PROGRAMS = [

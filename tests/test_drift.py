@@ -6,8 +6,15 @@ import pytest
 
 from ball import HEAD, ball, place, run
 from deskull.errors import InputError, WeightsError
-from deskull.evaluate.drift import find_drift, keep_tested, keep_training, tell_drift
-from deskull.evaluate.population import GEOMETRY, Head, load_population
+from deskull.evaluate.drift import (
+    GEOMETRY,
+    Head,
+    describe_drift,
+    find_drift,
+    load_population,
+    store_tested,
+    store_training,
+)
 from deskull.measure.likeness import (
     MIN_HEADS,
     QUANTILES,
@@ -104,7 +111,7 @@ def test_one_head_far_off_is_no_chance_but_one_a_little_off_may_be():
 
 
 def tell(heads, likeness=LIKENESS):
-    return "\n".join(tell_drift(find_drift(heads, likeness), heads, likeness))
+    return "\n".join(describe_drift(find_drift(heads, likeness), heads, likeness))
 
 
 def test_what_mattered_is_said_with_the_tested_heads_beyond_on_the_same_side():
@@ -152,8 +159,8 @@ def copy_card(folder):
 
 def test_what_is_kept_can_be_compared_with(tmp_path):
     before = copy_card(tmp_path)
-    keep_training(make_heads(), tmp_path)
-    keep_tested(make_heads(5, 1, dice=0.97), tmp_path)
+    store_training(make_heads(), tmp_path)
+    store_tested(make_heads(5, 1, dice=0.97), tmp_path)
     card = json.loads((tmp_path / "card.json").read_text("utf-8"))
     likeness = card.pop("likeness")
     before.pop("likeness", None)
@@ -167,12 +174,12 @@ def test_what_is_kept_can_be_compared_with(tmp_path):
 def test_what_says_nothing_is_not_kept(tmp_path):
     copy_card(tmp_path)
     with pytest.raises(InputError, match="19 heads; expected at least 20"):
-        keep_training(make_heads(19), tmp_path)
+        store_training(make_heads(19), tmp_path)
     with pytest.raises(InputError, match="head 0: no reference mask"):
-        keep_tested(make_heads(3), tmp_path)
+        store_tested(make_heads(3), tmp_path)
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(WeightsError, match="Expected the card"):
-        keep_training(make_heads(), tmp_path)
+        store_training(make_heads(), tmp_path)
 
 
 # --- from scans and records, through the command

@@ -19,8 +19,8 @@ from deskull.evaluate import (
     load_canonical_mask,
 )
 from deskull.image.grid import Grid
-from deskull.measure.regions import REGIONS, share_by_region
-from deskull.picture.errors import draw_errors
+from deskull.measure.metrics import REGIONS, share_by_region
+from deskull.picture.differences import draw_differences
 
 AFFINE = np.array([[4.0, 0, 0, -78], [0, 4, 0, -94], [0, 0, 4, -86], [0, 0, 0, 1]])
 SHAPE = (40, 48, 44)
@@ -133,7 +133,7 @@ def test_inside_is_what_lies_above_one_half(tmp_path, values, inside):
 
 def find_colours(prediction, reference, image=None):
     """Whether orange (too much) and blue (missed) are in the picture."""
-    pixels = np.asarray(draw_errors(prediction, reference, GRID, image)).astype(int)
+    pixels = np.asarray(draw_differences(prediction, reference, GRID, image)).astype(int)
     return (pixels[..., 0] > pixels[..., 2] + 60).any(), (
         pixels[..., 2] > pixels[..., 0] + 60
     ).any()

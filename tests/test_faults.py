@@ -92,8 +92,8 @@ STARVED = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 import ball
-from deskull import stripper
-from deskull.commands import strip
+from deskull import result, stripper
+from deskull.commands import paths
 stripper.make_engine = ball.make_ball_engine
 import SimpleITK, scipy.ndimage, isal.igzip
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -13,7 +13,7 @@ import pytest
 
 os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")  # else Nipype and Pydra look for news on the web
 
-from deskull import __version__, arguments
+from deskull import __version__, commands
 from deskull.demo import load_demo
 from deskull.image.writing import save_image
 from deskull.outputs import OUTPUTS
@@ -58,7 +58,7 @@ def head(scan, monkeypatch):
 def parse(command_line):
     program, *words = shlex.split(command_line)
     assert [program, words.pop(0), words.pop(0)] == [sys.executable, "-m", "deskull"]
-    return vars(arguments.parse(words))
+    return vars(commands.parse(words))
 
 
 def list_choices(fields, others):
@@ -80,8 +80,11 @@ def find_command(scan, **inputs):
 
 def list_pydra_inputs():
     if PYDRA_1:
-        return [field.name for field in sys.modules["deskull.interfaces._pydra_1"]._INPUTS]
-    return [field[0] for field in sys.modules["deskull.interfaces._pydra_0"]._FIELDS]
+        from pydra.utils import get_fields
+
+        names = {field.name for field in get_fields(pydra.Strip)}
+        return names - {"executable", "append_args"}  # every task of Pydra has these
+    return [field[0] for field in pydra.Strip.input_spec.fields]
 
 
 def run_pydra(scan):

@@ -13,8 +13,8 @@ import pytest
 from ball import HEAD, ball, load, read_json
 from bids_study import RAW, app, study
 from conftest import ORIENTATIONS, reorient
+from deskull.image.derived import turn_to_ras
 from deskull.image.formats import open_image
-from deskull.image.orientation import turn_to_ras
 from deskull.image.writing import save_image
 from studies import write_scan
 

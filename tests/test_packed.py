@@ -16,7 +16,7 @@ import pytest
 from backports import zstd
 
 from deskull.errors import ImageFileError
-from deskull.image.made import make_mask_image
+from deskull.image.derived import make_mask_image
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from dicom_files import make_slice

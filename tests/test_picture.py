@@ -28,8 +28,8 @@ from deskull.picture import (
     encode_png,
 )
 from deskull.picture.colours import CANVAS_GREY, MISSED_COLOUR, OVER_COLOUR
-from deskull.picture.contour import find_contours
 from deskull.picture.layout import CAPTION, HALF
+from deskull.picture.vector import find_contours
 
 __all__ = ["ball", "place"]  # fixtures
 SHAPE = (44, 52, 42)
@@ -64,8 +64,21 @@ def test_pages_have_the_colours_of_the_pictures():
     viewer = (files(review) / "static" / "viewer" / "slices.js").read_text("utf-8")
     assert f"MASK_COLOUR = {list(OVER_COLOUR)}, OTHER_COLOUR = {list(MISSED_COLOUR)};" in viewer
     style = (files(review) / "static" / "viewer" / "viewer.css").read_text("utf-8")
-    assert f".mine {{ color: #{bytes(OVER_COLOUR).hex()}; }}" in style
-    assert f".theirs {{ color: #{bytes(MISSED_COLOUR).hex()}; }}" in style
+    assert f".mine {{ text-decoration-color: #{bytes(OVER_COLOUR).hex()}; }}" in style
+    assert f".theirs {{ text-decoration-color: #{bytes(MISSED_COLOUR).hex()}; }}" in style
+
+
+def test_the_viewer_is_light_and_dark_in_the_colours_of_the_other_pages():
+    page = (files(picture) / "templates" / "base.css").read_text("utf-8")
+    style = (files(review) / "static" / "viewer" / "viewer.css").read_text("utf-8")
+    for part in ("light", "dark"):
+        start = f"@media (prefers-color-scheme: {part})" if part == "dark" else ":root"
+        mine, shared = (
+            dict(re.findall(r"(--[a-z]+): (#\w+)", text.split(start, 1)[1].split("}", 1)[0]))
+            for text in (style, page)
+        )
+        assert {"--back", "--front", "--mark", "--good", "--bad"} <= mine.keys()
+        assert not {name for name in mine.keys() & shared.keys() if mine[name] != shared[name]}
 
 
 def test_picture_is_of_the_promised_size_and_kind():

@@ -13,7 +13,7 @@ import pytest
 
 from ball import HEAD, ball, list_files, new_files, place, run
 from deskull.image.writing import save_image
-from deskull.review.entries import make_entry
+from deskull.review.scene import make_entry
 from test_bad_input import check_refusal
 from test_dicom import write_series
 

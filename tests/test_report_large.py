@@ -7,9 +7,9 @@ import pytest
 from browsing import browser, downloads, driver
 from deskull.cohort.stripped import find_stripped
 from deskull.picture.page import encode_page
-from deskull.review.entries import make_entries
 from deskull.review.pictures import draw_card, draw_picture, load_pair
 from deskull.review.report import WEBP, Shot, make_cohort_page, to_data_address
+from deskull.review.scene import make_entries
 from deskull.review.viewer import Viewer
 from reviewed import batch, stripped_once
 from served import serving

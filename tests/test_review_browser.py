@@ -8,9 +8,9 @@ import pytest
 
 from browsing import PATIENCE, browser, downloads, driver, wait_for
 from deskull.cohort.stripped import find_stripped
-from deskull.review.entries import make_entries
 from deskull.review.marks import load_marks
 from deskull.review.report import write_report
+from deskull.review.scene import make_entries
 from deskull.review.viewer import Viewer
 from reviewed import HOSTILE, batch, edit, stripped_once
 from served import serving

@@ -9,7 +9,8 @@ import pytest
 from ball import HEAD, ball, read_json, run
 from conftest import make_head, reorient
 from deskull.cohort import make_plan
-from deskull.cohort.sessions import BEYOND, goes_beyond, share_masks
+from deskull.cohort.plan import share_masks
+from deskull.cohort.steps import BEYOND, goes_beyond
 from deskull.image.grid import Grid
 from studies import read_table, study, write_scan
 

@@ -7,8 +7,8 @@ import pytest
 
 from ball import run
 from deskull import __version__
-from deskull.arguments import COMMANDS, make_parser
-from deskull.arguments.shells import COMPLETIONS, make_manual
+from deskull.commands import COMMANDS, make_parser
+from deskull.commands.shells import COMPLETIONS, make_manual
 from deskull.network.weights import load_weights
 from systems import BASH
 

@@ -11,11 +11,11 @@ import pytest
 
 from deskull import cli
 from deskull.commands import terminal
-from deskull.commands.terminal import progress, say
+from deskull.commands.terminal import print_message, progress
 
 SHOWN = """
 import logging
-from deskull.commands.terminal import LogHandler, progress, say
+from deskull.commands.terminal import LogHandler, print_message, progress
 logging.getLogger("deskull").addHandler(LogHandler())
 with progress(quiet=False) as show:
     show("looking")
@@ -25,7 +25,7 @@ with progress(quiet=False) as show:
     logging.getLogger("deskull").warning("[bold]b.nii[/bold]: failed")
     show.count(3, 4, "scans", failed=1)
     show("writing")
-say("error: done", "red")
+print_message("error: done", "red")
 """
 
 
@@ -86,7 +86,7 @@ def test_colours_can_be_refused(words):
 def test_a_log_gets_no_colours_and_no_steps(capsys):
     with progress(quiet=False) as show:
         show("looking")
-        say("error: done", "red")
+        print_message("error: done", "red")
     assert capsys.readouterr().err == "deskull: error: done\n"
 
 

@@ -17,8 +17,8 @@ import pytest
 from ball import run
 from deskull.cohort.stripped import find_stripped
 from deskull.errors import InputError
-from deskull.review.entries import make_entries
 from deskull.review.marks import load_marks
+from deskull.review.scene import make_entries
 from deskull.review.server import Answer, LocalServer
 from deskull.review.viewer import STATIC, Viewer
 from reviewed import batch, stripped_once

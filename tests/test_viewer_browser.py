@@ -8,7 +8,7 @@ from ball import load_ball
 from browsing import browser, downloads, driver, wait_for
 from deskull import stripper
 from deskull.cohort.stripped import find_stripped
-from deskull.review.entries import make_entries, make_entry
+from deskull.review.scene import make_entries, make_entry
 from deskull.review.viewer import Viewer
 from reviewed import address, batch, load, number_of, stripped_once
 from served import serving

@@ -8,8 +8,8 @@ import pytest
 
 from browsing import browser, downloads, driver, wait_for
 from deskull.cohort.stripped import find_stripped
-from deskull.review.entries import make_entries
 from deskull.review.marks import load_marks
+from deskull.review.scene import make_entries
 from deskull.review.viewer import Viewer
 from reviewed import HOSTILE, address, batch, edit, load, number_of, stripped_once
 from served import serving

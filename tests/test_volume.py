@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from deskull.errors import GeometryError, ImageFileError
+from deskull.image.derived import make_brain_image
 from deskull.image.formats import open_image
-from deskull.image.made import make_brain_image
 from deskull.image.stored import StoredArray
 from deskull.image.volume import count_frames, load_volume, make_volume
 from deskull.image.writing import save_image

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from deskull.errors import GeometryError, InputError
+from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.formats import open_image
-from deskull.image.made import make_brain_image, make_map_image, make_mask_image
 from deskull.image.stored import StoredArray, to_stored
 from deskull.image.volume import load_volume, make_volume
 from deskull.image.writing import save_image

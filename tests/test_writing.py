@@ -10,7 +10,7 @@ import pytest
 from conftest import full_disk
 from deskull.errors import OutputError
 from deskull.image import writing
-from deskull.image.made import make_brain_image, make_map_image, make_mask_image
+from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.volume import load_volume
 from deskull.image.writing import check_output_path, save_bytes, save_image
 

@@ -1,12 +1,10 @@
 """The command line: parse, call one function per command, print errors, exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, which the words alone show, whatever the files they
-name; 130 interrupted. Nothing heavy is imported before a command runs, so that --help answers at
-once.
+Exit codes: 0 done; 1 failed; 2 wrong use, which the arguments alone show, whatever the files they
+name; 130 interrupted.
 """
 
 import argparse
-import importlib
 import io
 import logging
 import os
@@ -17,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from deskull.arguments import COMMANDS, make_parser, parse
-from deskull.commands.terminal import LogHandler, say
+from deskull.commands import COMMANDS, make_parser, parse
+from deskull.commands.terminal import LogHandler, print_message
 from deskull.errors import DeskullError, OptionError, explain_missing
 
-WRONG_USE = 2  # as argparse leaves
-NO_MEMORY = ("bad_alloc", "Cannot allocate memory", "can't start new thread")  # of any library
+WRONG_USE = 2
+"""Exit code of argparse."""
+NO_MEMORY = ("bad_alloc", "Cannot allocate memory", "can't start new thread")
+"""Parts of the messages by which libraries report that memory is exhausted."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,56 +31,55 @@ def run(arguments: Sequence[str]) -> int:
     Parameters
     ----------
     arguments
-        As after the program's name; ``IN [OUT]`` without a command means ``strip``.
+        Arguments after the program's name; ``IN [OUT]`` without a command means ``strip``.
 
     Returns
     -------
     int
         Exit code.
     """
-    _let_any_name_be_printed()
+    _escape_unprintable_names()
     debug = "--debug" in arguments
     try:
         options = parse(arguments)
         if options is None:
             make_parser().print_help(sys.stderr)
             return WRONG_USE
-        with _interruptible(), _talking(options):
-            for words in getattr(options, "notes", ()):
-                logging.getLogger("deskull").warning(words)
-            _call(options)
+        with _interruptible(), _logging_to_stderr(options):
+            for note in getattr(options, "notes", ()):
+                logging.getLogger("deskull").warning(note)
+            _run_command(options)
             sys.stdout.flush()
     except DeskullError as error:
         return _fail(str(error), debug, WRONG_USE if isinstance(error, OptionError) else 1)
     except KeyboardInterrupt:
-        say("interrupted; no half file was left")
+        print_message("interrupted; no half file was left")
         return 130
-    except BrokenPipeError:  # the reader of our output, such as head, has had enough
+    except BrokenPipeError:  # the reader of stdout, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        if isinstance(error, MemoryError) or any(part in str(error) for part in NO_MEMORY):
             return _fail("not enough memory. Close other programs, or use another machine.", debug)
         return _fail(
             f"an internal error of deskull ({type(error).__name__}: {error}). Please report it "
-            "with "
-            "what --debug prints.",
+            "with what --debug prints.",
             debug,
         )
     return 0
 
 
-def _let_any_name_be_printed() -> None:
-    """Write escapes for what stdout has no letters for, as Python does on stderr."""
+def _escape_unprintable_names() -> None:
+    """Write characters that stdout cannot encode as escapes, as Python does on stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _call(options: argparse.Namespace) -> None:
-    """Import what does the command, and do it."""
+def _run_command(options: argparse.Namespace) -> None:
+    """Run the command, and name the extra if a package is missing."""
+    _, run_command = COMMANDS[options.command]
     try:
-        module = importlib.import_module(f"deskull.commands.{COMMANDS[options.command][1]}")
-        getattr(module, options.command)(options)
+        run_command(options)
     except ModuleNotFoundError as error:
         raise DeskullError(
             f"deskull {options.command}: {explain_missing(error.name or str(error))}"
@@ -89,7 +88,7 @@ def _call(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let a kind kill, and a terminal that closes, clean up as Ctrl-C does."""
+    """Clean up on SIGTERM and SIGHUP as on Ctrl-C."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -111,12 +110,12 @@ def _interruptible() -> Iterator[None]:
 def _fail(message: str, debug: bool, code: int = 1) -> int:
     if debug:
         raise
-    say("error: " + " ".join(message.split()), "red")
+    print_message("error: " + " ".join(message.split()), "red")
     return code
 
 
 @contextmanager
-def _talking(options: argparse.Namespace) -> Iterator[None]:
+def _logging_to_stderr(options: argparse.Namespace) -> Iterator[None]:
     """Send the library's log to stderr: warnings, or more, or only errors."""
     logger = logging.getLogger("deskull")
     handler = LogHandler()

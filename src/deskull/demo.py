@@ -27,7 +27,7 @@ def load_demo() -> tuple[Volume, Volume]:
     return load_volume(head), load_volume(head.with_name(TRUTH))
 
 
-def run_demo(stripper: Stripper) -> tuple[Result, float]:
+def strip_demo(stripper: Stripper) -> tuple[Result, float]:
     """Strip the bundled head.
 
     Returns

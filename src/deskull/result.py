@@ -15,8 +15,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import InputError
+from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.grid import Grid
-from deskull.image.made import make_brain_image, make_map_image, make_mask_image
 from deskull.image.volume import Volume
 from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
 from deskull.measure.metrics import volume_ml

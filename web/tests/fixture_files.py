@@ -8,8 +8,8 @@ import numpy as np
 from fixture_writer import Writer
 
 from deskull.errors import DeskullError
+from deskull.image.derived import make_brain_image, make_mask_image
 from deskull.image.fingerprint import make_fingerprint
-from deskull.image.made import make_brain_image, make_mask_image
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from nifti_files import AFFINE, EXTENSION, HEADERS, make_header, write_nifti

@@ -1,7 +1,8 @@
-"""Many scans: each stripped once, with a record, whatever happens to the others.
+"""Many scans: each is stripped once, with a record, whatever happens to the others.
 
-What is to be done is `plan.py`, found by `search.py` or in a BIDS data set by `bids.py`; the way
-of one scan `steps.py`; who walks it `runners.py` and `cluster.py`; what is left `records.py`.
+The work list is made by `search.py`, or for a BIDS data set by `bids.py`. One scan is stripped
+by `steps.py`, in the worker pool of this machine (`workers.py`) or of a cluster (`cluster.py`);
+records and the table are in `records.py`.
 
 >>> from deskull.cohort import Job, make_plan, strip_cohort
 >>> plan = make_plan(["study"], "brains")  # doctest: +SKIP
@@ -11,33 +12,33 @@ of one scan `steps.py`; who walks it `runners.py` and `cluster.py`; what is left
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deskull import __version__
-from deskull.cohort.cluster import Crew, strip_on_cluster
+from deskull.cohort.cluster import strip_on_cluster
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
-    LOCK,
+    MARKER,
     Outcome,
     is_done,
-    lock,
     make_gap_outcome,
     make_outcome,
     make_request,
+    mark_run,
     name_table,
     read_record,
     record_failure,
+    remove_stale_files,
     save_table,
-    sweep,
 )
-from deskull.cohort.remake import keep_corrections
-from deskull.cohort.runners import Stream, strip_here, strip_in_workers
 from deskull.cohort.search import make_plan
 from deskull.cohort.steps import Job, run_task
+from deskull.cohort.stripped import apply_corrections
+from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
@@ -69,15 +70,15 @@ class Progress:
     Parameters
     ----------
     total
-        Scans of this run, those done before included.
+        Number of scans of the run, including those skipped.
     skipped
-        Done before.
+        Number of scans that an earlier run finished.
     finished
-        Stripped or failed in this run.
+        Number of scans that were stripped or failed in this run.
     failed
-        Of them, how many failed.
+        Number of scans that failed in this run.
     seconds
-        Since the first scan of this run began.
+        Seconds since the first scan of this run began.
     """
 
     total: int
@@ -95,122 +96,102 @@ def strip_cohort(
     workers: int = 1,
     cluster: str | Path | None = None,
     force: bool = False,
-    share: str = "",
+    label: str = "",
     observe: Callable[[Progress], None] | None = None,
 ) -> list[Outcome]:
     """Strip the scans that are not yet done, and write the table of all.
 
-    A scan that fails is recorded, and the run goes on. With several workers call this from a
-    program's ``if __name__ == "__main__":``, as for all of Python's multiprocessing.
+    A scan that fails is recorded, and the run continues. With several workers, call this under
+    ``if __name__ == "__main__":``, as all of Python's multiprocessing requires.
 
     Parameters
     ----------
     plan
-        As `make_plan` or `Plan.take_shard` give it, or tasks alone.
+        Plan from `make_plan` or `Plan.take_shard`, or only its tasks.
     out_dir
         Folder of the outputs, where the table is written.
     job
-        How to strip; the defaults if not given.
+        How the scans are stripped; by default with the default settings.
     workers
-        Processes; 1 is this one, which then reads, strips and writes in three threads. Of
-        several, one that dies costs only its scan.
+        Number of processes. 1 is this process, which reads, strips and writes in three threads;
+        of several, one that dies costs only its scan.
     cluster
-        Address of a Dask scheduler, or a TOML file for dask-jobqueue, to strip on its workers.
+        Address of a Dask scheduler, or path of a TOML file for dask-jobqueue, to strip on the
+        workers of a cluster instead.
     force
-        Strip also what is done.
-    share
-        Word in the table's name, for shards that run at the same time.
+        Whether finished scans are stripped again.
+    label
+        Ending of the table's name, for shards that run at the same time.
     observe
-        Called at first and after each scan.
+        Function called with the progress, at the start and after each scan.
 
     Returns
     -------
     list
-        What became of each scan, in the order of the tasks; then the gaps.
+        Outcome of each scan, in the order of the tasks; then those of the gaps.
 
     Raises
     ------
     InputError, WeightsError
-        If the job can be done on no scan.
+        If the job cannot be done on any scan.
     OutputError
-        If even a record cannot be written.
+        If a record cannot be written.
     """
-    job, out, tell = job or Job(), Path(out_dir), observe or (lambda _: None)
-    tasks, gaps = list(plan), plan.gaps if isinstance(plan, Plan) else []
+    job, out, observe = job or Job(), Path(out_dir), observe or (lambda _: None)
+    tasks, gaps = (plan.tasks, plan.gaps) if isinstance(plan, Plan) else (list(plan), [])
     job, request = _check_job(job, tasks, workers, cluster is not None)
     make_folder(out)
-    with lock(out, share) as other:
-        if other:
+    marker = out / f"{MARKER}{label}"
+    with mark_run(marker) as other_run:
+        if other_run:
             logger.warning(
                 "%s: another run (%s) works there, or was killed there; no file is damaged, "
                 "but scans may be stripped twice",
                 out,
-                other,
+                other_run,
             )
-        sweep(tasks, out / f"{LOCK}{share}")
+        remove_stale_files(tasks, marker)
         for gap in gaps:
             if gap.failed:
                 logger.warning("%s: failed: %s", gap.name, gap.reason)
         waiting = [task for task in tasks if force or not is_done(task, request)]
-        left = {task.record for task in waiting}
-        crew: int | Crew = (
-            Crew(cluster, out / f"{LOCK}{share}") if cluster is not None else workers
-        )
-        found = _strip_waiting(waiting, len(tasks), job, request, crew, tell)
-        for record in keep_corrections(task for head in tasks for task in head.members):
+        now = {task.record for task in waiting}
+        if cluster is None or not waiting:
+            stream = _strip_here(waiting, job, request, workers)
+        else:
+            stream = strip_on_cluster(waiting, job, request, cluster, marker)
+        found = _watch(stream, Progress(len(tasks), len(tasks) - len(waiting)), observe)
+        for record in apply_corrections(member for task in tasks for member in task.members):
             found.pop(record, None)
         outcomes = [
-            replace(_find_outcome(task, found), earlier=head.record not in left)
-            for head in tasks
-            for task in head.members
+            replace(_find_outcome(member, found), earlier=task.record not in now)
+            for task in tasks
+            for member in task.members
         ]
+        _warn_of_versions(outcomes, out)
         outcomes += map(make_gap_outcome, gaps)
-        save_table(outcomes, out / name_table(share))
-    _tell_versions(outcomes, out)
+        save_table(outcomes, out / name_table(label))
     return outcomes
 
 
-def _tell_versions(outcomes: Sequence[Outcome], out: Path) -> None:
-    """Say which scans keep what another version of deskull made."""
-    kept = Counter(outcome.version for outcome in outcomes if outcome.earlier)
-    for version, count in sorted(kept.items()):
-        if version != __version__:
-            logger.warning(
-                "%s: %d scans keep outputs of deskull %s with the same weights and "
-                "settings; this is %s. --force strips them again",
-                out,
-                count,
-                version,
-                __version__,
-            )
-
-
-def _find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
-    """Find what became of a scan: what its record says, which of one mask is the last word."""
-    outcome = found.get(task.record)
-    if outcome is None or outcome.name != task.name:  # it got its mask from another
-        outcome = make_outcome(task, read_record(task))
-        if outcome.error:
-            logger.warning("%s: failed: %s", outcome.name, outcome.error)
-    return outcome
-
-
-def _check_job(job: Job, tasks: Sequence[Task], workers: int, away: bool) -> tuple[Job, Request]:
-    """Let what would fail on every scan fail now; settle the device, and what is asked of each."""
+def _check_job(
+    job: Job, tasks: Sequence[Task], workers: int, on_cluster: bool
+) -> tuple[Job, Request]:
+    """Raise what would fail on every scan; choose the device, and make the request."""
     if not 1 <= workers <= 1024:
         raise OptionError(f"workers {workers}; expected 1 to 1024.")
-    if away and workers != 1:
+    if on_cluster and workers != 1:
         raise OptionError(
             f"workers {workers} with --cluster; expected one of them: the cluster has its own "
             "workers."
         )
-    if away and job.memory_gb is not None:
+    if on_cluster and job.memory_gb is not None:
         raise OptionError(
             "--mem-gb with --cluster; expected one of them: the cluster has its own memory."
         )
     if job.threads is not None and not 1 <= job.threads <= 1024:
         raise OptionError(f"threads {job.threads}; expected 1 to 1024.")
-    if not away:  # each worker of a cluster finds its own
+    if not on_cluster:  # each worker of a cluster finds its own device
         job = replace(job, device=find_device(job.device))
         find_runtime(job.device)
     check_packages({name for task in tasks for name in task.outputs})
@@ -221,24 +202,27 @@ def _check_job(job: Job, tasks: Sequence[Task], workers: int, away: bool) -> tup
     return job, make_request(job.settings, weights.digest, job.frame, job.orientation)
 
 
-def _strip_waiting(
-    waiting: Sequence[Task],
-    total: int,
-    job: Job,
-    request: Request,
-    crew: int | Crew,
-    tell: Callable[[Progress], None],
+def _strip_here(tasks: Sequence[Task], job: Job, request: Request, workers: int) -> Stream:
+    """Strip the scans that fit into memory on this machine; record the others as failed."""
+    fit = fit_memory(tasks, min(workers, len(tasks)), job.memory_gb, bool(job.settings.n4))
+    for task, reason in fit.refused:
+        yield task, record_failure(task, request, reason)
+    refused = {task.record for task, _ in fit.refused}
+    fitting = [task for task in tasks if task.record not in refused]
+    if fitting and fit.workers == 1:
+        yield from strip_in_process(fitting, job, request, fit.overlap)
+    elif fitting:
+        threads = max(1, (job.threads or count_threads()) // fit.workers)
+        yield from strip_in_workers(fitting, replace(job, threads=threads), request, fit.workers)
+
+
+def _watch(
+    stream: Stream, progress: Progress, observe: Callable[[Progress], None]
 ) -> dict[Path, Outcome]:
-    """Outcome by record of what is stripped now."""
-    progress, began = Progress(total, total - len(waiting)), time.perf_counter()
+    """Collect outcomes by their record as they arrive; report progress and failures."""
+    began = time.perf_counter()
     found: dict[Path, Outcome] = {}
-    tell(progress)
-    if not waiting:
-        return found
-    if isinstance(crew, Crew):
-        stream = strip_on_cluster(waiting, job, request, crew)
-    else:
-        stream = _strip_on_this_machine(waiting, job, request, crew)
+    observe(progress)
     with closing(stream):
         for task, outcome in stream:
             found[task.record] = outcome
@@ -250,23 +234,30 @@ def _strip_waiting(
             )
             if outcome.error:
                 logger.warning("%s: failed: %s", outcome.name, outcome.error)
-            tell(progress)
+            observe(progress)
     return found
 
 
-def _strip_on_this_machine(
-    waiting: Sequence[Task], job: Job, request: Request, workers: int
-) -> Stream:
-    """Strip what fits into memory, in as many processes as do; the rest is recorded as failed."""
-    n4 = bool(job.settings.n4)
-    fit = fit_memory(waiting, min(workers, len(waiting)), job.memory_gb, n4)
-    for task, words in fit.refused:
-        yield task, record_failure(task, request, words)
-    refused = {task.record for task, _ in fit.refused}
-    left = [task for task in waiting if task.record not in refused]
-    if left and fit.workers == 1:
-        yield from strip_here(left, job, request, fit.overlap)
-    elif left:
-        threads = max(1, (job.threads or count_threads()) // fit.workers)
-        shared = replace(job, threads=threads)
-        yield from strip_in_workers(left, shared, request, fit.workers)
+def _find_outcome(task: Task, found: dict[Path, Outcome]) -> Outcome:
+    """Find the outcome of a scan; its record decides if the mask is that of another scan."""
+    outcome = found.get(task.record)
+    if outcome is None or outcome.name != task.name:
+        outcome = make_outcome(task, read_record(task))
+        if outcome.error:
+            logger.warning("%s: failed: %s", outcome.name, outcome.error)
+    return outcome
+
+
+def _warn_of_versions(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Warn of scans that keep the outputs of another version of deskull."""
+    kept = Counter(outcome.version for outcome in outcomes if outcome.earlier)
+    for version, count in sorted(kept.items()):
+        if version != __version__:
+            logger.warning(
+                "%s: %d scans keep outputs of deskull %s with the same weights and "
+                "settings; this is %s. --force strips them again",
+                out,
+                count,
+                version,
+                __version__,
+            )

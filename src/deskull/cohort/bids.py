@@ -1,29 +1,30 @@
-"""A BIDS data set as a cohort: a task for each wanted image, and the data set of derivatives.
+"""A BIDS data set as a cohort: a task for each requested image, and the data set of derivatives.
 
-A mask keeps the entities of its image and says ``desc-brain``; that of another contrast than T1w
-names it (``desc-brainT2w``), so that two images which differ only in their suffix do not meet.
+A mask keeps the entities of its image and has ``desc-brain``; for contrasts other than T1w it
+names them (``desc-brainT2w``), so that images which differ only in their suffix do not clash.
+Images are found in `bids_images.py`.
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 from deskull import __version__
-from deskull.cohort.dataset import NIBABIES, Choice, Image, find_images
-from deskull.cohort.plan import Gap, Plan, Task, settle_outputs
-from deskull.cohort.sessions import rank, share_masks
+from deskull.cohort.bids_images import NIBABIES, Choice, Image, find_images
+from deskull.cohort.plan import Gap, Plan, Task, remove_clashes, share_masks
 from deskull.errors import InputError, OutputError
-from deskull.image.names import find_folder, name_folder
+from deskull.image.names import MEANS, find_folder, find_stem, name_folder
 from deskull.image.writing import make_folder, save_bytes
 from deskull.outputs import OUTPUTS, RECORD, USUAL, Output, find_output
 from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records
 from deskull.tables import make_stamp, make_tsv
 
 LOGS = "logs"  # folder of the records, as in the data sets of other BIDS Apps
-MAKER = "deskull"
+GENERATOR = "deskull"
+MAX_B0 = 100.0
+"""Largest b-value, in s/mm2, of diffusion-weighted frames that show the head as T2w ones do."""
 
 
 def make_bids_plan(
@@ -38,26 +39,26 @@ def make_bids_plan(
     Parameters
     ----------
     bids_dir
-        Root of the data set, which holds ``sub-*``.
+        Root folder of the data set, which holds ``sub-*``.
     out_dir
-        Root of the derivatives.
+        Root folder of the derivatives.
     choice
-        Which images; every T1w image if not given.
+        Which images are requested; by default every T1w image.
     outputs
         Names in `deskull.outputs.OUTPUTS`; the record is always written.
     one_mask
-        Strip one image of each session, and put its mask on the others.
+        Whether one image of each session is stripped, and its mask put on the others.
 
     Returns
     -------
     Plan
-        Its gaps are participants without an image, those that are not there, misnamed images,
-        and images that would write one file.
+        A task for each image. The gaps are participants that are missing or have no image,
+        misnamed images, and images that would write the same file.
 
     Raises
     ------
     InputError
-        If this is no data set, or there is nothing to strip and no participant was named.
+        If this is not a BIDS data set, or there is nothing to strip and no participant was named.
     OutputError
         If outputs would lie among the raw images.
     """
@@ -67,29 +68,23 @@ def make_bids_plan(
     _check_place(root, out)
     if not images and not choice.participants:
         raise InputError(_explain_none(root, gaps))
-    tasks, clashes = settle_outputs(
-        _make_task(image, root, out, outputs, choice.mask_names) for image in images
+    mask_names = choice.mask_names
+    tasks, clashes = remove_clashes(
+        [_make_task(image, root, out, outputs, mask_names) for image in images]
     )
-    ranked = partial(rank, mp2rage=choice.mp2rage)
-    if one_mask:
-        tasks = share_masks(tasks, prefer=ranked)
-    else:
-        shared = {image.path: image.acquisition for image in images}
-        tasks = share_masks(tasks, lambda task: shared[task.scan], ranked)
+    acquisitions = {image.path: image.acquisition for image in images}
+    tasks = share_masks(tasks, None if one_mask else acquisitions.__getitem__, choice.mp2rage)
     _check_links(tasks, out)
     return Plan(tasks, sorted([*gaps, *clashes], key=lambda gap: gap.name))
 
 
 def _explain_none(root: Path, gaps: Sequence[Gap]) -> str:
-    told = [f"{gap.name}: {gap.reason.rstrip('.')}" for gap in gaps[:3]]
+    listed = [f"{gap.name}: {gap.reason.rstrip('.')}" for gap in gaps[:3]]
     more = f"; and {len(gaps) - 3} more" if len(gaps) > 3 else ""
     return (
-        f"{root}: nothing to strip; {'; '.join(told)}{more}. Choose contrasts with --suffix, and "
-        "check that the names follow BIDS."
+        f"{root}: nothing to strip; {'; '.join(listed)}{more}. Choose contrasts with --suffix, "
+        "and check that the names follow BIDS."
     )
-
-
-# --- what is made of it
 
 
 def _make_task(
@@ -97,44 +92,51 @@ def _make_task(
 ) -> Task:
     scan, name = image.path, image.name
     rows = [row for row in map(find_output, outputs) if row.bids is not None]
-    paths = {row.name: out / _place(row, image, mask_names, root) for row in rows}
-    frames = image.choose_frames()
+    paths = {row.name: out / _name_output(row, image, mask_names, root) for row in rows}
+    frames = _choose_frames(image)
     uri = source = f"bids:raw:{scan.relative_to(root).as_posix()}"
     if "mask" in paths:
         uri = f"bids::{paths['mask'].relative_to(out).as_posix()}"
     logs = scan.parent.parent if scan.parent.name == "anat" else scan.parent
-    return Task(
-        scan.relative_to(root).as_posix(),
-        scan,
-        paths,
-        out / LOGS / logs.relative_to(root) / f"{name}{RECORD}",
-        {
-            row.name: _make_sidecar(row, row.sidecar, source, frames)
-            for row in rows
-            if row.sidecar is not None
-        },
-        frames,
-        uri,
-    )
+    sidecars = {
+        row.name: _make_sidecar(row, row.sidecar, source, frames)
+        for row in rows
+        if row.sidecar is not None
+    }
+    record = out / LOGS / logs.relative_to(root) / f"{name}{RECORD}"
+    return Task(scan.relative_to(root).as_posix(), scan, paths, record, sidecars, frames, uri)
 
 
-def _place(row: Output, image: Image, mask_names: str, root: Path) -> Path:
-    """Path of an output below the root of the derivatives."""
+def _name_output(row: Output, image: Image, mask_names: str, root: Path) -> Path:
+    """Name an output by its path below the root of the derivatives."""
     assert row.bids is not None
     folder = image.path.parent.relative_to(root)
     if row.bids_folder:
         folder = Path(folder.parts[0], row.bids_folder)
-    contrast = "" if image.wanted == "T1w" else image.wanted
+    contrast = "" if image.contrast == "T1w" else image.contrast
     name = row.bids(image.name, contrast)
     if row.name == "mask" and mask_names == NIBABIES:
-        name = image.name.derive("mask", space=image.wanted, desc="brain")
+        name = image.name.derive("mask", space=image.contrast, desc="brain")
     return folder / f"{name}{row.bids_ending or row.endings[0]}"
+
+
+def _choose_frames(image: Image) -> tuple[int, ...] | None:
+    """Choose the frames whose mean is stripped: all of a series, of diffusion the b = 0 ones."""
+    if image.name.suffix != "dwi":
+        return () if image.name.suffix in MEANS else None
+    path = image.path.with_name(f"{find_stem(image.path)}.bval")
+    try:
+        values = path.read_text("utf-8").split()
+        frames = tuple(n for n, value in enumerate(values) if float(value) <= MAX_B0)
+    except (OSError, ValueError):
+        return (0,)
+    return frames or (0,)
 
 
 def _make_sidecar(
     row: Output, fields: Mapping[str, Any], source: str, frames: tuple[int, ...] | None
 ) -> dict[str, Any]:
-    """Fields of the JSON beside an output."""
+    """Make the fields of the JSON file beside an output."""
     text = row.description[0].upper() + row.description[1:]
     if frames is not None and row.name != "brain":
         chosen = f"frames {', '.join(map(str, frames))}" if frames else "all frames"
@@ -143,13 +145,10 @@ def _make_sidecar(
     return {"Description": text, "Sources": [source], **filled}
 
 
-# --- where it goes
-
-
 def _check_place(root: Path, out: Path) -> None:
-    """Refuse to write among raw images, or into the data set of another program."""
-    home, real = root.resolve(), out.resolve()
-    inside = real.relative_to(home).parts if real.is_relative_to(home) else ("",)
+    """Refuse to write among the raw images, or into the data set of another program."""
+    raw, real = root.resolve(), out.resolve()
+    inside = real.relative_to(raw).parts if real.is_relative_to(raw) else ("",)
     if not inside or inside[0].startswith("sub-"):
         raise OutputError(
             f"{out}: among the raw images; expected a folder of its own, such as "
@@ -157,19 +156,19 @@ def _check_place(root: Path, out: Path) -> None:
         )
     try:
         fields = json.loads((out / "dataset_description.json").read_text("utf-8"))
-        makers = [maker["Name"] for maker in fields["GeneratedBy"]]
+        generators = [one["Name"] for one in fields["GeneratedBy"]]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError):
-        makers = ["another program"]
-    if MAKER not in makers:
+        generators = ["another program"]
+    if GENERATOR not in generators:
         raise OutputError(
-            f"{out}: holds a data set made by {', '.join(makers)}. Choose a folder of its own."
+            f"{out}: holds a data set made by {', '.join(generators)}. Choose a folder of its own."
         )
 
 
 def _check_links(tasks: Sequence[Task], out: Path) -> None:
-    """Refuse a folder of outputs that is a link to elsewhere, such as to the raw images."""
+    """Refuse a folder of outputs that is a link to another place, such as the raw images."""
     real = out.resolve()
     for folder in {path.parent for t in tasks for m in t.members for path in m.files.values()}:
         if not folder.resolve().is_relative_to(real):
@@ -182,9 +181,9 @@ def _check_links(tasks: Sequence[Task], out: Path) -> None:
 # --- the data set of derivatives
 
 BIDS_VERSION = "1.10.0"
-GAP = f"_gap{RECORD}"  # ending of the record of what was not even planned
+GAP = f"_gap{RECORD}"  # ending of the record of a gap of the plan
 GROUP = "group_brain"  # stem of the table and of its data dictionary
-_IGNORED = (  # no names of BIDS
+_IGNORED = (  # patterns of files for which BIDS has no names
     *(f"{LOGS}/", "*.html", "deskull_*", f"{GROUP}.*"),
     *(row.bids_ignore for row in OUTPUTS if row.bids_ignore),
 )
@@ -231,12 +230,12 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def save_description(bids_dir: Path, out_dir: Path) -> None:
-    """Write what makes a folder a BIDS derivative data set.
+    """Write the files that make a folder a BIDS data set of derivatives.
 
     Parameters
     ----------
     bids_dir, out_dir
-        Roots of the raw data set and of the derivatives; `out_dir` must exist.
+        Root folders of the raw data set and of the derivatives; `out_dir` must exist.
 
     Raises
     ------
@@ -254,7 +253,7 @@ def save_description(bids_dir: Path, out_dir: Path) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": [
             {
-                "Name": MAKER,
+                "Name": GENERATOR,
                 "Version": __version__,
                 "Description": "Isolates the brain in MRI of the head",
             }
@@ -271,9 +270,9 @@ def save_description(bids_dir: Path, out_dir: Path) -> None:
 
 
 def _add_ignored(path: Path) -> None:
-    """Add the patterns of files that BIDS has no names for to those that are listed."""
+    """Add patterns of files for which BIDS has no names to a ``.bidsignore``."""
     listed = path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
-    lines = [*listed, *(word for word in dict.fromkeys(_IGNORED) if word not in listed)]
+    lines = [*listed, *(text for text in dict.fromkeys(_IGNORED) if text not in listed)]
     if lines != listed:
         save_bytes(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"), path)
 
@@ -296,29 +295,28 @@ def _read_description(root: Path) -> dict[str, Any]:
 def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     """Record participants and images that a run could not strip, for the table of the group.
 
-    Records of gaps that an earlier run of the same choice left, and that are none any more, are
-    removed.
+    Records of gaps that an earlier run of the same choice wrote are replaced.
 
     Parameters
     ----------
     gaps
-        Of the plan; those that are only left out are not recorded.
+        Gaps of the plan; only those that failed are recorded.
     choice
-        Choice of images of the run.
+        Which images were requested.
     out_dir
-        Root of the derivatives.
+        Root folder of the derivatives.
 
     Raises
     ------
     OutputError
         If a record cannot be written.
     """
-    asked = Query(tuple(choice.suffixes), tuple(sorted(choice.sessions)))
+    query = Query(tuple(choice.suffixes), tuple(sorted(choice.sessions)))
     labels = [name_folder("sub", label) for label in choice.participants or ("*",)]
-    places = {path for label in labels for path in (out_dir / LOGS).glob(label)}
-    for old in [file for place in places for file in place.glob(f"*{GAP}")]:
+    folders = {path for label in labels for path in (out_dir / LOGS).glob(label)}
+    for old in [file for folder in folders for file in folder.glob(f"*{GAP}")]:
         record = load_record(old)
-        if record is not None and record.request == asked:
+        if record is not None and record.request == query:
             old.unlink(missing_ok=True)
     for gap in gaps:
         if gap.failed:
@@ -328,7 +326,7 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
                 error=gap.reason,
                 deskull=__version__,
                 input=InputScan(path=gap.name),
-                request=asked,
+                request=query,
                 finished=make_stamp(),
             )
             make_folder(path.parent)
@@ -336,17 +334,17 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
 
 
 def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
-    """Write one table of all images that were worked on, and its data dictionary.
+    """Write one table of all images that have a record, and its data dictionary.
 
     Parameters
     ----------
     bids_dir, out_dir
-        Roots of the raw data set and of the derivatives.
+        Root folders of the raw data set and of the derivatives.
 
     Returns
     -------
     tuple
-        Path of the table, and how many images it lists.
+        Path of the table, and the number of images in it.
 
     Raises
     ------
@@ -364,20 +362,20 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
         )
     rows = [_make_row(record) for record in records]
     known = {row["participant_id"] for row in rows}
-    for person in bids_dir.glob("sub-*"):
-        if person.is_dir() and person.name not in known:
-            rows.append(_make_row(Record(input=InputScan(path=person.name))))
+    for participant in bids_dir.glob("sub-*"):
+        if participant.is_dir() and participant.name not in known:
+            rows.append(_make_row(Record(input=InputScan(path=participant.name))))
     rows.sort(key=lambda row: row["file"])
     table = make_tsv([*COLUMNS], [[*row.values()] for row in rows])
     path = out_dir / f"{GROUP}.tsv"
     save_bytes(table.encode("utf-8", "surrogateescape"), path)
-    words = json.dumps(COLUMNS, indent=2) + "\n"
-    save_bytes(words.encode(), out_dir / f"{GROUP}.json")
+    dictionary = json.dumps(COLUMNS, indent=2) + "\n"
+    save_bytes(dictionary.encode(), out_dir / f"{GROUP}.json")
     return path, len(rows)
 
 
 def _make_row(record: Record) -> dict[str, str]:
-    """Cells of one image; what is not known is n/a, as BIDS has it."""
+    """Make the cells of one image; an unknown value is n/a, as BIDS requires."""
     file = record.input.path
     cells = {
         "participant_id": find_folder("sub", PurePath(file)),

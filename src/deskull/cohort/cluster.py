@@ -1,8 +1,8 @@
-"""A cohort on many machines: the same scans and records, stripped by the workers of Dask.
+"""A cohort on many machines: scans are stripped by the workers of a Dask cluster.
 
-Where the workers are says the address of a scheduler that runs, or a TOML file from which
-dask-jobqueue asks SLURM, PBS or SGE for jobs. All machines see the inputs and the outputs at
-the same paths. A worker that is lost costs time and no scan: another one strips it.
+The cluster is given by the address of a running scheduler, or by a TOML file from which
+`queues.py` requests jobs from SLURM, PBS or SGE. All machines see inputs and outputs at the same
+paths. If a worker is lost, another one strips its scan.
 """
 
 import logging
@@ -19,10 +19,10 @@ from typing import Any
 
 from deskull import __version__
 from deskull.cohort.plan import Task
-from deskull.cohort.queues import Queue, import_library, make_queue, read_queue
+from deskull.cohort.queues import JobQueue, import_library, make_cluster, read_job_file
 from deskull.cohort.records import Outcome, record_failure
-from deskull.cohort.runners import Stream
 from deskull.cohort.steps import Job, run_task
+from deskull.cohort.workers import Stream
 from deskull.errors import DeskullError, InputError, WeightsError
 from deskull.network.weights import bundled_folder, load_weights
 from deskull.record import Request
@@ -30,94 +30,84 @@ from deskull.stripper import Stripper
 
 logger = logging.getLogger(__name__)
 ADDRESSES = ("tcp://", "tls://")
-REACH_SECONDS = 5
-"""For a scheduler to answer: one that runs does so in milliseconds."""
-LOOK_SECONDS = 10.0
-"""Without news after which the workers are counted, the queue is asked, and lost jobs asked for
-again."""
-AHEAD = 1000
+CONNECT_SECONDS = 5
+"""Seconds in which a scheduler must answer: one that runs does so in milliseconds."""
+POLL_SECONDS = 10.0
+"""Seconds without a result after which the workers are counted, the queue is asked for its jobs,
+and lost jobs are requested again."""
+MAX_SUBMITTED = 1000
 """Scans that the scheduler knows of at a time: enough for any cluster, and memory is bounded."""
 
 LOST = (
     "every worker that tried it was lost, perhaps because memory ran out. Give each worker more "
     "memory, or fewer threads."
 )
-# --- on the client
-
-
-@dataclass(frozen=True)
-class Crew:
-    """The workers of a cluster.
-
-    Parameters
-    ----------
-    where
-        Address of a Dask scheduler, or a TOML file for dask-jobqueue.
-    witness
-        A file in the folder of the outputs that exists while they work: one that does not see
-        it shares no disk with the client.
-    """
-
-    where: str | Path
-    witness: Path
 
 
 @dataclass(frozen=True)
 class _Order:
-    """What every worker must know and agree with before its first scan.
+    """What a worker must know, and check, before its first scan.
 
     Parameters
     ----------
     job
-        How to strip.
-    digest
-        Of the client's weights.
-    witness
-        As of the crew.
+        How the scans are stripped.
+    request
+        Request of the run, with the hash of the client's weights.
+    marker
+        Path of the marker that exists during the run in the folder of the outputs: a worker that
+        does not see it shares no disk with the client.
     """
 
     job: Job
-    digest: str
-    witness: Path
+    request: Request
+    marker: Path
 
 
-def strip_on_cluster(tasks: Sequence[Task], job: Job, request: Request, crew: Crew) -> Stream:
+# --- on the client
+
+
+def strip_on_cluster(
+    tasks: Sequence[Task], job: Job, request: Request, where: str | Path, marker: Path
+) -> Stream:
     """Strip on the workers of a Dask cluster; each of their threads strips one scan at a time.
 
     Parameters
     ----------
     tasks
-        Scans, at paths that all machines share.
+        Tasks of scans at paths that all machines share.
     job
-        How; `threads` are the cores of one scan, 1 if not given.
+        How the scans are stripped; `threads` is the number of cores of one scan, by default 1.
     request
-        As `records.make_request` gives it.
-    crew
-        Who strips.
+        Request of the run, from `records.make_request`.
+    where
+        Address of a Dask scheduler, or path of a TOML file for dask-jobqueue.
+    marker
+        Path of the marker of the run in the folder of the outputs.
 
     Yields
     ------
     tuple
-        Each task, as it is finished, and what became of it.
+        Each task, in the order in which they are finished, and its outcome.
 
     Raises
     ------
     InputError
-        If the cluster cannot be reached or its file is wrong.
+        If the cluster cannot be reached, or its file is wrong.
     DeskullError
         If the workers cannot do the job, or the scheduler is lost.
     """
     job = replace(job, threads=job.threads or 1, weights=_to_absolute(job.weights))
-    order = _Order(job, request.weights, crew.witness.absolute())
-    with _connect(os.fspath(crew.where), job) as (client, keep):
-        pump = _Pump(client, keep, order, request, str(crew.where))
-        killed = []
-        for task, outcome in pump.run(tasks, AHEAD):
+    order = _Order(job, request, marker.absolute())
+    with _connect(os.fspath(where), job) as (client, check_jobs):
+        submitter = _Submitter(client, check_jobs, order, str(where))
+        lost = []
+        for task, outcome in submitter.run(tasks, MAX_SUBMITTED):
             if outcome is None:
-                killed.append(task)
+                lost.append(task)
             else:
                 yield task, outcome
-        for task, outcome in pump.run(killed, 1):  # alone, so that no neighbour is to blame
+        for task, outcome in submitter.run(lost, 1):  # alone, so that no neighbour is to blame
             yield task, outcome or record_failure(task, request, LOST)
 
 
@@ -127,50 +117,61 @@ def _to_absolute(weights: str | Path) -> str | Path:
 
 
 @dataclass
-class _Pump:
-    """Sends scans to a scheduler, a bounded number ahead, and takes what comes back."""
+class _Submitter:
+    """Submits tasks to a scheduler, a limited number at a time, and collects the outcomes.
+
+    Parameters
+    ----------
+    client
+        Dask client of the scheduler.
+    check_jobs
+        Function that checks the jobs of the cluster, given the number of workers.
+    order
+        What every worker must know.
+    where
+        Name of the cluster, for messages.
+    """
 
     client: Any
-    keep: Callable[[int], None]
+    check_jobs: Callable[[int], None]
     order: _Order
-    request: Request
     where: str
 
     def run(
-        self, tasks: Sequence[Task], ahead: int
+        self, tasks: Sequence[Task], limit: int
     ) -> Generator[tuple[Task, Outcome | None], None, None]:
-        """Give each task and its outcome; None if Dask lost it with several workers."""
+        """Yield each task and its outcome; None if Dask lost it with several workers."""
         from distributed.protocol.pickle import dumps
 
-        waiting, going, done = list(tasks), dict[str, Task](), SimpleQueue[Any]()
-        errand, many = _make_errand(), max(1, ahead // 2)  # many at once cost Dask far less
-        while waiting or going:
-            while waiting and len(going) + many <= ahead:
-                batch, waiting = waiting[:many], waiting[many:]
-                parcels = [dumps((task, self.order, self.request)) for task in batch]
+        waiting, running, done = list(tasks), dict[str, Task](), SimpleQueue[Any]()
+        strip, size = _make_remote_function(), max(1, limit // 2)  # batches cost Dask far less
+        while waiting or running:
+            while waiting and len(running) + size <= limit:
+                batch, waiting = waiting[:size], waiting[size:]
+                payloads = [dumps((task, self.order)) for task in batch]
                 versions = [__version__] * len(batch)
-                futures = self.client.map(errand, versions, parcels, pure=False)
+                futures = self.client.map(strip, versions, payloads, pure=False)
                 for task, future in zip(batch, futures, strict=True):
-                    going[future.key] = task
+                    running[future.key] = task
                     future.add_done_callback(done.put)
-                del futures, future  # what is kept of a future is kept by the cluster
+                del futures, future  # the cluster keeps results as long as futures exist
             future = self._wait(done)
-            yield going.pop(future.key), self._take(future)
+            yield running.pop(future.key), self._take_outcome(future)
 
     def _wait(self, done: "SimpleQueue[Any]") -> Any:
-        """Wait for a finished future; meanwhile look whether there is anyone to wait for."""
-        told = False
+        """Wait for a finished future, and meanwhile check that there are workers."""
+        warned = False
         while True:
             try:
-                return done.get(timeout=LOOK_SECONDS)
+                return done.get(timeout=POLL_SECONDS)
             except Empty:
                 workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
-                self.keep(workers)
-                if not told and not workers:
+                self.check_jobs(workers)
+                if not warned and not workers:
                     logger.warning("%s: no worker there; waiting for one", self.where)
-                    told = True
+                    warned = True
 
-    def _take(self, future: Any) -> Outcome | None:
+    def _take_outcome(self, future: Any) -> Outcome | None:
         from distributed import KilledWorker
 
         if future.cancelled():
@@ -180,7 +181,7 @@ class _Pump:
             )
         try:
             outcome: Outcome = future.result()
-        except KilledWorker:  # also where it had answered, and its worker died with the answer
+        except KilledWorker:  # also if it had answered, and died before the answer was fetched
             return None
         except DeskullError:
             raise
@@ -192,18 +193,47 @@ class _Pump:
         return outcome
 
 
+@contextmanager
+def _connect(where: str, job: Job) -> Iterator[tuple[Any, Callable[[int], None]]]:
+    """Yield a client, and a function that checks the jobs, given the number of workers."""
+    import_library("distributed")
+    from distributed import Client
+
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # deskull reports these errors itself
+    if where.startswith(ADDRESSES):
+        with _reach(Client, where) as client:
+            yield client, lambda workers: None
+        return
+    fields = read_job_file(where)
+    with make_cluster(fields, job.threads or 1) as cluster, _reach(Client, cluster) as client:
+        queue = JobQueue(cluster, fields)
+        queue.request_jobs()
+        yield client, queue.renew
+
+
+def _reach(make_client: Callable[..., Any], target: Any) -> Any:
+    try:
+        return make_client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{target}: no Dask scheduler answers there within {CONNECT_SECONDS} s. Start one "
+            "with `dask scheduler`, and give the address that it prints."
+        ) from error
+
+
 # --- on a worker
 
-_gate = threading.Lock()
+_lock = threading.Lock()
 
 
-def _make_errand() -> Callable[[str, bytes], Any]:
-    """Make the function that goes to the workers by value, and needs no deskull to arrive.
+def _make_remote_function() -> Callable[[str, bytes], Any]:
+    """Make the function that Dask sends to the workers by value, without importing deskull.
 
-    What Dask cannot unpack ends a worker without a word; this can say what is wrong.
+    What Dask cannot unpack ends a worker without a message; this function reports what is wrong.
     """
 
-    def strip_parcel(version: str, parcel: bytes) -> Any:
+    def strip_payload(version: str, payload: bytes) -> Any:
         import platform
 
         from distributed.protocol.pickle import loads
@@ -216,77 +246,40 @@ def _make_errand() -> Callable[[str, bytes], Any]:
                 f"worker on {platform.node()}: deskull {deskull.__version__}; the run was started "
                 f"with {version}. Install the same version on both."
             )
-        from deskull.cohort.cluster import strip_there
+        from deskull.cohort.cluster import strip_on_worker
 
-        return strip_there(*loads(parcel))
+        return strip_on_worker(*loads(payload))
 
-    return strip_parcel
+    return strip_payload
 
 
-def strip_there(task: Task, order: _Order, request: Request) -> Outcome:
-    """Strip one scan on the worker that this runs on, with a stripper made once.
+def strip_on_worker(task: Task, order: _Order) -> Outcome:
+    """Strip one scan on the worker that runs this, with a stripper that is made once.
 
     Raises
     ------
     InputError, WeightsError
         If this worker cannot do the job as the client would.
     OutputError
-        If even the record cannot be written.
+        If the record cannot be written.
     """
-    with _gate:  # several scans may be the first one at the same time
+    with _lock:  # several threads may start with their first scan at the same time
         stripper = _make_stripper(order)
-    return run_task(task, stripper, order.job, request)
+    return run_task(task, stripper, order.job, order.request)
 
 
 @lru_cache(maxsize=1)
 def _make_stripper(order: _Order) -> Stripper:
-    """Make the stripper, after a look whether this worker is like the client."""
+    """Make the stripper, after a check that this worker agrees with the client."""
     here = f"worker on {platform.node()}"
-    if not order.witness.exists():
+    if not order.marker.exists():
         raise InputError(
-            f"{here}: {order.witness.parent} is not the output folder of the run. "
+            f"{here}: {order.marker.parent} is not the output folder of the run. "
             "Inputs and outputs must lie on a disk that all machines share, at the same path."
         )
-    if load_weights(order.job.weights).digest != order.digest:
+    if load_weights(order.job.weights).digest != order.request.weights:
         raise WeightsError(
             f"{here}: weights {str(order.job.weights)!r} are not those of the run. "
             "Install the same deskull, or name a folder that all machines share."
         )
-    return order.job.start()
-
-
-# --- where the workers are
-
-
-@contextmanager
-def _connect(where: str, job: Job) -> Iterator[tuple[Any, Callable[[int], None]]]:
-    """Give a client, and what looks after the jobs, told how many workers there are."""
-    import_library("distributed")
-    from distributed import Client
-
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # we say it ourselves
-    if where.startswith(ADDRESSES):
-        with _reach(Client, where) as client:
-            yield client, lambda workers: None
-        return
-    fields = read_queue(where)
-    with make_queue(fields, job.threads or 1) as cluster, _reach(Client, cluster) as client:
-        queue = Queue(cluster, fields)
-
-        def keep(workers: int) -> None:
-            queue.check(workers)
-            queue.ask()
-
-        queue.ask()
-        yield client, keep
-
-
-def _reach(make_client: Callable[..., Any], target: Any) -> Any:
-    try:
-        return make_client(target, timeout=REACH_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{target}: no Dask scheduler answers there within {REACH_SECONDS} s. Start one with "
-            "`dask scheduler`, and give the address that it prints."
-        ) from error
+    return order.job.make_stripper()

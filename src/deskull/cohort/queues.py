@@ -1,6 +1,6 @@
-"""The jobs of SLURM, PBS or SGE: the file that describes them, and what the queue says of them.
+"""Jobs of SLURM, PBS or SGE that run Dask workers: the file that describes them, and their state.
 
-Its fields are those of dask-jobqueue, which is imported here and only when it is used.
+The fields of the file are those of dask-jobqueue, which is imported only when it is used.
 """
 
 import logging
@@ -17,17 +17,17 @@ from deskull.errors import DeskullError, InputError, explain_missing
 
 logger = logging.getLogger(__name__)
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
-_LISTING = {  # lists the jobs of a queue, each on a line that begins with its number
+_LIST_JOBS = {  # commands that print one line per job, which begins with the job's number
     "slurm": ("squeue", "--noheader", "--format=%i %T %r"),
     "pbs": ("qstat",),
     "sge": ("qstat",),
 }
-_NEVER = re.compile(  # what SLURM and SGE say of a job that will never begin
+_NEVER_STARTS = re.compile(  # what SLURM and SGE report of a job that will never start
     r"\b(BadConstraints|Invalid(Account|QOS)|JobHeld\w+|\w*held\w*|Partition(Time|Node)Limit|"
     r"MaxMemPerLimit|(Assoc|QOS)(Max|Grp)\w+PerJob\w*|Eqw)\b"
 )
 LIST_SECONDS = 30
-"""For a queue to list its jobs."""
+"""Seconds in which a queue must list its jobs."""
 
 _REQUIRED = {"system": str, "jobs": int, "cores": int, "memory": str}
 _COMMON = {
@@ -49,7 +49,7 @@ _KINDS = {str: "a string", int: "a whole number from 1 on", list: "a list of str
 
 
 def import_library(name: str) -> Any:
-    """Import what only clusters need, and leave Ctrl-C as it was.
+    """Import a library that only clusters need, and restore the handling of Ctrl-C.
 
     Raises
     ------
@@ -59,31 +59,31 @@ def import_library(name: str) -> Any:
     interrupt = signal.getsignal(signal.SIGINT)
     try:
         module = __import__(name)
-        if signal.getsignal(signal.SIGINT) is not interrupt:  # dask_jobqueue takes it, unasked
+        if signal.getsignal(signal.SIGINT) is not interrupt:  # importing dask_jobqueue replaces it
             signal.signal(signal.SIGINT, interrupt)
         return module
     except ModuleNotFoundError as error:
         raise DeskullError(f"--cluster: {explain_missing(error.name or name)}") from error
 
 
-def read_queue(path: str | Path) -> dict[str, Any]:
-    """Read and check the file that says what jobs to ask a queue for.
+def read_job_file(path: str | Path) -> dict[str, Any]:
+    """Read and check the file that describes the jobs to request.
 
     Parameters
     ----------
     path
-        TOML with `system` (slurm, pbs, sge), `jobs`, and of each job `cores`, `memory` and
-        further fields of dask-jobqueue.
+        Path of a TOML file with `system` (slurm, pbs or sge), the number of `jobs`, and for each
+        job `cores`, `memory` and further fields of dask-jobqueue.
 
     Returns
     -------
     dict
-        The fields.
+        Fields of the file by their names.
 
     Raises
     ------
     InputError
-        If it cannot be read, a field is missing, unknown, or of the wrong kind.
+        If it cannot be read, or a field is missing, unknown, or of the wrong type.
     """
     try:
         fields = tomllib.loads(Path(path).read_text("utf-8"))
@@ -106,12 +106,12 @@ def read_queue(path: str | Path) -> dict[str, Any]:
     for name, value in fields.items():
         if name not in known:
             raise InputError(f"{path}: unknown field {name!r}; expected {', '.join(known)}.")
-        if not _is_kind(value, known[name]):
+        if not _has_kind(value, known[name]):
             raise InputError(f"{path}: {name} {value!r}; expected {_KINDS[known[name]]}.")
     return fields
 
 
-def _is_kind(value: Any, kind: type) -> bool:
+def _has_kind(value: Any, kind: type) -> bool:
     if kind is list:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind is int:
@@ -119,38 +119,43 @@ def _is_kind(value: Any, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-class Queue:
-    """The jobs that were asked for, and what the queue says of them.
+class JobQueue:
+    """The jobs that were requested, and what the queue reports of them.
 
     Parameters
     ----------
     cluster
-        As `make_queue` gives it.
+        Cluster of dask-jobqueue, from `make_cluster`.
     fields
-        As `read_queue` gives them.
+        Fields of the file that describes the jobs, from `read_job_file`.
     """
 
     def __init__(self, cluster: Any, fields: Mapping[str, Any]) -> None:
         self.cluster, self.fields = cluster, fields
-        self._told: set[str] = set()
-        self._gone = 0
+        self._warned: set[str] = set()
+        self._empty = 0  # times that the queue has listed none of the jobs
 
-    def ask(self) -> None:
-        """Ask for jobs, and again for those that were lost."""
+    def request_jobs(self) -> None:
+        """Request the jobs, and again those that were lost."""
         self.cluster.scale(jobs=self.fields["jobs"])
 
+    def renew(self, workers: int) -> None:
+        """Check the jobs, given the number of workers, and request again those that were lost."""
+        self.check(workers)
+        self.request_jobs()
+
     def check(self, workers: int) -> None:
-        """Look what became of the jobs.
+        """Check whether the jobs can still bring workers.
 
         Parameters
         ----------
         workers
-            That work; while there is one, what the queue says is a warning at most.
+            Number of workers; while there is one, what the queue reports is at most a warning.
 
         Raises
         ------
         DeskullError
-            If there is none, and no job is left that could bring one.
+            If there is no worker, and no job is left that could bring one.
         """
         system, refusals = self.fields["system"], self.cluster.job_cls.refusals
         jobs = [job.job_id for job in list(self.cluster.workers.values()) if job.job_id]
@@ -164,28 +169,29 @@ class Queue:
         lines = _list_jobs(system, jobs)
         if lines is None:
             return
-        self._gone = 0 if lines else self._gone + 1
-        if self._gone > 1:  # one that was just submitted may not be listed yet
+        self._empty = 0 if lines else self._empty + 1
+        if self._empty > 1:  # a job that was just submitted may not be listed yet
             raise DeskullError(
                 f"{system}: the jobs ended before a worker came. See their logs in "
                 "log_directory in the file that describes the jobs."
             )
-        if lines and all(_NEVER.search(line) for line in lines):
+        if lines and all(_NEVER_STARTS.search(line) for line in lines):
             raise DeskullError(f"{system} will not start the jobs: {lines[0]}")
         for line in lines[:1]:
             self._warn(f"no worker yet; {system} says of the first job: {line}")
 
-    def _warn(self, words: str) -> None:
-        if words not in self._told:
-            logger.warning("%s", words)
-        self._told.add(words)
+    def _warn(self, message: str) -> None:
+        """Log a warning once."""
+        if message not in self._warned:
+            logger.warning("%s", message)
+        self._warned.add(message)
 
 
 def _list_jobs(system: str, jobs: Sequence[str]) -> list[str] | None:
-    """Lines of a queue's list that are on these jobs; None if it gives no list."""
+    """List the lines that a queue prints for these jobs; None if its command fails."""
     try:
         done = subprocess.run(
-            _LISTING[system], capture_output=True, text=True, timeout=LIST_SECONDS, check=True
+            _LIST_JOBS[system], capture_output=True, text=True, timeout=LIST_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -194,27 +200,27 @@ def _list_jobs(system: str, jobs: Sequence[str]) -> list[str] | None:
     return [line for line in lines if re.split(r"\D", line)[0] in known]
 
 
-def make_queue(fields: Mapping[str, Any], threads: int = 1) -> Any:
-    """Make the dask-jobqueue cluster that a file describes; no job is asked for yet.
+def make_cluster(fields: Mapping[str, Any], threads: int = 1) -> Any:
+    """Make the cluster of dask-jobqueue that a file describes; no job is requested yet.
 
-    Its class of jobs notes in `refusals` what the queue said to those that it did not take.
+    The `refusals` of its job class list what the queue replied to jobs that it did not accept.
 
     Parameters
     ----------
     fields
-        As `read_queue` gives them.
+        Fields of the file, from `read_job_file`.
     threads
-        Cores of one scan: a worker strips as many scans at once as its cores allow.
+        Number of cores of one scan: a worker strips as many scans at once as its cores allow.
 
     Raises
     ------
     InputError
-        If this machine cannot submit jobs, or a field has no meaning.
+        If this machine cannot submit jobs, or a field has an invalid value.
     """
     jobqueue = import_library("dask_jobqueue")
     base: Any = getattr(jobqueue, SYSTEMS[fields["system"]])
-    make: Any = type(base.__name__, (base,), {"job_cls": _make_job_class(base.job_cls)})
-    command = make.job_cls.submit_command.split()[0]
+    cluster_class: Any = type(base.__name__, (base,), {"job_cls": _make_job_class(base.job_cls)})
+    command = cluster_class.job_cls.submit_command.split()[0]
     if shutil.which(command) is None:
         raise InputError(
             f"{fields['system']}: no command {command} on this machine. Start the run where jobs "
@@ -225,7 +231,7 @@ def make_queue(fields: Mapping[str, Any], threads: int = 1) -> Any:
     options.setdefault("processes", 1)
     at_once = max(1, options["cores"] // options["processes"] // threads)
     try:
-        return make(
+        return cluster_class(
             **options,
             worker_extra_args=["--nthreads", str(at_once)],
             scheduler_options={"dashboard_address": ":0"},  # 8787 may be another user's
@@ -235,7 +241,7 @@ def make_queue(fields: Mapping[str, Any], threads: int = 1) -> Any:
 
 
 def _make_job_class(base: Any) -> Any:
-    """Make a class of jobs for which a refusal is noted, and no fault of a loop of events."""
+    """Make a job class that stores a refusal instead of raising it in the event loop."""
     from distributed.core import Status
 
     class Job(base):  # type: ignore[misc]
@@ -245,9 +251,9 @@ def _make_job_class(base: Any) -> Any:
             try:
                 await super().start()
             except (RuntimeError, ValueError, OSError) as error:
-                said = str(error).rpartition("stderr:")[2] or str(error)
-                self.refusals.append(" ".join(said.split()))
-                self.status = Status.running  # the queue's word on it is all there will be
+                reply = str(error).rpartition("stderr:")[2] or str(error)
+                self.refusals.append(" ".join(reply.split()))
+                self.status = Status.running  # otherwise Dask waits for it to start
 
         async def close(self) -> None:
             await super().close()
@@ -256,12 +262,12 @@ def _make_job_class(base: Any) -> Any:
     return Job
 
 
-def _check_memory(words: str) -> None:
+def _check_memory(text: str) -> None:
     from dask.utils import parse_bytes
 
     try:
-        parse_bytes(words)
+        parse_bytes(text)
     except ValueError as error:
         raise InputError(
-            f"memory {words!r}; expected a number with its unit, such as 8GB."
+            f"memory {text!r}; expected a number with its unit, such as 8GB."
         ) from error

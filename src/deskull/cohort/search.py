@@ -1,7 +1,9 @@
-"""The scans among the inputs of a run: files, folders, globs, lists and tables.
+"""Which files among the inputs of `deskull batch` are scans.
 
-What is found and no scan is counted and named, never passed over in silence; what makes an
-image a scan is `sift.py`.
+Inputs are files, folders, globs, lists and tables. What deskull wrote is known by its records:
+by path, or by content where it was moved. What others made from a scan is known by its name
+together with the grid of that scan, or with voxels that are those of a mask or a label map.
+Whatever is found and is not stripped is counted or named.
 """
 
 import glob
@@ -10,24 +12,39 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deskull.cohort.plan import Gap, Plan, Task, settle_outputs
-from deskull.cohort.sift import Siblings, Written, is_dicom
-from deskull.errors import ImageFileError, InputError, OutputError
+import numpy as np
+
+from deskull.cohort.plan import Gap, Plan, Task, remove_clashes
+from deskull.errors import DeskullError, ImageFileError, InputError, OutputError
+from deskull.image.fingerprint import hash_files, is_unchanged
+from deskull.image.formats import dicom_header, open_image
+from deskull.image.header import peek
 from deskull.image.names import (
     ARCHIVES,
     HEADS,
     IMAGES,
+    MADE_WORDS,
     TEXTS,
     WRITABLE,
+    find_base,
     find_stem,
     find_suffix,
     is_foreign,
+    is_made,
+    parse_name,
+    says_label,
 )
+from deskull.image.stored import to_stored
 from deskull.image.writing import find_files
 from deskull.outputs import RECORD, USUAL, find_output
+from deskull.record import OutputFile, load_record
 from deskull.tables import TABLES, read_table, read_text
 
 LISTS = (".txt", ".list", ".lst")
+DICOM = (".dcm", ".ima")
+MIN_EQUAL = 0.6
+"""Share of voxels equal to their neighbour from which on an image is a mask or a label map: these
+have 0.83 and more, heads 0.25 and less (measured on 30 of each)."""
 
 
 def make_plan(
@@ -40,11 +57,11 @@ def make_plan(
     Parameters
     ----------
     inputs
-        Image files; folders, which are walked for images and for folders of DICOM; globs; a
-        text file with one path a line; a CSV or TSV with the column ``in`` and optionally
+        Image files; folders, which are searched for images and for folders of DICOM; globs; text
+        files with one path per line; CSV or TSV files with the column ``in`` and optionally
         ``out`` (the brain) and ``mask``.
     out_dir
-        Where the tree of the inputs is mirrored. What lies in it is no input.
+        Folder of the outputs, which mirrors the tree of the inputs. Files in it are not inputs.
     outputs
         Names in `deskull.outputs.OUTPUTS`; the record is always written.
 
@@ -60,27 +77,24 @@ def make_plan(
     OutputError
         If an output would replace an input.
     """
-    words, wanted = [os.fspath(word) for word in inputs], [*outputs]
-    for name in wanted:
-        find_output(name)
+    paths, requested = [os.fspath(path) for path in inputs], [*outputs]
     out = Path(os.path.abspath(out_dir))
     search = _Search(os.path.realpath(out))
-    for word in words:
-        search.look(word)
-    others = search.settle()
+    for path in paths:
+        search.add_input(path)
+    ignored = search.finish()
     if not search.found:
-        raise InputError(_explain_none(words, search, others))
+        raise InputError(_explain_none(paths, search, ignored))
     root = _find_root(search.bases)
-    tasks = [_make_task(found, root, out, wanted) for found in search.found.values()]
-    good, clashes = settle_outputs(tasks)
-    left = {Path(os.path.relpath(path, root)).as_posix(): why for path, why in search.left.items()}
-    gaps = [*clashes, *(Gap(name, why) for name, why in left.items())]
-    return Plan(good, sorted(gaps, key=lambda gap: gap.name), others)
+    tasks = [_make_task(found, root, out, requested) for found in search.found.values()]
+    good, gaps = remove_clashes(tasks)
+    gaps += [Gap(_name(path, root), reason) for path, reason in search.left_out.items()]
+    return Plan(good, sorted(gaps, key=lambda gap: gap.name), ignored)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A scan, and where a table wants its brain and mask."""
+    """A scan, and the paths that a table gives for its brain and mask."""
 
     scan: Path
     out: str = ""
@@ -89,151 +103,139 @@ class _Found:
 
 @dataclass
 class _Search:
-    """What was found so far, and the folders that the outputs' tree begins at.
+    """The files found so far, and the folders at which the tree of the outputs begins."""
 
-    Parameters
-    ----------
-    out
-        Real path of the folder of outputs, which is not searched.
-    found
-        Scans, by path and wanted output.
-    bases
-        Folders that were searched.
-    left
-        Images that are not stripped, and why.
-    """
+    out: str  # real path of the folder of the outputs, which is not searched
+    found: dict[tuple[Path, str], _Found] = field(default_factory=dict)  # (scan, brain) -> scan
+    bases: set[Path] = field(default_factory=set)  # folders searched, or of scans that were named
+    left_out: dict[Path, str] = field(default_factory=dict)  # image -> why it is not stripped
+    _images: dict[Path, Path] = field(default_factory=dict)  # possible scan -> its base
+    _series: dict[Path, list[Path]] = field(default_factory=dict)  # folder -> DICOM files named
+    _rest: set[Path] = field(default_factory=set)  # files that are not images
 
-    out: str
-    found: dict[tuple[Path, str], _Found] = field(default_factory=dict)
-    bases: set[Path] = field(default_factory=set)
-    left: dict[Path, str] = field(default_factory=dict)
-    _images: dict[Path, Path] = field(default_factory=dict)  # what may be a scan, and its base
-    _series: dict[Path, list[Path]] = field(default_factory=dict)  # named DICOM files by folder
-    _rest: set[Path] = field(default_factory=set)  # no images
-
-    def look(self, word: str) -> None:
-        """Take what one input names."""
-        path = Path(os.path.abspath(word))
-        if os.path.isdir(word):
-            self._walk(path)
-        elif word and os.path.lexists(word):
+    def add_input(self, text: str) -> None:
+        """Add the files that one input names."""
+        path = Path(os.path.abspath(text))
+        if os.path.isdir(text):
+            self._add_folder(path)
+        elif text and os.path.lexists(text):
             kind = path.suffix.lower()
             if kind in LISTS:
-                self._take_list(path)
+                self._add_list(path)
             elif kind in TABLES:
-                self._take_table(path)
-            elif find_suffix(path) in IMAGES or is_dicom(path):  # a shell's glob brings many
-                self._take_match(path, path.parent)
+                self._add_table(path)
+            elif find_suffix(path) in IMAGES or _is_dicom(path):  # a shell expands globs to many
+                self._add_match(path, path.parent)
             else:
-                self._add(_Found(path))
-        elif glob.has_magic(word):
-            self._expand(word)
+                self._add_scan(_Found(path))
+        elif glob.has_magic(text):
+            self._add_glob(text)
         else:
-            raise ImageFileError(f"{word}: no such file or folder.")
+            raise ImageFileError(f"{text}: no such file or folder.")
 
-    def settle(self) -> str:
-        """Decide on all that was offered; words that count what is no image, or ours."""
+    def finish(self) -> str:
+        """Decide which images are scans; return a phrase that counts the files ignored."""
         for folder, files in self._series.items():
-            one = len(files) == 1
-            self._add(_Found(files[0] if one else folder), folder if one else folder.parent)
-        places = {path.parent for path in self._images}
-        near = {file for place in places for file in place.glob(f"*{RECORD}")}
-        written = Written(near | {p for p in self._rest if p.name.endswith(RECORD)})
-        siblings, ours = Siblings(self._images), 0
+            scan = files[0] if len(files) == 1 else folder
+            self._add_scan(_Found(scan), scan.parent)
+        folders = {path.parent for path in self._images}
+        nearby = {file for folder in folders for file in folder.glob(f"*{RECORD}")}
+        written = _WrittenFiles(nearby | {p for p in self._rest if p.name.endswith(RECORD)})
+        siblings, ours = _Siblings(self._images), 0
         for path, base in self._images.items():
             files = find_files(path)
             if ".img" in find_suffix(path) and files[-1].exists():
-                continue  # of a .hdr/.img pair the header is taken
-            if written.holds(path):
+                continue  # a .hdr/.img pair is represented by its header
+            if written.contains(path):
                 ours += 1
-            elif why := siblings.explain_made(path):
-                self.left[path] = why
+            elif reason := siblings.explain_made(path):
+                self.left_out[path] = reason
             else:
-                self._add(_Found(path), base)
-        rest = [path for path in self._rest if not written.holds(path)]
-        return _count_others(ours + len(self._rest) - len(rest), rest)
+                self._add_scan(_Found(path), base)
+        rest = [path for path in self._rest if not written.contains(path)]
+        return _count_ignored(ours + len(self._rest) - len(rest), rest)
 
-    # --- what an input names
-
-    def _walk(self, folder: Path) -> None:
+    def _add_folder(self, folder: Path) -> None:
         self.bases.add(folder)
-        seen = set()
-        for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        visited = set()
+        for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
             real = os.path.realpath(place)
-            known = real in seen
-            seen.add(real)
+            if real in visited:
+                folders.clear()
+                continue
+            visited.add(real)
             folders[:] = sorted(
                 name
-                for name in ([] if known else folders)
+                for name in folders
                 if not name.startswith(".")
                 and os.path.realpath(os.path.join(place, name)) != self.out
             )
-            if not known:
-                self._take_files([Path(place, name) for name in sorted(files)], folder)
+            self._add_files([Path(place, name) for name in sorted(files)], folder)
 
-    def _take_files(self, files: Sequence[Path], base: Path) -> None:
-        """Take the files of one folder; those of a series of DICOM are one scan."""
-        if any(map(is_dicom, files)):
+    def _add_files(self, files: Sequence[Path], base: Path) -> None:
+        """Add the files of one folder; those of a DICOM series are one scan."""
+        if any(map(_is_dicom, files)):
             place = files[0].parent
-            self._add(_Found(place), place.parent if place == base else base)
+            self._add_scan(_Found(place), place.parent if place == base else base)
             files = [f for f in files if find_suffix(f) in IMAGES or f.suffix.lower() in TEXTS]
         for file in files:
-            self._offer(file, base)
+            self._add_file(file, base)
 
-    def _expand(self, word: str) -> None:
-        parts = Path(os.path.abspath(word)).parts
+    def _add_glob(self, text: str) -> None:
+        parts = Path(os.path.abspath(text)).parts
         fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         base = Path(*parts[:fixed])
-        for match in sorted(glob.glob(word, recursive=True)):
+        for match in sorted(glob.glob(text, recursive=True)):
             path = Path(os.path.abspath(match))
             if self._is_output(path, base):
                 continue
             if path.is_dir():
-                self._walk(path)
+                self._add_folder(path)
                 self.bases.add(base)
             else:
-                self._take_match(path, base)
+                self._add_match(path, base)
 
-    def _take_match(self, path: Path, base: Path) -> None:
-        """Take a file that was named; several of one folder of DICOM are one scan."""
-        if is_dicom(path):
+    def _add_match(self, path: Path, base: Path) -> None:
+        """Add a file that was named; several DICOM files of one folder are one scan."""
+        if _is_dicom(path):
             self._series.setdefault(path.parent, []).append(path)
         else:
-            self._offer(path, base)
+            self._add_file(path, base)
 
     def _is_output(self, path: Path, base: Path) -> bool:
-        """Whether a file lies in an output folder that lies among the inputs."""
-        inside = Path(self.out) in (Path(os.path.realpath(path)), *path.resolve().parents)
-        return inside and Path(self.out) not in (base.resolve(), *base.resolve().parents)
+        """Whether a file lies in a folder of outputs that itself lies among the inputs."""
+        out = Path(self.out)
+        inside = out in (Path(os.path.realpath(path)), *path.resolve().parents)
+        return inside and out not in (base.resolve(), *base.resolve().parents)
 
-    def _offer(self, path: Path, base: Path) -> None:
-        """Take a file that may be a scan, or say what it is instead."""
+    def _add_file(self, path: Path, base: Path) -> None:
+        """Add a file that may be a scan, or note what it is instead."""
         suffix = find_suffix(path)
         if suffix in IMAGES and not path.name.startswith("."):
             self._images.setdefault(path, base)
         elif suffix in IMAGES:
-            self.left[path] = "hidden: its name begins with a dot"
+            self.left_out[path] = "hidden: its name begins with a dot"
         elif suffix in ARCHIVES:
-            self.left[path] = "an archive; give its name if it holds the DICOM files of one scan"
+            reason = "an archive; give its name if it holds the DICOM files of one scan"
+            self.left_out[path] = reason
         elif is_foreign(path):
-            self.left[path] = "an image of a format or packing that deskull does not read"
+            self.left_out[path] = "an image of a format or packing that deskull does not read"
         else:
             self._rest.add(path)
 
-    def _add(self, found: _Found, base: Path | None = None) -> None:
+    def _add_scan(self, found: _Found, base: Path | None = None) -> None:
         self.found.setdefault((found.scan, found.out), found)
         self.bases.add(base or found.scan.parent)
 
-    def _take_list(self, path: Path) -> None:
-        """Take each line of a file; relative paths begin at the file's folder."""
-        for line in read_text(path).splitlines():
-            words = line.strip()
-            if words and not words.startswith("#"):
-                scan = Path(os.path.abspath(path.parent / Path(words).expanduser()))
-                self._walk(scan) if scan.is_dir() else self._add(_Found(scan))
+    def _add_list(self, path: Path) -> None:
+        """Add each line of a text file; relative paths start at the folder of the file."""
+        for line in map(str.strip, read_text(path).splitlines()):
+            if line and not line.startswith("#"):
+                scan = Path(os.path.abspath(path.parent / Path(line).expanduser()))
+                self._add_folder(scan) if scan.is_dir() else self._add_scan(_Found(scan))
 
-    def _take_table(self, path: Path) -> None:
-        """Take each row of a table; relative scans begin at its folder, outputs at out_dir."""
+    def _add_table(self, path: Path) -> None:
+        """Add each row of a table; relative scans start at its folder, outputs at `out`."""
         for number, row in read_table(path, ("in",), ("out", "mask")):
             if not row["in"]:
                 raise InputError(f"{path.name}, line {number}: no path in column `in`.")
@@ -244,29 +246,42 @@ class _Search:
                         f"{path.name}, line {number}: {name} {row[name]!r}; expected a name that "
                         f"ends in {', '.join(WRITABLE)}."
                     )
-            self._add(_Found(scan, row.get("out", ""), row.get("mask", "")))
+            self._add_scan(_Found(scan, row.get("out", ""), row.get("mask", "")))
 
 
-def _refuse(error: OSError) -> None:
+def _is_dicom(path: Path) -> bool:
+    """Whether a file belongs to a DICOM series, by its name or its preamble."""
+    suffix = find_suffix(path)
+    if suffix in DICOM:
+        return True
+    if suffix or path.name == "DICOMDIR" or path.suffix.lower() in TEXTS:
+        return False  # a DICOMDIR is the index of a disc
+    try:
+        with path.open("rb") as file:
+            return dicom_header.is_dicom(file.read(132))
+    except OSError:
+        return False
+
+
+def _refuse_folder(error: OSError) -> None:
     raise InputError(f"{error.filename}: a folder that cannot be read ({error.strerror}).")
 
 
 def _find_root(bases: Iterable[Path]) -> Path:
     try:
         return Path(os.path.commonpath(sorted(bases)))
-    except ValueError as error:  # several drives of Windows
-        raise InputError(
-            "the inputs lie on several drives; strip each drive separately."
-        ) from error
+    except ValueError as error:  # on Windows
+        text = "the inputs lie on several drives; strip each drive separately."
+        raise InputError(text) from error
 
 
-def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> Task:
+def _make_task(found: _Found, root: Path, out: Path, requested: Sequence[str]) -> Task:
     place = out / os.path.relpath(found.scan, root)
     stem = place.name if found.scan.is_dir() else find_stem(place)
     if found.out:
         place = out / found.out
         stem = find_stem(place).removesuffix("_brain")
-    rows = [find_output(name) for name in (*wanted, "record")]
+    rows = [find_output(name) for name in (*requested, "record")]
     paths = {row.name: place.with_name(stem + row.ending) for row in rows}
     if found.out:
         paths["brain"] = place
@@ -274,24 +289,109 @@ def _make_task(found: _Found, root: Path, out: Path, wanted: Sequence[str]) -> T
         paths["mask"] = out / found.mask
     paths = {name: Path(os.path.abspath(path)) for name, path in paths.items()}
     record = paths.pop("record")
-    return Task(Path(os.path.relpath(found.scan, root)).as_posix(), found.scan, paths, record)
+    return Task(_name(found.scan, root), found.scan, paths, record)
 
 
-def _count_others(ours: int, rest: Sequence[Path]) -> str:
-    """Count outputs of deskull, and files that are no images by suffix."""
-    words = [f"{ours} written by deskull"] if ours else []
+def _name(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def _count_ignored(ours: int, rest: Sequence[Path]) -> str:
+    """Count outputs of deskull, and files that are not images by their suffix."""
+    counts = [f"{ours} written by deskull"] if ours else []
     kinds = sorted({path.suffix.lower() or "without suffix" for path in rest})
     more = ", ..." if len(kinds) > 6 else ""
-    words += [f"{len(rest)} no images ({', '.join(kinds[:6])}{more})"] if rest else []
-    return ", ".join(words)
+    counts += [f"{len(rest)} no images ({', '.join(kinds[:6])}{more})"] if rest else []
+    return ", ".join(counts)
 
 
-def _explain_none(words: Sequence[str], search: _Search, others: str) -> str:
-    left = [f"{path.name} ({why})" for path, why in search.left.items()]
-    told = [*left[:3], *([f"{len(left) - 3} more"] if len(left) > 3 else [])]
-    told += [others] if others else []
+def _explain_none(paths: Sequence[str], search: _Search, ignored: str) -> str:
+    listed = [f"{path.name} ({reason})" for path, reason in search.left_out.items()]
+    listed[3:] = [f"{len(listed) - 3} more"] if len(listed) > 3 else []
+    listed += [ignored] if ignored else []
     return (
-        f"{', '.join(words[:3])}: no scan found; looked for DICOM and for names that end in "
-        f"{', '.join(HEADS)}. Left out: {', '.join(told) or 'nothing'}. List files in a text file "
-        "to strip them nevertheless."
+        f"{', '.join(paths[:3])}: no scan found; looked for DICOM and for names that end in "
+        f"{', '.join(HEADS)}. Left out: {', '.join(listed) or 'nothing'}. List files in a text "
+        "file to strip them nevertheless."
     )
+
+
+# --- images that are not scans
+
+
+class _WrittenFiles:
+    """Files that deskull wrote, according to the records in `paths`."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._files: dict[str, OutputFile | None] = {}
+        self._hashes: dict[int, set[str]] = {}  # size in bytes -> SHA-256
+        for path in paths:
+            record = load_record(path)
+            if record is None:
+                continue
+            self._files[os.path.realpath(path)] = None
+            for output in record.outputs.values():
+                self._files[os.path.realpath(path.parent / output.path)] = output
+                if output.bytes is not None:
+                    self._hashes.setdefault(output.bytes, set()).add(output.sha256)
+
+    def contains(self, path: Path) -> bool:
+        """Whether a file is a record, an output in its place, or an output that was moved."""
+        if not self._files:
+            return False
+        place = os.path.realpath(path)
+        if place in self._files:
+            output = self._files[place]
+            if output is None or is_unchanged(path, output):
+                return True
+        try:
+            hashes = self._hashes.get(path.stat().st_size)
+            return hashes is not None and hash_files([path]) in hashes
+        except OSError:
+            return False
+
+
+class _Siblings:
+    """The images among the inputs by folder and stem, to find what one was made from."""
+
+    def __init__(self, images: Iterable[Path]) -> None:
+        self._stems: dict[tuple[Path, str], list[Path]] = {}
+        for path in images:
+            self._stems.setdefault((path.parent, find_stem(path).lower()), []).append(path)
+            if find_base(path, MADE_WORDS) is None:
+                self._stems.setdefault((path.parent, ""), []).append(path)
+
+    def explain_made(self, path: Path) -> str:
+        """Explain why an image was made from a scan; empty if it may be a scan itself."""
+        name = parse_name(path)
+        if name is not None and is_made(name):
+            return "made from a scan, by its BIDS name"
+        base = find_base(path, MADE_WORDS)
+        if base is None:
+            return ""
+        for other in self._stems.get((path.parent, base.lower()), ()):
+            if _may_share_grid(path, other):
+                return f"made from {other.name}, by its name and grid"
+        if says_label(path) and _has_equal_areas(path):
+            return "a mask or label map, by its name and voxels"
+        return ""
+
+
+def _may_share_grid(path: Path, other: Path) -> bool:
+    """Whether two images lie on one grid, or a header cannot be read ahead."""
+    one, two = peek(path), peek(other)
+    if one is None or two is None:
+        return True
+    return one.shape[:3] == two.shape[:3] and np.allclose(one.affine, two.affine, atol=1e-2)
+
+
+def _has_equal_areas(path: Path) -> bool:
+    """Whether most neighbouring voxels of an image, without its background, are equal."""
+    try:
+        raw = to_stored(open_image(path)).raw
+    except DeskullError:  # its reader reports later what is wrong
+        return False
+    one, two = raw[1:], raw[:-1]
+    inside = (one != raw.flat[0]) | (two != raw.flat[0])
+    equal = np.count_nonzero((one == two) & inside)
+    return bool(equal >= MIN_EQUAL * np.count_nonzero(inside))

@@ -1,11 +1,13 @@
-"""The way of one scan of a cohort run: read, strip, save; and what its record says of it.
+"""One scan of a cohort run: read it, strip it, save its outputs and its record.
 
-In which process each step happens is `runners.py`. What goes wrong with a scan ends in its
-record and nowhere else.
+With one mask for a session, the mask is then put on the other scans of the session, or another of
+them is stripped if the field of view of the first cuts the brain. Which process does this is
+decided in `workers.py`. An error on a scan ends in its record and nowhere else.
 """
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,29 +15,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
-from deskull.apply import find_brain
+from deskull.apply import find_brain, judge_mask
 from deskull.cohort.plan import Task
 from deskull.cohort.records import (
     Outcome,
-    explain,
+    explain_error,
     make_outcome,
     make_record,
     record_no_mask,
 )
-from deskull.cohort.sessions import goes_beyond, holds_more, judge_given
 from deskull.errors import ImageFileError
+from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
-from deskull.image.orientation import turn_to_ras
-from deskull.image.volume import (
-    Volume,
-    count_frames,
-    make_mean_volume,
-    make_volume,
-)
+from deskull.image.grid import Grid
+from deskull.image.volume import Volume, count_frames, make_mean_volume, make_volume
 from deskull.image.writing import Batch, make_folder, save_bytes
 from deskull.measure.metrics import volume_ml
+from deskull.measure.quality import CUT_MM2, Flag
+from deskull.measure.score import COSTS, LOW
 from deskull.outputs import find_output
 from deskull.record import Record, Request, describe_scan, save_records
 from deskull.result import MaskedScan, Result, save_output, save_results
@@ -43,6 +44,16 @@ from deskull.settings import Settings
 from deskull.stripper import Stripper
 
 logger = logging.getLogger(__name__)
+
+BEYOND = "beyond-mask"
+BEYOND_MM = 5.0
+"""Distance in mm beyond the field of view of a mask at which another field is looked at."""
+
+MORE = 1.05
+"""Ratio of the volumes of two masks from which on the larger is the more complete one."""
+
+_OF_FIELD = ("field-cuts-brain", "volume")  # doubts about a field of view, not about the mask
+_OF_NETWORK = ("pieces",)  # the mask may well have several pieces in a slab
 
 
 @dataclass(frozen=True)
@@ -52,18 +63,19 @@ class Job:
     Parameters
     ----------
     settings
-        Threshold, border, fill value and the like.
+        Threshold, border, fill value and the other settings of a mask.
     weights, device, threads
-        As for `Stripper.load`; several workers share the threads.
+        Arguments of `Stripper.load`; several workers share the threads.
     load
-        What makes the stripper, `Stripper.load` or one with its arguments; for several workers
-        a function of a module.
+        Function that makes the stripper, with the arguments of `Stripper.load`; with several
+        workers it must be a function of a module.
     frame
-        Which frame of 4D scans, from 0; None records them as failed, with a word on this.
+        Frame of 4D scans, from 0; None records 4D scans as failed, with advice to choose one.
     memory_gb
-        For all processes of this machine together; None for no limit.
+        Memory limit in GB (1e9 bytes) of all processes of this machine; None for no limit.
     orientation
-        ``"native"`` writes on the scan's own grid; ``"ras"`` turns it to the nearest RAS+ first.
+        ``"native"`` writes on the scan's own grid; ``"ras"`` turns the scan to the nearest RAS+
+        first.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -75,27 +87,29 @@ class Job:
     memory_gb: float | None = None
     orientation: str = "native"
 
-    def start(self) -> Stripper:
+    def make_stripper(self) -> Stripper:
         """Make the stripper."""
         return self.load(self.weights, self.device, self.threads)
 
 
 def run_task(task: Task, stripper: Stripper, job: Job, request: Request) -> Outcome:
-    """Strip one scan, and leave its outputs and record, and those of its others.
+    """Strip one scan, and write its outputs and record, also for the scans that share its mask.
 
     Parameters
     ----------
     task
-        The scan.
-    stripper, job
-        How.
+        Task of the scan.
+    stripper
+        Stripper that `job` makes.
+    job
+        How the scan is stripped.
     request
-        As `records.make_request` gives it.
+        Request that the record stores, from `records.make_request`.
 
     Raises
     ------
     OutputError
-        If even a record cannot be written; whatever else goes wrong is in the record.
+        If the record cannot be written; every other error is stored in the record.
     """
     scan = read_scan(task, job)
     strip_scan(scan, stripper, job)
@@ -104,7 +118,7 @@ def run_task(task: Task, stripper: Stripper, job: Job, request: Request) -> Outc
 
 @dataclass
 class Scan:
-    """One scan on its way; after an error the further steps do nothing."""
+    """A scan between the steps; after an error the following steps do nothing."""
 
     task: Task
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
@@ -120,33 +134,32 @@ class Scan:
         try:
             yield
         except Exception as error:
-            self.error = explain(error)
+            self.error = explain_error(error)
             logger.debug("%s", self.task.name, exc_info=True)
         self.seconds[name] = round(time.perf_counter() - began, 4)
+
+    def take_fingerprint(self) -> None:
+        """Take the fingerprint of the file, unless it cannot be read."""
+        with suppress(ImageFileError):  # its reader explains better what is wrong
+            self.fingerprint = make_fingerprint(self.task.scan)
 
 
 def read_scan(task: Task, job: Job) -> Scan:
     """Read a scan, and take its fingerprint."""
     scan = Scan(task)
     with scan.step("read"):
-        _take_fingerprint(scan)
-        scan.volume = _load(task, job)
+        scan.take_fingerprint()
+        image, name = _open(task, job, job.frame), task.scan.name
+        if job.frame is None and task.frames is not None:
+            scan.volume = make_mean_volume(image, name, task.frames)
+        else:
+            scan.volume = make_volume(image, name, job.frame)
     return scan
 
 
-def _load(task: Task, job: Job) -> Volume:
-    """Read a scan, turned if asked for; of a 4D one the frame asked for, or the mean."""
-    image, name = open_image(task.scan, frame=job.frame), task.scan.name
-    if job.orientation == "ras":
-        image = turn_to_ras(image)
-    if job.frame is None and task.frames is not None:
-        return make_mean_volume(image, name, task.frames)
-    return make_volume(image, name, job.frame)
-
-
-def _take_fingerprint(scan: Scan) -> None:
-    with suppress(ImageFileError):  # what is wrong with a file is said better by its reader
-        scan.fingerprint = make_fingerprint(scan.task.scan)
+def _open(task: Task, job: Job, frame: int | None = None) -> SpatialImage:
+    image = open_image(task.scan, frame=frame)
+    return turn_to_ras(image) if job.orientation == "ras" else image
 
 
 def strip_scan(scan: Scan, stripper: Stripper, job: Job) -> None:
@@ -161,7 +174,7 @@ def strip_scan(scan: Scan, stripper: Stripper, job: Job) -> None:
 
 
 def _find_better(scan: Scan, stripper: Stripper, job: Job) -> None:
-    """Where the field cuts the brain, take another scan of the session that holds more of it."""
+    """If the field of view cuts the brain, take a scan of the session that shows more of it."""
     task, first = scan.task, scan.result
     if first is None or not any(flag.name == "field-cuts-brain" for flag in first.flags):
         return
@@ -172,22 +185,24 @@ def _find_better(scan: Scan, stripper: Stripper, job: Job) -> None:
             continue
         if goes_beyond(first.mask, first.volume.grid, found.volume.grid):
             strip_scan(found, stripper, job)
-        if found.result is not None and holds_more(found.result, best):
+        if found.result is not None and _shows_more(found.result, best):
             best = scan.result = found.result
-            scan.task, scan.fingerprint = task.lead(other), found.fingerprint
+            scan.task, scan.fingerprint = task.with_source(other), found.fingerprint
+
+
+def _shows_more(one: Result, other: Result) -> bool:
+    """Whether one scan shows more of the brain than another, with a mask that is no worse."""
+    return one.volume_ml > MORE * other.volume_ml and one.score >= min(other.score, LOW)
 
 
 def save_scan(scan: Scan, job: Job, request: Request) -> Outcome:
-    """Write the outputs, then the record; then put the mask on the others."""
+    """Write the outputs and then the record; then put the mask on the scans that share it."""
     task, result = scan.task, scan.result
     make_folder(task.record.parent)
     stripped: Record | None = None
     if result is not None:
-        with scan.step("save"):
-            _make_folders(task)
-            with Batch() as batch:
-                save_results([result], task.outputs, batch=batch)
-                _save_sidecars(task, batch)
+        with scan.step("save"), _save_outputs(task) as batch:
+            save_results([result], task.outputs, batch=batch)
         stripped = replace(result.record, steps=result.record.seconds)
     record = make_record(task, request, scan.fingerprint, stripped, scan.seconds, scan.error)
     save_records([record], task.record)
@@ -195,65 +210,117 @@ def save_scan(scan: Scan, job: Job, request: Request) -> Outcome:
         record_no_mask(task, request)
     else:
         for other in task.others:
-            given = replace(request, mask_of=task.name)
-            _save_other(other.given(task), result, job, given)
+            shared = replace(request, mask_of=task.name)
+            _share_mask(other.as_recipient(task), result, job, shared)
     return make_outcome(task, record)
 
 
-def _make_folders(task: Task) -> None:
+@contextmanager
+def _save_outputs(task: Task) -> Iterator[Batch]:
+    """Write outputs together with the sidecars of a task: all of them, or none."""
     for path in task.outputs.values():
         make_folder(path.parent)
+    with Batch() as batch:
+        yield batch
+        for name, fields in task.sidecars.items():
+            content = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+            save_bytes(content.encode(), task.files[f"{name}.json"], batch)
 
 
-def _save_sidecars(task: Task, batch: Batch) -> None:
-    for name, fields in task.sidecars.items():
-        content = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-        save_bytes(content.encode(), task.files[f"{name}.json"], batch)
+# --- the mask of one scan on the others of its session
 
 
-# --- one mask for several scans
-
-
-def _save_other(task: Task, result: Result, job: Job, request: Request) -> None:
-    """Put the mask of a stripped scan on another one of the same session, and record it."""
-    scan, facts = Scan(task), None
+def _share_mask(task: Task, result: Result, job: Job, request: Request) -> None:
+    """Put the mask of a stripped scan on another scan of the session, and record it."""
+    scan, record = Scan(task), None
     make_folder(task.record.parent)
     with scan.step("apply"):
-        _take_fingerprint(scan)
-        facts = _apply(task, result, job)
-    record = make_record(task, request, scan.fingerprint, facts, scan.seconds, scan.error)
+        scan.take_fingerprint()
+        record = _apply(task, result, job)
+    record = make_record(task, request, scan.fingerprint, record, scan.seconds, scan.error)
     save_records([record], task.record)
 
 
 def _apply(task: Task, result: Result, job: Job) -> Record:
-    """Write the outputs of a scan that gets its mask from another; say in a record what is so."""
-    image, name = open_image(task.scan), task.scan.name
-    if job.orientation == "ras":
-        image = turn_to_ras(image)
+    """Write the outputs of a scan with the mask of another, and describe them in a record."""
+    image, name = _open(task, job), task.scan.name
     volume = make_volume(image, name, 0 if count_frames(image) > 1 else None)
-    mask = Volume(
-        result.mask.astype(np.float32),
-        result.volume.grid,
-        result.volume.source,
-        result.volume.name,
-    )
-    grid = volume.grid
-    brain = find_brain(mask, grid, name)
-    score, flags = judge_given(result, volume, brain)
+    source = result.volume
+    mask = Volume(result.mask.astype(np.float32), source.grid, source.source, source.name)
+    brain = find_brain(mask, volume.grid, name)
+    score, flags = _judge_shared(result, volume, brain)
     every = replace(volume, frame=None)  # the mask is for all frames
-    given = MaskedScan(every, brain, fill=job.settings.fill, threads=result.threads)
-    _make_folders(task)
-    with Batch() as batch:
+    masked = MaskedScan(every, brain, fill=job.settings.fill, threads=result.threads)
+    with _save_outputs(task) as batch:
         for output, path in task.outputs.items():
-            save_output(given, find_output(output), path, batch)
-        _save_sidecars(task, batch)
+            save_output(masked, find_output(output), path, batch)
     return Record(
         deskull=result.record.deskull,
         weights=result.record.weights,
         settings=result.record.settings,
         input=describe_scan(volume),
-        mask_of=result.volume.name,
-        volume_ml=round(volume_ml(brain, grid.voxel_volume), 3),
+        mask_of=source.name,
+        volume_ml=round(volume_ml(brain, volume.grid.voxel_volume), 3),
         score=score,
         flags=tuple(flags),
     )
+
+
+def _judge_shared(
+    result: Result, volume: Volume, brain: NDArray[np.bool_]
+) -> tuple[int, list[Flag]]:
+    """Judge the mask of one scan on another scan of the session.
+
+    Parameters
+    ----------
+    result
+        Result of the scan that was stripped.
+    volume
+        The other scan.
+    brain
+        The mask on the grid of `volume`, (X, Y, Z) bool.
+
+    Returns
+    -------
+    tuple
+        Score from 0 to 100, and the doubts.
+    """
+    quality, source = judge_mask(volume, brain), result.volume
+    flags = [flag for flag in quality.flags if flag.name not in _OF_NETWORK]
+    cost = 0.0
+    if goes_beyond(result.mask, source.grid, volume.grid):
+        sentence = (
+            f"The field of {source.name}, whose mask is used, cuts the brain where this scan "
+            "continues: a part of the mask is missing."
+        )
+        flags.append(Flag(BEYOND, sentence))
+        cost = COSTS[BEYOND]
+    names = {flag.name for flag in flags}
+    for flag in result.flags:
+        if flag.name not in (*names, *_OF_FIELD):
+            sentence = f"Of the mask, made from {source.name}: {flag.sentence}"
+            flags.append(Flag(flag.name, sentence))
+    return round(min(result.score, quality.score) * math.exp(-cost)), flags
+
+
+def goes_beyond(mask: NDArray[np.bool_], grid: Grid, other: Grid) -> bool:
+    """Whether another field of view continues where that of a mask cuts the brain.
+
+    Parameters
+    ----------
+    mask
+        Mask of the brain, (X, Y, Z) bool on `grid`.
+    grid
+        Grid of the mask.
+    other
+        Grid of a co-registered scan.
+    """
+    area = 0.0  # mm2
+    for axis, size in enumerate(grid.voxel_size):
+        for plane, step in ((0, -1), (grid.shape[axis] - 1, 1)):
+            face = np.argwhere(mask.take(plane, axis=axis))
+            index = np.insert(face.astype(float), axis, plane + step * BEYOND_MM / size, axis=1)
+            seen = other.to_index(grid.to_mm(index))
+            inside = ((seen > -0.5) & (seen < np.array(other.shape) - 0.5)).all(axis=1)
+            area += np.count_nonzero(inside) * grid.voxel_volume / size
+    return area > CUT_MM2

@@ -1,21 +1,40 @@
-"""The stripped scans of a folder, as their records describe them, and the files of each.
+"""The stripped scans of a folder: their records and files, and the effect of corrected masks.
 
-No image is opened here, and a record that points out of the folder is not believed. How scans
-are judged, shown and corrected is in `deskull.review`.
+A record that points out of the folder is not believed. From a mask corrected by hand (in
+`deskull.review`) the outputs are made again; the automatic mask and its probability stay.
 """
 
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from deskull.errors import ImageFileError, InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from deskull.apply import find_brain, load_mask
+from deskull.cohort.plan import Task
+from deskull.cohort.records import read_record
+from deskull.errors import DeskullError, GeometryError, ImageFileError, InputError
 from deskull.image import names as image_names
-from deskull.image.fingerprint import is_unchanged
+from deskull.image.derived import turn_to_ras
+from deskull.image.fingerprint import is_unchanged, make_fingerprint
+from deskull.image.formats import open_image
+from deskull.image.volume import Volume, count_frames, make_volume
+from deskull.image.writing import Batch, find_start
+from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
-from deskull.outputs import RECORD
-from deskull.record import DONE, FAILED, Record, load_record
+from deskull.outputs import OUTPUTS, RECORD, check_packages, find_output
+from deskull.record import DONE, FAILED, CorrectedMask, Record, Request, load_record, save_records
+from deskull.result import MaskedScan, save_output
+from deskull.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +44,11 @@ class Stripped:
     Parameters
     ----------
     name
-        Name of the scan: its path below the root of the inputs.
+        Path of the scan below the root of the inputs.
     folder
-        Folder of the results, as a real path.
+        Real path of the folder of results.
     path
-        Path of the record, below `folder`.
+        Real path of the record, below `folder`.
     record
         Content of the record.
     """
@@ -46,17 +65,17 @@ class Stripped:
 
     @property
     def error(self) -> str:
-        """Why it failed; empty if it did not."""
+        """Why the scan failed; empty if it did not."""
         return self.record.error
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """Doubts about the mask."""
+        """Doubts about the mask, from the record."""
         return self.record.flags
 
     @property
     def volume_ml(self) -> float | None:
-        """Volume in millilitres of the mask that counts: the corrected one if there is one."""
+        """Volume in millilitres of the corrected mask, or else of the automatic one."""
         return self.record.final_ml
 
     @property
@@ -67,11 +86,10 @@ class Stripped:
     @property
     def seconds(self) -> float | None:
         """Seconds from reading to writing."""
-        seconds = self.record.seconds.values()
-        return sum(seconds) if seconds else None
+        return sum(self.record.seconds.values()) or None
 
     def find_output(self, output: str) -> Path | None:
-        """Path of an output, such as ``"mask"``; None if there is none in the folder."""
+        """Find the path of an output, such as ``"mask"``; None if it is not in the folder."""
         written = self.record.outputs.get(output)
         if written is None:
             return None
@@ -80,7 +98,7 @@ class Stripped:
 
     @property
     def key(self) -> str:
-        """Path of the record below the folder, by which tables name the scan."""
+        """Path of the record below the folder; tables name the scan by it."""
         return self.path.relative_to(self.folder).as_posix()
 
     @property
@@ -90,24 +108,41 @@ class Stripped:
 
     @property
     def has_old_outputs(self) -> bool:
-        """Whether brain and volume are still those of another mask than the corrected one."""
+        """Whether brain and volume are not those of the corrected mask, although there is one."""
         manual, known = self.find_corrected(), self.record.corrected
         return manual is not None and (known is None or not is_unchanged(manual, known))
 
+    @property
+    def is_mask_changed(self) -> bool:
+        """Whether the automatic mask is no longer the file that deskull wrote."""
+        mask, written = self.find_output("mask"), self.record.outputs.get("mask")
+        if mask is None or written is None or not written.sha256:
+            return False
+        return not is_unchanged(mask, written)
+
+    def find_differences(self, usual: Settings | None) -> dict[str, tuple[Any, Any]]:
+        """Find the settings other than the usual ones: name to own and usual value."""
+        own = self.record.settings
+        if own is None or usual is None:
+            return {}
+        names = (row.name for row in fields(Settings))
+        pairs = {name: (getattr(own, name), getattr(usual, name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
     def find_corrected(self) -> Path | None:
-        """Path of the mask corrected by hand; None if there is none in the folder."""
+        """Find the path of the mask corrected by hand; None if it is not in the folder."""
         mask = self.find_output("mask")
         manual = None if mask is None else find_manual(Path(self.name), mask)
         known = manual is not None and manual.is_file() and is_inside(manual, self.folder)
         return manual if known else None
 
     def reload(self) -> "Stripped":
-        """Read the record again; the same if it is gone."""
+        """Read the record again; return the same object if it is gone."""
         record = load_record(self.path)
         return self if record is None else replace(self, record=record)
 
     def find_scan(self) -> Path:
-        """Path of the scan itself, which may lie anywhere but must be unchanged.
+        """Find the path of the scan itself, which may lie anywhere but must be unchanged.
 
         Raises
         ------
@@ -140,17 +175,12 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
-    """Find the records of a folder, sorted so that scans that most need a look come first.
+    """Find the stripped scans of a folder; those that most need a look come first.
 
     Parameters
     ----------
     folder
         Output of ``deskull batch`` or ``deskull-bids``.
-
-    Returns
-    -------
-    list
-        As `sort_worst_first` gives them.
 
     Raises
     ------
@@ -166,58 +196,235 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
-            if name.endswith(RECORD) and is_inside(path, root):
-                scans += _read(path, root)
+            if not name.endswith(RECORD) or not is_inside(path, root):
+                continue
+            if (record := load_record(path)) is not None:
+                known = path.relative_to(root).as_posix().removesuffix(RECORD)
+                scans.append(Stripped(record.input.path or known, root, path, record))
     if not scans:
         raise InputError(
             f"{folder}: no record (*{RECORD}) in it; expected the output of `deskull batch`."
         )
-    return sort_worst_first(scans)
+    return _sort_worst_first(scans)
 
 
-def _read(path: Path, root: Path) -> list[Stripped]:
-    """Read a record; the list is empty if the file is not a record of deskull."""
-    record = load_record(path)
-    if record is None:
-        return []
-    known = path.relative_to(root).as_posix().removesuffix(RECORD)
-    return [Stripped(record.input.path or known, root, path, record)]
+def _sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
+    """Sort by need of a look.
 
-
-def sort_worst_first(scans: Sequence[Stripped]) -> list[Stripped]:
-    """Sort: failed scans, then low scores, many flags, and volumes far from the median."""
+    Failed scans come first, then masks that were changed or made with other settings than most,
+    then low scores, many flags, and volumes far from the median.
+    """
     volumes = [scan.volume_ml for scan in scans if scan.volume_ml]
-    middle = median(volumes) if volumes else 1.0
+    middle, usual = median(volumes) if volumes else 1.0, find_usual_settings(scans)
 
-    def find_rank(scan: Stripped) -> tuple[bool, float, int, float, str]:
+    def find_rank(scan: Stripped) -> tuple[bool, bool, float, int, float, str]:
         score = 100.0 if scan.score is None else scan.score
+        is_usual = scan.is_corrected or not (scan.is_mask_changed or scan.find_differences(usual))
         off = abs((scan.volume_ml or 0.0) / middle - 1)
-        return scan.status == DONE, score, -len(scan.flags), -off, scan.name
+        return scan.status == DONE, is_usual, score, -len(scan.flags), -off, scan.name
 
     return sorted(scans, key=find_rank)
 
 
+def find_usual_settings(scans: Sequence[Stripped]) -> Settings | None:
+    """Find the settings that more than half of the scans were stripped with."""
+    known = Counter(scan.record.settings for scan in scans if scan.record.settings)
+    settings, count = next(iter(known.most_common(1)), (None, 0))
+    return settings if count > known.total() / 2 else None
+
+
 def find_stem(path: Path) -> str:
-    """Name of an image without the suffix of its format; of a folder of DICOM its own."""
+    """Name of an image without the suffix of its format; for a folder of DICOM, its name."""
     return path.name if path.is_dir() else image_names.find_stem(path)
 
 
 def find_manual(scan: Path, mask: Path | None) -> Path:
-    """Path of the corrected mask, beside the automatic one.
+    """Find the path of the corrected mask, beside the automatic one.
+
+    It is ``X_mask_manual.nii.gz``, or in BIDS ``X_desc-brainManual_mask.nii.gz``; for contrasts
+    other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
 
     Parameters
     ----------
     scan
-        Path of the scan, which names the corrected mask if there is no automatic one.
+        Path of the scan, after which the corrected mask is named if there is no automatic one.
     mask
-        Path of the automatic mask; that of a corrected mask is returned as it is.
-
-    Returns
-    -------
-    Path
-        ``X_mask_manual.nii.gz``, or in BIDS ``X_desc-brainManual_mask.nii.gz``; for contrasts
-        other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
+        Path of the automatic mask, or None. The path of a corrected mask is returned unchanged.
     """
     source = scan if mask is None else mask
     name = image_names.name_manual(find_stem(scan), None if mask is None else find_stem(mask))
     return source if name == find_stem(source) else source.with_name(f"{name}.nii.gz")
+
+
+# --- outputs made again from a corrected mask
+
+
+@dataclass(frozen=True)
+class Remade:
+    """The outputs that are made from a mask, after the mask was corrected.
+
+    Parameters
+    ----------
+    remade
+        File names of the outputs that were made again.
+    old
+        File names of the outputs that are still those of the automatic mask.
+    command
+        Shell command that makes the old brain again; empty if it is not old.
+    reason
+        Why outputs are still old; empty if none is.
+    given
+        Names of the other scans of the session on which the corrected mask was put as well.
+    refused
+        Names of those on which it could not be put, each with the reason.
+    """
+
+    remade: tuple[str, ...] = ()
+    old: tuple[str, ...] = ()
+    command: str = ""
+    reason: str = ""
+    given: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+class _CorrectedScan(MaskedScan):
+    """A scan with a mask corrected by hand."""
+
+    @property
+    def title(self) -> str:
+        """Title, which tells that the mask was corrected."""
+        return f"{super().title}, corrected"
+
+
+def remake_outputs(
+    scan: Stripped, mask: NDArray[np.bool_], volume: Volume, manual: Path
+) -> Remade:
+    """Make the outputs of a stripped scan again from its corrected mask, and update its record.
+
+    Parameters
+    ----------
+    scan
+        The stripped scan, with its record.
+    mask
+        Corrected mask, (X, Y, Z) bool on the grid of `volume`.
+    volume
+        Intensities of the scan.
+    manual
+        Path of the corrected mask.
+    """
+    names = [row.name for row in OUTPUTS if row.depends_on_mask]
+    paths = {name: path for name in names if (path := scan.find_output(name)) is not None}
+    files = tuple(path.name for path in paths.values())
+    try:
+        corrected = _CorrectedScan(volume, mask, fill=_find_fill(scan))
+        check_packages(paths)
+        with Batch() as batch:
+            for name, path in paths.items():
+                save_output(corrected, find_output(name), path, batch)
+        ml = volume_ml(mask, volume.grid.voxel_volume)
+        save_records([_update_record(scan, paths, manual, ml)], scan.path)
+    except DeskullError as error:
+        return Remade(old=files, command=make_command(scan, manual), reason=str(error))
+    return Remade(remade=files)
+
+
+def apply_corrections(tasks: Iterable[Task]) -> set[Path]:
+    """Make the outputs again from corrected masks, where scans were stripped again since.
+
+    Parameters
+    ----------
+    tasks
+        Tasks of the scans of a run.
+
+    Returns
+    -------
+    set
+        Records of the scans whose outputs were made again; the others are warned of.
+    """
+    remade = set()
+    for task in tasks:
+        record = read_record(task)
+        if record is None:
+            continue
+        path = task.record.absolute()
+        scan = Stripped(task.name, Path(path.anchor), path, record)
+        manual = scan.find_corrected()
+        if manual is None or not scan.has_old_outputs:
+            continue
+        try:
+            volume, corrected = load_recorded(scan), load_mask(manual)
+            if not corrected.grid.matches(volume.grid):
+                raise GeometryError(f"{manual.name}: lies on another grid than the scan.")
+            mask = find_brain(corrected, volume.grid, volume.name)
+            reason = remake_outputs(scan, mask, volume, manual).reason
+        except DeskullError as error:
+            reason = str(error)
+        if reason:
+            logger.warning(
+                "%s: %s is ignored, brain and volume are those of the automatic mask: %s",
+                *(task.name, manual.name, reason),
+            )
+        else:
+            remade.add(task.record)
+    return remade
+
+
+def load_recorded(scan: Stripped) -> Volume:
+    """Load a scan as it was read when it was stripped, or got the mask of another scan.
+
+    Raises
+    ------
+    DeskullError
+        If it is gone, has changed, or cannot be read.
+    """
+    path = scan.find_scan()
+    frame = scan.record.input.frame
+    image = open_image(path, frame=frame)
+    request = scan.record.request
+    if isinstance(request, Request) and request.settings.orientation == "ras":
+        image = turn_to_ras(image)
+    if frame is None and count_frames(image) > 1:  # the mask is for all frames
+        return replace(make_volume(image, path.name, 0), frame=None)
+    return make_volume(image, path.name, frame)
+
+
+def find_old_outputs(scan: Path, manual: Path) -> Remade:
+    """Find the brain beside a scan without a record, of which the settings are not known."""
+    start = find_start(scan)
+    brain = start.with_name(start.name + find_output("brain").ending)
+    if not brain.is_file():
+        return Remade()
+    return Remade(old=(brain.name,), command=_write_command(manual, scan, brain))
+
+
+def make_command(scan: Stripped, manual: Path) -> str:
+    """Write the shell command that makes the brain of a stripped scan from a corrected mask."""
+    brain = scan.find_output("brain")
+    try:
+        image = scan.find_scan()
+    except DeskullError:
+        return ""
+    return _write_command(manual, image, brain, _find_fill(scan)) if brain else ""
+
+
+def _find_fill(scan: Stripped) -> float:
+    """Find the intensity outside of the brain in the record; by default 0."""
+    request, settings = scan.record.request, scan.record.settings
+    if isinstance(request, Request):
+        return request.settings.fill
+    return Settings.fill if settings is None else settings.fill
+
+
+def _write_command(manual: Path, image: Path, brain: Path, fill: float = Settings.fill) -> str:
+    command = ["deskull", "apply", str(manual), str(image), "--out", str(brain)]
+    return shlex.join([*command, "--fill", f"{fill:g}"] if fill else command)
+
+
+def _update_record(scan: Stripped, paths: dict[str, Path], manual: Path, ml: float) -> Record:
+    """Make the record with new fingerprints of the outputs, and with the corrected mask."""
+    outputs = dict(scan.record.outputs)
+    for name, path in paths.items():
+        outputs[name] = replace(outputs[name], **vars(make_fingerprint(path)))
+    fingerprint = vars(make_fingerprint(manual))
+    corrected = CorrectedMask(file=manual.name, volume_ml=round(ml, 3), **fingerprint)
+    return replace(scan.record, outputs=outputs, corrected=corrected)

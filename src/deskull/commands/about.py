@@ -1,49 +1,99 @@
-"""`deskull info`, `weights` and `demo`: what is installed, and whether it works."""
+"""`--version`, `deskull info`, `weights` and `demo`: what is installed, and whether it works."""
 
+import argparse
 import json
 import sys
 import textwrap
 from argparse import Namespace
+from importlib import resources
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deskull import __version__
-from deskull.commands.paths import check_outputs
-from deskull.demo import run_demo
-from deskull.image.writing import Batch, save_image
-from deskull.network.engine import count_threads, find_device, find_runtimes
-from deskull.network.weights import Weights, list_weights, load_weights
-from deskull.result import save_results
-from deskull.stripper import Stripper
-from deskull.typed_json import to_plain
+from deskull.commands.options import add_command, add_engine
+from deskull.network.digest import compute_digest
 
+if TYPE_CHECKING:
+    from deskull.network.weights import Weights
+
+DEFAULT_WEIGHTS = "default"
 MAX_FIELD_LINES, MAX_DATA_LINES = 5, 3
 """Maximum number of lines of a field of a card, and of the field ``data``."""
 
 
-def info(options: Namespace) -> None:
+# --- deskull --version
+
+
+class ShowVersion(argparse.Action):
+    """Print the version of deskull, and name and hash of its default weights."""
+
+    def __init__(self, **arguments: Any) -> None:
+        text = "show version and default weights, and exit"
+        super().__init__(**arguments | {"nargs": 0, "default": argparse.SUPPRESS, "help": text})
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Print them, and exit."""
+        sys.stdout.write(f"{parser.prog} {_describe_version()}\n")
+        parser.exit()
+
+
+def _describe_version() -> str:
+    """Name the version and the default weights.
+
+    Returns
+    -------
+    str
+        Such as ``0.2.0 (weights default, 1a2b3c4d5e6f)``: the first 12 digits of their SHA-256,
+        which `deskull info` and every record give in full.
+    """
+    card = resources.files("deskull").joinpath("weights", DEFAULT_WEIGHTS, "card.json")
+    digest = compute_digest(json.loads(card.read_text("utf-8"))["files"])
+    return f"{__version__} (weights {DEFAULT_WEIGHTS}, {digest[:12]})"
+
+
+# --- deskull info
+
+
+def add_info(commands: Any) -> None:
+    """Add `deskull info`."""
+    parser = add_command(commands, "info", "show what is installed", "deskull info --json")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_info(options: Namespace) -> None:
     """Show what is installed and what would be used."""
+    from deskull.network.engine import count_threads, find_device, find_runtimes
+    from deskull.network.weights import list_weights, load_weights
+
     runtimes = find_runtimes()
+    sets = [load_weights(name) for name in list_weights()]
     facts = {
         "deskull": __version__,
         "python": sys.version.split()[0],
         "runtimes": runtimes,
         "device": find_device("auto"),
         "threads": count_threads(),
-        "weights": [_describe(load_weights(name)) for name in list_weights()],
+        "weights": [_describe(one) for one in sets],
     }
     if options.json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
         return
     print(f"deskull {__version__} (Python {facts['python']})")
-    print("runtimes  " + ", ".join(f"{k} {v}" for k, v in runtimes.items()))
+    print("runtimes  " + ", ".join(f"{name} {version}" for name, version in runtimes.items()))
     print(f"device    {facts['device']}, {facts['threads']} threads")
-    for name in list_weights():
-        _show_weights(load_weights(name))
+    for one in sets:
+        for key, value in _describe(one).items():
+            print(f"{'weights' if key == 'name' else '  ' + key:<14}{value}")
 
 
-def _describe(weights: Weights) -> dict[str, Any]:
+def _describe(weights: "Weights") -> dict[str, Any]:
     card = weights.card
     return {
         "name": weights.name,
@@ -54,13 +104,28 @@ def _describe(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _show_weights(weights: Weights) -> None:
-    for key, value in _describe(weights).items():
-        print(f"{'weights' if key == 'name' else '  ' + key:<14}{value}")
+# --- deskull weights
 
 
-def weights(options: Namespace) -> None:
+def add_weights_command(commands: Any) -> None:
+    """Add `deskull weights`."""
+    parser = add_command(
+        commands, "weights", "list, show or verify weights", "deskull weights show default"
+    )
+    parser.add_argument("action", choices=("list", "show", "verify"))
+    parser.add_argument(
+        "name", nargs="?", default="default", help="name of a bundled set, or folder of weights"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with show: print the whole card as JSON"
+    )
+
+
+def run_weights(options: Namespace) -> None:
     """List, show or verify weights."""
+    from deskull.network.weights import list_weights, load_weights
+    from deskull.typed_json import to_plain
+
     if options.action == "list":
         print("\n".join(list_weights()))
         return
@@ -73,7 +138,7 @@ def weights(options: Namespace) -> None:
         print(f"{loaded.name}: all {len(loaded.card.files)} files match their SHA-256")
 
 
-def _describe_card(weights: Weights) -> list[str]:
+def _describe_card(weights: "Weights") -> list[str]:
     """Describe weights in at most twenty lines."""
     card = weights.card
     fields = _describe(weights) | {"data": card.data or "not documented"}
@@ -99,14 +164,38 @@ def _describe_card(weights: Weights) -> list[str]:
 
 
 def _to_text(value: Any) -> str:
-    """Text of a field of the card, of any type."""
+    """Write a field of the card, of any type, as text."""
     if isinstance(value, dict):
         return "; ".join(map(_to_text, value.values()))
     return "; ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
-def demo(options: Namespace) -> None:
+# --- deskull demo
+
+
+def add_demo(commands: Any) -> None:
+    """Add `deskull demo`."""
+    parser = add_command(
+        commands, "demo", "strip a head that comes with deskull", "deskull demo && ls deskull_demo"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        default="deskull_demo",
+        metavar="DIR",
+        help="folder of the outputs (default: deskull_demo)",
+    )
+    add_engine(parser)
+
+
+def run_demo(options: Namespace) -> None:
     """Strip the bundled synthetic head, and compare the mask with the exact reference."""
+    from deskull.commands.paths import check_outputs
+    from deskull.demo import strip_demo
+    from deskull.image.writing import Batch, save_image
+    from deskull.result import save_results
+    from deskull.stripper import Stripper
+
     folder = Path(options.out)
     names = {"brain": "demo_brain.nii.gz", "mask": "demo_mask.nii.gz", "picture": "demo.png"}
     outputs = {output: folder / name for output, name in names.items()}
@@ -114,7 +203,7 @@ def demo(options: Namespace) -> None:
     paths = [*outputs.items(), ("scan", scan)]
     check_outputs(paths, [], [path for _, path in paths])
     stripper = Stripper.load(options.weights, options.device, options.threads)
-    result, agreement = run_demo(stripper)
+    result, agreement = strip_demo(stripper)
     with Batch() as batch:
         save_results([result], outputs, batch=batch)
         save_image(result.volume.source, scan, batch)

@@ -1,50 +1,94 @@
-"""`deskull strip`: one scan."""
+"""`deskull strip`: one scan; `deskull apply`: one mask for co-registered images."""
 
-import glob
 import logging
-import re
-import shlex
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deskull.commands.doubts import name_scan, tell_doubts, tell_score
-from deskull.commands.paths import (
-    check_new,
-    check_outputs,
-    is_folder,
-    name_output,
-    place_output,
-    refuse_many,
-    tell_scans,
+from deskull.commands.options import (
+    NOT_MEDICAL,
+    add_command,
+    add_engine,
+    add_fill,
+    add_option,
+    add_strip_settings,
+    make_settings,
+    to_frame,
 )
-from deskull.commands.terminal import progress, tell_done
-from deskull.errors import EmptyMaskError, ImageFileError, OptionError, OutputError
-from deskull.image.formats import open_image
-from deskull.image.lookup import find_image, resolve
-from deskull.image.volume import Volume, check_values, count_frames, load_volume, make_volume
-from deskull.image.writing import make_folder
-from deskull.measure.quality import Flag
-from deskull.measure.score import LOW
-from deskull.outputs import USUAL, check_packages, list_outputs
-from deskull.prepare.bias import check_n4
-from deskull.result import Result, StepSaver, save_results
-from deskull.settings import Settings
-from deskull.stripper import Stripper
+from deskull.commands.terminal import progress, report_done, warn_of_doubts
+from deskull.errors import EmptyMaskError, ImageFileError, MaskFileError, OptionError
+from deskull.outputs import list_outputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deskull.image.volume import Volume
+    from deskull.measure.quality import Flag
+    from deskull.measure.score import Quality
+    from deskull.result import Result, StepSaver
+    from deskull.settings import Settings
+    from deskull.stripper import Stripper
 
 logger = logging.getLogger("deskull")
+MAX_DISTANCE_MM = 80.0
+"""Maximum distance between the centres of two fields of view around one brain; a slab over the
+cerebellum is 50 mm away."""
 
 
-class Found(NamedTuple):
+# --- deskull strip
+
+
+def add_strip(commands: Any) -> None:
+    """Add `deskull strip`."""
+    parser = add_command(
+        commands,
+        "strip",
+        "isolate the brain in one scan",
+        "deskull sub-01_T1w.nii.gz brain.nii.gz -m mask.nii.gz\n"
+        "Without any output option, <stem>_brain.nii.gz and <stem>_mask.nii.gz are written "
+        "beside the scan.\nOUT must not exist; -o OUT replaces a file, but never an input. Many "
+        "scans: deskull batch\n" + NOT_MEDICAL,
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="IN [OUT]",
+        help="scan (of DICOM a folder, file or zip; - is standard input), and a new file for the "
+        "brain",
+    )
+    parser.add_argument("-i", "--image", metavar="IN", help="the same as IN")
+    for row in list_outputs("strip"):
+        parser.add_argument(
+            *row.flags, metavar=row.metavar, help=f"write {row.description}{row.more}"
+        )
+    parser.add_argument("--steps", metavar="DIR", help="folder for the result of each step")
+    add_strip_settings(parser)
+    parser.add_argument(
+        "--frame",
+        type=_to_frame,
+        metavar="N|all",
+        help="frame of a 4D scan to strip, from 0; all gives 4D outputs (picture and steps show "
+        "the first frame)",
+    )
+    add_option(parser, "series")
+    add_engine(parser)
+
+
+def _to_frame(text: str) -> str:
+    return text if text == "all" else str(to_frame(text))
+
+
+class FrameSummary(NamedTuple):
     """What is reported of a frame."""
 
     volume_ml: float
     score: int
-    flags: Sequence[Flag]
+    flags: "Sequence[Flag]"
 
     @property
     def has_brain(self) -> bool:
@@ -52,114 +96,55 @@ class Found(NamedTuple):
         return self.volume_ml > 0
 
 
-def strip(options: Namespace) -> None:
+def run_strip(options: Namespace) -> None:
     """Strip one scan and write the requested outputs."""
+    from deskull.commands.paths import find_strip_paths
+    from deskull.measure.score import LOW
+    from deskull.prepare.bias import check_n4
+    from deskull.result import save_results
+    from deskull.stripper import Stripper
+
     began, settings = time.perf_counter(), make_settings(options)
-    scan, outputs = _settle_paths(options)
+    scan, outputs = find_strip_paths(options)
     if settings.n4:
         check_n4()
-    with progress(options.quiet) as show, ThreadPoolExecutor(1) as beside:
+    with progress(options.quiet) as show, ThreadPoolExecutor(1) as executor:
         show("reading")
-        coming = beside.submit(Stripper.load, options.weights, options.device, options.threads)
+        loading = executor.submit(Stripper.load, options.weights, options.device, options.threads)
         frames, count = _load_frames(scan, options.frame, options.series)
-        stripper = coming.result()
+        stripper = loading.result()
         steps = _make_steps(options.steps, scan)
-        found: list[Found] = []
+        summaries: list[FrameSummary] = []
 
-        def strip_frames() -> Iterator[Result]:
+        def strip_frames() -> "Iterator[Result]":
             for number, volume in enumerate(frames):
                 if count > 1:
                     show.count(number, count, "frames")
                 else:
                     show("stripping")
-                observe = None if any(one.has_brain for one in found) else steps
+                observe = None if any(one.has_brain for one in summaries) else steps
                 result = _strip_frame(volume, stripper, settings, observe, alone=count == 1)
-                found.append(Found(result.volume_ml, result.score, result.flags))
-                _sum_up(result)
+                summaries.append(FrameSummary(result.volume_ml, result.score, result.flags))
+                _log_result(result)
                 yield result
-            if not any(one.has_brain for one in found):
-                raise EmptyMaskError(found[0].flags[0].sentence)
+            if not any(one.has_brain for one in summaries):
+                raise EmptyMaskError(summaries[0].flags[0].sentence)
             show("writing")
 
         replaced = [path for path in outputs.values() if path.exists()]
         save_results(strip_frames(), outputs, count)
     if not options.quiet:
         written = [*outputs.values(), *([Path(options.steps)] if options.steps else [])]
-        tell_done(_describe(found, time.perf_counter() - began), written, replaced)
-    tell_score(scan, outputs.get("mask"), [one.score if one.has_brain else LOW for one in found])
-    tell_doubts(name_scan(scan), [one.flags for one in found])
+        report_done(_describe_frames(summaries, time.perf_counter() - began), written, replaced)
+    scores = [one.score if one.has_brain else LOW for one in summaries]
+    warn_of_doubts(scan, outputs.get("mask"), scores, [one.flags for one in summaries])
 
 
-def make_settings(options: Namespace) -> Settings:
-    """Make the settings from the options."""
-    chosen = options.threshold, options.border, not options.no_csf, options.n4, options.fill
-    return Settings(*chosen)
-
-
-# --- paths
-
-
-def _settle_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
-    """Find the scan and the path of each output, before any work."""
-    names = [*([] if options.image is None else [options.image]), *options.names]
-    if not names:
-        raise OptionError("no scan given. Try: deskull sub-01_T1w.nii.gz")
-    if len(names) > (2 if options.out is None else 1):
-        refuse_many(names)
-    bare = names[1] if len(names) > 1 else None
-    scan = _find_scan(names[0], bare)
-    if bare is not None:
-        check_new(names[0], bare)
-        options.out = bare
-    outputs, usual = _find_outputs(options, scan)
-    check_packages(outputs)
-    if bare is not None and is_folder(bare):
-        for path in outputs.values():
-            check_new(names[0], str(path))
-    weights = Path(options.weights)
-    check_outputs([*outputs.items()], [scan, *weights.glob("*")], usual)
-    _check_steps(outputs.values(), options.steps)
-    return scan, outputs
-
-
-def _find_scan(word: str, out: str | None) -> Path:
-    """Find the scan; where there is none, look for a pattern, or two names swapped."""
-    try:
-        return find_image(word)
-    except ImageFileError as error:
-        if glob.glob(word):  # not every shell expands patterns
-            line = tell_scans([word])
-            raise ImageFileError(f"{error} Scans that it matches: `{line}`") from error
-        if out is None or not resolve(out).exists():
-            raise
-        line = shlex.join(["deskull", out, word])
-        raise ImageFileError(f"{error} {out} exists. The scan comes first: `{line}`") from error
-
-
-def _find_outputs(options: Namespace, scan: Path) -> tuple[dict[str, Path], list[Path]]:
-    """Path of each output, and the paths that the user did not name."""
-    asked = {row.name: getattr(options, row.option) for row in list_outputs("strip")}
-    asked = {name: word for name, word in asked.items() if word is not None}
-    if not asked and options.steps is None:
-        paths = {name: name_output(name, scan) for name in USUAL}
-        return paths, [*paths.values()]
-    alone = is_folder(options.out) and options.mask is None
-    if alone:
-        asked["mask"] = options.out
-    paths = {name: place_output(word, name, scan) for name, word in asked.items()}
-    return paths, [paths[name] for name in USUAL if alone]
-
-
-def _check_steps(outputs: Iterable[Path], folder: str | None) -> None:
-    """Refuse an output that is named like the file of a step."""
-    for path in outputs:
-        same = folder is not None and path.parent.resolve() == Path(folder).resolve()
-        if same and re.match(r"\d\d_", path.name):
-            raise OutputError(f"{path}: named like a file of --steps. Choose another name.")
-
-
-def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
+def _make_steps(folder: str | None, scan: Path) -> "StepSaver | None":
     """Make the folder of the steps, if it is requested."""
+    from deskull.image.writing import make_folder
+    from deskull.result import StepSaver
+
     if folder is None:
         return None
     make_folder(Path(folder))
@@ -168,8 +153,11 @@ def _make_steps(folder: str | None, scan: Path) -> StepSaver | None:
 
 def _load_frames(
     scan: Path, frame: str | None, series: str | None
-) -> tuple[Iterable[Volume], int]:
-    """Volumes to strip, and their number; the frames of a series are loaded one by one."""
+) -> "tuple[Iterable[Volume], int]":
+    """Load the volumes to strip, and count them; the frames of a series are loaded one by one."""
+    from deskull.image.formats import open_image
+    from deskull.image.volume import count_frames, load_volume, make_volume
+
     if frame != "all":
         return [load_volume(scan, None if frame is None else int(frame), series)], 1
     image, name = open_image(scan, series), scan.name or str(scan)
@@ -181,13 +169,15 @@ def _load_frames(
 
 
 def _strip_frame(
-    volume: Volume,
-    stripper: Stripper,
-    settings: Settings,
-    observe: StepSaver | None,
+    volume: "Volume",
+    stripper: "Stripper",
+    settings: "Settings",
+    observe: "StepSaver | None",
     alone: bool,
-) -> Result:
+) -> "Result":
     """Strip a volume; among several frames, one without a brain does not stop the others."""
+    from deskull.image.volume import check_values
+
     try:
         check_values(volume.data, volume.name)
         return stripper(volume, settings, observe)
@@ -197,23 +187,112 @@ def _strip_frame(
         return stripper.give_up(volume, str(error), settings)
 
 
-# --- messages
-
-
-def _sum_up(result: Result) -> None:
+def _log_result(result: "Result") -> None:
     """Log volume, score and the seconds of each step."""
     seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record.seconds.items())
     message = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
     logger.info(message, result.volume.name, result.volume_ml, result.score, seconds)
 
 
-def _describe(found: Sequence[Found], seconds: float) -> str:
-    """Volume, score and time in one line."""
-    alive = [one for one in found if one.has_brain]
-    low, high = min(one.volume_ml for one in alive), max(one.volume_ml for one in alive)
-    score = min(one.score for one in alive)
-    if len(found) == 1:
+def _describe_frames(summaries: Sequence[FrameSummary], seconds: float) -> str:
+    """Describe volume, score and time in one line."""
+    brains = [one for one in summaries if one.has_brain]
+    low, high = min(one.volume_ml for one in brains), max(one.volume_ml for one in brains)
+    score = min(one.score for one in brains)
+    if len(summaries) == 1:
         return f"{low:.0f} ml, score {score}, {seconds:.1f} s"
     return (
-        f"{len(found)} frames, {low:.0f} to {high:.0f} ml, lowest score {score}, {seconds:.1f} s"
+        f"{len(summaries)} frames, {low:.0f} to {high:.0f} ml, lowest score {score}, "
+        f"{seconds:.1f} s"
     )
+
+
+# --- deskull apply
+
+
+def add_apply(commands: Any) -> None:
+    """Add `deskull apply`."""
+    parser = add_command(
+        commands,
+        "apply",
+        "apply one mask to co-registered images of the same participant",
+        "deskull apply T1w_mask.nii.gz T2w.nii.gz bold.nii.gz\n"
+        "Each output is written beside its image: <stem>_brain.nii.gz.",
+    )
+    parser.add_argument("mask", metavar="MASK", help="mask of 0 and 1, or a probability map")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image on any grid, 3D or 4D")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE|DIR/", help="the brain of one image, or a folder for all"
+    )
+    add_fill(parser)
+
+
+def run_apply(options: Namespace) -> None:
+    """Apply one mask to co-registered images."""
+    from deskull.apply import find_brain
+    from deskull.commands.paths import check_outputs, is_folder, name_output, place_output
+    from deskull.image.derived import make_brain_image
+    from deskull.image.formats import open_image
+    from deskull.image.lookup import find_image
+    from deskull.image.volume import count_frames, make_volume
+    from deskull.image.writing import Batch, save_image
+
+    began, out = time.perf_counter(), options.out
+    if out is not None and not is_folder(out) and len(options.images) > 1:
+        raise OptionError(
+            f"-o {out}: names one file, but {len(options.images)} images were given. Give "
+            "them one at a time, or a folder: -o out/"
+        )
+    mask_path = find_image(options.mask)
+    paths = [find_image(image) for image in options.images]
+    outputs = [
+        name_output("brain", path) if out is None else place_output(out, "brain", path)
+        for path in paths
+    ]
+    named = [(f"brain of {path}", output) for path, output in zip(paths, outputs, strict=True)]
+    check_outputs(named, [mask_path, *paths])
+    replaced = [output for output in outputs if output.exists()]
+    judged: list[Quality] = []
+    with progress(options.quiet) as show, Batch() as batch:
+        show("reading")
+        mask = _load_mask(mask_path)
+        for number, (path, output) in enumerate(zip(paths, outputs, strict=True), start=1):
+            show(f"stripping {number}/{len(paths)}")
+            image = open_image(path)
+            frame = None if count_frames(image) > 1 else 0
+            volume = make_volume(image, path.name, 0 if frame is None else None)
+            brain = find_brain(mask, volume.grid, path.name)
+            save_image(make_brain_image(brain, volume.source, options.fill, frame), output, batch)
+            judged.append(_judge(mask, brain, volume))
+    if not options.quiet:
+        count = "1 brain" if len(paths) == 1 else f"{len(paths)} brains"
+        report_done(f"{count}, {time.perf_counter() - began:.1f} s", outputs, replaced)
+    for path, quality in zip(paths, judged, strict=True):
+        warn_of_doubts(path, mask_path, [quality.score], [quality.flags])
+
+
+def _load_mask(path: Path) -> "Volume":
+    from deskull.apply import load_mask
+
+    try:
+        return load_mask(path)
+    except MaskFileError as error:
+        usage = "The mask comes first: deskull apply MASK IMAGE..."
+        raise MaskFileError(f"{error} {usage}") from error
+
+
+def _judge(mask: "Volume", brain: "NDArray[np.bool_]", scan: "Volume") -> "Quality":
+    """Judge whether a mask, also given on the scan's own grid, can be of this head."""
+    from deskull.apply import judge_mask
+    from deskull.measure.quality import Flag
+
+    quality = judge_mask(scan, brain)
+    difference = mask.grid.centre - scan.grid.centre
+    distance = float((difference @ difference) ** 0.5)
+    if distance <= MAX_DISTANCE_MM:
+        return quality
+    sentence = (
+        f"The centre of the mask's field of view lies {distance:.0f} mm from that of the scan. "
+        "Check that both headers are right and that the two are co-registered."
+    )
+    return replace(quality, flags=[Flag("far-apart", sentence), *quality.flags])

@@ -1,4 +1,4 @@
-"""Messages and progress on stderr.
+"""Messages, doubts about masks, and progress on stderr.
 
 On a terminal, a step is one line that is erased at the end, and counted work a bar; in a log,
 counted work prints a line now and then. stdout is for results.
@@ -11,12 +11,18 @@ counted work prints a line now and then. stdout is for results.
 
 import logging
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deskull.measure.quality import Flag
+
+logger = logging.getLogger("deskull")
 
 LOG_SECONDS = 5.0
 """Minimum time between two lines of progress in a log."""
@@ -25,7 +31,7 @@ LOG_SILENCE = 60.0
 _WIPE = "\r\x1b[K"
 
 
-def say(message: str, style: str = "") -> None:
+def print_message(message: str, style: str = "") -> None:
     """Print one line on stderr, above the progress if any is shown.
 
     Parameters
@@ -41,8 +47,8 @@ def say(message: str, style: str = "") -> None:
         print(_colour("deskull:", style), message, file=sys.stderr, flush=True)
 
 
-def tell_done(outcome: str, written: Sequence[Path], replaced: Sequence[Path]) -> None:
-    """Print on a terminal what was made and where it is, in one line; not in a log.
+def report_done(outcome: str, written: Sequence[Path], replaced: Sequence[Path]) -> None:
+    """Print a result and its files in one line, on a terminal only.
 
     Parameters
     ----------
@@ -51,11 +57,55 @@ def tell_done(outcome: str, written: Sequence[Path], replaced: Sequence[Path]) -
     written
         Files and folders that were written.
     replaced
-        Those of them that existed before.
+        Those of the written files that existed before.
     """
     if is_terminal():
         names = [f"{path}{' (replaced)' if path in replaced else ''}" for path in written]
         print(f"{outcome} -> {', '.join(names)}", file=sys.stderr, flush=True)
+
+
+def warn_of_doubts(
+    scan: Path, mask: Path | None, scores: Sequence[int], doubts: Sequence[Sequence["Flag"]]
+) -> None:
+    """Warn of a low score, and of each doubt about a mask.
+
+    Parameters
+    ----------
+    scan
+        Path of the scan.
+    mask
+        Path of its mask, if it was written.
+    scores
+        Score of each frame. A low one is reported whether a doubt explains it or not.
+    doubts
+        Flags of each frame. Each doubt is reported once, with the frames that have it.
+    """
+    from deskull.image.lookup import STDIN
+    from deskull.measure.score import LOW
+
+    name = "standard input" if str(scan) == STDIN else scan.name or str(scan)
+    score = min(scores)
+    if score < LOW:
+        frame = f" (frame {scores.index(score)})" if len(scores) > 1 else ""
+        advice = "check the mask before you use it"
+        if mask is not None and str(scan) != STDIN:
+            advice += f": {shlex.join(['deskull', 'view', str(scan), str(mask)])}"
+        logger.warning("%s: low score: %d of 100%s; %s", name, score, frame, advice)
+    found: dict[str, list[tuple[int, str]]] = {}
+    for number, flags in enumerate(doubts):
+        for flag in flags:
+            found.setdefault(flag.name, []).append((number, flag.sentence))
+    for doubt, cases in found.items():
+        where = _list_frames([number for number, _ in cases], len(doubts))
+        logger.warning("%s: %s: %s%s", name, doubt, cases[0][1], where)
+
+
+def _list_frames(numbers: Sequence[int], count: int) -> str:
+    """List the first frames that have a doubt; empty for a scan of a single frame."""
+    if count == 1:
+        return ""
+    frames = ", ".join(map(str, numbers[:5])) + ", ..." * (len(numbers) > 5)
+    return f" (frame{'s' * (len(numbers) > 1)} {frames}; {len(numbers)} of {count} frames)"
 
 
 def is_terminal() -> bool:
@@ -76,7 +126,7 @@ class LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         try:
-            say(record.getMessage())
+            print_message(record.getMessage())
         except Exception:
             self.handleError(record)
 
@@ -87,7 +137,7 @@ class Progress:
     Parameters
     ----------
     quiet
-        Show nothing.
+        Whether nothing is shown.
     """
 
     live: "Progress | None" = None
@@ -97,7 +147,7 @@ class Progress:
         self._quiet = quiet
         self._drawn = is_terminal() and not quiet
         self._step = ""
-        self._work: _Work | None = None
+        self._work: _CountedWork | None = None
         self._bar: Any = None
 
     def __call__(self, step: str) -> None:
@@ -125,12 +175,22 @@ class Progress:
         """
         if self._work is None or self._work.what != what:
             self._close_bar()
-            self._work = _Work(what, done)
+            self._work = _CountedWork(what, done)
         text = self._work.describe(done, total, failed, note)
         if self._drawn:
             self._draw(done, total, text)
-        elif not self._quiet and self._work.is_news(done, total):
-            say(text)
+        elif not self._quiet and self._work.is_due(done, total):
+            print_message(text)
+
+    def counter(self, what: str) -> Callable[[int, int], None]:
+        """Return a function that shows how many of all items are done.
+
+        Parameters
+        ----------
+        what
+            Plural of the items, such as ``"scans"``.
+        """
+        return lambda done, total: self.count(done, total, what)
 
     def _draw(self, done: int, total: int, text: str) -> None:
         if self._bar is None:
@@ -182,7 +242,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
     Parameters
     ----------
     quiet
-        Show nothing.
+        Whether nothing is shown.
     """
     show = Progress(quiet)
     try:
@@ -191,13 +251,13 @@ def progress(quiet: bool) -> Iterator[Progress]:
         show.close()
 
 
-class _Work:
+class _CountedWork:
     """Counted work, and the last line about it in a log."""
 
     def __init__(self, what: str, done: int) -> None:
         self.what = what
         self._first, self._began = done, time.monotonic()
-        self._told, self._told_at = done, self._began
+        self._last_done, self._last_time = done, self._began
 
     def describe(self, done: int, total: int, failed: int | None, note: str) -> str:
         """Count, rate, time left and failures, in one line."""
@@ -210,14 +270,14 @@ class _Work:
             parts.append(f"{failed} failed")
         return ", ".join([*parts, note] if note else parts)
 
-    def is_news(self, done: int, total: int) -> bool:
+    def is_due(self, done: int, total: int) -> bool:
         """Whether a log should get a line: another tenth is done, or much time has passed."""
         now = time.monotonic()
-        silence = now - self._told_at
-        tenth = 10 * done // max(1, total) > 10 * self._told // max(1, total)
+        silence = now - self._last_time
+        tenth = 10 * done // max(1, total) > 10 * self._last_done // max(1, total)
         if silence < LOG_SECONDS or not (tenth or silence >= LOG_SILENCE):
             return False
-        self._told, self._told_at = done, now
+        self._last_done, self._last_time = done, now
         return True
 
 

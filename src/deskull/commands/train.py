@@ -1,28 +1,20 @@
-"""`deskull index`, `train`, `finetune` and `export`: from labelled heads to weights."""
+"""`deskull train`, `finetune` and `export`: from labelled heads to weights."""
 
+import argparse
 import json
 import logging
-import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from deskull.commands.paths import is_folder
+from deskull.commands.options import add_command, add_device, add_threads, add_weights
 from deskull.commands.terminal import progress
-from deskull.demo import load_demo
 from deskull.errors import InputError, OptionError
-from deskull.image.volume import load_volume
-from deskull.image.writing import check_output_path, make_folder
-from deskull.network.card import CARD
-from deskull.network.engine import count_threads, find_device
-from deskull.network.weights import load_weights
 from deskull.tables import TABLES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from deskull.train.data import Sources
     from deskull.train.processes import Group
     from deskull.train.recipe import Recipe
@@ -30,77 +22,52 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("deskull")
 RUN_TABLES = ("steps.tsv", "validation.tsv", "test.tsv")
-"""Written into the folder of a run."""
+"""Tables that are written into the folder of a run."""
 
 
-def index(options: Namespace) -> None:
-    """List the heads with masks of a folder, and report what was left out."""
-    from deskull.train.checking import save_sheets
-    from deskull.train.index import describe_index, fix_parts, make_index, save_index
-
-    folder = Path(os.path.abspath(options.folder))
-    out = Path(options.out, "index.tsv") if is_folder(options.out) else Path(options.out)
-    check_output_path(out, [folder, *([options.split] if options.split else [])], TABLES)
-    if options.pictures:
-        check_output_path(options.pictures, [folder], (".png",))
-    with progress(options.quiet) as show:
-        table, findings = make_index(
-            folder,
-            options.pattern,
-            options.mask_pattern,
-            lambda done, count: show.count(done, count, "heads"),
-        )
-    for finding in findings:
-        where = finding.where
-        where = where.relative_to(folder) if where.is_relative_to(folder) else where
-        logger.warning("left out: %s: %s: %s", where, finding.what, finding.why)
-    if table.empty:
-        raise InputError(f"{folder}: no head to train on; see what was left out.")
-    if options.split:
-        table = fix_parts(table, options.split)
-    if options.measure_border:
-        table = _measure_border(table, options)
-    save_index(table, out)
-    if options.pictures:
-        with progress(options.quiet) as show:
-            save_sheets(
-                table, options.pictures, lambda done, count: show.count(done, count, "pictures")
-            )
-    logger.warning("%s: %s", out, describe_index(table, findings))
-
-
-def _measure_border(table: "pd.DataFrame", options: Namespace) -> "pd.DataFrame":
-    """Measure the border of the data set, say what it is, and write it into the table."""
-    from deskull.stripper import Stripper
-    from deskull.train.border import measure_border
-
-    stripper = Stripper.load(options.weights)
-    with progress(options.quiet) as show:
-        border = measure_border(
-            table,
-            lambda scan: stripper(scan).mask,
-            lambda done, count: show(f"measuring the border on {done}/{count}"),
-        )
-    logger.warning(
-        "border %+.1f mm (%+.1f to %+.1f on %d scans): moved by it, the masks agree best with the "
-        "weights '%s' (Dice %.3f before, %.3f with each scan's own). Written to the column "
-        "border: training moves the masks by it; empty the column to train on them as they are",
-        border.mm,
-        border.low,
-        border.high,
-        border.scans,
-        options.weights,
-        border.dice,
-        border.moved_dice,
+def add_train(commands: Any) -> None:
+    """Add `deskull train`."""
+    parser = add_command(
+        commands,
+        "train",
+        "train a network on label maps and pairs",
+        "deskull train label_maps/ index.tsv --recipe segment -o runs/mine --minutes 60",
     )
-    return table.assign(border=[border.mm if mask else 0.0 for mask in table["mask"]])
+    parser.add_argument(
+        "--recipe",
+        default="segment",
+        metavar="NAME|TOML",
+        help="segment, locate, article, or a TOML file (default: segment)",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="WEIGHTS|RUN",
+        help="weights that a new run begins with, such as default (default: random weights)",
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "--test",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the participants for the test",
+    )
+    parser.add_argument("--folds", type=int, default=0, metavar="K", help="test on one of K folds")
+    parser.add_argument(
+        "--fold", type=int, default=0, metavar="I", help="number of the fold, from 0"
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write the logs for TensorBoard too, to --out/tensorboard",
+    )
 
 
-def train(options: Namespace) -> None:
+def run_train(options: Namespace) -> None:
     """Train a network from labelled heads."""
+    from deskull.network.engine import find_device
     from deskull.train.finetune import load_start
-    from deskull.train.loop import Limits, Start
-    from deskull.train.loop import train as run
+    from deskull.train.loop import Limits, Start, train
     from deskull.train.processes import join_processes
     from deskull.train.recipe import load_recipe
     from deskull.train.run_folder import enable_tensorboard
@@ -116,7 +83,7 @@ def train(options: Namespace) -> None:
         split = _load_split(options, recipe, plan, group, show)
         if options.tensorboard and group.is_first:
             enable_tensorboard(out)
-        run(
+        train(
             split.train,
             recipe,
             out,
@@ -128,13 +95,27 @@ def train(options: Namespace) -> None:
         )
         if group.is_first:
             _report_run(out, recipe)
-            _test(out, split.test, group.device)
+            _test_run(out, split.test, group.device)
 
 
-def finetune(options: Namespace) -> None:
+def add_finetune(commands: Any) -> None:
+    """Add `deskull finetune`."""
+    parser = add_command(
+        commands,
+        "finetune",
+        "adapt released weights to your scans with a few corrected masks",
+        "deskull finetune index.tsv -o runs/ours",
+    )
+    add_weights(parser)
+    _add_run(parser)
+
+
+def run_finetune(options: Namespace) -> None:
     """Adapt released weights to one population."""
-    from deskull.train.finetune import finetune as run
-    from deskull.train.finetune import make_finetune_recipe
+    from deskull.demo import load_demo
+    from deskull.network.engine import find_device
+    from deskull.network.weights import load_weights
+    from deskull.train.finetune import finetune, make_finetune_recipe
     from deskull.train.loop import Limits
     from deskull.train.processes import join_processes
     from deskull.train.split import SplitPlan
@@ -150,7 +131,7 @@ def finetune(options: Namespace) -> None:
     plan = SplitPlan(options.validation)
     with join_processes(device) as group, _progress(options, group) as show:
         split = _load_split(options, make_finetune_recipe(weights), plan, group, show)
-        before, after = run(
+        before, after = finetune(
             weights,
             split.train,
             split.validation,
@@ -162,15 +143,57 @@ def finetune(options: Namespace) -> None:
         )
         if not group.is_first:
             return
-        _test(out, split.test, group.device)
+        _test_run(out, split.test, group.device)
     count = len(split.validation.for_evaluation.participants)
     print(f"Dice on {count} validation participants: {before:.4f} before, {after:.4f} after")
     print("The weights were chosen by these participants: on others expect a little less.")
     print(f"Strip with them: deskull SCAN --weights {out / 'weights'}")
 
 
+# --- what training and fine-tuning share
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="index or table of pairs, or folder of label maps",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the run, which goes on if begun",
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="number of steps, counted from the first of the run"
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="longest time of this call")
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the participants held out to choose the weights by (default: 0.2)",
+    )
+    parser.add_argument(
+        "--label-table",
+        metavar="TOML",
+        help="[labels] of the label maps, such as cortex = [3, 42]",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder of prepared heads (default: --out/cache)"
+    )
+    add_threads(parser)
+    add_device(parser)
+
+
 def _check_run(options: Namespace) -> None:
     """Refuse a folder of a run whose tables would replace a source."""
+    from deskull.image.writing import check_output_path
+
     for source in options.sources:
         for name in RUN_TABLES:
             check_output_path(Path(options.out, name), [source], TABLES)
@@ -178,7 +201,7 @@ def _check_run(options: Namespace) -> None:
 
 @contextmanager
 def _progress(options: Namespace, group: "Group") -> Iterator[Callable[[str], None]]:
-    """Let the first process alone show messages and progress."""
+    """Show messages and progress in the first process only."""
     if not group.is_first:
         logger.setLevel(logging.ERROR)
     with progress(options.quiet or not group.is_first) as show:
@@ -195,6 +218,8 @@ def _load_split(
     """Load the heads, and split their participants."""
     import torch
 
+    from deskull.image.writing import make_folder
+    from deskull.network.engine import count_threads
     from deskull.train.data import load_sources
     from deskull.train.labels import load_label_table
     from deskull.train.run_folder import check_same_recipe
@@ -212,7 +237,7 @@ def _load_split(
 
 
 def _report_run(out: Path, recipe: "Recipe") -> None:
-    """Report the best validation, and how to go on."""
+    """Report the best validation, and the commands to run next."""
     import pandas as pd
 
     from deskull.train.run_folder import find_best
@@ -232,7 +257,7 @@ def _report_run(out: Path, recipe: "Recipe") -> None:
     logger.warning("go on: the same command; release: deskull export %s --about card.json", out)
 
 
-def _test(out: Path, sources: "Sources", device: str) -> None:
+def _test_run(out: Path, sources: "Sources", device: str) -> None:
     """Measure the run's weights on the test participants, who took no part in training."""
     import pandas as pd
 
@@ -256,10 +281,46 @@ def _test(out: Path, sources: "Sources", device: str) -> None:
     )
 
 
-def export(options: Namespace) -> None:
+# --- deskull export
+
+
+def add_export(commands: Any) -> None:
+    """Add `deskull export`."""
+    parser = add_command(
+        commands,
+        "export",
+        "make weights that can be released from training runs",
+        "deskull export runs/mine --locate runs/locate --about card.json -o my_weights",
+    )
+    parser.add_argument("segment", metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--locate",
+        metavar="RUN",
+        help="run of the network that finds the brain (default: the bundled one, if needed)",
+    )
+    parser.add_argument(
+        "--about",
+        required=True,
+        metavar="JSON",
+        help="description for the card: licence, population, convention, data",
+    )
+    parser.add_argument(
+        "--check",
+        nargs="+",
+        default=[],
+        metavar="SCAN",
+        help="scans on which the runtimes are compared, besides the bundled head",
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="DIR", help="folder of the weights")
+
+
+def run_export(options: Namespace) -> None:
     """Make weights that can be released from training runs."""
-    from deskull.train.export import check_about
-    from deskull.train.export import export as run
+    from deskull.demo import load_demo
+    from deskull.image.volume import load_volume
+    from deskull.image.writing import check_output_path
+    from deskull.network.card import CARD
+    from deskull.train.export import check_about, export
 
     check_output_path(Path(options.out, CARD), [options.about], (".json",))
     try:
@@ -273,4 +334,4 @@ def export(options: Namespace) -> None:
     if options.locate:
         runs["locate"] = Path(options.locate)
     heads = [load_demo()[0], *(load_volume(scan) for scan in options.check)]
-    print(run(runs, Path(options.out), about, check=heads))
+    print(export(runs, Path(options.out), about, check=heads))

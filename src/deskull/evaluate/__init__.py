@@ -1,20 +1,24 @@
-"""How good are masks: predictions against references, and a cohort against training heads.
+"""How good masks are: predictions against references, and a cohort against training heads.
 
-`pairing` finds what belongs together, `metrics_table` measures it row by row, `summary` sums it
-up, `page` shows it; `population` and `drift` compare a cohort with the training heads.
+Pairs of masks are found by `pairing.py`, read by `masks.py`, and measured and summarised by
+`results.py`; a cohort is compared with the training heads by `drift.py`; `pages.py` shows both.
 """
 
 from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask
-from deskull.evaluate.metrics_table import (
+from deskull.evaluate.pairing import Comparison, Pairing, find_swapped, pair_folders, read_pairs
+from deskull.evaluate.results import (
     COLUMNS,
     METRICS,
+    Estimate,
     Row,
+    Summary,
     compare_masks,
+    estimate,
     evaluate,
+    summarise,
+    to_json,
     to_tsv,
 )
-from deskull.evaluate.pairing import Comparison, Pairing, find_swapped, pair_folders, read_pairs
-from deskull.evaluate.summary import Estimate, Summary, estimate, summarise, to_json
 
 __all__ = [
     "COLUMNS",

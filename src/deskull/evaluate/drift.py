@@ -1,20 +1,25 @@
-"""Does a cohort resemble the training heads, and did a difference matter on test heads.
+"""Whether a cohort resembles the training heads, and whether a difference mattered on test heads.
 
-The card of the weights holds the traits of its training heads, and traits and Dice of test heads
-(`keep_training`, `keep_tested`). A trait differs if more heads lie outside the training range
+The heads of a cohort are read from the records of a batch, or measured by stripping. The card of
+the weights holds the traits of the training heads, and traits and Dice of test heads
+(`store_training`, `store_tested`). A trait differs if more heads lie outside the training range
 than chance allows, or if the median lies far outside; whether that mattered is read from the test
 heads that lie outside on the same side.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from deskull.errors import InputError, WeightsError
-from deskull.evaluate.population import GEOMETRY, Head, Population
+from deskull.cohort.search import make_plan
+from deskull.cohort.stripped import find_stripped
+from deskull.errors import DeskullError, InputError, WeightsError
+from deskull.evaluate.masks import Mask, check_one_grid, load_canonical_mask
+from deskull.image.grid import to_canonical_array
+from deskull.image.volume import load_volume
 from deskull.measure.likeness import (
     MIN_HEADS,
     EvaluatedHead,
@@ -22,21 +27,176 @@ from deskull.measure.likeness import (
     TrainingHeads,
     describe_traits,
 )
+from deskull.measure.metrics import dice
 from deskull.measure.traits import TRAITS
 from deskull.network.card import CARD, load_card, save_card
-from deskull.picture.page import make_page
-from deskull.picture.plot import Point, draw_over_range
+from deskull.outputs import RECORD
+from deskull.record import Record
+from deskull.result import Result
+from deskull.stripper import Stripper
+from deskull.tables import TABLES, read_table
 
-WORDS = GEOMETRY | TRAITS
+GEOMETRY = {
+    "voxel_small": "the smallest edge of a voxel in mm",
+    "voxel_large": "the largest edge of a voxel in mm",
+    "field_x": "the field from left to right in mm",
+    "field_y": "the field from back to front in mm",
+    "field_z": "the field from below to above in mm",
+}
+"""Traits of the scan itself, in addition to those of the head."""
+
+IMAGES, MASKS = ("image", "in"), ("mask", "reference")
+"""Names of the columns of scans and reference masks in tables of `deskull index` and `batch`."""
+
+DESCRIPTIONS = GEOMETRY | TRAITS
+"""What each trait is, for messages and pages."""
 
 CHANCE = 0.01
-"""A number of heads outside the range that is less probable than this is a difference."""
+"""Probability below which a number of heads outside the training range is a difference."""
 
 FAR = 0.5
-"""Share of the training range: a median that far outside it is a difference too."""
+"""Share of the training range by which the median must lie outside it to be a difference."""
 
 MATTERS = 0.01
-"""Loss of Dice on test heads from which on a difference mattered."""
+"""Loss of Dice on test heads from which on a difference matters."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Measurements of one head.
+
+    Parameters
+    ----------
+    name
+        Name of the scan.
+    traits
+        Values by the names of `DESCRIPTIONS`.
+    score
+        Score from 0 (certainly wrong) to 100.
+    dice
+        Dice of its mask and a reference; None if there is no reference.
+    """
+
+    name: str
+    traits: Mapping[str, float]
+    score: float
+    dice: float | None = None
+
+
+@dataclass(frozen=True)
+class Population:
+    """Measurements of a cohort.
+
+    Parameters
+    ----------
+    heads
+        Measurements of each head that has a mask.
+    failed
+        Name and error of each scan that has none.
+    weights
+        SHA-256 of the weights that made the masks.
+    """
+
+    heads: list[Head]
+    failed: list[tuple[str, str]]
+    weights: set[str]
+
+
+def load_population(
+    source: Path,
+    make_stripper: Callable[[], Stripper],
+    observe: Callable[[int, int], None] | None = None,
+) -> Population:
+    """Measure the heads of a cohort.
+
+    Parameters
+    ----------
+    source
+        Path of the output of a batch, whose records are read; or of a folder of scans, or a table
+        with the column ``image`` or ``in`` and optionally ``mask`` or ``reference``, which are
+        stripped.
+    make_stripper
+        Function that makes a stripper, called if scans have to be stripped.
+    observe
+        Function called with the number of scans done, and of all.
+
+    Raises
+    ------
+    InputError
+        If there is no head, or the records come from an older version.
+    """
+    if source.is_dir() and next(source.rglob(f"*{RECORD}"), None):
+        return _read_records(source)
+    scans = list(_find_scans(source))
+    stripper = make_stripper()
+    heads, failed = [], []
+    for number, (scan, reference) in enumerate(scans):
+        if observe is not None:
+            observe(number, len(scans))
+        try:
+            result = stripper(load_volume(scan))
+            heads.append(_make_head(scan.name, result.record, _find_dice(result, reference)))
+        except DeskullError as error:
+            failed.append((scan.name, str(error)))
+    if not heads:
+        raise InputError(f"{source}: no head could be measured; {failed[0][1]}")
+    return Population(heads, failed, {stripper.weights.digest})
+
+
+def _read_records(folder: Path) -> Population:
+    heads, failed, weights = [], [], set()
+    for scan in find_stripped(folder):
+        record = scan.record
+        if scan.error or not record.traits or record.score is None:
+            failed.append((scan.name, scan.error or "its record has no traits"))
+            continue
+        heads.append(_make_head(scan.name, record, None))
+        weights.add(record.weights.sha256 if record.weights else "")
+    if not heads:
+        raise InputError(
+            f"{folder}: no record says what the head is like. Strip the scans again with this "
+            "version: deskull batch --force"
+        )
+    return Population(heads, failed, weights)
+
+
+def _find_scans(source: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Find the scans of a folder or table, and their reference masks."""
+    if source.suffix.lower() not in TABLES or source.is_dir():
+        for task in make_plan([source], source / ".deskull"):  # nothing is written there
+            yield task.scan, None
+        return
+    found = False
+    for _, row in read_table(source):
+        image, mask = (next(filter(None, map(row.get, names)), None) for names in (IMAGES, MASKS))
+        if image:
+            found = True
+            yield source.parent / image, source.parent / mask if mask else None
+    if not found:
+        raise InputError(f"{source}: no scan in it; expected the column {' or '.join(IMAGES)}.")
+
+
+def _find_dice(result: Result, path: Path | None) -> float | None:
+    """Find the Dice of a result and a reference on the same grid; None without a reference."""
+    if path is None:
+        return None
+    reference, grid = load_canonical_mask(path), result.volume.grid
+    mask = Mask(to_canonical_array(result.mask, grid), grid.canonical(), result.volume.name)
+    check_one_grid(mask, reference)
+    return dice(mask.inside, reference.inside)
+
+
+def _make_head(name: str, record: Record, overlap: float | None) -> Head:
+    scan = record.input
+    sizes = scan.voxel_size
+    traits = {**record.traits, "voxel_small": min(sizes), "voxel_large": max(sizes)}
+    for count, size, code in zip(scan.shape, sizes, scan.orientation, strict=False):
+        axis = next(a for a, ends in zip("xyz", ("LR", "PA", "IS"), strict=True) if code in ends)
+        traits[f"field_{axis}"] = count * size
+    return Head(name, traits, float(record.score or 0), overlap)
+
+
+# --- comparison
 
 
 @dataclass(frozen=True)
@@ -46,7 +206,7 @@ class Drift:
     Parameters
     ----------
     trait
-        One of `WORDS`.
+        Name of the trait, one of `DESCRIPTIONS`.
     training
         1st and 99th percentile of the training heads.
     middle, lowest, highest
@@ -54,9 +214,9 @@ class Drift:
     outside
         Number of heads of the cohort outside the training range.
     differs
-        Whether that is more than chance.
+        Whether the cohort differs from the training heads more than chance allows.
     tested
-        Test heads that lie outside on the same side as most of the cohort.
+        Test heads that lie outside the range on the same side as most of the cohort.
     values
         Value of each head of the cohort that has the trait.
     """
@@ -73,24 +233,21 @@ class Drift:
 
 
 def find_drift(heads: Sequence[Head], likeness: Likeness) -> list[Drift]:
-    """Compare a cohort with the training heads, trait by trait.
+    """Compare a cohort with the training heads, by each trait that both have.
+
+    The traits that differ most come first.
 
     Parameters
     ----------
     heads
         Heads of the cohort, at least one.
     likeness
-        What the training and test heads of the weights were like.
-
-    Returns
-    -------
-    list
-        One entry for each trait that both have; those that differ most come first.
+        Traits of the training and test heads, from the card of the weights.
 
     Raises
     ------
     WeightsError
-        If it is not known what enough training heads were like.
+        If the card does not describe enough training heads.
     """
     if likeness.known is None:
         raise WeightsError(
@@ -98,35 +255,29 @@ def find_drift(heads: Sequence[Head], likeness: Likeness) -> list[Drift]:
             "can add that: deskull drift HEADS --weights FOLDER --keep training"
         )
     found, training = [], likeness.known
-    for trait, values in training.traits.items():
-        ours = [head.traits[trait] for head in heads if trait in head.traits]
-        if ours and trait in WORDS:
-            limits = values[0], values[-1]
-            found.append(_compare(trait, ours, limits, training.heads, likeness.tested))
+    for trait in training.traits:
+        values = [head.traits[trait] for head in heads if trait in head.traits]
+        if values and trait in DESCRIPTIONS:
+            found.append(_compare(trait, values, training, likeness.tested))
     return sorted(found, key=lambda one: (not one.differs, -one.outside))
 
 
 def _compare(
-    trait: str,
-    ours: Sequence[float],
-    limits: tuple[float, float],
-    count: int,
-    tested: Sequence[EvaluatedHead],
+    trait: str, values: Sequence[float], training: TrainingHeads, tested: Sequence[EvaluatedHead]
 ) -> Drift:
-    low, high = limits
-    below, above = (sum(v < low for v in ours), sum(v > high for v in ours))
-    middle = median(ours)
+    low, high = limits = training.traits[trait][0], training.traits[trait][-1]
+    below, above = (sum(v < low for v in values), sum(v > high for v in values))
+    middle = median(values)
     far = max(low - middle, middle - high) > FAR * (high - low)
-    chance = _find_chance(below + above, len(ours), max(0.02, 2 / (count + 1)))
+    chance = _find_chance(below + above, len(values), max(0.02, 2 / (training.heads + 1)))
     sign = 1 if above >= below else -1
     beyond = [
         one
         for one in tested
         if trait in one.traits and sign * (one.traits[trait] - limits[sign > 0]) > 0
     ]
-    differs = far or chance < CHANCE
-    outer = min(ours), max(ours), below + above
-    return Drift(trait, limits, middle, *outer, differs, beyond, ours)
+    outer = min(values), max(values), below + above
+    return Drift(trait, limits, middle, *outer, far or chance < CHANCE, beyond, values)
 
 
 def _find_chance(outside: int, count: int, share: float) -> float:
@@ -137,111 +288,59 @@ def _find_chance(outside: int, count: int, share: float) -> float:
     )
 
 
-def tell_drift(
+def describe_drift(
     drifts: Sequence[Drift], heads: Sequence[Head], likeness: Likeness
 ) -> Iterator[str]:
-    """Write in lines of text where a cohort differs, and whether that mattered.
+    """Describe in lines of text where a cohort differs, and whether that mattered.
 
     Parameters
     ----------
     drifts
         Result of `find_drift`.
     heads, likeness
-        What it was made from.
+        Arguments of `find_drift`.
     """
     tested, count = likeness.tested, likeness.training.heads if likeness.training else 0
     yield f"{len(heads)} heads compared with {count} training heads"
     differing = [drift for drift in drifts if drift.differs]
     for one in differing:
         yield (
-            f"differs: {WORDS[one.trait]}: {one.middle:.3g} ({one.lowest:.3g} to "
+            f"differs: {DESCRIPTIONS[one.trait]}: {one.middle:.3g} ({one.lowest:.3g} to "
             f"{one.highest:.3g}), training {one.training[0]:.3g} to {one.training[1]:.3g}; "
             f"{one.outside} of {len(heads)} outside"
         )
-        yield f"  {tell_tested(one.tested, tested)}"
+        yield f"  {describe_tested(one.tested, tested)}"
     rest = "the other" if differing else "all"
     yield f"no difference: {rest} {len(drifts) - len(differing)} traits"
     scores = [head.score for head in heads]
     line = f"median score {median(scores):.0f}, lowest {min(scores):.0f}"
     if tested:
-        theirs = [one.score for one in tested]
-        line += f" (test heads: {median(theirs):.0f}, {min(theirs):.0f})"
+        test_scores = [one.score for one in tested]
+        line += f" (test heads: {median(test_scores):.0f}, {min(test_scores):.0f})"
     yield line
 
 
-def tell_tested(like: Sequence[EvaluatedHead], tested: Sequence[EvaluatedHead]) -> str:
-    """Say how well test heads that lie outside the range as well were stripped."""
+def describe_tested(like: Sequence[EvaluatedHead], tested: Sequence[EvaluatedHead]) -> str:
+    """Describe how well those of all test heads that lie outside the range were stripped."""
     if not like:
         return "No test head has this trait: whether it matters is unknown. Look at the masks."
-    overlap, lowest = fmean(one.dice for one in like), min(one.dice for one in like)
-    whole = fmean(one.dice for one in tested)
-    verdict = "worse than" if overlap < whole - MATTERS else "as good as"
+    mean, lowest = fmean(one.dice for one in like), min(one.dice for one in like)
+    of_all = fmean(one.dice for one in tested)
+    comparison = "worse than" if mean < of_all - MATTERS else "as good as"
     heads = "1 test head" if len(like) == 1 else f"{len(like)} test heads"
     return (
-        f"{heads} with this trait: Dice {overlap:.3f}, lowest {lowest:.3f}; {verdict} all "
-        f"{len(tested)} test heads ({whole:.3f})."
+        f"{heads} with this trait: Dice {mean:.3f}, lowest {lowest:.3f}; {comparison} all "
+        f"{len(tested)} test heads ({of_all:.3f})."
     )
 
 
-def make_drift_page(
-    drifts: Sequence[Drift], population: Population, likeness: Likeness, weights: str
-) -> str:
-    """Make the page of a comparison: each trait of the cohort over the training range.
-
-    Parameters
-    ----------
-    drifts
-        Result of `find_drift`.
-    population, likeness
-        What it was made from.
-    weights
-        Name of the weights.
-    """
-    heads, tested = population.heads, likeness.tested
-    traits = [_show_trait(drift, heads, tested) for drift in drifts]
-    scores = [head.score for head in heads]
-    theirs = [one.score for one in tested]
-    return make_page(
-        "deskull.evaluate",
-        "drift.html",
-        title="A cohort against the training heads",
-        heads=heads,
-        training=likeness.training.heads if likeness.training else 0,
-        weights=weights,
-        count=len(drifts),
-        differing=[trait for trait in traits if trait["drift"].differs],
-        alike=[trait for trait in traits if not trait["drift"].differs],
-        failed=population.failed,
-        scores={
-            "middle": median(scores),
-            "lowest": min(scores),
-            "tested": (median(theirs), min(theirs)) if theirs else None,
-        },
-    )
-
-
-def _show_trait(
-    drift: Drift, heads: Sequence[Head], tested: Sequence[EvaluatedHead]
-) -> dict[str, Any]:
-    words = WORDS[drift.trait]
-    points = [
-        Point(head.name, head.traits[drift.trait]) for head in heads if drift.trait in head.traits
-    ]
-    return {
-        "drift": drift,
-        "words": words,
-        "plot": draw_over_range(points, drift.training, words, "training"),
-        "tested": tell_tested(drift.tested, tested),
-    }
-
-
-def keep_training(heads: Sequence[Head], folder: Path) -> None:
-    """Write the traits of the training heads into the card of the weights.
+def store_training(heads: Sequence[Head], folder: Path) -> None:
+    """Store the traits of the training heads in the card of the weights.
 
     Parameters
     ----------
     heads
-        The training heads, at least `MIN_HEADS`.
+        Measurements of the training heads, at least `MIN_HEADS` of them.
     folder
         Folder of the weights.
 
@@ -249,26 +348,24 @@ def keep_training(heads: Sequence[Head], folder: Path) -> None:
     ------
     InputError
         If there are too few heads.
-    WeightsError
-        If the card cannot be read.
-    OutputError
-        If the card cannot be written.
+    WeightsError, OutputError
+        If the card cannot be read, or written.
     """
     if len(heads) < MIN_HEADS:
         raise InputError(
             f"{len(heads)} heads; expected at least {MIN_HEADS} to describe a training set."
         )
     traits = describe_traits([head.traits for head in heads])
-    _change_card(folder, lambda known: replace(known, training=TrainingHeads(len(heads), traits)))
+    _change_card(folder, training=TrainingHeads(len(heads), traits))
 
 
-def keep_tested(heads: Sequence[Head], folder: Path) -> None:
-    """Write traits, Dice and scores of the test heads into the card of the weights.
+def store_tested(heads: Sequence[Head], folder: Path) -> None:
+    """Store traits, Dice and scores of the test heads in the card of the weights.
 
     Parameters
     ----------
     heads
-        The test heads, with their Dice.
+        Measurements of the test heads, with their Dice.
     folder
         Folder of the weights.
 
@@ -276,15 +373,13 @@ def keep_tested(heads: Sequence[Head], folder: Path) -> None:
     ------
     InputError
         If a head has no Dice.
-    WeightsError
-        If the card cannot be read.
-    OutputError
-        If the card cannot be written.
+    WeightsError, OutputError
+        If the card cannot be read, or written.
     """
-    bare = [head.name for head in heads if head.dice is None]
-    if bare:
+    missing = [head.name for head in heads if head.dice is None]
+    if missing:
         raise InputError(
-            f"{bare[0]}: no reference mask. Give a table with the columns image and mask."
+            f"{missing[0]}: no reference mask. Give a table with the columns image and mask."
         )
     tested = tuple(
         EvaluatedHead(
@@ -294,10 +389,10 @@ def keep_tested(heads: Sequence[Head], folder: Path) -> None:
         )
         for head in heads
     )
-    _change_card(folder, lambda known: replace(known, tested=tested))
+    _change_card(folder, tested=tested)
 
 
-def _change_card(folder: Path, change: Callable[[Likeness], Likeness]) -> None:
+def _change_card(folder: Path, **changes: Any) -> None:
     path = folder / CARD
     card = load_card(path)
-    save_card(replace(card, likeness=change(card.likeness or Likeness())), path)
+    save_card(replace(card, likeness=replace(card.likeness or Likeness(), **changes)), path)

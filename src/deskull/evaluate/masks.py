@@ -1,7 +1,7 @@
-"""Masks to be compared: a prediction or a reference, with its axes nearest to RAS+.
+"""Masks to be compared: a prediction or a reference, in the orientation nearest to RAS+.
 
-`deskull.apply.load_mask` is different: it keeps values and axes of the file, to apply the mask to
-other images.
+`deskull.apply.load_mask` differs: it keeps the values and the orientation of the file, to apply
+the mask to other images.
 """
 
 from collections.abc import Iterable
@@ -21,26 +21,27 @@ from deskull.image.volume import make_grid
 INSIDE = 0.5
 """Voxels of a mask or a probability above this value are inside."""
 
-SAME = 0.05
-"""Tolerance in voxels: corners of two equal grids may differ by so much."""
+GRID_TOLERANCE = 0.05
+"""Distance in voxels by which the corners of two equal grids may differ."""
 
-PROBABLE = 1.5
+MAX_PROBABILITY = 1.5
 """Largest value of a probability; spline interpolation overshoots 1."""
 
-MIN_ALIKE = 0.5
-"""Share of equal neighbours inside: above 0.8 in masks and label maps, below 0.3 in scans."""
+MIN_EQUAL = 0.5
+"""Smallest share of equal neighbours inside: above 0.8 in masks and label maps, below 0.3 in
+scans."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A mask in the axes nearest to RAS+.
+    """A mask in the orientation nearest to RAS+.
 
     Parameters
     ----------
     inside
-        (X, Y, Z) bool.
+        Whether each voxel is inside, (X, Y, Z) bool on `grid`.
     grid
-        Grid of its voxels.
+        Grid of the voxels.
     name
         Name of the file, for messages.
     """
@@ -66,39 +67,39 @@ def load_canonical_mask(path: Path) -> Mask:
     if data.ndim != 3 or data.dtype.kind not in "biuf":
         raise ImageFileError(f"{name}: {data.dtype} {data.shape}; expected a 3D mask.")
     inside = data > INSIDE
-    _check_alike(data, inside, name)
+    _check_equal(data, inside, name)
     grid = make_grid(image, name)
     return Mask(to_canonical_array(inside, grid), grid.canonical(), name)
 
 
-def _check_alike(data: NDArray[Any], inside: NDArray[np.bool_], name: str) -> None:
+def _check_equal(data: NDArray[Any], inside: NDArray[np.bool_], name: str) -> None:
     """Refuse a scan or a brain given as a mask: all of it would count as inside."""
     high = data.max(where=inside, initial=0)
-    alike = (data[1:] == data[:-1])[inside[1:] & inside[:-1]]
-    if high > PROBABLE and alike.size and alike.mean() < MIN_ALIKE:
+    equal = (data[1:] == data[:-1])[inside[1:] & inside[:-1]]
+    if high > MAX_PROBABILITY and equal.size and equal.mean() < MIN_EQUAL:
         raise ImageFileError(
-            f"{name}: values up to {high:g}, {alike.mean():.0%} of neighbours equal: a scan or a "
+            f"{name}: values up to {high:g}, {equal.mean():.0%} of neighbours equal: a scan or a "
             "brain, not its mask; expected 0 and 1, a probability or labels."
         )
 
 
 def check_one_grid(prediction: Mask, reference: Mask) -> None:
-    """Raise GeometryError unless both masks lie on one lattice; stored axes may differ."""
-    mine, wanted = prediction.grid, reference.grid
-    if mine.shape == wanted.shape and mine.matches(wanted, SAME):
+    """Raise GeometryError unless both masks lie on one grid; their stored axes may differ."""
+    one, other = prediction.grid, reference.grid
+    if one.shape == other.shape and one.matches(other, GRID_TOLERANCE):
         return
-    if mine.shape != wanted.shape:
-        what = f"shape {_product(mine.shape)} in RAS order, but that of {reference.name} is "
-        what += _product(wanted.shape)
-    elif not np.allclose(mine.voxel_size, wanted.voxel_size, rtol=1e-3):
-        what = f"voxels of {_product(mine.voxel_size)} mm, but those of {reference.name} are "
-        what += f"{_product(wanted.voxel_size)} mm"
+    if one.shape != other.shape:
+        difference = f"shape {_product(one.shape)} in RAS order, but that of {reference.name} is "
+        difference += _product(other.shape)
+    elif not np.allclose(one.voxel_size, other.voxel_size, rtol=1e-3):
+        difference = f"voxels of {_product(one.voxel_size)} mm, but those of {reference.name} are "
+        difference += f"{_product(other.voxel_size)} mm"
     else:
-        apart = np.linalg.norm(mine.to_mm(mine.corners) - wanted.to_mm(mine.corners), axis=1)
-        what = f"its affine puts the field's corners {apart.min():.3g} to {apart.max():.3g} mm "
-        what += f"away from those of {reference.name}"
+        mm = np.linalg.norm(one.to_mm(one.corners) - other.to_mm(one.corners), axis=1)
+        difference = f"its affine puts the field's corners {mm.min():.3g} to {mm.max():.3g} mm "
+        difference += f"away from those of {reference.name}"
     raise GeometryError(
-        f"{prediction.name}: {what}; expected masks on one grid. Strip the scan that the "
+        f"{prediction.name}: {difference}; expected masks on one grid. Strip the scan that the "
         "reference was made on, or resample one mask to the other's grid."
     )
 

@@ -1,6 +1,6 @@
-"""Pairs of prediction and reference: by file names in folders, or by a table.
+"""Pairs of prediction and reference, by file names in folders or by a table.
 
-No file is opened here. Files without a partner are reported, never dropped silently.
+No image is opened here. Files without a partner are reported.
 """
 
 import math
@@ -17,18 +17,18 @@ from deskull.tables import read_table
 
 @dataclass(frozen=True)
 class Comparison:
-    """A prediction and what it is compared with.
+    """A prediction, and the reference that it is compared with.
 
     Parameters
     ----------
     scan
-        Name that both files have in common.
+        Name that both files share.
     method
         Name of the method that made the prediction.
     prediction, reference
         Paths of both masks.
     image
-        Path of the scan, for pictures; None if there is none.
+        Path of the scan, for pictures; None if it is not known.
     """
 
     scan: str
@@ -45,9 +45,9 @@ class Pairing:
     Parameters
     ----------
     pairs
-        Sorted by scan, methods in the order given.
+        Pairs, sorted by scan, and those of a scan in the order of the methods.
     unpaired
-        A line for each file without a partner.
+        A line of text for each file without a partner.
     """
 
     pairs: list[Comparison]
@@ -56,13 +56,13 @@ class Pairing:
 
 @dataclass(frozen=True, order=True)
 class _Key:
-    """What the file names of one scan agree in: the scan, and its contrast if named."""
+    """What the file names of one scan share: the scan, and its contrast if named."""
 
     scan: str
     contrast: str = ""
 
     def __str__(self) -> str:
-        return "_".join(word for word in (self.scan, self.contrast) if word)
+        return "_".join(part for part in (self.scan, self.contrast) if part)
 
 
 _Found = dict[str, dict[str, Path]]  # scan -> contrast -> file
@@ -73,25 +73,26 @@ def pair_folders(
 ) -> Pairing:
     """Pair the masks of folders by their names.
 
-    Names agree when they are the same but for the ending of a mask (``_mask``, ``_brainmask``,
-    ``_brain_mask``, ``_reference`` and the like), or in BIDS when they have the same entities
-    but for ``desc`` and ``label``; there one side may leave the contrast out. If a name occurs in
-    several folders, the path below the folder counts as well. If some files of a folder are named
-    as masks, the others are ignored.
+    Names match if they differ only in the ending of a mask (``_mask``, ``_brainmask``,
+    ``_brain_mask``, ``_reference`` and the like), or in BIDS if they have the same entities except
+    ``desc`` and ``label``; there one side may omit the contrast. If a name occurs in several
+    folders, the path below the folder must match as well. If some files of a folder are named as
+    masks, the others are ignored.
 
     Parameters
     ----------
     predictions
-        Folder or file of each method, by the method's name.
+        Path of the masks of each method, by the method's name: a folder or a file.
     references
-        Folder or file. A single prediction and a single reference are paired by any name.
+        Path of the references: a folder or a file. One prediction file and one reference file are
+        paired whatever their names are.
     images
-        Folder or file of the scans themselves, for pictures.
+        Path of the scans, for pictures: a folder or a file.
 
     Raises
     ------
     InputError
-        If a path is missing, or no two names agree.
+        If a path is missing, or no two names match.
     """
     for path in (*predictions.values(), references, *([images] if images else [])):
         if not path.exists():
@@ -106,22 +107,22 @@ def pair_folders(
         return Pairing(pairs)
     sides = [*predictions.values(), references]
     masks = [_list_masks(side) for side in sides]
-    deep = any(_has_doubles(files) for files in masks)
-    *found, wanted = [_index(f, side, deep) for f, side in zip(masks, sides, strict=True)]
+    deep = any(_has_repeated_names(files) for files in masks)
+    *found, to_match = [_index(f, side, deep) for f, side in zip(masks, sides, strict=True)]
     scans = _index(_list_scans(images), images, deep) if images else {}
     pairs, unpaired = [], []
     for method, files in zip(predictions, found, strict=True):
-        matched, alone = _match(files, wanted)
+        matched, unmatched = _match(files, to_match)
         pairs += [
             Comparison(str(key), method, *paths, _find_image(key, scans))
             for key, paths in matched.items()
         ]
-        unpaired += [f"{path}: no reference for this prediction of {method}" for path in alone]
-        met = {reference for _, reference in matched.values()}
-        missing = [path for _, path in _walk(wanted) if path not in met]
+        unpaired += [f"{path}: no reference for this prediction of {method}" for path in unmatched]
+        used = {reference for _, reference in matched.values()}
+        missing = [path for _, path in _list_files(to_match) if path not in used]
         unpaired += [f"{path}: no prediction of {method} for this reference" for path in missing]
     if not pairs:
-        raise InputError(_explain_nothing(dict(zip(sides, [*found, wanted], strict=True))))
+        raise InputError(_explain_none(dict(zip(sides, [*found, to_match], strict=True))))
     order = list(predictions)
     return Pairing(sorted(pairs, key=lambda p: (p.scan, order.index(p.method))), unpaired)
 
@@ -132,8 +133,8 @@ def read_pairs(table: Path) -> Pairing:
     Parameters
     ----------
     table
-        CSV or TSV with the columns ``prediction`` and ``reference`` and, if wanted, ``method``,
-        ``scan`` and ``image``. Paths that are not absolute begin at the table's folder.
+        Path of a CSV or TSV with the columns ``prediction`` and ``reference``, and optionally
+        ``method``, ``scan`` and ``image``. Relative paths start at the folder of the table.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def read_pairs(table: Path) -> Pairing:
 
 
 def _name_scans(table: Path, rows: list[tuple[int, dict[str, str]]]) -> list[str]:
-    """Name the scan of each row: as the table says, or by the reference's name, or its path."""
+    """Name the scan of each row by the table, by the name of the reference, or by its path."""
     cells = [row for _, row in rows]
     short = [row.get("scan") or str(_make_key(Path(row["reference"]))) for row in cells]
     long = [row.get("scan") or row["reference"] for row in cells]
@@ -180,7 +181,7 @@ def _name_scans(table: Path, rows: list[tuple[int, dict[str, str]]]) -> list[str
 
 
 def _make_key(path: Path, below: Path | None = None) -> _Key:
-    """Key of a file by its name, and by its folder below another one if given."""
+    """Make the key of a file from its name, and from its folder below another one if given."""
     scan, contrast = name_scan_of(path)
     if below is not None:
         scan = "/".join(part for part in (*path.parent.relative_to(below).parts, scan) if part)
@@ -204,16 +205,16 @@ def _list_scans(place: Path) -> list[Path]:
     return [file for file in files if rank_mask(file) is None and not says_made(file)]
 
 
-def _has_doubles(files: Iterable[Path]) -> bool:
+def _has_repeated_names(files: Iterable[Path]) -> bool:
     """Whether one name occurs in several folders."""
-    homes: dict[_Key, set[Path]] = {}
+    folders: dict[_Key, set[Path]] = {}
     for path in files:
-        homes.setdefault(_make_key(path), set()).add(path.parent)
-    return any(len(found) > 1 for found in homes.values())
+        folders.setdefault(_make_key(path), set()).add(path.parent)
+    return any(len(found) > 1 for found in folders.values())
 
 
 def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
-    """Files by their keys; of two masks of one scan the most trusted."""
+    """Sort files by their keys; of several masks of one scan, the most trusted is taken."""
     below = Path(os.path.abspath(place if place.is_dir() else place.parent)) if deep else None
     found: _Found = {}
     for path in sorted(files, key=_rank):
@@ -223,29 +224,29 @@ def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
 
 
 def _rank(path: Path) -> float:
-    """Rank of a mask among several of one scan; 0 is the most trusted."""
+    """Rank a mask among several of one scan; 0 is the most trusted."""
     rank = rank_mask(path)
     return math.inf if rank is None else rank
 
 
-def _walk(found: _Found) -> Iterator[tuple[_Key, Path]]:
+def _list_files(found: _Found) -> Iterator[tuple[_Key, Path]]:
     for scan, files in found.items():
         for contrast, path in files.items():
             yield _Key(scan, contrast), path
 
 
 def find_swapped(pairs: Sequence[Comparison]) -> str | None:
-    """Say that predictions and references look swapped, if the names of all pairs say so.
+    """Find out whether predictions and references look swapped by the names of all pairs.
 
     Parameters
     ----------
     pairs
-        As a `Pairing` has them.
+        Pairs of a `Pairing`.
 
     Returns
     -------
     str or None
-        A sentence for the user; None if nothing speaks for it.
+        A message for the user; None if they do not look swapped.
     """
     if not pairs:
         return None
@@ -265,25 +266,25 @@ def find_swapped(pairs: Sequence[Comparison]) -> str | None:
 def _match(
     predictions: _Found, references: _Found
 ) -> tuple[dict[_Key, tuple[Path, Path]], list[Path]]:
-    """Pairs by key, and predictions left over; one side may leave the contrast out."""
-    matched, alone = {}, []
-    for key, path in _walk(predictions):
+    """Match files by key, and list predictions left over; one side may omit the contrast."""
+    matched, unmatched = {}, []
+    for key, path in _list_files(predictions):
         partner = _find_partner(key, references)
         if partner is not None and _find_partner(partner, predictions) == key:
             reference = references[partner.scan][partner.contrast]
             matched[max(key, partner)] = (path, reference)
         else:
-            alone.append(path)
-    return matched, alone
+            unmatched.append(path)
+    return matched, unmatched
 
 
 def _find_partner(key: _Key, others: _Found) -> _Key | None:
-    """Find the same key, or the only one of the same scan if a contrast is left out."""
+    """Find the same key, or the only one of the same scan if a contrast is omitted."""
     contrasts = others.get(key.scan, {})
     if key.contrast in contrasts:
         return key
-    near = [contrast for contrast in contrasts if not (contrast and key.contrast)]
-    return _Key(key.scan, near[0]) if len(near) == 1 else None
+    possible = [contrast for contrast in contrasts if not (contrast and key.contrast)]
+    return _Key(key.scan, possible[0]) if len(possible) == 1 else None
 
 
 def _find_image(key: _Key, scans: _Found) -> Path | None:
@@ -291,11 +292,11 @@ def _find_image(key: _Key, scans: _Found) -> Path | None:
     return None if partner is None else scans[partner.scan][partner.contrast]
 
 
-def _explain_nothing(found: Mapping[Path, _Found]) -> str:
-    """Explain which names were found, if no two of them agree."""
+def _explain_none(found: Mapping[Path, _Found]) -> str:
+    """List the names that were found, if no two of them match."""
     places = []
     for place, files in found.items():
-        keys = [str(key) for key, _ in _walk(files)]
+        keys = [str(key) for key, _ in _list_files(files)]
         places.append(f"{place} has {', '.join(keys[:3]) or 'no mask'}" + " ..." * (len(keys) > 3))
     return (
         f"no prediction and reference with the same name: {'; '.join(places)}. Names may differ "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from deskull.errors import ImageFileError
+from deskull.image.lookup import STDIN
 from deskull.image.names import ARCHIVES, find_suffix
 from deskull.image.streams import open_stream
 
@@ -134,17 +135,6 @@ def _copy(source: BinaryIO | IO[bytes], target: Path, left: int, name: str) -> i
 # --- pipes
 
 
-def is_pipe(path: Path) -> bool:
-    """Whether a path is standard input (``-``) or another pipe, which can be read once only."""
-    if str(path) == "-":
-        return True
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not (stat.S_ISDIR(mode) or stat.S_ISREG(mode))
-
-
 def save_pipe(path: Path, target: Path) -> None:
     """Copy what comes down a pipe into a file.
 
@@ -153,7 +143,7 @@ def save_pipe(path: Path, target: Path) -> None:
     ImageFileError
         If it is no pipe but a terminal or a device, if nothing comes, or more than `MAX_BYTES`.
     """
-    given = str(path) == "-"
+    given = str(path) == STDIN
     with open(0 if given else path, "rb", closefd=not given) as source:
         mode = os.fstat(source.fileno()).st_mode
         if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)):

@@ -4,6 +4,7 @@ A grid is a shape and an affine, nothing else. Reorient, crop, pad and resize ar
 "choose another grid"; moving intensities from one to the other is `image/resample.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -18,6 +19,12 @@ T = TypeVar("T", bound=np.generic)
 Shape = tuple[int, int, int]
 VoxelSize = tuple[float, float, float]  # mm along each array axis
 Box = tuple[slice, slice, slice]
+
+VOXEL_MM = (0.02, 50.0)
+"""Smallest and largest voxel of a head in mm: from microscopy to the slabs of a localiser."""
+
+FIELD_MM = 3000.0
+"""Largest field of view in mm: a body from head to foot, and more."""
 
 _MAX_MM = 1e9
 
@@ -145,6 +152,26 @@ def make_ras_grid(centre: ArrayLike, shape: Shape, voxel_size: float) -> Grid:
     affine = np.diag([voxel_size, voxel_size, voxel_size, 1.0])
     affine[:3, 3] = np.asarray(centre) - voxel_size * (np.array(shape) - 1) / 2
     return Grid(shape, affine)
+
+
+def has_size_of_head(shape: Sequence[int], voxel_size: Sequence[float]) -> bool:
+    """Whether a head can be scanned with this number of voxels of this size.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along each array axis.
+    voxel_size
+        Edges of a voxel in mm, along the same axes.
+
+    Examples
+    --------
+    >>> has_size_of_head((192, 256, 256), (1, 1, 1)), has_size_of_head((9, 9, 9), (0.01, 1, 1))
+    (True, False)
+    """
+    low, high = VOXEL_MM
+    field = max(n * size for n, size in zip(shape, voxel_size, strict=True))
+    return low <= min(voxel_size) and max(voxel_size) <= high and field <= FIELD_MM
 
 
 def to_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.image.units import find_unit
+from deskull.image.formats.nifti import find_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def peek(path: str | os.PathLike[str]) -> Header | None:
     """
     try:
         image: Any = nib.load(Path(path))
-        factor = find_unit(image)[0]
+        factor = find_unit(image.header, image.shape, image.affine)[0]
         x, y, z = (factor * float(n) for n in nib.affines.voxel_sizes(image.affine)[:3])
         affine = np.array(image.affine, dtype=np.float64)
         affine[:3] *= factor

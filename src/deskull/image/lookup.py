@@ -1,16 +1,28 @@
-"""From names to files that are there: what a user means, images in a folder, files of a pair."""
+"""From names to files that are there: what a user means, images in a folder, files of a pair.
+
+Also what stands in the place of a file's content: standard input and other pipes, pointers of
+git-annex and Git LFS, and links to nothing.
+"""
 
 import os
+import re
+import shlex
+import stat
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from deskull.errors import ImageFileError
 from deskull.image.names import HEADS, PACKED, find_stem, find_suffix
-from deskull.image.pointers import find_pointer
+
+STDIN = "-"
+"""Name of standard input in the place of a scan."""
 
 _PAIRS = {".hdr": ".img", ".img": ".hdr"}
 _ALIKE = 0.8
 _MAX_NAMES = 20_000  # of a folder that are looked at for a hint
+_ANNEX_TEXT = re.compile(rb"[^\0\n]*annex/objects/[^\0\n]+\n?(/annex/|\Z)")
+_LFS_TEXT = b"version https://git-lfs.github.com/spec/"
 
 
 def find_image(path: str | os.PathLike[str]) -> Path:
@@ -29,7 +41,7 @@ def find_image(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path).expanduser() if str(path).startswith("~") else Path(path)
     try:
-        if str(path) == "-" or path.exists():
+        if str(path) == STDIN or path.exists():
             return path
     except OSError as error:  # such as a name that is too long
         raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
@@ -124,3 +136,63 @@ def find_partner(path: Path) -> Path | None:
     names = [stem + form for one in suffixes for form in (one, one.upper(), one.title())]
     there = (one for one in (usual, *map(path.with_name, names)) if one.exists())
     return next(there, usual)
+
+
+# --- what is no plain file
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is standard input (``-``) or another pipe, which can be read once only."""
+    if str(path) == STDIN:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISDIR(mode) or stat.S_ISREG(mode))
+
+
+class Pointer(NamedTuple):
+    """What stands in the place of a file's content.
+
+    Parameters
+    ----------
+    what
+        A few words.
+    remedy
+        How the content is got, as a sentence.
+    """
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"its content is missing, there is only {self.what}. {self.remedy}"
+
+
+def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
+    """Find out whether a file is only a pointer to its content.
+
+    Parameters
+    ----------
+    path
+        The file, or a link to nothing.
+    head
+        Its first bytes.
+    """
+    place = shlex.quote(str(path))
+    if path.is_symlink() and not path.exists():
+        target = os.readlink(path)
+        if "annex" not in Path(target).parts:
+            return Pointer(f"a link to {target}", "Repair the link, or copy the file here.")
+        return Pointer("a git-annex link", _get_annexed(place))
+    if _ANNEX_TEXT.match(head):
+        return Pointer("a git-annex pointer", _get_annexed(place))
+    if head.startswith(_LFS_TEXT):
+        folder = shlex.quote(str(path.parent))
+        return Pointer("a Git LFS pointer", f"Get it with `git lfs pull`, run in {folder}.")
+    return None
+
+
+def _get_annexed(place: str) -> str:
+    return f"Get it with `datalad get {place}` or `git annex get {place}`."

@@ -2,7 +2,7 @@
 
 A `StoredArray` keeps raw values, their scaling and the bytes between header and voxels, so
 that what is read can be written again bit for bit. Reading is `formats/`, outputs on a
-scan's grid are `volume.py`, files are `writing.py`.
+scan's grid are `derived.py`, files are `writing.py`.
 """
 
 import logging
@@ -119,6 +119,17 @@ class StoredArray:
     def _scaled(self, raw: NDArray[Any]) -> NDArray[Any]:
         slope, inter = self.scaling
         return raw if (slope, inter) == (1.0, 0.0) else raw * np.float64(slope) + inter
+
+    def to_float32(self) -> NDArray[np.float32]:
+        """Scaled values; what float32 cannot hold becomes Inf. Slice by slice, to save memory."""
+        slope, inter = self.scaling
+        with np.errstate(over="ignore", invalid="ignore"):
+            if (slope, inter) == (1.0, 0.0):
+                return self.raw.astype(np.float32)
+            data = np.empty_like(self.raw, dtype=np.float32)
+            for z in range(self.raw.shape[2]):
+                data[..., z] = self.raw[..., z] * np.float64(slope) + inter
+        return data
 
     def without_singletons(self) -> "StoredArray":
         """View without the axes of length 1 beyond the third."""

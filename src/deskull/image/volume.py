@@ -1,7 +1,7 @@
 """The Volume, a head in memory.
 
 Its source, header and all, travels with the data, for the outputs that are made on its grid
-(`made.py`). How files are read is `formats/`.
+(`derived.py`). How files are read is `formats/`.
 """
 
 import logging
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError, InputError
 from deskull.image.formats import open_image
-from deskull.image.grid import Grid
+from deskull.image.formats.nifti import find_unit
+from deskull.image.grid import FIELD_MM, VOXEL_MM, Grid, has_size_of_head
 from deskull.image.padding import Padding, take_out_padding
 from deskull.image.stored import (
     StoredArray,
@@ -28,7 +29,6 @@ from deskull.image.stored import (
     make_nifti,
     to_stored,
 )
-from deskull.image.units import FIELD_MM, VOXEL_MM, find_unit, has_size_of_head
 
 logger = logging.getLogger(__name__)
 
@@ -130,12 +130,15 @@ def make_volume(
     """
     source = _check_source(image, name)
     stored = _read_stored(source, name)
-    raw = stored.raw if stored.ndim == 3 else _pick_frame(stored.raw, frame, name)
-    if stored.ndim == 3 and frame not in (None, 0, stored.frame):
+    if stored.ndim == 4:
+        chosen = _pick_frame(stored, frame, name)
+    elif frame in (None, 0, stored.frame):
+        chosen = stored
+    else:
         raise ImageFileError(f"{name}: no frame {frame}; it is a 3D image. Omit --frame.")
     grid = make_grid(source, name)
     _check_size(grid, name)
-    data = _to_float32(raw, *stored.scaling)
+    data = chosen.to_float32()
     if checked:
         check_values(data, name)
     frame, padding = frame if stored.ndim == 4 else stored.frame, take_out_padding(data)
@@ -158,7 +161,7 @@ def make_grid(image: SpatialImage, name: str = "image") -> Grid:
     x, y, z = image.shape[:3]
     affine = np.array(image.affine, dtype=np.float64)
     with np.errstate(all="ignore"):  # a damaged header may hold any number
-        affine[:3] *= find_unit(image)[0]
+        affine[:3] *= find_unit(image.header, image.shape, affine)[0]
     try:
         return Grid((x, y, z), affine)
     except GeometryError as error:
@@ -262,25 +265,14 @@ def _read_stored(source: SpatialImage, name: str) -> StoredArray:
     return stored
 
 
-def _pick_frame(raw: NDArray[Any], frame: int | None, name: str) -> NDArray[Any]:
+def _pick_frame(stored: StoredArray, frame: int | None, name: str) -> StoredArray:
     if frame is None:
         raise ImageFileError(
-            f"{name}: 4 dimensions {raw.shape}; expected 3. "
-            f"Choose one with --frame N (0 to {raw.shape[3] - 1})."
+            f"{name}: 4 dimensions {stored.shape}; expected 3. "
+            f"Choose one with --frame N (0 to {stored.shape[3] - 1})."
         )
-    check_frame(frame, raw.shape[3], name)
-    return raw[..., frame]
-
-
-def _to_float32(raw: NDArray[Any], slope: float, inter: float) -> NDArray[np.float32]:
-    """Scaled values; what float32 cannot hold becomes Inf. Slice by slice, to save memory."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if (slope, inter) == (1.0, 0.0):
-            return raw.astype(np.float32)
-        data = np.empty_like(raw, dtype=np.float32)
-        for z in range(raw.shape[2]):
-            data[..., z] = raw[..., z] * np.float64(slope) + inter
-    return data
+    check_frame(frame, stored.shape[3], name)
+    return stored.with_raw(stored.raw[..., frame])
 
 
 def check_values(data: NDArray[np.float32], name: str) -> None:

@@ -1,19 +1,21 @@
 """The descriptors of `deskull` and `deskull-bids` for Boutiques.
 
-They are made from `deskull.outputs` and from the options of the command line; those of the release
-lie in ``deploy/boutiques/``, written by ``deploy/generate.py``.
+They are made from `deskull.outputs` and from the arguments of the command line.
+``deploy/generate.py`` writes them to ``deploy/boutiques/``.
 """
 
 import argparse
 from typing import Any
 
 from deskull import __version__
-from deskull.arguments import make_parser
+from deskull.commands import make_parser
 from deskull.outputs import OPTIONS, Option, Output, list_outputs
 
-_LEFT_OUT = ("device", "weights")  # nothing outside of the container is named
-Described = list[dict[str, Any]]
-_NOT_HERE = ("help", "version", "quiet", "verbose", "debug", "cluster", "shard", "mem_gb")
+Descriptions = list[dict[str, Any]]
+_LEFT_OUT = ("device", "weights")  # they depend on what lies outside of the container
+_LEFT_OUT_OF_BIDS = (
+    *_LEFT_OUT, "help", "version", "quiet", "verbose", "debug", "cluster", "shard", "mem_gb"
+)  # fmt: skip
 _FILES = ("bids_dir", "bids_filter_file")
 _DESCRIPTION = (
     "Isolates the brain in a head MRI scan of any contrast (skull stripping, brain extraction), "
@@ -56,7 +58,7 @@ def make_descriptor() -> dict[str, Any]:
         }
         for row in outputs
     ]
-    return _fill("deskull strip", _DESCRIPTION, inputs, files, 10)
+    return _complete("deskull strip", _DESCRIPTION, inputs, files, 10)
 
 
 def make_bids_descriptor() -> dict[str, Any]:
@@ -68,11 +70,11 @@ def make_bids_descriptor() -> dict[str, Any]:
     ['deskull-bids', '[BIDS_DIR]', '[OUT_DIR]', '[LEVEL]']
     """
     parser = make_parser().commands["bids"]
-    words = f"{_DESCRIPTION} Takes a BIDS data set and writes BIDS derivatives (BIDS App)."
+    description = f"{_DESCRIPTION} Takes a BIDS data set and writes BIDS derivatives (BIDS App)."
     actions = [
         action
         for action in parser._actions
-        if action.help and action.dest not in (*_LEFT_OUT, *_NOT_HERE)
+        if action.help and action.dest not in _LEFT_OUT_OF_BIDS
     ]
     inputs = [_describe_action(action) for action in actions]
     files = [
@@ -83,23 +85,25 @@ def make_bids_descriptor() -> dict[str, Any]:
             "optional": False,
         }
     ]
-    return _fill("deskull-bids", words, inputs, files, 3600)
+    return _complete("deskull-bids", description, inputs, files, 3600)
 
 
-def _fill(
-    command: str, words: str, inputs: Described, files: Described, seconds: int
+def _complete(
+    command: str, description: str, inputs: Descriptions, files: Descriptions, seconds: int
 ) -> dict[str, Any]:
-    """Fill in what all descriptors have."""
+    """Complete a descriptor with what all of them have in common."""
     return {
         "name": command.removesuffix(" strip"),
         "schema-version": "0.5",
         "tool-version": __version__,
-        "description": words,
+        "description": description,
         "author": "The deskull developers",
         "command-line": " ".join([command, *(given["value-key"] for given in inputs)]),
         "inputs": inputs,
         "output-files": files,
-        "error-codes": [{"code": code, "description": words} for code, words in _CODES.items()],
+        "error-codes": [
+            {"code": code, "description": meaning} for code, meaning in _CODES.items()
+        ],
         "suggested-resources": {"cpu-cores": 2, "ram": 1, "walltime-estimate": seconds},
         "tags": {"domain": ["neuroinformatics", "mri"]},
     }
@@ -107,8 +111,8 @@ def _fill(
 
 def _describe_action(action: argparse.Action) -> dict[str, Any]:
     """Describe an option of the command line."""
-    whole = action.metavar == "N"
-    kind = "Number" if whole or action.type is float else "String"
+    is_integer = action.metavar == "N"
+    kind = "Number" if is_integer or action.type is float else "String"
     described: dict[str, Any] = {
         "id": action.dest,
         "name": action.dest.replace("_", " ").capitalize(),
@@ -117,7 +121,7 @@ def _describe_action(action: argparse.Action) -> dict[str, Any]:
         "value-key": _make_key(action.dest),
         "optional": bool(action.option_strings),
     }
-    described |= {"integer": True} if whole else {}
+    described |= {"integer": True} if is_integer else {}
     described |= {"value-choices": list(action.choices)} if action.choices else {}
     if action.nargs == "+":
         described |= {"list": True, "list-separator": " "}

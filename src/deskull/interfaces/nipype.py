@@ -1,6 +1,6 @@
 """deskull as an interface of Nipype.
 
-Nipype counts the cores of a node by `num_threads`, and takes its memory from the node:
+Nipype counts the cores of a node by `num_threads`, and reads its memory from the node:
 `make_node` declares both. Inputs and outputs are made from `deskull.outputs`.
 """
 
@@ -21,26 +21,21 @@ from nipype.interfaces.base import (
 from nipype.pipeline.engine import Node
 
 from deskull import __version__
-from deskull.interfaces import COMMAND
+from deskull.interfaces import COMMAND, MEMORY_GB, is_default
 from deskull.outputs import OPTIONS, Option, Output, list_outputs
 from deskull.record import load_record
-
-MEMORY_GB = 0.8
-"""Declared for a scan of 256 x 256 x 256 voxels; measured is about half."""
 
 _FILES = {f"{row.option}_file": row for row in list_outputs("strip")}
 _TRAITS = {float: (traits.Float, "%g"), int: (traits.Int, "%d"), str: (traits.Str, "%s")}
 
 
-def _is_always(row: Output) -> bool:
-    return row.usual or row.name == "record"
-
-
 def _make_file(row: Output) -> Any:
-    """Make the input that names an output; those always written are named after the scan."""
-    named = {"name_source": ["in_file"], "keep_extension": False} if _is_always(row) else {}
-    named |= {"name_template": f"%s{row.ending}"} if _is_always(row) else {}
-    return File(argstr=f"{row.flags[0]} %s", desc=row.description, **named)
+    """Make the input that names an output; the default outputs are named after the scan."""
+    name: dict[str, Any] = {}
+    if is_default(row):
+        template = f"%s{row.ending}"
+        name = {"name_source": ["in_file"], "name_template": template, "keep_extension": False}
+    return File(argstr=f"{row.flags[0]} %s", desc=row.description, **name)
 
 
 def _make_option(option: Option) -> Any:
@@ -56,7 +51,7 @@ StripInputSpec = type(
     (CommandLineInputSpec,),
     {
         "__module__": __name__,
-        "__doc__": "What `deskull strip` takes.",
+        "__doc__": "Inputs of `deskull strip`.",
         "in_file": traits.Either(
             File(exists=True),
             Directory(exists=True),
@@ -77,9 +72,9 @@ StripOutputSpec = type(
     (TraitedSpec,),
     {
         "__module__": __name__,
-        "__doc__": "What `deskull strip` leaves: brain, mask, record, and what else was named.",
+        "__doc__": "Outputs of `deskull strip`: brain, mask, record, and others that were named.",
         **{
-            name: File(exists=_is_always(row), desc=row.description)
+            name: File(exists=is_default(row), desc=row.description)
             for name, row in _FILES.items()
         },
         "score": traits.Float(desc="how far the mask can be trusted, 0 to 100"),
@@ -105,7 +100,7 @@ class Strip(CommandLine):  # type: ignore[misc]
         outputs: dict[str, Any] = super()._list_outputs()
         for name, row in _FILES.items():
             value = getattr(self.inputs, name)
-            if not _is_always(row) and isdefined(value):
+            if not is_default(row) and isdefined(value):
                 outputs[name] = os.path.abspath(value)
         record = load_record(Path(outputs["record_file"]))
         if record is not None and record.score is not None:
@@ -122,8 +117,8 @@ def make_node(name: str = "deskull", mem_gb: float = MEMORY_GB, **inputs: Any) -
     name
         Name of the node.
     mem_gb
-        Memory that Nipype keeps free for it.
-    inputs
-        Of `Strip`; `num_threads` is what Nipype counts.
+        Memory that Nipype reserves for the node, in GB.
+    **inputs
+        Inputs of `Strip`; `num_threads` is the number of cores that Nipype reserves.
     """
     return Node(Strip(**inputs), name=name, mem_gb=mem_gb)

@@ -1,4 +1,4 @@
-"""How alike two masks are: overlap, volume, and the distance between their surfaces.
+"""How alike two masks are: overlap, volume, distance of the surfaces, and where they differ.
 
 Arrays and voxel sizes in, floats out; nonzero is inside. Where a ratio has nothing to divide
 by, the value is nan, never a flattering number. Tables over many scans are made elsewhere.
@@ -11,7 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import InputError
-from deskull.image.grid import VoxelSize
+from deskull.image.grid import Grid, VoxelSize, find_box, to_canonical_array
+
+REGIONS = ("neck", "eyes", "vertex", "cerebellum", "frontal", "elsewhere")
+"""Parts of the box that holds the reference, told apart by height and depth alone. They name what
+usually goes wrong there, not anatomy."""
+
+NECK_TOP = 0.08
+"""Height below which there is nothing but the end of the brain stem, and the neck."""
+
+FACE_TOP, FACE_BACK = 0.45, 0.70
+"""Eyes, orbits and nose lie below the one and before the other."""
+
+VERTEX_BOTTOM = 0.80
+"""Height above which all is vertex."""
+
+CEREBELLUM_TOP, CEREBELLUM_FRONT = 0.40, 0.50
+"""The cerebellum lies below the one and behind the other."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,66 @@ def surface_distances(
         hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
         largest=float(max(there.max(), back.max())),
     )
+
+
+def find_regions(height: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Tell the region of each place.
+
+    Parameters
+    ----------
+    height
+        0 at the lower and 1 at the upper edge of the reference's box; any shape.
+    depth
+        0 at the back and 1 at the front edge of the box; of the same shape.
+
+    Returns
+    -------
+    NDArray
+        Indices into `REGIONS`, the first that fits: the neck is below `NECK_TOP`, the eyes
+        (with the rest of the face) below `FACE_TOP` and before `FACE_BACK`, the vertex above
+        `VERTEX_BOTTOM`, the cerebellum below `CEREBELLUM_TOP` and behind `CEREBELLUM_FRONT`,
+        and frontal is what is left before `FACE_BACK`.
+    """
+    front = depth > FACE_BACK
+    conditions = [
+        height < NECK_TOP,
+        front & (height < FACE_TOP),
+        height > VERTEX_BOTTOM,
+        (height < CEREBELLUM_TOP) & (depth < CEREBELLUM_FRONT),
+        front,
+    ]
+    return np.asarray(np.select(conditions, range(5), 5), np.intp)
+
+
+def share_by_region(wrong: NDArray[Any], reference: NDArray[Any], grid: Grid) -> dict[str, float]:
+    """Share of the wrong voxels that lies in each region.
+
+    Parameters
+    ----------
+    wrong
+        (X, Y, Z), nonzero where the masks differ.
+    reference
+        (X, Y, Z), nonzero inside; its box is what regions are parts of.
+    grid
+        Of both. Its axes nearest to RAS+ are up and front: a head that lies in the scanner in
+        another way than its header says is cut into the wrong regions.
+
+    Returns
+    -------
+    dict
+        By the names of `REGIONS`, sum 1; all nan if nothing is wrong or the reference is empty.
+    """
+    box = find_box(to_canonical_array(reference, grid))
+    by_place = np.count_nonzero(to_canonical_array(wrong, grid), axis=0)  # (Y, Z)
+    if not by_place.any() or box[0].stop == box[0].start:
+        return dict.fromkeys(REGIONS, float("nan"))
+    depth, height = (
+        (np.arange(count) + 0.5 - part.start) / (part.stop - part.start)
+        for count, part in zip(by_place.shape, box[1:], strict=True)
+    )
+    regions = find_regions(*np.broadcast_arrays(height[None, :], depth[:, None]))
+    counts = np.bincount(regions.ravel(), by_place.ravel(), minlength=len(REGIONS))
+    return dict(zip(REGIONS, (counts / by_place.sum()).tolist(), strict=True))
 
 
 def _check_shapes(prediction: NDArray[Any], reference: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Running a network: ONNX Runtime or OpenVINO on the CPU, or torch on a GPU.
+"""Running a network: ONNX Runtime or OpenVINO on the CPU, or torch on a GPU; on how many cores.
 
 An engine takes a normalised window (X, Y, Z) and gives logits (outputs, X, Y, Z); it knows
 nothing of scans. It may be called from several threads at once.
@@ -12,17 +12,17 @@ import platform
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import DeskullError, InputError, OptionError, WeightsError
-from deskull.network.cgroup import find_cpu_limit
 from deskull.network.weights import Stage
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ RUNTIMES = ("openvino", "onnxruntime", "torch")
 MAX_THREADS = 8
 """Most threads of ONNX Runtime up to which an answer's bytes do not depend on their number."""
 _importing = threading.Lock()
+_CGROUPS = "sys/fs/cgroup"
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -47,6 +48,57 @@ def count_threads() -> int:
         cores = os.cpu_count() or 1
     limit = find_cpu_limit()
     return cores if limit is None else max(1, min(cores, int(limit)))
+
+
+def find_cpu_limit(root: Path = Path("/")) -> float | None:
+    """Cores' worth of time that the control groups of Linux grant; None if nothing limits it.
+
+    A container or a batch system sets them. Both versions of control groups are read; of a group
+    and those above it the narrowest counts.
+
+    Parameters
+    ----------
+    root
+        Root of the file system, below which the groups are mounted.
+    """
+    return min((limit for limit in _find_limits(root) if limit > 0), default=None)
+
+
+def _find_limits(root: Path) -> Iterator[float]:
+    try:
+        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if controllers == "":
+            for folder in _list_groups(root / _CGROUPS, group):
+                yield from _read_v2(folder)
+        elif "cpu" in controllers.split(","):
+            for folder in _list_groups(root / _CGROUPS / controllers, group):
+                yield from _read_v1(folder)
+            for folder in _list_groups(root / _CGROUPS / "cpu", group):
+                yield from _read_v1(folder)
+
+
+def _list_groups(mount: Path, group: str) -> Iterator[Path]:
+    """Folders of a group and those above it; in a container only the uppermost may be there."""
+    path = PurePosixPath(group.lstrip("/"))
+    for part in (path, *path.parents):
+        yield mount / part
+
+
+def _read_v2(folder: Path) -> Iterator[float]:
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (folder / "cpu.max").read_text("utf-8").split()
+        yield int(quota) / int(period)  # "max" is no number: no limit
+
+
+def _read_v1(folder: Path) -> Iterator[float]:
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota = int((folder / "cpu.cfs_quota_us").read_text("utf-8"))
+        yield quota / int((folder / "cpu.cfs_period_us").read_text("utf-8"))  # -1: no limit
 
 
 def find_device(wished: str) -> str:

@@ -116,7 +116,7 @@ def draw_planes(data: NDArray[Any], mask: NDArray[Any], grid: Grid, width: int) 
     pixels = np.full((height + 2 * GUTTER, width), CANVAS_GREY, np.uint8)
     for tile in tiles:
         rows, columns = slice(tile.top, tile.top + tile.height), slice(tile.left, None)
-        pixels[rows, columns][:, : tile.width] = _draw_slice(view, tile.cut)[0]
+        pixels[rows, columns][:, : tile.width] = _draw_slice(view, tile.cut, thickness=2)[0]
     return _stack([_Strip(pixels, [word for tile in tiles for word in tile.words()])])
 
 
@@ -171,14 +171,16 @@ def _draw_row(view: View, row: Row) -> _Strip:
     return _Strip(pixels, words)
 
 
-def _draw_slice(view: View, cut: Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _draw_slice(
+    view: View, cut: Cut, thickness: int = 1
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels of one slice: the scan with the outline, and the brain."""
     from scipy import ndimage
 
     values, signed = cut_slice(view, cut)
     grey = to_grey(values, GREY_LEVELS)
     inside = signed >= 0.5
-    rim = inside & ~ndimage.binary_erosion(inside, border_value=1)
+    rim = inside & ~ndimage.binary_erosion(inside, iterations=thickness, border_value=1)
     return np.where(rim, np.uint8(OUTLINE), grey), np.where(inside, grey, np.uint8(0))
 
 

@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 
 from deskull import __version__
 from deskull.apply import find_brain
-from deskull.cohort.remake import Remade, find_old_outputs, load_recorded, remake_outputs
-from deskull.cohort.stripped import Stripped, find_stem, find_stripped, is_inside
+from deskull.cohort.stripped import (
+    Remade,
+    Stripped,
+    find_old_outputs,
+    find_stem,
+    find_stripped,
+    is_inside,
+    load_recorded,
+    remake_outputs,
+)
 from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import DeskullError, InputError, OutputError
-from deskull.image.made import make_mask_image
+from deskull.image.derived import make_mask_image
 from deskull.image.volume import Volume
 from deskull.image.writing import Batch, save_bytes, save_image
 from deskull.record import Request

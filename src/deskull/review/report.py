@@ -16,8 +16,13 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from deskull.cohort.remake import make_command
-from deskull.cohort.stripped import Stripped, find_stem, find_stripped
+from deskull.cohort.stripped import (
+    Stripped,
+    find_stem,
+    find_stripped,
+    find_usual_settings,
+    make_command,
+)
 from deskull.errors import DeskullError, InputError
 from deskull.image.writing import make_folder, save_bytes
 from deskull.measure.score import LOW
@@ -39,6 +44,11 @@ LARGE_PICTURES = 200
 
 WORST = 3
 """Number of scans that the page of a cohort shows at its top, to be looked at first."""
+
+CHANGED = (
+    "The mask is not the file that deskull wrote: score, volume and brain are of the mask before. "
+    "To keep it, save it in deskull review; to undo it, run deskull batch again."
+)
 
 PACKAGE, WEBP = "deskull.review", "image/webp"
 
@@ -66,6 +76,8 @@ class Shot:
         SHA-256 of the mask in the pictures; empty if they are not made yet.
     median_ml
         Median volume of the cohort; None if unknown.
+    usual
+        Settings that most scans of the cohort were stripped with; None if there are none.
     """
 
     scan: Stripped
@@ -76,6 +88,7 @@ class Shot:
     mark: Mark | None = None
     mask_sha256: str = ""
     median_ml: float | None = None
+    usual: Settings | None = None
 
     @property
     def is_done(self) -> bool:
@@ -90,8 +103,21 @@ class Shot:
     @property
     def is_doubtful(self) -> bool:
         """Whether the scan should be looked at: it failed, has doubts or a low score."""
-        flags = bool(self.scan.flags) or self.old_command is not None
-        return not self.is_done or flags or self.is_low
+        doubts = self.scan.flags or self.old_command is not None
+        return bool(not self.is_done or self.is_low or doubts or self.folder_doubts)
+
+    @cached_property
+    def folder_doubts(self) -> list[tuple[str, str]]:
+        """Doubts that only the folder shows, each with its sentence; none after a correction."""
+        if not self.is_done or self.scan.is_corrected:
+            return []
+        doubts = []
+        if self.scan.is_mask_changed:
+            doubts.append(("mask-changed", CHANGED))
+        if odd := self.scan.find_differences(self.usual):
+            said = ", ".join(f"{name} {own} (most: {usual})" for name, (own, usual) in odd.items())
+            doubts.append(("other-settings", f"Not made as most masks of this folder: {said}."))
+        return doubts
 
     @property
     def against_median(self) -> str:
@@ -189,7 +215,8 @@ def make_cohort_page(title: str, shots: Sequence[Shot], served: bool = False) ->
     known = b"\n".join(os.fsencode(shot.scan.path) for shot in shots)
     volumes = [shot.scan.volume_ml for shot in shots if shot.scan.volume_ml is not None]
     middle = median(volumes) if len(volumes) > 2 else None
-    shots = [replace(shot, median_ml=middle) for shot in shots]
+    usual = find_usual_settings([shot.scan for shot in shots])
+    shots = [replace(shot, median_ml=middle, usual=usual) for shot in shots]
     failed = sum(not shot.is_done for shot in shots)
     return make_page(
         PACKAGE,
@@ -313,7 +340,7 @@ def _list_facts(scan: Stripped) -> Iterable[tuple[str, str]]:
         "Finished": record.finished,
         "Scan": f"SHA-256 {source.sha256}" if source.sha256 else "",
     }
-    return ((name, words) for name, words in facts.items() if words)
+    return ((name, value) for name, value in facts.items() if value)
 
 
 def _join(values: Sequence[float]) -> str:

@@ -1,11 +1,11 @@
-"""A scan with its masks as the page sees them: what is sent to it, and what comes back.
+"""The scans of the local page, each with its masks: what is sent to the page, and what comes back.
 
 The page sees scans and masks with their axes nearest to RAS+; masks on disk lie on the scan's
 own grid. Saving is in `corrections.py`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from deskull.apply import load_mask
 from deskull.cohort.stripped import Stripped, find_manual, is_inside
 from deskull.errors import EmptyMaskError, GeometryError, InputError
+from deskull.image.derived import make_mask_image
 from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Box, find_box, from_canonical_array, to_canonical_array
-from deskull.image.made import make_mask_image
 from deskull.image.volume import Volume
-from deskull.image.writing import save_image
+from deskull.image.writing import find_start, save_image
+from deskull.outputs import find_output
 from deskull.prepare.postprocess import clean_mask, make_signed_distance
 from deskull.review.pictures import Pair, hide_face, load_pair
+from deskull.settings import Settings
 
 MIN_THRESHOLD, MAX_BORDER = 0.02, 20.0
 """Limits of the sliders: lowest probability, and largest shift of the surface in mm."""
@@ -230,6 +232,91 @@ def load_scene(files: ScanFiles, settings: Mapping[str, float]) -> Scene:
         if given.grid.matches(pair.volume.grid):
             probability = np.nan_to_num(given.data)
     return Scene(files, pair, probability, settings)
+
+
+# --- the scans of the page
+
+DEFAULTS = {"threshold": Settings.threshold, "border": Settings.border}
+"""Settings of an automatic mask whose record is not at hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One scan of the page.
+
+    Parameters
+    ----------
+    name
+        Name of the scan on the page.
+    find
+        Returns its files, or raises why they cannot be shown.
+    settings
+        Threshold and border that the automatic mask was made with.
+    stripped
+        The stripped scan, in a review.
+    reference
+        Path of a mask to compare with; None if there is none.
+    """
+
+    name: str
+    find: Callable[[], ScanFiles]
+    settings: Mapping[str, float]
+    stripped: Stripped | None = None
+    reference: Path | None = None
+
+    def is_mask_foreign(self, files: ScanFiles) -> bool:
+        """Whether the mask may not be the one that deskull made: given by name, or changed."""
+        return files.mask is not None and (self.stripped is None or self.stripped.is_mask_changed)
+
+
+def make_entry(
+    scan: Path,
+    mask: Path | None = None,
+    frame: int | None = None,
+    series: str | None = None,
+    *,
+    reference: Path | None = None,
+    no_face: bool = False,
+) -> Entry:
+    """Make the entry of one scan; a mask and a probability beside it are found by their names.
+
+    Parameters
+    ----------
+    scan
+        Path of the image.
+    mask
+        Path of its mask; by default ``X_mask.nii.gz`` beside it, if there is one.
+    frame
+        Frame of a 4D scan, counted from 0.
+    series
+        Number of the series in a DICOM folder.
+    reference
+        Path of another mask to compare with.
+    no_face
+        Show only what lies within or close to the mask.
+    """
+    start = find_start(scan)
+
+    def find(output: str) -> Path | None:
+        path = start.with_name(start.name + find_output(output).ending)
+        return path if path.is_file() else None
+
+    machine = mask or find("mask")
+    manual = find_manual(start, machine)
+    files = scan.name, scan, machine, find("probability"), manual, frame
+    found = ScanFiles(*files, series=series, no_face=no_face)
+    return Entry(scan.name, lambda: found, DEFAULTS, reference=reference)
+
+
+def make_entries(scans: Sequence[Stripped], no_face: bool = False) -> list[Entry]:
+    """Make the entries of a folder's scans, in their order."""
+    return [_make_entry(scan, no_face) for scan in scans]
+
+
+def _make_entry(scan: Stripped, no_face: bool) -> Entry:
+    known = scan.record.settings or Settings()
+    settings = {name: getattr(known, name) for name in DEFAULTS}
+    return Entry(scan.name, lambda: find_files(scan, no_face), settings, scan)
 
 
 # --- to the page

@@ -90,8 +90,8 @@ class Answer:
 class RefusedError(Exception):
     """A request that is refused: HTTP status, and a message for the page."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
@@ -198,14 +198,14 @@ class _Handler(BaseHTTPRequestHandler):
         except DeskullError as error:
             answer = answer_json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
         except MemoryError:
-            words = "not enough memory. Close other programs, or use a machine with more."
-            answer = answer_json({"error": words}, HTTPStatus.INTERNAL_SERVER_ERROR)
+            message = "not enough memory. Close other programs, or use a machine with more."
+            answer = answer_json({"error": message}, HTTPStatus.INTERNAL_SERVER_ERROR)
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:
             logger.exception("a request failed")
-            words = f"an internal error of deskull ({type(error).__name__}). Please report it."
-            answer = answer_json({"error": words}, HTTPStatus.INTERNAL_SERVER_ERROR)
+            message = f"an internal error of deskull ({type(error).__name__}). Please report it."
+            answer = answer_json({"error": message}, HTTPStatus.INTERNAL_SERVER_ERROR)
         self._send(answer)
 
     def _read(self, method: str) -> Request:

@@ -17,15 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import DeskullError
+from deskull.image.volume import Volume
 from deskull.picture.page import encode_page, read_static
+from deskull.result import Result
 from deskull.review.corrections import ConflictError, save_correction
-from deskull.review.entries import DEFAULTS, Entry
 from deskull.review.marks import load_marks, make_mark, save_mark
 from deskull.review.pictures import draw_card, draw_picture
 from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
 from deskull.review.scene import (
+    DEFAULTS,
     MAX_BORDER,
     MIN_THRESHOLD,
+    Entry,
     Scene,
     decode_mask,
     encode_file,
@@ -44,14 +47,12 @@ from deskull.review.server import (
     Request,
     answer_json,
 )
-from deskull.review.strip_now import StripNow
 from deskull.stripper import Stripper
 
 _SCRIPTS = (
     *(f"editing/{name}.js" for name in ("draw", "history", "shape")),
-    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drafts", "drawing", "files")),
-    *(f"viewer/{name}.js" for name in ("judging", "keys", "panes", "pen", "server", "slices")),
-    *(f"viewer/{name}.js" for name in ("viewer", "windowing")),
+    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drawing", "files", "keyboard")),
+    *(f"viewer/{name}.js" for name in ("panes", "server", "slices", "viewer", "windowing")),
     "niivue.umd.js",
 )
 STATIC = {
@@ -68,6 +69,28 @@ MAX_SCENES, MAX_VOXELS = 3, 60_000_000
 
 MAX_KEPT = 500
 """Number of scans whose pictures are kept in memory, 100 kB each."""
+
+
+class StripNow:
+    """Strips scans one after the other, with weights that are loaded for the first of them.
+
+    Parameters
+    ----------
+    load
+        Makes the stripper.
+    """
+
+    def __init__(self, load: Callable[[], Stripper]) -> None:
+        self._load, self._lock = load, threading.Lock()
+        self._stripper: Stripper | None = None
+        self.steps: dict[int, str] = {}
+
+    def __call__(self, number: int, volume: Volume) -> Result:
+        """Strip a scan; `steps` says meanwhile by its number how far it is."""
+        with self._lock:
+            self.steps[number] = "loading the weights"
+            self._stripper = stripper = self._stripper or self._load()
+            return stripper(volume, observe=lambda name, *_: self.steps.update({number: name}))
 
 
 class Viewer:
@@ -117,11 +140,11 @@ class Viewer:
         known = {
             ("GET", ""): self._show_all,
             ("GET", "view"): self._show_viewer,
-            ("GET", "about"): self._tell,
+            ("GET", "about"): self._describe,
             ("GET", "count"): self._count,
             ("GET", "scan"): self._give_scan,
             ("GET", "draft"): self._give_draft,
-            ("GET", "progress"): self._tell_progress,
+            ("GET", "progress"): self._give_progress,
             ("POST", "strip"): self._strip,
             ("POST", "draft"): self._take_draft,
             ("GET", "mask"): self._give_mask,
@@ -156,7 +179,7 @@ class Viewer:
     def _count(self, request: Request) -> Answer:
         return answer_json({"count": len(self.entries), "review": self.title is not None})
 
-    def _tell(self, request: Request) -> Answer:
+    def _describe(self, request: Request) -> Answer:
         number, scene = self._find(request)
         entry, files, grid = self.entries[number], scene.files, scene.volume.grid.canonical()
         stripped = entry.stripped
@@ -180,6 +203,7 @@ class Viewer:
             "version": files.version,
             "flags": [[flag.name, flag.sentence] for flag in stripped.flags] if stripped else [],
             "score": stripped.score if stripped else None,
+            "own": scene.probability is not None and entry.is_mask_foreign(files),
             "reference": entry.reference is not None,
             "can_strip": not files.no_face,
             "draft": number in self._drafts,
@@ -228,11 +252,11 @@ class Viewer:
         with self._opening:
             self._open[number] = replace(scene, probability=result.probability)
         flags = [[flag.name, flag.sentence] for flag in result.flags]
-        own = scene.files.mask is not None and self.entries[number].stripped is None
+        own = self.entries[number].is_mask_foreign(scene.files)
         fresh = {"probability": True, "score": result.score, "flags": flags, "own": own}
         return answer_json(fresh)
 
-    def _tell_progress(self, request: Request) -> Answer:
+    def _give_progress(self, request: Request) -> Answer:
         return answer_json(
             {"step": self._strip_now.steps.get(self._read_scan_number(request), "")}
         )
@@ -316,8 +340,8 @@ class Viewer:
             return scene
 
     def _read_scan_number(self, request: Request) -> int:
-        word = request.query.get("scan", "0")
-        return self._check_number(int(word) if word.isdecimal() and len(word) < 9 else None)
+        text = request.query.get("scan", "0")
+        return self._check_number(int(text) if text.isdecimal() and len(text) < 9 else None)
 
     def _check_number(self, number: object) -> int:
         if type(number) is not int or not 0 <= number < len(self.entries):  # true is no number

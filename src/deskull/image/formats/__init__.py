@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from deskull.errors import DeskullError, ImageFileError
-from deskull.image.archives import is_archive, is_pipe, save_pipe, unpack_file
+from deskull.image.archives import is_archive, save_pipe, unpack_file
 from deskull.image.formats.analyze import read_analyze
 from deskull.image.formats.dicom import read_archive, read_dicom
 from deskull.image.formats.dicom_header import is_dicom
@@ -24,9 +24,8 @@ from deskull.image.formats.mgh import is_mgh, read_mgh
 from deskull.image.formats.minc import read_minc
 from deskull.image.formats.nifti import find_kind, read_nifti
 from deskull.image.formats.nrrd import find_nrrd_files, read_nrrd
-from deskull.image.lookup import find_image, find_partner
+from deskull.image.lookup import find_image, find_partner, find_pointer, is_pipe
 from deskull.image.names import PACKED, find_suffix
-from deskull.image.pointers import find_pointer
 from deskull.image.stored import to_stored
 from deskull.image.streams import find_packing, open_stream
 
@@ -96,17 +95,49 @@ def open_image(
 
 
 def _read(path: Path, series: str | int | None, frame: int | None) -> SpatialImage:
-    with _hold(path) as file:
-        header = file if file.is_dir() else _find_header(file)
-        reader = read_dicom if file.is_dir() else _find_reader(header)
-        if reader in (read_dicom, read_archive):
-            return reader(file, series)
-        if series is not None:
-            raise ImageFileError(
-                f"{path.name}: no DICOM, so it has no series {series}. Omit --series."
-            )
-        with np.errstate(all="ignore"):  # a damaged header may hold any number
-            return read_nifti(header, frame) if reader is read_nifti else reader(header)
+    with _make_seekable(path) as file:
+        if file.is_dir():
+            return read_dicom(file, series)
+        header = _find_header(file)
+        reader = _find_reader(header)
+        with _make_plain(header, reader) as plain:
+            if reader in (read_dicom, read_archive):
+                return reader(plain, series)
+            if series is not None:
+                raise ImageFileError(
+                    f"{path.name}: no DICOM, so it has no series {series}. Omit --series."
+                )
+            with np.errstate(all="ignore"):  # a damaged header may hold any number
+                return read_nifti(plain, frame) if reader is read_nifti else reader(plain)
+
+
+@contextmanager
+def _make_seekable(path: Path) -> Iterator[Path]:
+    """Give a file or folder that can be read more than once: of a pipe a private copy."""
+    if not is_pipe(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="deskull-") as folder:
+        copy = Path(folder, path.name)
+        save_pipe(path, copy)
+        yield copy
+
+
+@contextmanager
+def _make_plain(path: Path, reader: Reader) -> Iterator[Path]:
+    """Give a file as its reader needs it: an unpacked private copy, if it does not unpack."""
+    if reader in _UNPACKING or not _is_packed(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="deskull-") as folder:
+        copy = Path(folder, path.name)
+        unpack_file(path, copy)
+        yield copy
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return find_packing(file.read(6)) is not None
 
 
 def find_voxel_files(path: Path) -> Sequence[Path]:
@@ -116,29 +147,6 @@ def find_voxel_files(path: Path) -> Sequence[Path]:
         return [] if find is None else find(path)
     except Exception:  # what is wrong with it, its reader says
         return []
-
-
-@contextmanager
-def _hold(path: Path) -> Iterator[Path]:
-    """Give a file that can be read more than once, and by a library: else a private copy."""
-    if is_pipe(path):
-        with tempfile.TemporaryDirectory(prefix="deskull-") as folder:
-            copy = Path(folder, path.name)
-            save_pipe(path, copy)
-            with _hold(copy) as file:
-                yield file
-    elif path.is_dir() or not _is_packed(path) or _find_reader(path) in _UNPACKING:
-        yield path
-    else:
-        with tempfile.TemporaryDirectory(prefix="deskull-") as folder:
-            copy = Path(folder, path.name)
-            unpack_file(path, copy)
-            yield copy
-
-
-def _is_packed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return find_packing(file.read(6)) is not None
 
 
 def _find_reader(path: Path) -> Reader:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from deskull.image.pointers import Pointer, find_pointer
+from deskull.image.lookup import Pointer, find_pointer
 
 _FACTS = {
     0x00020002: "sop_class",

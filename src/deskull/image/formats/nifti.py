@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import GeometryError, ImageFileError
-from deskull.image.grid import Grid
+from deskull.image.grid import Grid, has_size_of_head
 from deskull.image.lookup import find_partner
 from deskull.image.stored import (
     NATIVE_ORDER,
@@ -24,7 +25,6 @@ from deskull.image.stored import (
     make_image,
 )
 from deskull.image.streams import find_end, open_stream, read_exactly, read_voxels
-from deskull.image.units import find_unit
 
 MAGIC_END = 348
 """Bytes from the beginning that tell a NIfTI."""
@@ -38,6 +38,7 @@ _KINDS = {
     b"n+2\0": nib.Nifti2Image,
     b"ni2\0": nib.Nifti2Pair,
 }
+_UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # code, name, and mm in one
 
 
 def find_kind(head: bytes) -> type[Any] | None:
@@ -76,14 +77,13 @@ def read_nifti(path: Path, frame: int | None = None) -> SpatialImage:
             raw, end = _read_partner(path, offset + before, shape, dtype)
             notes.append(end)
     affine, assumed = _find_affine(header, name)
+    notes += [*assumed, find_unit(header, shape, affine)[1]]
     scaling = float(header["scl_slope"]), float(header["scl_inter"])
     _parse_extensions(header, lead)
     header["scl_slope"] = header["scl_inter"] = np.nan  # as nibabel has it: scaling is dataobj's
     header["vox_offset"] = 0
-    stored = StoredArray(raw, *scaling, lead, frame=frame)
-    image = make_image(kind, stored, affine, header)
-    stored.notes = tuple(filter(None, [*notes, *assumed, find_unit(image)[1]]))
-    return image
+    stored = StoredArray(raw, *scaling, lead, frame=frame, notes=list(filter(None, notes)))
+    return make_image(kind, stored, affine, header)
 
 
 def _read_partner(
@@ -178,6 +178,43 @@ def _find_affine(header: Any, name: str) -> tuple[NDArray[np.float64], list[str]
     codes = "".join(nib.orientations.aff2axcodes(affine))
     notes.append(f"no orientation in its header (both codes are 0); axes assumed to be {codes}")
     return affine, notes
+
+
+def find_unit(
+    header: Any, shape: Sequence[int], affine: NDArray[np.float64] | None
+) -> tuple[float, str]:
+    """Find the unit of an image's affine.
+
+    Its numbers are millimetres, as everywhere in this field, unless they cannot be and the header
+    names a unit in which they make sense.
+
+    Parameters
+    ----------
+    header
+        Header of the image in any format; only NIfTI has units other than mm.
+    shape
+        Number of voxels along each array axis, frames included.
+    affine
+        Voxel index to space, (4, 4), in the unit that is wanted; None if the image has none.
+
+    Returns
+    -------
+    tuple
+        Millimetres in one unit; and what was assumed, empty if nothing was.
+    """
+    code = int(header["xyzt_units"]) & 7 if isinstance(header, nib.Nifti1Header) else 2
+    if code not in _UNITS or affine is None:
+        return 1.0, ""
+    name, factor = _UNITS[code]
+    shape = (*shape, 1, 1)[:3]
+    with np.errstate(all="ignore"):
+        sizes = [float(size) for size in nib.affines.voxel_sizes(affine)]
+    voxel = " x ".join(f"{size:g}" for size in sizes)
+    if has_size_of_head(shape, sizes):
+        return 1.0, f"its header says {name}, but voxel sizes {voxel} were read as millimetres"
+    if has_size_of_head(shape, [factor * size for size in sizes]):
+        return factor, f"its header is in {name}: voxel sizes {voxel} were read as {name}"
+    return 1.0, ""
 
 
 def _is_place(affine: NDArray[np.float64]) -> bool:

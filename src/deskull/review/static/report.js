@@ -9,8 +9,8 @@
   const AHEAD = 2, MARKS = { p: "pass", f: "fail", m: "maybe", u: "" };
   let current = null, order = cards, zoomed = null;
 
-  function say(words, bad = false) {
-    $("trouble").textContent = words;
+  function say(text, bad = false) {
+    $("trouble").textContent = text;
     $("trouble").classList.toggle("bad", bad);
   }
 
@@ -68,7 +68,7 @@
     zoomed = null;
     pen.clearRect(0, 0, canvas.width, canvas.height);
     $("zoom-name").textContent = card.dataset.name;
-    $("zoom-words").textContent = "loading …";
+    $("zoom-doubts").textContent = "loading …";
     canvas.ariaLabel = `slices of ${card.dataset.name} in all planes`;
     try {
       const address = card.dataset.picture || card.querySelector("img")?.src;
@@ -81,9 +81,9 @@
       pen.drawImage(bitmap, 0, 0);
       bitmap.close();
       zoomed = card;
-      $("zoom-words").textContent = card.querySelector(".doubts").textContent;
+      $("zoom-doubts").textContent = card.querySelector(".doubts").textContent;
     } catch (error) {
-      if (card === current) $("zoom-words").textContent = `no picture: ${error.message}`;
+      if (card === current) $("zoom-doubts").textContent = `no picture: ${error.message}`;
     }
   }
 
@@ -133,12 +133,12 @@
   };
 
   function filter() {
-    const kind = $("show").value, words = $("search").value.toLowerCase();
+    const kind = $("show").value, text = $("search").value.toLowerCase();
     const [low, high] = [Number($("low").value || 0), Number($("high").value || 100)];
     const fits = TESTS[kind] ?? ((card) => card.dataset.mark === kind);
     const hasScore = (card) => card.dataset.score === "" ? low <= 0 : card.dataset.score >= low && card.dataset.score <= high;
-    const hasWords = (card) => !words || `${card.dataset.name} ${card.querySelector(".doubts").textContent} ${card.dataset.tags} ${card.querySelector(".comment").value}`.toLowerCase().includes(words);
-    for (const card of cards) card.hidden = !(fits(card) && hasScore(card) && hasWords(card));
+    const hasText = (card) => !text || `${card.dataset.name} ${card.querySelector(".doubts").textContent} ${card.dataset.tags} ${card.querySelector(".comment").value}`.toLowerCase().includes(text);
+    for (const card of cards) card.hidden = !(fits(card) && hasScore(card) && hasText(card));
     list.append(...cards.slice().sort(compare));
     order = [...list.children].filter((card) => !card.hidden);
     $("count").textContent = order.length < cards.length ? `${order.length} of ${cards.length} shown` : "";

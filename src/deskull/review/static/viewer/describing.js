@@ -1,17 +1,16 @@
-// The words beside the picture: what is known of a scan, and the values of the sliders.
+// The text beside the picture: what is known of a scan, its mark, and the values of the sliders.
 
-import { showJudgement } from "./judging.js";
 import { ask } from "./server.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Take away all that was said of the scan before. */
+/** Remove all text about the scan before. */
 export function forget(number) {
   for (const id of ["name", "where", "note", "volume", "under", "stripping"]) $(id).textContent = "";
   $("doubts").replaceChildren();
   $("busy").className = "";
   $("busy").textContent = `opening scan ${number + 1} …`;
-  showJudgement(null);
+  showMark(null);
 }
 
 export function describe(number, about) {
@@ -25,7 +24,7 @@ export function describe(number, about) {
   describePlace(number, about);
   describeDoubts(about.flags);
   describeMask(about);
-  showJudgement(about);
+  showMark(about);
 }
 
 function describePlace(number, { review, count }) {
@@ -54,12 +53,12 @@ export function describeMask(about) {
   showValues();
 }
 
-/** What is said of a mask that was saved. @returns {[string, string]} words and their kind */
+/** The message about a mask that was saved. @returns {[string, string]} text and its kind */
 export function describeSaved(name, { old, reason, command, remade, given = [], refused = [] }) {
   const outputs = old.length ? `${old.join(", ")} is still of the automatic mask${reason ? ` (${reason})` : ""}. Make it again: ${command}`
     : remade.length ? `${remade.join(", ")} made again from it.` : "There is no brain to make again.";
   const session = given.length ? ` The other scans of the session got it too: ${given.join(", ")}.` : "";
-  const others = refused.map((words) => ` Not so ${words}`).join("");
+  const others = refused.map((text) => ` Not so ${text}`).join("");
   return [`Saved as ${name}. ${outputs}${session}${others}`, old.length || refused.length ? "bad" : "good"];
 }
 
@@ -76,4 +75,9 @@ export function showValues() {
   $("border-value").textContent = `${border > 0 ? "+" : ""}${border} mm`;
   $("fill-value").textContent = `${Math.round($("fill").value * 100)} %`;
   $("radius-value").textContent = `${$("radius").value} mm`;
+}
+
+export function showMark(about) {
+  for (const button of $("marks").children) button.setAttribute("aria-pressed", button.dataset.mark === about?.mark);
+  $("judged").textContent = about?.mark ? `${about.by} ${about.marked}` : "";
 }

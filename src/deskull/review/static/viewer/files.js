@@ -9,8 +9,8 @@ export function offer(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-/** Save all canvases that are shown, side by side as on the page, with a line of words below. */
-export function takeSnapshot(picture, name, words) {
+/** Save all canvases that are shown, side by side as on the page, with a line of text below. */
+export function takeSnapshot(picture, name, text) {
   const box = picture.getBoundingClientRect(), ratio = devicePixelRatio || 1, sheet = document.createElement("canvas");
   [sheet.width, sheet.height] = [box.width * ratio, box.height * ratio];
   const pen = sheet.getContext("2d");
@@ -21,6 +21,6 @@ export function takeSnapshot(picture, name, words) {
   }
   pen.font = `${12 * ratio}px sans-serif`;
   pen.fillStyle = "#e8eaed";
-  pen.fillText(words, 8 * ratio, sheet.height - 8 * ratio);
+  pen.fillText(text, 8 * ratio, sheet.height - 8 * ratio);
   sheet.toBlob((blob) => offer(blob, `${name.replace(/[^\w.-]+/g, "_")}_view.png`));
 }

@@ -55,7 +55,7 @@ export class Pane {
     if (!stripped && !hidden) this.drawOutlines(pen, frame, axis, index, ratio);
     if (scene.crosshair) this.drawCross(pen, frame, axis, ratio);
     if (!stripped) this.drawCursor(pen, frame, axis, ratio);
-    this.drawWords(pen, axis, index, ratio, stripped);
+    this.drawLabels(pen, axis, index, ratio, stripped);
   }
 
   drawOutlines(pen, frame, axis, index, ratio) {
@@ -97,10 +97,10 @@ export class Pane {
     pen.stroke();
   }
 
-  drawWords(pen, axis, index, ratio, stripped) {
+  drawLabels(pen, axis, index, ratio, stripped) {
     const { canvas, scene } = this, size = 13 * ratio, pad = 6 * ratio, ends = [...ENDS[axis]];
     if (scene.radiological && axis !== 0) [ends[0], ends[1]] = [ends[1], ends[0]];
-    const mm = scene.toMm(axis), words = `${PLANES[axis]} ${index + 1}/${scene.volume.shape[axis]}${mm}${stripped ? ", brain" : ""}`;
+    const mm = scene.toMm(axis), label = `${PLANES[axis]} ${index + 1}/${scene.volume.shape[axis]}${mm}${stripped ? ", brain" : ""}`;
     pen.font = `${size}px system-ui, sans-serif`;
     const write = (text, x, y, align, base, colour = "#e8eaed") => {
       Object.assign(pen, { textAlign: align, textBaseline: base, lineWidth: 3 * ratio, strokeStyle: "#000", fillStyle: colour });
@@ -111,8 +111,8 @@ export class Pane {
     write(ends[1], canvas.width - pad, canvas.height / 2, "right", "middle");
     write(ends[3], canvas.width / 2, pad, "center", "top");
     write(ends[2], canvas.width / 2, canvas.height - pad, "center", "bottom");
-    canvas.setAttribute("aria-label", `${words}${scene.tool === "look" ? "" : `, ${scene.tool}`}`);
-    write(words, pad, pad, "left", "top", stripped || axis !== scene.axis ? "#9aa1ab" : "#fff"); // keys act on the bright one
+    canvas.setAttribute("aria-label", `${label}${scene.tool === "look" ? "" : `, ${scene.tool}`}`);
+    write(label, pad, pad, "left", "top", stripped || axis !== scene.axis ? "#9aa1ab" : "#fff"); // keys act on the bright one
   }
 
   // --- by mouse

@@ -3,15 +3,12 @@
 
 import { fillHoles, keepLargestPiece, replaceMask, smoothMask } from "../editing/shape.js";
 import { clip, showBrain } from "./brain3d.js";
-import { describe, describeFailed, describeMask, describeSaved, forget, showValues } from "./describing.js";
-import { forgetDraft, keepDraft, readDraft } from "./drafts.js";
+import { describe, describeFailed, describeMask, describeSaved, forget, showMark, showValues } from "./describing.js";
 import { Drawing } from "./drawing.js";
 import { offer, takeSnapshot } from "./files.js";
-import { judge } from "./judging.js";
-import { listenToKeys } from "./keys.js";
+import { listenToKeys, Pen } from "./keyboard.js";
 import { Pane, PLANES, readVoxel } from "./panes.js";
-import { Pen } from "./pen.js";
-import { ask, askMask, fetchAhead, open, send } from "./server.js";
+import { ask, askMask, fetchAhead, forgetDraft, keepDraft, open, readDraft, send, sendMark } from "./server.js";
 import { findMiddle, readScan } from "./slices.js";
 import { Windowing } from "./windowing.js";
 
@@ -31,7 +28,7 @@ const scene = {
   toMm(axis) {
     if (!about.affine) return "";
     const row = about.affine[axis], at = row[0] * this.cross[0] + row[1] * this.cross[1] + row[2] * this.cross[2] + row[3];
-    return about.oblique ? "" : `, ${at.toFixed(0)} mm`;
+    return about.oblique ? "" : `, ${Math.round(at) + 0} mm`; // + 0: no -0
   },
 };
 
@@ -44,8 +41,8 @@ const panes = [2, 1, 0, -1].map((axis) => new Pane($(`pane${axis}`), scene, {
   ...hand, look, point, step: stepSlice, changeWindow: (right, up) => windowing.change(right, up), taken: () => pen.lift(),
 }, axis));
 
-function say(words, kind = "") {
-  $("said").textContent = words;
+function say(text, kind = "") {
+  $("said").textContent = text;
   $("said").className = kind;
 }
 
@@ -124,11 +121,11 @@ function travel(back) {
 
 // Only the newest request is sent: while one mask is made, the slider may move on.
 let asking = false, request = null;
-async function remake(kind = "") {
+async function remake() {
   pen.lift();
   const values = readSliders(), mine = turn, replaced = byHand;
   showValues();
-  request = `&threshold=${values.threshold}&border=${values.border}${kind}`;
+  request = `&threshold=${values.threshold}&border=${values.border}${about.own ? "&own=1" : ""}`;
   if (asking) return;
   asking = true;
   say("making the mask …");
@@ -151,7 +148,7 @@ async function remake(kind = "") {
 function reset() {
   $("threshold").value = about.settings.threshold;
   $("border").value = about.settings.border;
-  remake(about.own ? "&own=1" : "");
+  remake();
 }
 
 // --- strip now, for a probability or where there is no mask at all
@@ -224,7 +221,7 @@ async function go(to) {
   await start();
 }
 
-async function mark(word) {
+async function mark(value) {
   if (!about?.review) return;
   if (!ready) {
     const why = $("busy").className === "bad" ? "cannot be shown; mark it in the list of all scans" : "is not shown yet";
@@ -232,7 +229,10 @@ async function mark(word) {
   }
   if (unsaved) return say("Not marked: this drawing is not saved. Save it (s) or undo it (z) first.", "bad");
   try {
-    await judge(number, about, word);
+    const mine = turn, { by, marked } = await sendMark(number, about, value);
+    if (mine !== turn) return; // another scan is shown by now
+    Object.assign(about, { mark: value, by, marked });
+    showMark(about);
   } catch (error) {
     say(`Not marked: ${error.message}`, "bad");
   }

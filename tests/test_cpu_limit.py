@@ -2,8 +2,7 @@
 
 import pytest
 
-from deskull.network.cgroup import find_cpu_limit
-from deskull.network.engine import count_threads
+from deskull.network.engine import count_threads, find_cpu_limit
 
 
 def write(root, files):

@@ -1,8 +1,10 @@
-// Drawing by keyboard: the crosshair is the pen. Brush and eraser draw while it is down; fill and
-// cut take the places where it is put down as the corners of their area.
+// Working by keyboard. A key that a field or button needs is left to it. In drawing the crosshair is
+// the pen: brush and eraser draw while it is down; fill and cut take the places where it is put down
+// as the corners of their area.
 
 import { ACROSS } from "../editing/draw.js";
 
+const $ = (id) => document.getElementById(id);
 const FAR_MM = 10; // a large step
 const WAY = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
@@ -70,4 +72,40 @@ export class Pen {
     if (isStroke) this.act.drawn(this.scene.axis);
     else if (wasDown) this.act.look(this.scene.cross);
   }
+}
+
+const WITH_COMMAND = ["z", "Z", "y", "s"]; // ctrl or cmd changes nothing about these
+
+/**
+ * Let keys act.
+ * @param {object} keys      what each does, by its name
+ * @param {object} always    the same, of those that act while no scan is shown
+ * @param {object} pen       by keyboard: move, press and lift
+ * @param {() => boolean} isReady  whether a scan is shown
+ * @param {() => void} adopt  called before a key acts on a scan
+ */
+export function listenToKeys(keys, always, pen, isReady, adopt) {
+  const find = (event) => {
+    const { key } = event, command = event.ctrlKey || event.metaKey;
+    if (event.shiftKey && key.startsWith("Arrow")) return isReady() && (() => pen.move(key, command));
+    if (key === "Enter") return isReady() && (() => pen.press());
+    if (command && !WITH_COMMAND.includes(key)) return null;
+    const act = always[key] ?? (isReady() ? keys[key] : null);
+    return act && (() => { pen.lift(); act(); });
+  };
+  addEventListener("keydown", (event) => {
+    if (event.altKey || isNeeded(event) || ($("keys").open && event.key !== "?")) return;
+    const act = find(event);
+    if (!act) return;
+    event.preventDefault();
+    if (isReady()) adopt();
+    act();
+  }, true);
+}
+
+// Whether what has the focus needs the key itself.
+function isNeeded({ key, target }) {
+  if (target.matches("input:not([type=range], [type=checkbox]), select")) return true;
+  if (target.matches("input[type=range]")) return /^(Arrow|Page|Home|End)/.test(key);
+  return target.matches("button, summary, input, a") && (key === " " || key === "Enter");
 }

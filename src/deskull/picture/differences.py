@@ -32,7 +32,7 @@ NO_SCAN_GREY = 0.35
 """Brightness of the brain where the scan itself is not at hand."""
 
 
-def draw_errors(
+def draw_differences(
     prediction: NDArray[Any],
     reference: NDArray[Any],
     grid: Grid,

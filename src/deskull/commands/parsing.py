@@ -38,12 +38,53 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise an error for invalid arguments."""
-        lacking = re.fullmatch(r"argument ((--?[\w-]+)\S*): expected one argument", message)
-        if lacking:
-            action = self._option_string_actions[lacking[2]]
-            message = f"{lacking[1]}: no value; expected {lacking[2]} {action.metavar}"
+        no_value = re.fullmatch(r"argument ((--?[\w-]+)\S*): expected one argument", message)
+        if no_value:
+            action = self._option_string_actions[no_value[2]]
+            message = f"{no_value[1]}: no value; expected {no_value[2]} {action.metavar}"
         end = "" if message.endswith("?") else "."
         raise OptionError(f"{message}{end} See: {self.prog} --help")
+
+    def parse_command(self, arguments: list[str]) -> argparse.Namespace:
+        """Parse the arguments of the program, which begin with the name of a command.
+
+        argparse takes a list of names from one place only; here options may stand among them.
+
+        Parameters
+        ----------
+        arguments
+            Name of a command and its arguments, or options of the program itself.
+
+        Returns
+        -------
+        argparse.Namespace
+            Values of the options, each ``~`` expanded.
+
+        Raises
+        ------
+        OptionError
+            If an argument is unknown, empty, superfluous, or has a wrong value.
+        """
+        command = self.commands.get(arguments[0], self)
+        command.check_arguments(arguments[1:])
+        options, rest = self.parse_known_args(arguments)
+        values, name = vars(options), command.list_argument
+        for argument in rest:
+            if argument.startswith("-") and argument != "-":
+                command.refuse_unknown(argument)
+            if name is None:
+                command.error(f"{argument}: too many arguments")
+        if name is not None:
+            rest = values[name] = [*values[name], *rest]
+        if "" in (*values.values(), *rest):
+            command.error("an empty argument; is a shell variable not set?")
+        return argparse.Namespace(**{name: expand(value) for name, value in values.items()})
+
+    @property
+    def list_argument(self) -> str | None:
+        """Name of the argument that takes a list; None if the command has none."""
+        lists = [a.dest for a in self._actions if not a.option_strings and a.nargs in ("*", "+")]
+        return lists[0] if lists else None
 
     def refuse_unknown(self, option: str) -> NoReturn:
         """Refuse an unknown option, and suggest the nearest known one."""
@@ -73,8 +114,8 @@ class Parser(argparse.ArgumentParser):
                 )
 
 
-class Fill(argparse.Action):
-    """Store the value outside of the brain, with a note where BET's ``-f`` was probably meant."""
+class StoreFill(argparse.Action):
+    """Store the fill value, with a note where BET's ``-f`` was probably meant."""
 
     def __call__(
         self,
@@ -83,7 +124,7 @@ class Fill(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Keep the number."""
+        """Store the number, and add a note to one between 0 and 1."""
         setattr(namespace, self.dest, values)
         if option_string == "-f" and 0 < values < 1:
             add_note(
@@ -106,6 +147,6 @@ def expand(value: Any) -> Any:
     return [expand(one) for one in value] if isinstance(value, list) else value
 
 
-def find_near(word: str, known: Iterable[str], cutoff: float) -> str | None:
-    """Find the known word closest to another, if any is close enough."""
-    return next(iter(get_close_matches(word, known, 1, cutoff)), None)
+def find_near(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Find the known name closest to another one, if any is close enough."""
+    return next(iter(get_close_matches(name, known, 1, cutoff)), None)

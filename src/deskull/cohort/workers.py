@@ -1,8 +1,8 @@
-"""How scans are stripped one after the other: in this process, or in several of ours.
+"""The worker pool of this machine: scans stripped in this process, or in several.
 
-One process reads the next scan and writes the last one while the network runs; several
-processes take one scan each. Which scans, and what is told of them, is `__init__.py`; the way
-of one is `steps.py`.
+A single process reads the next scan and writes the last one while the network runs; several
+processes strip one scan each. How many fit into memory is decided in `memory.py`; what is done
+with one scan is in `steps.py`; the workers of a cluster are in `cluster.py`.
 """
 
 import logging
@@ -25,34 +25,37 @@ logger = logging.getLogger(__name__)
 Stream = Generator[tuple[Task, Outcome], None, None]
 
 
-# --- one process: three scans are in memory at most, one read, one stripped, one written
+# --- one process: at most three scans are in memory, one read, one stripped, one written
 
 
-def strip_here(tasks: Sequence[Task], job: Job, request: Request, overlap: bool = True) -> Stream:
+def strip_in_process(
+    tasks: Sequence[Task], job: Job, request: Request, overlap: bool = True
+) -> Stream:
     """Strip in this process: one scan is read, one stripped and one written at a time.
 
     Parameters
     ----------
-    tasks, job, request
+    tasks
+        Tasks of the scans.
+    job, request
         As for `run_task`.
     overlap
-        False does one after the other, which takes less memory and more time.
+        Whether the next scan is read and the last one written while the network runs; otherwise
+        the scans follow each other, which takes less memory and more time.
 
     Yields
     ------
     tuple
-        Each task, in order, and what became of it.
+        Each task, in order, and its outcome.
     """
+    stripper = job.make_stripper()
     if not overlap:
-        stripper = job.start()
         for task in tasks:
             yield task, run_task(task, stripper, job, request)
         return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        coming = _read_ahead(tasks, job, reader)
-        stripper = job.start()
         saving: tuple[Task, Future[Outcome]] | None = None
-        for scan in coming:
+        for scan in _read_ahead(tasks, job, reader):
             strip_scan(scan, stripper, job)
             if saving is not None:
                 yield saving[0], saving[1].result()
@@ -63,7 +66,7 @@ def strip_here(tasks: Sequence[Task], job: Job, request: Request, overlap: bool 
 
 
 def _read_ahead(tasks: Iterable[Task], job: Job, reader: ThreadPoolExecutor) -> Iterator[Scan]:
-    """Give scans in order, the next one being read while the last one given is worked on."""
+    """Yield scans in order; the next one is read while the caller works on the last one."""
     coming: Future[Scan] | None = None
     for task in tasks:
         ready, coming = coming, reader.submit(read_scan, task, job)
@@ -78,25 +81,25 @@ def _read_ahead(tasks: Iterable[Task], job: Job, reader: ThreadPoolExecutor) -> 
 
 @dataclass
 class _Worker:
-    """A process of ours, the line to it, and what it works on."""
+    """A child process, the connection to it, and the task that it works on."""
 
     process: multiprocessing.process.BaseProcess
-    line: Connection
+    connection: Connection
     task: Task | None = None
 
-    def give(self, task: Task) -> None:
-        """Send a task; if the process is dead, its line says so at the next look."""
+    def send(self, task: Task) -> None:
+        """Send a task; if the process is dead, the next `wait` reports its connection."""
         self.task = task
         try:
-            self.line.send(task)
+            self.connection.send(task)
         except OSError:
             logger.debug("a worker died before its next scan")
 
-    def end(self) -> None:
-        """Let the process end, at once if it works."""
+    def stop(self) -> None:
+        """Stop the process; if it works on a task, at once."""
         if self.task is not None:
             self.process.terminate()
-        self.line.close()
+        self.connection.close()
         self.process.join()
         self.process.close()
 
@@ -104,92 +107,104 @@ class _Worker:
 def _start_worker(job: Job, request: Request) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, job, request), daemon=True)
+    process = context.Process(target=_run_worker, args=(theirs, job, request), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _work(line: Connection, job: Job, request: Request) -> None:
-    """Be a worker: strip what comes down the line until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
-    signal.signal(signal.SIGTERM, _leave)
-    sys.unraisablehook = _pass_over_leaving
+def _run_worker(connection: Connection, job: Job, request: Request) -> None:
+    """Strip the tasks that arrive on a connection until it closes; runs in the child process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and stops its workers
+    signal.signal(signal.SIGTERM, _exit)
+    sys.unraisablehook = _ignore_exit
     logging.getLogger("deskull").addHandler(logging.NullHandler())
     try:
-        stripper = job.start()
+        stripper = job.make_stripper()
         while True:
-            line.send(run_task(line.recv(), stripper, job, request))
+            connection.send(run_task(connection.recv(), stripper, job, request))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is done, or gone
     except Exception as error:
-        line.send(error)
+        connection.send(error)
 
 
-def _leave(number: int, frame: Any) -> None:
+def _exit(number: int, frame: Any) -> None:
     raise SystemExit(0)
 
 
-def _pass_over_leaving(lost: Any) -> None:
-    """Say nothing of an exit that was lost in a finalizer: the scan is ended, then its line is."""
-    if not issubclass(lost.exc_type, SystemExit):
-        sys.__unraisablehook__(lost)
+def _ignore_exit(unraisable: Any) -> None:
+    """Report nothing if SIGTERM arrives in a finalizer, where SystemExit is lost.
+
+    The scan is finished, and then the connection is closed.
+    """
+    if not issubclass(unraisable.exc_type, SystemExit):
+        sys.__unraisablehook__(unraisable)
 
 
 def strip_in_workers(tasks: Sequence[Task], job: Job, request: Request, count: int) -> Stream:
     """Strip in several processes.
 
+    Parameters
+    ----------
+    tasks
+        Tasks of the scans.
+    job, request
+        As for `run_task`.
+    count
+        Number of processes.
+
     Yields
     ------
     tuple
-        Each task, as it is finished, and what became of it.
+        Each task, in the order in which they are finished, and its outcome.
 
     Raises
     ------
     Exception
-        What a worker could not go on from.
+        If a worker cannot make the stripper, or write a record.
     """
     coming = iter(tasks)
-    crew: list[_Worker] = []
+    pool: list[_Worker] = []
     try:
         for task in islice(coming, count):
-            crew.append(_start_worker(job, request))
-            crew[-1].give(task)
-        while crew:
-            lines = wait([worker.line for worker in crew])
-            for worker in [worker for worker in crew if worker.line in lines]:
-                task, outcome = _hear(worker, request)
+            pool.append(_start_worker(job, request))
+            pool[-1].send(task)
+        while pool:
+            ready = wait([worker.connection for worker in pool])
+            for worker in [worker for worker in pool if worker.connection in ready]:
+                task, outcome = _receive(worker, request)
                 yield task, outcome
                 following = next(coming, None)
                 if following is None or worker.process.exitcode is not None:
-                    crew.remove(worker)
-                    worker.end()
+                    pool.remove(worker)
+                    worker.stop()
                     if following is None:
                         continue
                     worker = _start_worker(job, request)
-                    crew.append(worker)
-                worker.give(following)
+                    pool.append(worker)
+                worker.send(following)
     finally:
-        for worker in crew:
-            worker.end()
+        for worker in pool:
+            worker.stop()
 
 
-def _hear(worker: _Worker, request: Request) -> tuple[Task, Outcome]:
-    """Take a worker's word, or its death, on its task."""
+def _receive(worker: _Worker, request: Request) -> tuple[Task, Outcome]:
+    """Receive the outcome of a worker's task; if the worker died, record the task as failed."""
     task, worker.task = worker.task, None
     assert task is not None
     try:
-        said = worker.line.recv()
+        answer = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join()
-        return task, record_failure(task, request, _explain_death(worker.process.exitcode))
-    if isinstance(said, Exception):
-        raise said
-    return task, said
+        return task, record_failure(task, request, _explain_exit(worker.process.exitcode))
+    if isinstance(answer, Exception):
+        raise answer
+    return task, answer
 
 
-def _explain_death(code: int | None) -> str:
-    """Words on a process that went without a word."""
+def _explain_exit(code: int | None) -> str:
+    """Explain why a process ended without an outcome."""
     if code is not None and code == -getattr(signal, "SIGKILL", 9):
         return (
             "its process was killed, perhaps because memory ran out. Use fewer --workers, or a "

@@ -11,13 +11,11 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deskull.arguments.parsing import Parser
-
-Actions = list[argparse.Action]
+from deskull.commands.parsing import Parser
 
 
-class Complete(argparse.Action):
-    """Prints the completion script of a shell."""
+class ShowCompletion(argparse.Action):
+    """Print the completion script of a shell."""
 
     def __call__(
         self,
@@ -26,7 +24,7 @@ class Complete(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Print the script, and leave."""
+        """Print the script, and exit."""
         assert isinstance(parser, Parser)
         sys.stdout.write(COMPLETIONS[values](parser))
         parser.exit()
@@ -38,31 +36,29 @@ def complete_bash(parser: Parser) -> str:
     Parameters
     ----------
     parser
-        The program's parser, with its commands.
+        Parser of the program, with its commands.
     """
-    options, values = [], []
-    for name, command in parser.commands.items():
-        words = " ".join(word for action in _list_options(command) for word in _names(action))
-        places = " ".join(_list_positional_choices(command))
-        pattern = "strip | *" if name == "strip" else name
-        options.append(f'    {pattern}) options="{words}" places="{places}" ;;')
-        for action in _list_options(command):
-            if action.choices:
-                names = " | ".join(f"{name}:{word}" for word in _names(action))
-                values.append(f'    {names}) choices="{" ".join(map(str, action.choices))}" ;;')
+    cases = []
+    for pattern, command in _list_commands(parser):
+        flags = " ".join(
+            flag for action in _list_options(command) for flag in action.option_strings
+        )
+        positionals = " ".join(_list_positional_choices(command))
+        cases.append(f'    {pattern}) options="{flags}" positionals="{positionals}" ;;')
     return "\n".join(
         [
             "# Completion of deskull for bash. In ~/.bashrc:",
             '#   eval "$(deskull --completion bash)"',
             "_deskull() {",
             '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
-            '  local command="${COMP_WORDS[1]}" options="" places="" choices="" IFS=$\' \\n\'',
+            '  local command="${COMP_WORDS[1]}" options="" positionals="" choices=""',
+            "  local IFS=$' \\n'",
             '  [[ "${1##*/}" == deskull-bids ]] && command=bids',
             '  case "$command:$before" in',
-            *values,
+            *_list_choice_cases(parser, 'choices="{}"'),
             "  esac",
             '  case "$command" in',
-            *_last(options, "strip | *"),
+            *cases,
             "  esac",
             '  if [[ -n "$choices" ]]; then',
             '    COMPREPLY=($(compgen -W "$choices" -- "$word"))',
@@ -70,9 +66,9 @@ def complete_bash(parser: Parser) -> str:
             '    COMPREPLY=($(compgen -W "$options" -- "$word"))',
             "  else",
             '    [[ $COMP_CWORD == 1 && "${1##*/}" == deskull ]] \\',
-            f'      && places="{" ".join(parser.commands)}"',
+            f'      && positionals="{" ".join(parser.commands)}"',
             "    compopt -o filenames 2> /dev/null",
-            '    COMPREPLY=($(compgen -W "$places" -- "$word"))',
+            '    COMPREPLY=($(compgen -W "$positionals" -- "$word"))',
             "    IFS=$'\\n'",
             '    COMPREPLY+=($(compgen -f -- "$word"))',
             "  fi",
@@ -89,23 +85,20 @@ def complete_zsh(parser: Parser) -> str:
     Parameters
     ----------
     parser
-        The program's parser, with its commands.
+        Parser of the program, with its commands.
     """
-    options, values = [], []
-    for name, command in parser.commands.items():
-        words = " ".join(
-            _quote(f"{word}:{_help(command, action)}")
+    cases = []
+    for pattern, command in _list_commands(parser):
+        flags = " ".join(
+            _quote(f"{flag}:{_get_help(command, action)}")
             for action in _list_options(command)
-            for word in _names(action)
+            for flag in action.option_strings
         )
-        places = " ".join(_list_positional_choices(command))
-        pattern = "strip | *" if name == "strip" else name
-        options.append(f"    {pattern}) options=({words}) places=({places}) ;;")
-        for action in _list_options(command):
-            if action.choices:
-                names = " | ".join(f"{name}:{word}" for word in _names(action))
-                values.append(f"    {names}) choices=({' '.join(map(str, action.choices))}) ;;")
-    commands = " ".join(_quote(f"{name}:{words}") for name, words in _describe(parser).items())
+        positionals = " ".join(_list_positional_choices(command))
+        cases.append(f"    {pattern}) options=({flags}) positionals=({positionals}) ;;")
+    commands = " ".join(
+        _quote(f"{name}:{description}") for name, description in _describe(parser).items()
+    )
     return "\n".join(
         [
             "#compdef deskull deskull-bids",
@@ -113,14 +106,14 @@ def complete_zsh(parser: Parser) -> str:
             '#   eval "$(deskull --completion zsh)"',
             "_deskull() {",
             "  local command=$words[2] before=$words[CURRENT-1]",
-            "  local -a options places choices commands",
+            "  local -a options positionals choices commands",
             "  [[ $service == deskull-bids ]] && command=bids",
             f"  commands=({commands})",
             "  case $command:$before in",
-            *values,
+            *_list_choice_cases(parser, "choices=({})"),
             "  esac",
             "  case $command in",
-            *_last(options, "strip | *"),
+            *cases,
             "  esac",
             "  if (( $#choices )); then",
             "    compadd -a choices",
@@ -128,7 +121,7 @@ def complete_zsh(parser: Parser) -> str:
             "    _describe option options",
             "  else",
             "    [[ $CURRENT == 2 && $service == deskull ]] && _describe command commands",
-            "    (( $#places )) && compadd -a places",
+            "    (( $#positionals )) && compadd -a positionals",
             "    _files",
             "  fi",
             "}",
@@ -148,7 +141,7 @@ def complete_fish(parser: Parser) -> str:
     Parameters
     ----------
     parser
-        The program's parser, with its commands.
+        Parser of the program, with its commands.
     """
     lines = [
         "# Completion of deskull for fish. In ~/.config/fish/config.fish:",
@@ -163,23 +156,23 @@ def complete_fish(parser: Parser) -> str:
     ]
     lines += [
         "complete -c deskull -n 'test (count (commandline -opc)) = 1' "
-        f"-a {name} -d {_quote(words)}"
-        for name, words in _describe(parser).items()
+        f"-a {name} -d {_quote(description)}"
+        for name, description in _describe(parser).items()
     ]
     for name, command in parser.commands.items():
         start = f"complete -c deskull -c deskull-bids -n '__deskull_is {name}'"
-        places = " ".join(_list_positional_choices(command))
-        lines += [f"{start} -a '{places}'"] if places else []
+        positionals = " ".join(_list_positional_choices(command))
+        lines += [f"{start} -a '{positionals}'"] if positionals else []
         for action in _list_options(command):
-            words = [
-                f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}"
-                for word in _names(action)
+            parts = [
+                f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
+                for flag in action.option_strings
             ]
             if action.choices:
-                words.append(f"-x -a '{' '.join(map(str, action.choices))}'")
+                parts.append(f"-x -a '{' '.join(map(str, action.choices))}'")
             elif action.nargs != 0:
-                words.append("-r")
-            lines.append(f"{start} {' '.join(words)} -d {_quote(_help(command, action))}")
+                parts.append("-r")
+            lines.append(f"{start} {' '.join(parts)} -d {_quote(_get_help(command, action))}")
     return "\n".join([*lines, ""])
 
 
@@ -196,7 +189,7 @@ def make_manual(parser: Parser, version: str) -> str:
     Parameters
     ----------
     parser
-        The program's parser, with its commands.
+        Parser of the program, with its commands.
     version
         Version of deskull.
     """
@@ -214,20 +207,27 @@ def make_manual(parser: Parser, version: str) -> str:
         ".B deskull\\-bids",
         "BIDS_DIR OUT_DIR participant|group [options]",
         ".SH DESCRIPTION",
-        _roff(parser.description or ""),
+        _escape_roff(parser.description or ""),
     ]
     for name, command in parser.commands.items():
-        lines += [f".SH DESKULL {name.upper()}", _roff(command.description or "")]
+        lines += [f".SH DESKULL {name.upper()}", _escape_roff(command.description or "")]
         for action in command._actions:
             if action.help != argparse.SUPPRESS:
-                lines += [".TP", f".B {_roff(_label(action))}", _roff(_help(command, action))]
-        lines += [".PP", *(f"{_roff(line)}\n.br" for line in (command.epilog or "").splitlines())]
+                lines += [
+                    ".TP",
+                    f".B {_escape_roff(_make_label(action))}",
+                    _escape_roff(_get_help(command, action)),
+                ]
+        lines += [
+            ".PP",
+            *(f"{_escape_roff(line)}\n.br" for line in (command.epilog or "").splitlines()),
+        ]
     lines += [".SH EXIT STATUS", "0 done, 1 failed, 2 wrong use, 130 interrupted."]
     lines += [".SH SEE ALSO", "https://deskull.github.io/deskull/"]
     return "\n".join([*lines, ""])
 
 
-def _list_options(parser: Parser) -> Actions:
+def _list_options(parser: Parser) -> list[argparse.Action]:
     return [
         action
         for action in parser._actions
@@ -235,44 +235,56 @@ def _list_options(parser: Parser) -> Actions:
     ]
 
 
-def _names(action: argparse.Action) -> list[str]:
-    return list(action.option_strings)
-
-
 def _list_positional_choices(parser: Parser) -> list[str]:
-    places = [action for action in parser._actions if not action.option_strings]
-    return [str(choice) for action in places for choice in action.choices or ()]
+    actions = [action for action in parser._actions if not action.option_strings]
+    return [str(choice) for action in actions for choice in action.choices or ()]
+
+
+def _list_choice_cases(parser: Parser, assignment: str) -> list[str]:
+    """Make the cases of options that take one of several values."""
+    cases = []
+    for name, command in parser.commands.items():
+        for action in _list_options(command):
+            if action.choices:
+                pattern = " | ".join(f"{name}:{flag}" for flag in action.option_strings)
+                choices = assignment.format(" ".join(map(str, action.choices)))
+                cases.append(f"    {pattern}) {choices} ;;")
+    return cases
+
+
+def _list_commands(parser: Parser) -> list[tuple[str, Parser]]:
+    """List pattern and parser of each command; `strip`, the default, is last."""
+    others = [(name, command) for name, command in parser.commands.items() if name != "strip"]
+    return [*others, ("strip | *", parser.commands["strip"])]
 
 
 def _describe(parser: Parser) -> dict[str, str]:
-    """Say what each command does, in the words of its description."""
+    """Return the description of each command."""
     return {
         name: (command.description or "").rstrip(".") for name, command in parser.commands.items()
     }
 
 
-def _help(parser: Parser, action: argparse.Action) -> str:
+def _get_help(parser: Parser, action: argparse.Action) -> str:
     """Return an option's help in one line."""
     return " ".join(parser._get_formatter()._expand_help(action).split()) if action.help else ""
 
 
-def _label(action: argparse.Action) -> str:
+def _make_label(action: argparse.Action) -> str:
+    """Make the heading of an argument in the manual page: its flags and its value."""
     value = action.metavar or "|".join(map(str, action.choices or ()))
     value = "" if action.nargs == 0 else str(value or action.dest.upper())
-    return ", ".join(action.option_strings) + f" {value}".rstrip() if _names(action) else value
+    return (
+        ", ".join(action.option_strings) + f" {value}".rstrip() if action.option_strings else value
+    )
 
 
-def _last(lines: list[str], start: str) -> list[str]:
-    """Put the line whose pattern fits all else at the end."""
-    return sorted(lines, key=lambda line: line.strip().startswith(start))
+def _quote(text: str) -> str:
+    """Quote and shorten text for zsh and fish, which interpret nothing but a quote in quotes."""
+    return "'" + re.sub(r"(['\\])", r"'\\\1'", textwrap.shorten(text, 90, placeholder=" …")) + "'"
 
 
-def _quote(words: str) -> str:
-    """Quote for zsh and fish: neither reads anything but a quote inside of quotes."""
-    return "'" + re.sub(r"(['\\])", r"'\\\1'", textwrap.shorten(words, 90, placeholder=" …")) + "'"
-
-
-def _roff(words: str) -> str:
-    """Escape what roff would read as its own."""
-    words = words.replace("\\", "\\e").replace("-", "\\-")
-    return re.sub(r"^([.'])", r"\\&\1", words, flags=re.MULTILINE)
+def _escape_roff(text: str) -> str:
+    """Escape what roff would interpret."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^([.'])", r"\\&\1", text, flags=re.MULTILINE)
