@@ -26,7 +26,7 @@ from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.lookup import find_manual, is_inside
 from deskull.image.volume import Volume, count_frames, make_volume
-from deskull.image.writing import Batch, find_start
+from deskull.image.writing import Transaction, find_start
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.outputs import OUTPUTS, RECORD, check_packages, find_output
@@ -287,9 +287,9 @@ def remake_outputs(
     try:
         corrected = _CorrectedScan(volume, mask, fill=_find_fill(scan))
         check_packages(paths)
-        with Batch() as batch:
+        with Transaction() as transaction:
             for name, path in paths.items():
-                save_output(corrected, find_output(name), path, batch)
+                save_output(corrected, find_output(name), path, transaction)
         ml = volume_ml(mask, volume.grid.voxel_volume)
         save_records([_update_record(scan, paths, manual, ml)], scan.path)
     except DeskullError as error:

@@ -158,9 +158,9 @@ class Pointer(NamedTuple):
     Parameters
     ----------
     what
-        A few words.
+        Name of the pointer, such as ``"a git-annex link"``.
     remedy
-        How the content is got, as a sentence.
+        Sentence that says how to get the content.
     """
 
     what: str

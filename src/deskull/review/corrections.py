@@ -27,7 +27,7 @@ from deskull.errors import DeskullError, InputError, OutputError
 from deskull.image.derived import make_mask_image
 from deskull.image.lookup import find_scan_stem, is_inside
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.image.writing import Transaction, save_bytes, save_image
 from deskull.record import Request
 from deskull.review.marks import find_user
 from deskull.review.scene import ScanFiles, find_files
@@ -108,9 +108,9 @@ def _write(
     mask: NDArray[np.bool_], volume: Volume, files: ScanFiles, fields: dict[str, Any]
 ) -> None:
     """Write a corrected mask and its sidecar, both or none."""
-    with Batch() as batch:
-        save_image(make_mask_image(mask, volume.source), files.manual, batch)
-        save_bytes(make_json(fields), _find_sidecar(files.manual), batch)
+    with Transaction() as transaction:
+        save_image(make_mask_image(mask, volume.source), files.manual, transaction)
+        save_bytes(make_json(fields), _find_sidecar(files.manual), transaction)
 
 
 def _find_sidecar(path: Path) -> Path:
