@@ -63,6 +63,12 @@ class Output:
     sidecar
         Fields of its JSON sidecar in BIDS, ``{source}`` standing for the URI of the image; None
         if it has none.
+
+    Examples
+    --------
+    >>> mask = find_output("mask")
+    >>> mask.option, mask.ending, mask.is_image, mask.depends_on_mask
+    ('mask', '_mask.nii.gz', True, False)
     """
 
     name: str
@@ -258,6 +264,10 @@ def check_packages(names: Iterable[str]) -> None:
     ------
     InputError
         If a package is missing.
+
+    Examples
+    --------
+    >>> check_packages(["brain", "mask"])
     """
     for row in map(find_output, names):
         if row.package and find_spec(row.package) is None:
@@ -265,7 +275,13 @@ def check_packages(names: Iterable[str]) -> None:
 
 
 def need_maps(names: Collection[str]) -> bool:
-    """Whether some outputs take the memory of a map."""
+    """Whether some outputs take the memory of a map.
+
+    Examples
+    --------
+    >>> need_maps(["brain", "mask"]), need_maps(["mask", "distance"])
+    (False, True)
+    """
     return any(_BY_NAME[name].is_map for name in names if name in _BY_NAME)
 
 
@@ -289,6 +305,12 @@ class Option:
         Default value; None if the option has none.
     low, high
         Inclusive range of a number; None where it is open.
+
+    Examples
+    --------
+    >>> border = next(option for option in SETTINGS if option.name == "border")
+    >>> border.default, border.low, border.high
+    (0.0, -50.0, 50.0)
     """
 
     name: str

@@ -41,6 +41,11 @@ class WeightsName:
         Name of the bundled set, or of the folder.
     sha256
         SHA-256 over the hashes of all their files.
+
+    Examples
+    --------
+    >>> WeightsName("default", 64 * "0").name
+    'default'
     """
 
     name: str
@@ -95,6 +100,11 @@ class OutputFile(Fingerprint):
         Path as seen from the record.
     bytes, modified, sha256
         Size in bytes, time of change in ns since 1970 and SHA-256 when it was written.
+
+    Examples
+    --------
+    >>> OutputFile(path="sub-01_T1w_mask.nii.gz", bytes=41234).bytes
+    41234
     """
 
     path: str
@@ -112,6 +122,11 @@ class CorrectedMask(Fingerprint):
         Volume of the mask in millilitres.
     bytes, modified, sha256
         Size in bytes, time of change in ns since 1970 and SHA-256 of the file.
+
+    Examples
+    --------
+    >>> CorrectedMask(file="sub-01_T1w_mask_manual.nii.gz", volume_ml=1440.0).volume_ml
+    1440.0
     """
 
     file: str
@@ -148,6 +163,12 @@ class Request:
         SHA-256 of the weights.
     mask_of
         Name of the scan whose mask was to be put on this one; null if it has its own.
+
+    Examples
+    --------
+    >>> request = Request(RequestedSettings(border=1.0), weights=64 * "0")
+    >>> request.is_same(Request(RequestedSettings(border=1.0), weights=64 * "0"))
+    True
     """
 
     settings: RequestedSettings
@@ -221,6 +242,12 @@ class Record:
     corrected
         The mask corrected by hand that brain and volume are of, if they are not those of the
         automatic mask.
+
+    Examples
+    --------
+    >>> record = Record(input=InputScan(path="sub-01_T1w.nii.gz"), volume_ml=1432.5, score=98)
+    >>> record.final_ml, record.mask_kind
+    (1432.5, 'automatic')
     """
 
     schema: int = field(default=SCHEMA, metadata={"range": (0, 2**31)})
@@ -294,6 +321,11 @@ def parse_record(plain: Any) -> Record:
     ------
     ValueError
         If it is no record of deskull.
+
+    Examples
+    --------
+    >>> parse_record({"input": {"path": "sub-01_T1w.nii.gz"}, "score": 98}).score
+    98
     """
     if not isinstance(plain, dict):
         raise ValueError(f"{plain!r:.60}; expected an object")

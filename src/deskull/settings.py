@@ -31,6 +31,11 @@ class BiasSettings:
     ------
     InputError
         If `shrink` or an iteration is below 1, or there is no level.
+
+    Examples
+    --------
+    >>> BiasSettings(shrink=3, iterations=(20, 10)).iterations
+    (20, 10)
     """
 
     shrink: int = 4

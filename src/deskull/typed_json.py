@@ -30,12 +30,33 @@ _PART = re.compile(r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 
 
 def rest() -> Any:
-    """Define the field of a dataclass that takes what no other field is named for."""
+    """Define the field of a dataclass that takes what no other field is named for.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Card:
+    ...     licence: str
+    ...     more: Mapping[str, Any] = rest()
+    >>> from_plain(Card, {"licence": "CC0", "funding": "none"}).more
+    {'funding': 'none'}
+    """
     return field(default_factory=dict, metadata={_REST: True})
 
 
 def any_number(default: float) -> Any:
-    """Define the field of a dataclass that takes NaN and infinity as well."""
+    """Define the field of a dataclass that takes NaN and infinity as well.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Choice:
+    ...     fill: float = any_number(0.0)
+    >>> from_plain(Choice, {"fill": "inf"})
+    Choice(fill=inf)
+    """
     return field(default=default, metadata={_ANY_NUMBER: True})
 
 

@@ -76,6 +76,11 @@ class Padding:
         Values of the padding, ascending.
     voxels
         How many.
+
+    Examples
+    --------
+    >>> Padding((-1000.0,), voxels=50).describe(size=200)
+    '25 % of the field is filled with -1000; treated as air'
     """
 
     values: tuple[float, ...]

@@ -44,6 +44,15 @@ def resample(
     -------
     NDArray
         ``target.shape``, float32.
+
+    Examples
+    --------
+    >>> from deskull.image.grid import make_ras_grid
+    >>> fine = make_ras_grid((0, 0, 0), (4, 4, 4), 1.0)
+    >>> coarse = make_ras_grid((0, 0, 0), (2, 2, 2), 2.0)
+    >>> ramp = np.broadcast_to(np.arange(4, dtype=np.float32)[:, None, None], (4, 4, 4))
+    >>> resample(ramp, fine, coarse)[:, 0, 0].tolist()
+    [0.5, 2.5]
     """
     values, grid, wanted = (
         to_canonical_array(array, source),

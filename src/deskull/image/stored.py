@@ -60,6 +60,12 @@ class StoredArray:
         Which frame of a 4D file these voxels are, if only one was read.
     notes
         What was assumed in reading them, or left out, each in a few words.
+
+    Examples
+    --------
+    >>> stored = StoredArray(np.array([[[1, 2]]], np.int16), slope=0.5)
+    >>> stored.to_float32().tolist()
+    [[[0.5, 1.0]]]
     """
 
     is_proxy = True
@@ -194,6 +200,12 @@ def make_nifti(
     ------
     GeometryError
         If the affine is singular.
+
+    Examples
+    --------
+    >>> image = make_nifti(StoredArray(np.ones((2, 3, 4), np.int16)), np.eye(4))
+    >>> image.shape, int(image.header["sform_code"])
+    ((2, 3, 4), 1)
     """
     try:
         affine = Grid(cast(Shape, stored.shape[:3]), affine).affine
@@ -220,6 +232,12 @@ def check_frame(frame: int, count: int, name: str) -> None:
     ------
     ImageFileError
         If `frame` is not one of 0 to `count` - 1.
+
+    Examples
+    --------
+    >>> check_frame(7, 3, "sub-01_bold.nii.gz")
+    Traceback (most recent call last):
+    deskull.errors.ImageFileError: sub-01_bold.nii.gz: no frame 7; expected 0 to 2.
     """
     if not 0 <= frame < count:
         raise ImageFileError(f"{name}: no frame {frame}; expected 0 to {count - 1}.")
@@ -244,6 +262,12 @@ def check_promise(
     ImageFileError
         For complex and colour types, axes without voxels, more than `MAX_BYTES`, and more than
         the file can hold however well it is packed.
+
+    Examples
+    --------
+    >>> check_promise((4, 4, 4), np.dtype(np.complex64), "field.nii.gz")
+    Traceback (most recent call last):
+    deskull.errors.ImageFileError: field.nii.gz: complex voxels (complex64); ...
     """
     if dtype.kind not in "iufb":
         what = "complex" if dtype.kind == "c" else "colour" if dtype.names else "unknown"

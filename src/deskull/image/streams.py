@@ -189,7 +189,13 @@ class Unpacked(io.RawIOBase):
 
 
 def find_packing(head: bytes) -> Packing | None:
-    """How a file is packed, by its first bytes; None if it is not."""
+    """How a file is packed, by its first bytes; None if it is not.
+
+    Examples
+    --------
+    >>> find_packing(b"BZh91AY").name
+    'bzip2'
+    """
     return next((one for one in PACKINGS if head.startswith(one.start)), None)
 
 

@@ -127,6 +127,12 @@ def make_volume(
         have a single value or no finite value.
     GeometryError
         If the affine is missing or singular.
+
+    Examples
+    --------
+    >>> voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    >>> make_volume(nib.Nifti1Image(voxels, np.eye(4))).data.dtype
+    dtype('float32')
     """
     source = _check_source(image, name)
     stored = _read_stored(source, name)
@@ -157,6 +163,12 @@ def make_grid(image: SpatialImage, name: str = "image") -> Grid:
     ------
     GeometryError
         If the affine gives voxels no size or no place.
+
+    Examples
+    --------
+    >>> image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.diag([2.0, 2, 3, 1]))
+    >>> make_grid(image).voxel_size
+    (2.0, 2.0, 3.0)
     """
     x, y, z = image.shape[:3]
     affine = np.array(image.affine, dtype=np.float64)
@@ -223,7 +235,13 @@ def _check_size(grid: Grid, name: str) -> None:
 
 
 def count_frames(image: SpatialImage) -> int:
-    """Frames of an image: 1 unless an axis beyond the third is longer than 1."""
+    """Frames of an image: 1 unless an axis beyond the third is longer than 1.
+
+    Examples
+    --------
+    >>> count_frames(nib.Nifti1Image(np.zeros((2, 2, 2, 5), np.int16), np.eye(4)))
+    5
+    """
     return math.prod(n for n in image.shape[3:] if n > 1)
 
 
@@ -282,6 +300,12 @@ def check_values(data: NDArray[np.float32], name: str) -> None:
     ------
     ImageFileError
         If all are the same, or none is finite.
+
+    Examples
+    --------
+    >>> check_values(np.zeros((2, 2, 2), np.float32), "empty.nii.gz")
+    Traceback (most recent call last):
+    deskull.errors.ImageFileError: empty.nii.gz: every voxel is 0; expected a head.
     """
     with np.errstate(invalid="ignore"):
         low, high = float(data.min()), float(data.max())

@@ -105,6 +105,11 @@ def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[flo
     -------
     dict
         Name to the values at `QUANTILES`.
+
+    Examples
+    --------
+    >>> describe_traits([{"mirror": 0.02}, {"mirror": 0.04}])["mirror"][3]
+    0.03
     """
     names = sorted({name for head in heads for name in head})
     return {
@@ -132,6 +137,13 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
         Name to the distance from the nearest of the 1st and 99th percentile, in units of the
         distance between them: 0 is within, 1 a whole range off. None if that is unknown, or
         known of too few heads.
+
+    Examples
+    --------
+    >>> usual = TrainingHeads(30, {"structure": (0.1, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3)})
+    >>> unlike = find_unlike({"structure": 0.4}, Likeness(usual))
+    >>> round(unlike["structure"], 2)
+    0.5
     """
     if likeness is None or likeness.known is None:
         return None
@@ -146,5 +158,11 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
 
 
 def sum_up(unlike: Mapping[str, float]) -> float:
-    """Distance from the training heads: the root of the sum of the squares."""
+    """Distance from the training heads: the root of the sum of the squares.
+
+    Examples
+    --------
+    >>> sum_up({"length_x": 3.0, "length_y": 4.0})
+    5.0
+    """
     return float(np.sqrt(sum(value**2 for value in unlike.values())))

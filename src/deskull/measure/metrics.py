@@ -58,6 +58,11 @@ def dice(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> dice(np.array([1, 1, 0]), np.array([0, 1, 1]))
+    0.5
     """
     both, first, second = _count(prediction, reference)
     return 2 * both / (first + second) if first + second else 1.0
@@ -70,6 +75,11 @@ def iou(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> iou(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1]))
+    0.25
     """
     both, first, second = _count(prediction, reference)
     return both / (first + second - both) if first + second else 1.0
@@ -82,6 +92,11 @@ def sensitivity(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> sensitivity(np.array([1, 1, 0]), np.array([0, 1, 1]))
+    0.5
     """
     both, first, second = _count(prediction, reference)
     return _share(both, second, first)
@@ -94,6 +109,11 @@ def precision(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> precision(np.array([1, 0, 0]), np.array([1, 1, 0]))
+    1.0
     """
     both, first, second = _count(prediction, reference)
     return _share(both, first, second)
@@ -108,6 +128,11 @@ def volume_ml(mask: NDArray[Any], voxel_volume: float) -> float:
         (X, Y, Z), nonzero inside.
     voxel_volume
         Cubic millimetres of one voxel, `Grid.voxel_volume`.
+
+    Examples
+    --------
+    >>> volume_ml(np.ones((10, 10, 10)), voxel_volume=8.0)
+    8.0
     """
     return float(np.count_nonzero(mask) * voxel_volume / 1000)
 
@@ -136,6 +161,13 @@ def surface_distances(
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> first, second = np.zeros((2, 9, 9, 9), bool)
+    >>> first[2:5, 2:7, 2:7] = second[4:7, 2:7, 2:7] = True
+    >>> surface_distances(first, second, (1.0, 1.0, 1.0)).largest
+    2.0
     """
     _check_shapes(prediction, reference)
     first = _find_surface(prediction, voxel_size)
@@ -168,6 +200,12 @@ def find_regions(height: NDArray[np.float64], depth: NDArray[np.float64]) -> NDA
         (with the rest of the face) below `FACE_TOP` and before `FACE_BACK`, the vertex above
         `VERTEX_BOTTOM`, the cerebellum below `CEREBELLUM_TOP` and behind `CEREBELLUM_FRONT`,
         and frontal is what is left before `FACE_BACK`.
+
+    Examples
+    --------
+    >>> found = find_regions(np.array([0.04, 0.9, 0.5]), np.array([0.5, 0.5, 0.9]))
+    >>> [REGIONS[number] for number in found]
+    ['neck', 'vertex', 'frontal']
     """
     front = depth > FACE_BACK
     conditions = [

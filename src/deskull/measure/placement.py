@@ -98,7 +98,13 @@ def find_displacement(
 
 
 def find_misplaced(found: Displacement) -> Flag | None:
-    """Flag a mask that would fit better elsewhere."""
+    """Flag a mask that would fit better elsewhere.
+
+    Examples
+    --------
+    >>> find_misplaced(Displacement((0.0, 0.0, 16.0), gain=1.3)).name
+    'misplaced'
+    """
     far = float(np.linalg.norm(found.mm))
     if far < OFF_MM or found.gain < OFF_GAIN:
         return None

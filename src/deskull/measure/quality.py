@@ -110,6 +110,12 @@ class Flag:
         Short and stable, such as ``"field-cuts-brain"``; programs may compare it.
     sentence
         Sentence for the user: what was found, with its value.
+
+    Examples
+    --------
+    >>> flag = Flag("volume", "The mask has 3100 ml; 600 to 2300 ml are plausible.")
+    >>> flag.name
+    'volume'
     """
 
     name: str
@@ -261,6 +267,13 @@ def measure_width(data: NDArray[np.float32], voxel_size: tuple[float, ...]) -> f
         (X, Y, Z), the scan; what is not finite is air.
     voxel_size
         mm along each array axis.
+
+    Examples
+    --------
+    >>> head = np.zeros((20, 20, 20), np.float32)
+    >>> head[4:16, 2:18, 2:18] = 100
+    >>> measure_width(head, (10.0, 10.0, 10.0))
+    120.0
     """
     finite = np.isfinite(data)
     if not finite.any():

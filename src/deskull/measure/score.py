@@ -33,6 +33,11 @@ class Term:
         Limit on the good side of which good masks stay.
     weight
         Per unit of the trait; a negative one penalises what is below the limit.
+
+    Examples
+    --------
+    >>> Term(limit=2.0, weight=0.5).find_penalty(3.0)
+    0.5
     """
 
     limit: float
@@ -138,6 +143,11 @@ def make_score(
     -------
     int
         0 to 100; 0 without any traits.
+
+    Examples
+    --------
+    >>> make_score({"rim_mm": 1.7}, flags=[]), make_score({"rim_mm": 1.7}, flags=["volume"])
+    (100, 61)
     """
     if not traits:
         return 0

@@ -161,7 +161,13 @@ def _to_floats(traits: dict[str, Any]) -> dict[str, float]:
 
 
 def make_blocks(values: Array, count: int) -> Array:
-    """Means of blocks of voxels; what is left over at the far ends is not looked at."""
+    """Means of blocks of voxels; what is left over at the far ends is not looked at.
+
+    Examples
+    --------
+    >>> make_blocks(np.arange(8, dtype=np.float32).reshape(2, 2, 2), 2).tolist()
+    [[[3.5]]]
+    """
     x, y, z = (length // count * count for length in values.shape)
     total = np.zeros((x // count, y // count, z // count), np.float32)
     for i, j, k in itertools.product(range(count), repeat=3):

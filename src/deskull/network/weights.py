@@ -68,12 +68,24 @@ class Weights:
 
 
 def bundled_folder() -> Path:
-    """Folder of the weights that come with the package."""
+    """Folder of the weights that come with the package.
+
+    Examples
+    --------
+    >>> bundled_folder().name
+    'weights'
+    """
     return Path(str(resources.files("deskull"))) / "weights"
 
 
 def list_weights() -> list[str]:
-    """Names of the bundled weights."""
+    """Names of the bundled weights.
+
+    Examples
+    --------
+    >>> "default" in list_weights()
+    True
+    """
     return sorted(path.parent.name for path in bundled_folder().glob(f"*/{CARD}"))
 
 
@@ -89,6 +101,11 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
     ------
     WeightsError
         If there is no such set, a file is missing, or a hash differs.
+
+    Examples
+    --------
+    >>> load_weights("default").segment.spec.outputs[0]
+    'brain'
     """
     folder = bundled_folder() / str(name_or_path)
     if str(name_or_path) not in list_weights():

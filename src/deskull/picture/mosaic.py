@@ -185,7 +185,13 @@ def _draw_slice(
 
 
 def to_grey(values: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
-    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`."""
+    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`.
+
+    Examples
+    --------
+    >>> to_grey(np.array([0.0, 0.5, 1.0], np.float32), levels=3).tolist()
+    [0, 127, 254]
+    """
     return np.round(np.round(values * (levels - 1)) * (OUTLINE - 1) / (levels - 1)).astype(
         np.uint8
     )

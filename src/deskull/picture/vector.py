@@ -147,6 +147,12 @@ def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArra
     list
         Of each line its points (N, 2): x to the right and y down in pixels, 0 at the outer edge
         of the first pixel. The last point is joined to the first.
+
+    Examples
+    --------
+    >>> (line,) = find_contours(np.ones((1, 1), np.float32))
+    >>> line.tolist()
+    [[0.5, 1.0], [1.0, 0.5], [0.5, 0.0], [0.0, 0.5]]
     """
     padded = np.pad(np.asarray(field, np.float64), 1)
     first, second = _find_segments(padded >= level)

@@ -72,7 +72,13 @@ class WindowSettings:
 
 
 def make_window_settings(fields: Mapping[str, Any]) -> WindowSettings:
-    """Build the settings from the plain lists and words of a card or a recipe."""
+    """Build the settings from the plain lists and words of a card or a recipe.
+
+    Examples
+    --------
+    >>> make_window_settings({"shape": [96, 112, 96], "voxel_size": "fit"}).is_fitted
+    True
+    """
     x, y, z = fields["shape"]
     size = fields["voxel_size"]
     fill = fields.get("fill", WindowSettings.fill)
@@ -97,6 +103,13 @@ def measure_extent(
     -------
     tuple
         Middle in RAS+ mm, (3,), and length along x, y, z in mm, (3,).
+
+    Examples
+    --------
+    >>> brain = np.ones((100, 140, 100), bool)
+    >>> middle, extent = measure_extent(brain, make_ras_grid((0, 0, 0), brain.shape, 1.0))
+    >>> extent.round().tolist()
+    [98.0, 138.0, 98.0]
     """
     ends = np.percentile(np.argwhere(brain), [STRAY, 100 - STRAY], axis=0)
     return grid.to_mm(ends.mean(axis=0)), (ends[1] - ends[0] + 1) * np.array(grid.voxel_size)
@@ -117,6 +130,12 @@ def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float
         The scan's grid.
     shape, voxel_size
         Shape of the window, and edges of its voxels in mm.
+
+    Examples
+    --------
+    >>> scan = make_ras_grid((0, 0, 0), (200, 200, 200), 1.0)
+    >>> make_window((10.2, 0, 0), scan, (96, 112, 96), 2.0).voxel_size
+    (2.0, 2.0, 2.0)
     """
     window = make_ras_grid(centre, shape, voxel_size)
     lattice = source.canonical()

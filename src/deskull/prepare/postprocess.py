@@ -33,6 +33,11 @@ def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
     -------
     NDArray[np.bool_]
         (X, Y, Z); empty if `mask` is.
+
+    Examples
+    --------
+    >>> clean_mask(np.array([[[1, 0, 1, 1]]])).astype(int).tolist()
+    [[[0, 0, 1, 1]]]
     """
     from scipy import ndimage
 
@@ -87,6 +92,11 @@ def make_signed_distance(
     -------
     NDArray[np.float32]
         (X, Y, Z), mm, negative inside; +inf everywhere for an empty mask, -inf for a full one.
+
+    Examples
+    --------
+    >>> make_signed_distance(np.array([[[1, 1, 0, 0]]]), (1.0, 1.0, 2.0)).ravel().tolist()
+    [-3.0, -1.0, 1.0, 3.0]
     """
     mask = mask.astype(bool, copy=False)
     if not mask.any():
@@ -126,6 +136,12 @@ def move_border(
     ------
     InputError
         If `border` is not a finite number.
+
+    Examples
+    --------
+    >>> mask = np.array([[[1, 1, 0, 0]]])
+    >>> move_border(mask, (1.0, 1.0, 2.0), border=1.5).astype(int).tolist()
+    [[[1, 1, 1, 0]]]
     """
     if not np.isfinite(border):
         raise InputError(f"border {border}; expected a finite number of mm.")

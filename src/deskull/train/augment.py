@@ -85,7 +85,14 @@ class Pose:
 
 
 def draw_pose(settings: AugmentSettings, generator: Generator) -> Pose:
-    """Draw position, rotation, size, shear and mirroring."""
+    """Draw position, rotation, size, shear and mirroring.
+
+    Examples
+    --------
+    >>> from deskull.train.recipe import NO_AUGMENTATION
+    >>> draw_pose(NO_AUGMENTATION, torch.Generator()).affine.equal(torch.eye(3))
+    True
+    """
     shift = torch.tensor([uniform(-settings.shift, settings.shift, generator) for _ in range(3)])
     affine = _make_affine(settings, generator)
     if chance(settings.flip, generator):
@@ -187,6 +194,12 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
     -------
     Tensor
         (C, X', Y', Z') float32.
+
+    Examples
+    --------
+    >>> values = torch.arange(3.0).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    >>> float(sample(values, torch.tensor([[[[0.5, 0.0, 0.0]]]])))
+    0.5
     """
     size = torch.tensor(values.shape[1:], dtype=torch.float32)
     normalised = (2 * index / (size - 1) - 1).flip(-1)

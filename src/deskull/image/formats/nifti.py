@@ -201,6 +201,13 @@ def find_unit(
     -------
     tuple
         Millimetres in one unit; and what was assumed, empty if nothing was.
+
+    Examples
+    --------
+    >>> header = nib.Nifti1Header()
+    >>> header.set_xyzt_units("meter")
+    >>> find_unit(header, (256, 256, 256), np.diag([0.001, 0.001, 0.001, 1.0]))[0]
+    1000.0
     """
     code = int(header["xyzt_units"]) & 7 if isinstance(header, nib.Nifti1Header) else 2
     if code not in _UNITS or affine is None:
