@@ -36,7 +36,7 @@ from deskull.cohort.records import (
     save_table,
 )
 from deskull.cohort.search import make_plan
-from deskull.cohort.steps import Job, run_task
+from deskull.cohort.steps import Job
 from deskull.cohort.stripped import apply_corrections
 from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
 from deskull.errors import OptionError
@@ -56,7 +56,6 @@ __all__ = [
     "Task",
     "is_done",
     "make_plan",
-    "run_task",
     "strip_cohort",
 ]
 logger = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ import textwrap
 from argparse import Namespace
 from importlib import resources
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from deskull import __version__
@@ -50,8 +49,8 @@ def _describe_version() -> str:
     Returns
     -------
     str
-        Such as ``0.2.0 (weights default, 1a2b3c4d5e6f)``: the first 12 digits of their SHA-256,
-        which `deskull info` and every record give in full.
+        A text such as ``0.2.0 (weights default, 1a2b3c4d5e6f)``, with the first 12 digits of the
+        SHA-256 that `deskull info` and every record give in full.
     """
     card = resources.files("deskull").joinpath("weights", DEFAULT_WEIGHTS, "card.json")
     digest = compute_digest(json.loads(card.read_text("utf-8"))["files"])
@@ -140,6 +139,8 @@ def run_weights(options: Namespace) -> None:
 
 def _describe_card(weights: "Weights") -> list[str]:
     """Describe weights in at most twenty lines."""
+    from statistics import mean
+
     card = weights.card
     fields = _describe(weights) | {"data": card.data or "not documented"}
     for stage in filter(None, (weights.locate, weights.segment)):

@@ -4,7 +4,6 @@ import logging
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,6 +97,8 @@ class FrameSummary(NamedTuple):
 
 def run_strip(options: Namespace) -> None:
     """Strip one scan and write the requested outputs."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from deskull.commands.paths import find_strip_paths
     from deskull.measure.score import LOW
     from deskull.prepare.bias import check_n4

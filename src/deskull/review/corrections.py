@@ -18,15 +18,14 @@ from deskull.cohort.stripped import (
     Remade,
     Stripped,
     find_old_outputs,
-    find_stem,
     find_stripped,
-    is_inside,
     load_recorded,
     remake_outputs,
 )
 from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import DeskullError, InputError, OutputError
 from deskull.image.derived import make_mask_image
+from deskull.image.lookup import find_scan_stem, is_inside
 from deskull.image.volume import Volume
 from deskull.image.writing import Transaction, save_bytes, save_image
 from deskull.record import Request
@@ -115,7 +114,7 @@ def _write(
 
 
 def _find_sidecar(path: Path) -> Path:
-    return path.with_name(find_stem(path) + ".json")
+    return path.with_name(find_scan_stem(path) + ".json")
 
 
 def _describe(files: ScanFiles, correction: Correction) -> dict[str, Any]:
