@@ -61,7 +61,7 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     mask
         Brain where above one half.
     grid
-        Grid of the image.
+        Grid of the image onto which the mask is brought.
     name
         Name of the image in messages.
 
@@ -105,9 +105,10 @@ def judge_mask(volume: Volume, mask: NDArray[np.bool_]) -> Quality:
     Parameters
     ----------
     volume
-        The scan.
+        Scan, as loaded.
     mask
-        (X, Y, Z), on its grid, with a voxel at least; `find_brain` brings it there.
+        Mask on the scan's grid, (X, Y, Z) bool, with at least one voxel inside; `find_brain`
+        brings it there.
 
     Examples
     --------

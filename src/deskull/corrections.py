@@ -37,7 +37,7 @@ class Correction:
     by
         Name of the user who saved it; empty if unknown.
     schema
-        Version of the table.
+        Version of the table's format.
 
     Examples
     --------

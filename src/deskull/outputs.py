@@ -29,9 +29,10 @@ class Output:
     Parameters
     ----------
     name
-        Its name in Python, in records, and after the stem of the scan: ``X_mask.nii.gz``.
+        Name of the output in Python, in records, and after the stem of the scan:
+        ``X_mask.nii.gz``.
     description
-        Its content, as a phrase that follows "write".
+        Content of the output, as a phrase that follows "write".
     flags, metavar
         Options of ``deskull strip`` that request it, and the metavar of their value.
     more
@@ -292,13 +293,13 @@ class Option:
     Parameters
     ----------
     name
-        Its name in the interfaces and, with hyphens, on the command line.
+        Name of the option in the interfaces and, with hyphens, on the command line.
     kind
         ``float``, ``int``, ``str``, or ``bool`` of a flag.
     metavar
         Placeholder of its value in help texts; empty for a flag.
     description
-        Its effect or its value, as a phrase.
+        Effect or value of the option, as a phrase.
     flags
         Options of the command line.
     default

@@ -59,8 +59,8 @@ class InputScan(Fingerprint):
     Parameters
     ----------
     path
-        Of a batch the path below the common root of its inputs, else the name of the file; empty
-        if it was no file.
+        Path below the common root of a batch's inputs, else the name of the file; empty if it was
+        no file.
     file
         Path as seen from the record; null where the record was not written by a batch.
     bytes, modified, sha256
@@ -75,7 +75,7 @@ class InputScan(Fingerprint):
     frame
         Frame of a 4D scan, from 0; null for a 3D scan, and for the mean of all frames.
     notes
-        What was assumed in reading it, or left out.
+        Phrases that say what was assumed in reading it, or left out.
     padding
         Part of the field that was filled, not measured; null if there is none.
     """
@@ -140,7 +140,7 @@ class RequestedSettings(Settings):
     Parameters
     ----------
     threshold, border, csf, n4, fill
-        As in `settings` of the record; what is null there was left to the weights.
+        Values as in `settings` of the record; what is null was left to the weights.
     frame
         Frame of 4D scans, from 0; null for the mean of all frames.
     orientation
@@ -187,7 +187,7 @@ class Query:
     Parameters
     ----------
     suffixes
-        Contrasts.
+        Suffixes of the contrasts.
     sessions
         Labels of the sessions; none means all.
     """
@@ -207,36 +207,36 @@ class Record:
     status
         Whether there is a mask; null in records of ``deskull strip`` of schema 0.
     error
-        Why there is none.
+        Reason why there is no mask.
     deskull
-        Version of deskull.
+        Version of deskull that wrote it.
     weights
-        Which weights were used; left out if it did not come to that.
+        Name and hash of the weights; left out if none were used.
     runtime, device, threads
-        What ran the network, where, and on how many cores.
+        Runtime of the network, its device, and the number of cores.
     settings
         Settings that were used.
     input
-        The scan.
+        Scan that was stripped.
     mask_of
         Name of the scan of the same session whose mask was put on this one, if it has none of
         its own.
     volume_ml
         Volume of the automatic mask in millilitres; null without a mask.
     score
-        How far the mask can be trusted, 0 to 100; null if it was not judged.
+        Trust in the mask, from 0 to 100; null if it was not judged.
     flags
-        Doubts.
+        Doubts about the scan and its mask.
     traits
-        What was measured in the network's window, by name.
+        Measurements in the network's window, by name.
     seconds
         Seconds of each step: of a batch reading, stripping and saving, else those of `steps`.
     steps
-        Of a batch, seconds of each step of the stripping.
+        Seconds of each step of the stripping, in records of a batch.
     outputs
         Files that a batch wrote, by the name of the output.
     request
-        What a batch was asked for.
+        Settings and weights that a batch requested.
     finished
         UTC time stamp of a batch's scan.
     corrected
@@ -345,7 +345,7 @@ def save_records(
     records
         Record of the scan, or those of its frames.
     path
-        Where it goes.
+        Path of the file.
     scan
         File of the scan, to be named in its record with its hash; None if it is named already,
         or was no file.

@@ -31,7 +31,7 @@ class Mesh(NamedTuple):
     Parameters
     ----------
     points
-        RAS+ mm of each corner, (N, 3) float64.
+        Position of each corner in RAS+ mm, (N, 3) float64.
     triangles
         Indices of the corners of each triangle, (M, 3), counterclockwise seen from outside.
 
@@ -60,11 +60,11 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int = 1) -> Mesh:
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of the mask, with any affine.
     threads
-        Cores to use.
+        Largest number of cores to use.
 
     Raises
     ------

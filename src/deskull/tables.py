@@ -86,7 +86,7 @@ def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
     Parameters
     ----------
     row
-        Cells by column.
+        Cells of a row by the names of their columns.
     newest
         The newest version that can be read; 1 has no such column.
     path
@@ -124,7 +124,7 @@ def make_tsv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     Parameters
     ----------
     columns
-        Their names, for the first line.
+        Names of the columns, for the first line.
     rows
         Cells in the order of the columns.
 

@@ -98,7 +98,8 @@ def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
         Dataclass whose annotations are of ``bool``, ``int``, ``float``, ``str``, ``None``,
         ``Any``, literals, tuples, mappings, unions, and dataclasses of the same.
     value
-        As the JSON file has it. What no field is named for goes into the field for the `rest`.
+        Value as read from the JSON file. What no field is named for goes into the field for the
+        `rest`.
     lenient
         Whether what has not the type of its field counts as missing, and what no field is named
         for is ignored, so that a file that is damaged or of another version is read as far as it

@@ -55,7 +55,7 @@ def make_map_image(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
     Parameters
     ----------
     values
-        (X, Y, Z) or (X, Y, Z, T) on the grid of `source`.
+        Values on the grid of `source`, (X, Y, Z) or (X, Y, Z, T); stored as float32.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def make_brain_image(
     mask
         {0, 1} or boolean, (X, Y, Z) for every frame or (X, Y, Z, T).
     source
-        3D or 4D; stored type, scaling and byte order are kept.
+        Scan, 3D or 4D; its stored type, scaling and byte order are kept.
     fill
         Value outside the mask in scaled units; the nearest storable value is written.
     frame
@@ -210,13 +210,13 @@ def _turn_header(
     Parameters
     ----------
     old
-        The header.
+        Header of the image before it is turned.
     targets
         New axis of each old one.
     turn
         New voxel index to old one, (4, 4).
     affine
-        That the header shall have; one without any gets it as its sform.
+        Affine of the turned image, (4, 4); a header without any gets it as its sform.
     shape
         Shape of the reoriented array.
     """

@@ -151,11 +151,11 @@ def make_ras_grid(centre: ArrayLike, shape: Shape, voxel_size: float) -> Grid:
     Parameters
     ----------
     centre
-        RAS+ mm of the middle of the field, (3,).
+        Middle of the field in RAS+ mm, (3,).
     shape
-        Voxels along x, y, z.
+        Number of voxels along x, y and z.
     voxel_size
-        Millimetres, the same along all axes.
+        Edge of a voxel in mm, the same along all axes.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def find_box(mask: NDArray[Any], margin: int | tuple[int, int, int] = 0) -> Box:
     Parameters
     ----------
     mask
-        (X, Y, Z) or (X, Y, Z, T), nonzero inside.
+        Mask, (X, Y, Z) or (X, Y, Z, T), nonzero inside.
     margin
         Voxels added on every side, one number or one per axis; the box is clipped to the array.
 

@@ -31,8 +31,8 @@ def find_image(path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     path
-        As typed: with a ``~``, or without the suffix of its format as FSL's tools have it; ``-``
-        is standard input.
+        Path as typed: with a ``~``, or without the suffix of its format as FSL's tools have it;
+        ``-`` is standard input.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
     path
         The file, or a link to nothing.
     head
-        Its first bytes.
+        First bytes of the file.
 
     Examples
     --------

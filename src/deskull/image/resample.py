@@ -32,13 +32,13 @@ def resample(
     array
         Values on `source`, (X, Y, Z), finite.
     source, target
-        Where the values are, and where they are wanted.
+        Grid of the array, and grid of the result.
     fill
         Value outside of the source's field.
     order
-        Of the interpolating spline: 1 linear, 0 nearest.
+        Order of the interpolating spline: 1 for linear, 0 for the nearest voxel.
     threads
-        Slabs worked on at a time.
+        Number of slabs worked on at a time.
 
     Returns
     -------

@@ -51,15 +51,15 @@ class StoredArray:
     raw
         Voxels in the stored type, (X, Y, Z) or more axes.
     slope, inter
-        As the header has them; a slope of 0 or NaN means no scaling.
+        Slope and intercept of the header; a slope of 0 or NaN means no scaling.
     lead
         Bytes between a NIfTI header and its voxels: the extensions.
     tail
         Bytes after an MGH file's footer: its tags.
     frame
-        Which frame of a 4D file these voxels are, if only one was read.
+        Number of the frame of a 4D file, from 0, if these voxels are that frame alone.
     notes
-        What was assumed in reading them, or left out, each in a few words.
+        Phrases that say what was assumed in reading the voxels, or left out.
 
     Examples
     --------
@@ -253,7 +253,7 @@ def check_promise(
     shape, dtype
         Shape and type of the voxels in the header.
     name
-        What messages call the file.
+        Name of the file in messages.
     held
         Bytes of the file that must hold them, if known.
 

@@ -107,9 +107,9 @@ class Unpacked(io.RawIOBase):
     Parameters
     ----------
     file
-        The packed bytes.
+        Stream of the packed bytes.
     packing
-        How they are packed.
+        Way in which the bytes are packed.
     """
 
     def __init__(self, file: BinaryIO, packing: Packing) -> None:

@@ -49,9 +49,9 @@ class Volume:
     name
         Name in messages: the file name.
     frame
-        Which frame of a 4D file `data` is, from 0; None for a 3D one.
+        Number of the frame of a 4D file that `data` is, from 0; None for a 3D file.
     notes
-        What was assumed in reading it, or left out; empty when nothing was.
+        Phrases that say what was assumed in reading it, or left out; empty when nothing was.
     padding
         Part of the field that was filled, not measured; None if there is none.
     path
@@ -85,9 +85,9 @@ def load_volume(
     path
         Image file, or folder of DICOM.
     frame
-        Which frame of a 4D image, from 0.
+        Frame of a 4D image, from 0.
     series
-        Which DICOM series, where there are several: the first word of its line in the list.
+        DICOM series, where there are several: the first word of its line in the list.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def make_volume(
     Parameters
     ----------
     image, name, frame
-        As for `load_volume`, with what messages call it.
+        Image, its name in messages, and its frame if it is 4D, from 0.
     checked
         False lets voxels pass that hold no head; `check_values` refuses them.
 
@@ -135,6 +135,8 @@ def make_volume(
     dtype('float32')
     """
     source = _check_source(image, name)
+    grid = make_grid(source, name)
+    _check_size(grid, name)
     stored = _read_stored(source, name)
     if stored.ndim == 4:
         chosen = _pick_frame(stored, frame, name)
@@ -142,8 +144,6 @@ def make_volume(
         chosen = stored
     else:
         raise ImageFileError(f"{name}: no frame {frame}; it is a 3D image. Omit --frame.")
-    grid = make_grid(source, name)
-    _check_size(grid, name)
     data = chosen.to_float32()
     if checked:
         check_values(data, name)
@@ -186,12 +186,12 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     Parameters
     ----------
     image
-        As for `make_volume`; one of 3D has a single frame.
+        Image of 3D or 4D; one of 3D has a single frame.
     name
         Name of the image in messages.
     frames
-        From 0; all if none is given. Frames without a head (all voxels the same, or none
-        finite) do not count.
+        Numbers of the frames, from 0; all if none is given. Frames without a head (all voxels the
+        same, or none finite) do not count.
 
     Returns
     -------

@@ -43,7 +43,7 @@ class TrainingHeads:
     Parameters
     ----------
     heads
-        Number of heads.
+        Number of training heads.
     traits
         Values of each trait at the percentiles `QUANTILES`, by its name.
     """
@@ -80,7 +80,7 @@ class Likeness:
     training
         The training heads; null if unknown.
     tested
-        The test heads.
+        Heads that the weights were tested on, none of which they were trained on.
     """
 
     training: TrainingHeads | None = None
@@ -99,7 +99,8 @@ def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[flo
     Parameters
     ----------
     heads
-        As `measure_traits` gives them; a trait that one lacks is taken from the others.
+        Traits of each head by name, from `measure_traits`; a trait that one head lacks is taken
+        from the others.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
     traits
         Traits of one head by name.
     likeness
-        What the training heads of the weights were like; None if unknown.
+        Traits of the heads that the weights were trained on; None if unknown.
 
     Returns
     -------

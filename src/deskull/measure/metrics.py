@@ -43,7 +43,7 @@ class SurfaceDistances:
         95th percentile Hausdorff distance: the larger of the two directed 95th percentiles,
         as Metrics Reloaded (Maier-Hein et al., Nature Methods 21, 2024) has it.
     largest
-        Hausdorff distance.
+        Hausdorff distance: the largest distance from one surface to the other.
     """
 
     mean: float
@@ -125,9 +125,9 @@ def volume_ml(mask: NDArray[Any], voxel_volume: float) -> float:
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     voxel_volume
-        Cubic millimetres of one voxel, `Grid.voxel_volume`.
+        Volume of a voxel in mm3, such as `Grid.voxel_volume`.
 
     Examples
     --------
@@ -148,9 +148,9 @@ def surface_distances(
     Parameters
     ----------
     prediction, reference
-        (X, Y, Z), nonzero inside, on one grid.
+        Masks on one grid, (X, Y, Z), nonzero inside.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
 
     Returns
     -------
@@ -189,9 +189,9 @@ def find_regions(height: NDArray[np.float64], depth: NDArray[np.float64]) -> NDA
     Parameters
     ----------
     height
-        0 at the lower and 1 at the upper edge of the reference's box; any shape.
+        Height within the reference's box, 0 at its lower and 1 at its upper edge; any shape.
     depth
-        0 at the back and 1 at the front edge of the box; of the same shape.
+        Depth within the box, 0 at its back and 1 at its front edge; of the same shape.
 
     Returns
     -------
@@ -224,12 +224,12 @@ def share_by_region(wrong: NDArray[Any], reference: NDArray[Any], grid: Grid) ->
     Parameters
     ----------
     wrong
-        (X, Y, Z), nonzero where the masks differ.
+        Map of the differences, (X, Y, Z), nonzero where the masks differ.
     reference
-        (X, Y, Z), nonzero inside; its box is what regions are parts of.
+        Reference mask, (X, Y, Z), nonzero inside; the regions are parts of its box.
     grid
-        Of both. Its axes nearest to RAS+ are up and front: a head that lies in the scanner in
-        another way than its header says is cut into the wrong regions.
+        Grid of both arrays. Its axes nearest to RAS+ are up and front: a head that lies in the
+        scanner in another way than its header says is cut into the wrong regions.
 
     Returns
     -------

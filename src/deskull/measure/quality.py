@@ -134,15 +134,15 @@ def find_flags(
     Parameters
     ----------
     data
-        (X, Y, Z), the scan as it was read; may hold NaN and infinite voxels.
+        Intensities as they were read, (X, Y, Z) float32; NaN and infinity are allowed.
     mask
-        (X, Y, Z), the final mask on the same grid.
+        Final mask on the same grid, (X, Y, Z) bool.
     probability
-        (X, Y, Z), [0, 1], before threshold and cleaning.
+        Probability before threshold and cleaning, (X, Y, Z) in [0, 1].
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     padded
-        How many voxels are NaN because they were padding.
+        Number of voxels that are NaN because they were padding.
 
     Returns
     -------
@@ -264,9 +264,9 @@ def measure_width(data: NDArray[np.float32], voxel_size: tuple[float, ...]) -> f
     Parameters
     ----------
     data
-        (X, Y, Z), the scan; what is not finite is air.
+        Intensities of the scan, (X, Y, Z); what is not finite counts as air.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
 
     Examples
     --------
@@ -311,11 +311,10 @@ def find_trait_flags(
     Parameters
     ----------
     traits
-        As `deskull.measure.traits.measure_traits` gives them, or `measure_mask_traits`; none
-        without a mask.
+        Traits by name, from `measure_traits` or `measure_mask_traits`; empty without a mask.
     unlike
-        How far each lies off what the training heads had, as
-        `deskull.measure.likeness.find_unlike` gives it; None if that is not known.
+        Distance of each trait from the range of the training heads, from
+        `deskull.measure.likeness.find_unlike`; None if unknown.
     cut
         Whether the field cuts the brain: then its form says nothing.
 

@@ -217,13 +217,13 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
     Parameters
     ----------
     stage
-        Network and window.
+        Network and its window.
     device
         Device, as returned by `find_device`.
     threads
         Cores for the CPU runtimes.
     runtime
-        As `find_runtime` gave it.
+        Name of the runtime, from `find_runtime`.
 
     Raises
     ------

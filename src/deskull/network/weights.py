@@ -27,7 +27,7 @@ class Stage:
     window
         The grid that the network sees.
     centre
-        What its window lies about: the ``"brain"``, or the middle of the ``"head"``.
+        Place that its window is centred on: the ``"brain"``, or the middle of the ``"head"``.
     onnx
         The network as ONNX, bytes.
     spec
@@ -57,7 +57,8 @@ class Weights:
     card
         Description of the weights.
     segment, locate
-        The networks; without `locate` the window goes to the middle of the head.
+        Networks that draw the mask and that find the brain; without `locate` the window goes to
+        the middle of the head.
     """
 
     name: str
@@ -95,7 +96,7 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
     Parameters
     ----------
     name_or_path
-        A bundled set by name, or a folder that `deskull export` made.
+        Name of a bundled set, or a folder that `deskull export` made.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def make_stage(name: str, card: StageCard, folder: Path, onnx: bytes) -> Stage:
     name
         Name of the network, ``"segment"`` or ``"locate"``.
     card
-        Its part of the card.
+        Part of the card that describes the network.
     folder
         Folder of the weights.
     onnx

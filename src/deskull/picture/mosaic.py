@@ -67,9 +67,9 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
     Parameters
     ----------
     data
-        (X, Y, Z) intensities; voxels that are not finite are drawn black.
+        Intensities, (X, Y, Z); voxels that are not finite are drawn black.
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of `data` and `mask`.
     title
@@ -96,7 +96,7 @@ def draw_planes(data: NDArray[Any], mask: NDArray[Any], grid: Grid, width: int) 
     Parameters
     ----------
     data, mask, grid
-        As for `draw_mosaic`.
+        Intensities, mask and their grid, as for `draw_mosaic`.
     width
         Width of the picture in pixels.
 

@@ -93,7 +93,7 @@ class Point:
     name
         Name of the scan, for the tooltip.
     x, y
-        Its values; a distribution has x alone.
+        Values of the scan; a distribution shows x alone.
     target
         Identifier of the element of the page that a click leads to; empty for none.
     doubtful
@@ -119,9 +119,9 @@ class Scale:
     Parameters
     ----------
     low, high
-        Values at its ends.
+        Values at both ends of the scale.
     start, stop
-        Pixels at its ends.
+        Pixels at both ends of the scale.
 
     Examples
     --------
@@ -244,7 +244,7 @@ def draw_over_range(
     points
         `Point.x` is the value.
     limits
-        Ends of the range.
+        Lower and upper end of the range.
     label
         Name and unit of the values, for the axis.
     span

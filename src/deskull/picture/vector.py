@@ -71,7 +71,7 @@ def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
     Parameters
     ----------
     data, mask, grid, title
-        As for `draw_mosaic`.
+        Intensities, mask, their grid, and the title, as for `draw_mosaic`.
 
     Returns
     -------
@@ -138,9 +138,9 @@ def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArra
     Parameters
     ----------
     field
-        (rows, columns), its values at the middles of pixels.
+        Values at the middles of pixels, (rows, columns).
     level
-        Above 0.
+        Level of the lines, above 0.
 
     Returns
     -------

@@ -55,9 +55,9 @@ def correct_bias(
     Parameters
     ----------
     data
-        (X, Y, Z); NaN and infinite voxels count as background.
+        Intensities, (X, Y, Z) float32; NaN and infinite voxels count as background.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     settings
         Shrink factor and iterations; None takes the defaults.
     threads

@@ -95,9 +95,9 @@ def measure_extent(
     Parameters
     ----------
     brain
-        (X, Y, Z), not empty.
+        Mask of the brain, (X, Y, Z) bool, not empty.
     grid
-        Its grid, RAS+.
+        Grid of the mask, with axes RAS+.
 
     Returns
     -------
@@ -125,11 +125,11 @@ def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float
     Parameters
     ----------
     centre
-        RAS+ mm, (3,).
+        Middle of the window in RAS+ mm, (3,).
     source
-        The scan's grid.
+        Grid of the scan.
     shape, voxel_size
-        Shape of the window, and edges of its voxels in mm.
+        Number of voxels of the window along x, y, z, and the edge of a voxel in mm.
 
     Examples
     --------
@@ -164,9 +164,9 @@ def find_head_centres(
     Parameters
     ----------
     data
-        (X, Y, Z), finite.
+        Intensities, (X, Y, Z) float32, finite.
     grid
-        Its grid.
+        Grid of the intensities.
     reach
         Length of the window's shortest edge in mm.
 
@@ -201,13 +201,13 @@ def conform(
     Parameters
     ----------
     data
-        (X, Y, Z), finite.
+        Intensities, (X, Y, Z) float32, finite.
     grid, window
-        The scan's grid and the network's.
+        Grid of the scan, and grid of the network's window.
     fill
-        Value of air, for what the window holds outside of the scan's field.
+        Intensity of air, for the part of the window outside of the scan's field.
     threads
-        At most so many cores.
+        Largest number of cores to use.
 
     Returns
     -------
@@ -233,14 +233,14 @@ def to_native(
     Parameters
     ----------
     logits
-        On `window`; clipped to ``[floor, -floor]`` first, so that a very sure voxel does not
-        outvote its neighbour in the interpolation.
+        Logits on the window, (X, Y, Z) float32; clipped to ``[floor, -floor]`` first, so that a
+        very sure voxel does not outvote its neighbour in the interpolation.
     window, grid
         The network's grid and the scan's.
     floor
         Logit of "surely outside".
     threads
-        At most so many cores.
+        Largest number of cores to use.
 
     Returns
     -------

@@ -21,7 +21,7 @@ def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
     Parameters
     ----------
     image
-        Any shape, finite.
+        Intensities of any shape, finite.
 
     Returns
     -------
@@ -52,9 +52,9 @@ def make_finite(data: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float
     Parameters
     ----------
     data
-        (X, Y, Z), at least one voxel finite.
+        Intensities, (X, Y, Z) float32, at least one voxel finite.
     grid
-        Its grid.
+        Grid of the intensities.
 
     Returns
     -------

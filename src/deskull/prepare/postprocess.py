@@ -27,7 +27,7 @@ def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside. It is not changed.
+        Mask, (X, Y, Z), nonzero inside. It is not changed.
 
     Returns
     -------
@@ -79,14 +79,14 @@ def make_signed_distance(
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     threads
-        At most so many cores.
+        Largest number of cores to use.
     reach
-        mm from the surface up to which distances are wanted; what lies farther may be infinite,
-        with its sign. A small one saves time.
+        Distance from the surface in mm up to which values are needed; those farther away may be
+        infinite, with their sign. A small one saves time.
 
     Returns
     -------
@@ -117,15 +117,15 @@ def move_border(
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside. It is not changed.
+        Mask, (X, Y, Z), nonzero inside. It is not changed.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     border
-        mm, fractions allowed: plus grows, minus shrinks, 0 returns the mask as it is. Voxels
+        Distance in mm, fractions allowed: plus grows, minus shrinks, 0 returns the mask as it is. Voxels
         whose `make_signed_distance` is at most `border` are in. Where the field cuts the mask
         it is not shrunk from the cut.
     threads
-        At most so many cores.
+        Largest number of cores to use.
 
     Returns
     -------

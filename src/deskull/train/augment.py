@@ -186,9 +186,9 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
     Parameters
     ----------
     values
-        (C, X, Y, Z) float32.
+        Values to interpolate, (C, X, Y, Z) float32.
     index
-        (X', Y', Z', 3) voxel indices into `values`.
+        Voxel indices into `values`, (X', Y', Z', 3).
 
     Returns
     -------
@@ -215,13 +215,13 @@ def corrupt(
     Parameters
     ----------
     image
-        (X, Y, Z); air is 0, tissue about 1.
+        Intensities, (X, Y, Z) float32; air is 0, tissue about 1.
     voxel_size
         Voxel size in mm.
     generator
         Source of randomness.
     strength
-        0 leaves the image nearly as it is; 1 is a bad day.
+        Strength of the artefacts: 0 leaves the image nearly as it is, 1 is a bad scan.
 
     Returns
     -------
@@ -309,9 +309,10 @@ def remove_face(
     Parameters
     ----------
     image
-        (X, Y, Z).
+        Intensities, (X, Y, Z) float32.
     points
-        (X, Y, Z, 3) mm relative to the brain's centre, as from `make_points`.
+        Place of each voxel in mm relative to the brain's centre, (X, Y, Z, 3), as from
+        `make_points`.
     settings
         Give the share of heads without a face (`deface`).
     generator
@@ -331,7 +332,7 @@ def ring(image: Tensor, generator: Generator) -> Tensor:
     Parameters
     ----------
     image
-        (X, Y, Z).
+        Intensities, (X, Y, Z) float32.
     generator
         Source of randomness: of the axis, and the share of frequencies kept, 0.5 to 0.8.
     """
@@ -349,7 +350,7 @@ def add_ghosts(image: Tensor, generator: Generator) -> Tensor:
     Parameters
     ----------
     image
-        (X, Y, Z), not negative.
+        Intensities, (X, Y, Z) float32, not negative.
     generator
         Source of randomness: of the axis, the number of copies (1 to 4) and their brightness
         (up to 0.15).
@@ -370,7 +371,7 @@ def cut_field(
     Parameters
     ----------
     image
-        (X, Y, Z).
+        Intensities, (X, Y, Z) float32.
     settings
         Give the share of cut fields (`field_cut`), and of those that wrap around (`wrap`).
     generator

@@ -286,7 +286,7 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Array
     key
         All that the arrays depend on, ready for JSON.
     make
-        Makes the arrays.
+        Function that makes the arrays.
 
     Raises
     ------

@@ -333,7 +333,7 @@ def fix_parts(index: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame
     Parameters
     ----------
     index
-        As from `make_index`.
+        Index as from `make_index`.
     path
         TSV or CSV with the columns ``participant`` (or ``participant_id``) and ``part``.
 

@@ -381,7 +381,7 @@ def evaluate(
     network
         Moved to the device, and put into evaluation mode.
     sources
-        At least one head.
+        Heads to evaluate on, at least one.
     recipe
         Recipe that the network was trained by.
     device

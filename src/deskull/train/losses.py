@@ -29,9 +29,10 @@ def dice_and_cross_entropy_loss(logits: Tensor, target: Tensor, known: Tensor) -
     Parameters
     ----------
     logits, target
-        (N, C, X, Y, Z) float32; targets are shares in [0, 1].
+        Output of the network and its target, (N, C, X, Y, Z) float32; targets are shares in [0,
+        1].
     known
-        (N, C), 1 where a target counts, else 0.
+        Whether a target counts, (N, C): 1 or 0.
 
     Returns
     -------
@@ -60,11 +61,11 @@ def distance_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     Parameters
     ----------
     logits
-        (N, C, X, Y, Z), taken as mm to the surface, positive inside.
+        Output of the network, (N, C, X, Y, Z), taken as mm to the surface, positive inside.
     target
         Sigmoid of the mm from `to_distance`, so that it is above 0.5 inside as shares are.
     known
-        As for `dice_and_cross_entropy_loss`.
+        Whether a target counts, as for `dice_and_cross_entropy_loss`.
 
     Examples
     --------
@@ -89,7 +90,7 @@ def to_distance(shares: Tensor, voxel_size: float) -> Tensor:
     Parameters
     ----------
     shares
-        (C, X, Y, Z) in [0, 1].
+        Share of each voxel that is inside, (C, X, Y, Z) in [0, 1].
     voxel_size
         Voxel size in mm.
 

@@ -159,7 +159,7 @@ class TrainingSettings:
     validate_every
         Number of steps between validations; the best weights are kept.
     best
-        Which weights are the best: those of the lowest validation loss, or of the highest
+        Weights that count as the best: those of the lowest validation loss, or of the highest
         validation Dice of the brain.
     frozen
         Parts of the network that are not trained, out of `PARTS`: such as
@@ -196,7 +196,7 @@ class Recipe:
     name
         Name of the recipe's file.
     window, network, training, preparation, augment
-        Sections of the file.
+        Settings of each section of the file.
     seed
         Seed of the split and of every example.
 

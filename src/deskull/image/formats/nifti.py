@@ -54,7 +54,7 @@ def read_nifti(path: Path, frame: int | None = None) -> SpatialImage:
     path
         The file; of a pair its header.
     frame
-        Of a 4D file read only this frame, from 0, as a 3D image.
+        Frame of a 4D file, from 0, which alone is read, as a 3D image.
     """
     name, notes = path.name, list[str]()
     with open_stream(path) as stream:
