@@ -64,7 +64,7 @@ OPEN = {
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_what_a_header_leaves_open_is_told(tmp_path, name, caplog):
+def test_assumptions_about_a_header_are_reported(tmp_path, name, caplog):
     fields, note = OPEN[name]
     path, header = write(tmp_path, **fields)
     volume = load_volume(path)
@@ -107,7 +107,7 @@ def test_a_frame_count_of_zero_is_read_as_itk_reads_it(tmp_path):
 @pytest.mark.parametrize(
     "fields", [{}, {"qform_code": 0}, {"sform_code": 0}, {"dim": [3, *SHAPE, 0, 0, 0, 0]}]
 )
-def test_nothing_is_told_where_nothing_is_open(tmp_path, fields, caplog):
+def test_a_complete_header_needs_no_assumption(tmp_path, fields, caplog):
     path, _ = write(tmp_path, **fields)
     assert load_volume(path).notes == ()
     assert tell(caplog) == []
@@ -123,7 +123,7 @@ def test_nothing_is_told_where_nothing_is_open(tmp_path, fields, caplog):
         ({"sform_code": 0, "pixdim": [1, 0, 1, 1, 0, 0, 0, 0]}, GeometryError, "voxel size"),
     ],
 )
-def test_what_nothing_can_be_assumed_for_is_refused(tmp_path, fields, error, message):
+def test_a_header_that_allows_no_assumption_is_refused(tmp_path, fields, error, message):
     path, _ = write(tmp_path, **fields)
     with pytest.raises(error, match=message):
         load_volume(path)

@@ -41,7 +41,7 @@ def test_the_participant_is_known_by_older_names_and_that_of_bids(tmp_path, name
         ),
     ],
 )
-def test_parts_and_borders_that_cannot_be_are_refused(tmp_path, text, words):
+def test_invalid_parts_and_borders_are_refused(tmp_path, text, words):
     with pytest.raises(InputError, match=words):
         load_index(write_text(tmp_path / "t.tsv", text))
 

@@ -103,7 +103,7 @@ def test_outline_is_thin():
     assert not blocks.any()
 
 
-def test_the_persons_left_is_on_the_left():
+def test_the_subjects_left_is_on_the_left():
     pixels = np.asarray(draw_mosaic(DATA, MASK, GRID))[100:240, WIDTH // 2 :]
     tile = pixels[:, pixels.shape[1] // 4 : pixels.shape[1] // 2]
     bright = np.nonzero(tile > 250)[1]
@@ -364,7 +364,7 @@ def test_svg_of_an_empty_mask_has_no_outline():
 
 
 @pytest.mark.parametrize(("kind", "start"), [(".png", b"\x89PNG"), (".SVG", b"<svg ")])
-def test_kind_of_a_picture_is_told_by_its_suffix(kind, start):
+def test_the_suffix_decides_the_kind_of_a_picture(kind, start):
     assert encode_picture(kind, DATA, MASK, GRID).startswith(start)
 
 

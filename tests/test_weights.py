@@ -102,7 +102,7 @@ def unlisted_file(folder):
         (no_licence, "lacks or garbles 'licence': missing"),
     ],
 )
-def test_bad_weights_are_refused_in_plain_words(copy, damage, words):
+def test_bad_weights_are_refused_with_a_clear_message(copy, damage, words):
     damage(copy)
     with pytest.raises(WeightsError, match=words):
         load_weights(copy)

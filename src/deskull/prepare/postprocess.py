@@ -121,9 +121,9 @@ def move_border(
     voxel_size
         Edges of a voxel in mm, along each array axis.
     border
-        Distance in mm, fractions allowed: plus grows, minus shrinks, 0 returns the mask as it is. Voxels
-        whose `make_signed_distance` is at most `border` are in. Where the field cuts the mask
-        it is not shrunk from the cut.
+        Distance in mm, fractions allowed: plus grows, minus shrinks, 0 returns the mask as it is.
+        Voxels whose `make_signed_distance` is at most `border` are in. Where the field cuts the
+        mask it is not shrunk from the cut.
     threads
         Largest number of cores to use.
 
