@@ -1,4 +1,4 @@
-"""Headers that leave something open: read as nibabel, ITK and FSL read them, and told."""
+"""Headers that leave something open: read as nibabel, ITK and FSL read them, and reported."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ def write(folder, data=HEAD, name="scan.nii", **fields):
     return write_nifti(folder / name, header, data), header
 
 
-def tell(caplog):
+def list_warnings(caplog):
     """What open_image warned of."""
     return [one.getMessage() for one in caplog.records if one.name == "deskull.image.formats"]
 
@@ -71,7 +71,7 @@ def test_assumptions_about_a_header_are_reported(tmp_path, name, caplog):
     assert np.array_equal(volume.data, HEAD)
     assert len(volume.notes) >= 1
     assert any(re.search(note, one) for one in volume.notes)
-    assert tell(caplog) == [f"scan.nii: {one}." for one in volume.notes]
+    assert list_warnings(caplog) == [f"scan.nii: {one}." for one in volume.notes]
     assert same_header(path, header, tmp_path / "out.nii") <= {"dim"}
 
 
@@ -110,7 +110,7 @@ def test_a_frame_count_of_zero_is_read_as_itk_reads_it(tmp_path):
 def test_a_complete_header_needs_no_assumption(tmp_path, fields, caplog):
     path, _ = write(tmp_path, **fields)
     assert load_volume(path).notes == ()
-    assert tell(caplog) == []
+    assert list_warnings(caplog) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The converter of DICOM: where it is found, and that what it leaves out is told."""
+"""The converter of DICOM: where it is found, and that what it leaves out is reported."""
 
 import os
 import sys

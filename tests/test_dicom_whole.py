@@ -43,10 +43,10 @@ def test_a_damaged_slice_is_reported_with_the_counts(series, cut, number):
     file.write_bytes(edit(file.read_bytes()))
     with pytest.raises(ImageFileError) as caught:
         load_volume(series)
-    words = str(caught.value)
-    assert words.startswith("series: 6 files of series 3, 5 can be read; not ")
-    assert f"3_{number}.dcm ({why})" in words
-    assert "move them away to do without" in words
+    message = str(caught.value)
+    assert message.startswith("series: 6 files of series 3, 5 can be read; not ")
+    assert f"3_{number}.dcm ({why})" in message
+    assert "move them away to do without" in message
 
 
 def test_several_damaged_slices_are_counted(series):

@@ -52,15 +52,15 @@ def test_broken_files_are_reported_and_left_out(nfbs, what):
 
 
 @pytest.mark.parametrize(
-    ("voxel_size", "words"), [(2.0, "shape"), (3.0, "mm from those of")], ids=["shape", "affine"]
+    ("voxel_size", "message"), [(2.0, "shape"), (3.0, "mm from those of")], ids=["shape", "affine"]
 )
-def test_different_grids_are_reported_with_their_values(tmp_path, voxel_size, words):
+def test_different_grids_are_reported_with_their_values(tmp_path, voxel_size, message):
     write(tmp_path / "a.nii.gz")
     shape = (6, 7, 7) if voxel_size == 2 else SHAPE
     write_mask(tmp_path / "a_mask.nii.gz", shape, voxel_size)
     _, (finding,) = make_index(tmp_path)
     assert finding.what == "grids-differ"
-    assert words in finding.why
+    assert message in finding.why
 
 
 def test_an_unreadable_mask_is_reported_without_repeating_its_name(tmp_path):
@@ -220,7 +220,7 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         ("t.tsv", "image\na.nii\n", "no columns image and mask.*found image"),
         ("t.tsv", "image\tmask\na.nii\t\n", "line 2 names neither"),
@@ -233,10 +233,10 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
         ("nowhere", None, "no such folder"),
     ],
 )
-def test_bad_tables_are_refused(tmp_path, name, text, words):
+def test_bad_tables_are_refused(tmp_path, name, text, message):
     if text is not None:
         write_text(tmp_path / name, text)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         make_index(tmp_path / name)
 
 
@@ -306,8 +306,8 @@ def test_sheets_show_the_brain_labels_of_a_label_map(tmp_path):
 # ---- the command
 
 
-def run(*words):
-    return cli.run([str(word) for word in words])
+def run(*arguments):
+    return cli.run([str(argument) for argument in arguments])
 
 
 def test_the_command_writes_table_and_pictures_and_a_summary(nfbs, caplog, capsys):
@@ -335,7 +335,7 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ("index DIR -o DIR/x.txt", "ends in .csv, .tsv"),
         ("index DIR -o DIR/x.tsv --pictures DIR/x.jpg", "ends in .png"),
@@ -344,10 +344,10 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
         ("index DIR/gone -o DIR/x.tsv", "no such folder"),
     ],
 )
-def test_what_the_command_cannot_do_is_one_line(tmp_path, capsys, words, message):
+def test_what_the_command_cannot_do_is_one_line(tmp_path, capsys, arguments, message):
     write(tmp_path / "a.nii.gz")
     write_text(tmp_path / "t.tsv", "label_map\na.nii.gz\n")
-    assert run(*words.replace("DIR", str(tmp_path)).split()) == 1
+    assert run(*arguments.replace("DIR", str(tmp_path)).split()) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
     assert message in errors[0]

@@ -345,7 +345,7 @@ def test_a_pattern_may_repeat_a_field_and_know_common_masks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "mask_pattern", "words"),
+    ("pattern", "mask_pattern", "message"),
     [
         ("{contrast}.nii.gz", None, r"no \{participant\}"),
         ("{participant}_{run}.nii.gz", None, r"unknown field \{run\}"),
@@ -354,7 +354,7 @@ def test_a_pattern_may_repeat_a_field_and_know_common_masks(tmp_path):
         ("{participant}.mgz", None, "no head with a mask among 1 images"),
     ],
 )
-def test_bad_patterns_are_refused(tmp_path, pattern, mask_pattern, words):
+def test_bad_patterns_are_refused(tmp_path, pattern, mask_pattern, message):
     write(tmp_path / "a.nii.gz")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         make_index(tmp_path, pattern, mask_pattern)

@@ -1,4 +1,4 @@
-"""What a person types: names without a suffix, hints, pointers to content elsewhere, and pipes."""
+"""What a user types: names without a suffix, hints, pointers to content elsewhere, and pipes."""
 
 import gzip
 import io
@@ -187,11 +187,11 @@ READ = (
 @pytest.mark.parametrize("word", ["-", pytest.param("/dev/stdin", marks=DEVICES)])
 def test_standard_input_is_read(tmp_path, word):
     content, head = content_of("scan.nii", tmp_path)
-    words = [sys.executable, "-c", READ, word]
-    done = subprocess.run(words, input=content, capture_output=True, check=True)
+    arguments = [sys.executable, "-c", READ, word]
+    done = subprocess.run(arguments, input=content, capture_output=True, check=True)
     assert int(done.stdout) == head.sum()
     with (tmp_path / "scan.nii").open("rb") as file:
-        done = subprocess.run(words, stdin=file, capture_output=True, check=True)
+        done = subprocess.run(arguments, stdin=file, capture_output=True, check=True)
     assert int(done.stdout) == head.sum()
 
 
@@ -256,7 +256,7 @@ def test_a_scan_from_a_pipe_is_stripped_where_outputs_have_names(place, capsys):
     assert np.array_equal(load(place / "mask.nii.gz"), load(place / "expected.nii.gz"))
 
 
-# --- what was left out is told
+# --- what was left out is reported
 
 
 def test_a_note_stands_on_the_terminal_and_in_the_record(place, capsys):

@@ -130,8 +130,8 @@ def test_an_oblique_grid_is_drawn_in_its_own_planes():
     turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
     grid = Grid(SHAPE, turn @ GRID.affine)
     shown, straight = (np.asarray(draw_mosaic(DATA, MASK, one)) for one in (grid, GRID))
-    words = shown != straight  # the position of each slice: a number instead of mm
-    assert 0 < words.mean() < 0.02
+    texts = shown != straight  # the position of each slice: a number instead of mm
+    assert 0 < texts.mean() < 0.02
 
 
 def test_voxel_sizes_are_respected():
@@ -327,9 +327,9 @@ def test_svg_shows_the_same_greys_as_the_png():
 def test_svg_needs_nothing_outside_and_marks_left_and_right():
     content = draw_svg(DATA, MASK, GRID, "a <b> & c").decode()
     root = ElementTree.fromstring(content)
-    words = [text.text for text in root.iter(f"{NAME}text")]
-    assert words[0] == root.find(f"{NAME}title").text == "a <b> & c"
-    assert words.count("L") == words.count("R") == 16
+    texts = [text.text for text in root.iter(f"{NAME}text")]
+    assert texts[0] == root.find(f"{NAME}title").text == "a <b> & c"
+    assert texts.count("L") == texts.count("R") == 16
     links = re.findall(r'(?:href|url|src)[=(]"?([^")]{6})', content)
     assert links
     assert all(link.startswith(("#", "data:")) for link in links)

@@ -93,7 +93,7 @@ def test_folds_are_even_and_do_not_share_participants(participants, count, seed)
 
 
 @pytest.mark.parametrize(
-    ("participants", "shares", "words"),
+    ("participants", "shares", "message"),
     [
         (["a"], SHARES, "1 participants for 2 parts"),
         ([], {"train": 1}, "0 participants for 1 parts"),
@@ -103,14 +103,14 @@ def test_folds_are_even_and_do_not_share_participants(participants, count, seed)
         (["a", "b"], {"train": float("nan")}, "above zero"),
     ],
 )
-def test_impossible_splits_are_refused(participants, shares, words):
-    with pytest.raises(InputError, match=words):
+def test_impossible_splits_are_refused(participants, shares, message):
+    with pytest.raises(InputError, match=message):
         split_participants(participants, shares)
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(1, "expected at least 2"), (4, "3 participants in 4 folds")]
+    ("count", "message"), [(1, "expected at least 2"), (4, "3 participants in 4 folds")]
 )
-def test_impossible_folds_are_refused(count, words):
-    with pytest.raises(InputError, match=words):
+def test_impossible_folds_are_refused(count, message):
+    with pytest.raises(InputError, match=message):
         make_folds(["a", "b", "c"], count)

@@ -105,15 +105,15 @@ def test_pairs_come_from_a_table_beside_label_maps(recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [("image\nx.nii\n", "no column"), (None, "no label map and no pair")],
 )
-def test_sources_that_hold_nothing_are_refused(recipe, tmp_path, content, words):
+def test_sources_that_hold_nothing_are_refused(recipe, tmp_path, content, message):
     path = tmp_path
     if content:
         path = tmp_path / "pairs.tsv"
         path.write_text(content, "utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_sources([path], recipe)
 
 
@@ -123,7 +123,7 @@ def test_a_source_of_another_kind_is_refused(recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         (None, "no such recipe"),
         ("x = ", "not a recipe"),
@@ -138,11 +138,11 @@ def test_a_source_of_another_kind_is_refused(recipe, tmp_path):
         ),
     ],
 )
-def test_bad_recipes_are_refused(tmp_path, text, words):
+def test_bad_recipes_are_refused(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     if text:
         path.write_text(text, "utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_recipe(str(path))
 
 
@@ -372,7 +372,7 @@ def test_a_label_table_gives_other_labels(labelled, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("x = 1", "not a table of labels"),
         ("[labels]\ncortex = 3", "not a table of labels"),
@@ -382,9 +382,9 @@ def test_a_label_table_gives_other_labels(labelled, tmp_path):
         ("[labels]\ncortex = [-3]", "cortex"),
     ],
 )
-def test_bad_label_tables_are_refused(tmp_path, text, words):
+def test_bad_label_tables_are_refused(tmp_path, text, message):
     (tmp_path / "own.toml").write_text(text, "utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_label_table(tmp_path / "own.toml")
 
 

@@ -102,7 +102,7 @@ def test_the_loss_of_distances_is_quadratic_within_reach_and_linear_beyond(error
     assert found == pytest.approx(loss, abs=1e-3)
 
 
-def test_beyond_reach_the_loss_is_constant():
+def test_at_the_reach_any_farther_target_costs_nothing():
     answer = torch.full((1, 1, 2, 2, 2), -REACH_MM)
     for target in (0.0, 1 / (1 + math.exp(50))):
         assert distance_loss(answer, torch.full_like(answer, target), torch.ones(1, 1)) < 1e-4

@@ -154,9 +154,9 @@ def test_a_step_is_ended_before_an_interrupt(labelled, recipe, tmp_path, monkeyp
     train(sources, recipe, tmp_path / "whole", limits=Limits(3))
     handler = signal.getsignal(number)
 
-    def move_mean(*words):
+    def move_mean(*arguments):
         signal.raise_signal(number)  # weights have moved, their mean has not
-        real(*words)
+        real(*arguments)
 
     real = loop._move_mean
     with monkeypatch.context() as patch:
@@ -171,7 +171,7 @@ def test_a_step_is_ended_before_an_interrupt(labelled, recipe, tmp_path, monkeyp
 def test_a_second_interrupt_does_not_wait(labelled, recipe, tmp_path, monkeypatch):
     sources = Sources([labelled], [])
 
-    def move_mean(*words):
+    def move_mean(*arguments):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -255,7 +255,7 @@ def test_the_start_teaches_unknown_outputs_within_the_brain(recipe):
     ],
 )
 def test_too_little_memory_says_what_to_lower(labelled, recipe, tmp_path, monkeypatch, error):
-    def fail(*words):
+    def fail(*arguments):
         raise error
 
     monkeypatch.setattr(loop._Loop, "take_step", fail)
