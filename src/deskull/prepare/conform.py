@@ -22,6 +22,7 @@ COARSE_MM = 4.0  # fine enough to find a head
 HEAD_LEVEL = 0.15  # of the way from air to bright: above noise and ghosts
 HEAD_SHARE = 0.05  # of the fullest slice: what a slice of the head holds at least
 FITTED_MM = (1.0, 2.2)  # voxel sizes of a fitted window, from a newborn's brain to the largest
+SURELY_OUTSIDE = -8.0  # logit; a surer voxel must not outvote its neighbour in interpolation
 STRAY = 1.0  # percent of a brain's voxels at each end that may be a neck, a nose or noise
 
 
@@ -221,24 +222,19 @@ def to_native(
     logits: NDArray[np.float32],
     window: Grid,
     grid: Grid,
-    *,
-    floor: float = -8.0,
     threads: int = 1,
 ) -> tuple[NDArray[np.float32], Box]:
     """Bring a map from the network's window back onto the scan's own voxels.
 
     Only the box of the scan that the brain can reach is worked on; elsewhere the map is at
-    its floor.
+    `SURELY_OUTSIDE`.
 
     Parameters
     ----------
     logits
-        Logits on the window, (X, Y, Z) float32; clipped to ``[floor, -floor]`` first, so that a
-        very sure voxel does not outvote its neighbour in the interpolation.
+        Logits on the window, (X, Y, Z) float32; clipped to plus or minus `SURELY_OUTSIDE` first.
     window, grid
         The network's grid and the scan's.
-    floor
-        Logit of "surely outside".
     threads
         Largest number of cores to use.
 
@@ -247,8 +243,8 @@ def to_native(
     tuple
         The interpolated logits in a box of the scan, float32, and that box.
     """
-    clipped = np.clip(logits, floor, -floor)
-    inside = find_box(clipped > floor / 2)
+    clipped = np.clip(logits, SURELY_OUTSIDE, -SURELY_OUTSIDE)
+    inside = find_box(clipped > SURELY_OUTSIDE / 2)
     if inside[0].stop == 0:
         return np.zeros((0, 0, 0), np.float32), inside
     x, y, z = (slice(s.start - 1, s.stop + 1) for s in inside)
@@ -260,4 +256,5 @@ def to_native(
     box = (x, y, z)
     if min(stop - start) == 0:
         return np.zeros(tuple(stop - start), np.float32), box
-    return resample(clipped, window, grid.crop(box), fill=floor, threads=threads), box
+    native = resample(clipped, window, grid.crop(box), fill=SURELY_OUTSIDE, threads=threads)
+    return native, box
