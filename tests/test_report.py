@@ -12,8 +12,9 @@ import pytest
 from markupsafe import escape
 
 from ball import HEAD, run
-from deskull.cohort.stripped import find_manual, find_stripped
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import InputError
+from deskull.image.lookup import find_manual
 from deskull.image.volume import make_volume
 from deskull.picture.page import make_page, to_data_address
 from deskull.picture.plot import Point, draw_chart

@@ -77,10 +77,11 @@ export interface Drawn {
 export class Result {
   private quality: Quality | null = null;
 
-  /** The brain has its mask by these settings already. */
+  /** The brain has its mask by these settings already; `find` finds it with the CSF around, or without. */
   constructor(
     readonly volume: Volume,
-    readonly brain: Brain,
+    public brain: Brain,
+    private readonly find: (csf: boolean) => Brain,
     private settings: Settings,
     private readonly traits: Traits,
     private readonly weights: Weights,
@@ -90,9 +91,11 @@ export class Result {
 
   /** Make the mask by other settings. */
   remake(settings: Settings): void {
-    const { threshold, border } = this.settings;
-    if (settings.threshold === threshold && settings.border === border) return;
-    this.brain.makeMask(settings);
+    const { threshold, border, csf } = this.settings;
+    if (settings.threshold === threshold && settings.border === border && settings.csf === csf) return;
+    const brain = settings.csf === csf ? this.brain : this.find(settings.csf);
+    brain.makeMask(settings);
+    this.brain = brain;
     this.settings = settings;
     this.quality = null;
   }
@@ -135,7 +138,7 @@ export class Result {
       runtime: RUNTIME,
       device: "browser",
       threads: this.threads,
-      settings: { ...this.settings, csf: true, n4: null, fill: 0 },
+      settings: { ...this.settings, n4: null, fill: 0 },
       input: {
         ...file,
         path: name,

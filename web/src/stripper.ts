@@ -5,7 +5,7 @@
  * What each step does is in `prepare/` and `network/`; what comes out is `result.ts`.
  */
 
-import { EmptyMaskError } from "./errors";
+import { EmptyMaskError, WeightsError } from "./errors";
 import type { Triple } from "./image/affine";
 import { type Field, select } from "./image/field";
 import type { Grid } from "./image/grid";
@@ -72,11 +72,12 @@ export class Stripper {
     const { data, air } = makeFinite(volume.data, grid);
     const found = await timed("locate", () => this.locate(data, grid, air));
     const view = await timed("segment", () => this.segment(data, grid, air, found));
-    const brain = await timed("to_native", () => findBrain(view, volume));
+    const find = (csf: boolean) => findBrain(view.logits[findChannel(this.weights, csf)]!, view.window, volume);
+    const brain = await timed("to_native", () => find(settings.csf));
     await timed("clean", () => brain.makeMask(settings));
     const result = await timed("flags", () => {
       const traits = measureTraits(view.image, view.logits[0]!, view.window.voxelSize[0]);
-      const made = new Result(volume, brain, settings, traits, this.weights, this.threads, seconds);
+      const made = new Result(volume, brain, find, settings, traits, this.weights, this.threads, seconds);
       made.judge();
       return made;
     });
@@ -136,8 +137,16 @@ function isMisplaced(brain: Extent, window: Grid, voxelSize: number): boolean {
   return off / (size * Math.min(...window.shape)) > OFF_CENTRE || Math.abs(voxelSize / size - 1) > MISFIT;
 }
 
-function findBrain(view: View, volume: Volume): Brain {
-  const found = toNative(view.logits[0]!, view.window, volume.grid);
+/** Which of the network's answers is asked for. */
+function findChannel(weights: Weights, csf: boolean): number {
+  const name = csf ? "brain" : "tissue";
+  const { outputs } = weights.segment;
+  if (outputs.includes(name)) return outputs.indexOf(name);
+  throw new WeightsError(`weights '${weights.name}' give ${outputs.join(", ")}, not ${name}: they cannot leave out the CSF.`);
+}
+
+function findBrain(logits: Field, window: Grid, volume: Volume): Brain {
+  const found = toNative(logits, window, volume.grid);
   if (!found) {
     throw new EmptyMaskError(`${volume.name}: no brain found. Is it a head, and is the brain in its field of view?`);
   }

@@ -39,7 +39,7 @@ function onSaid(words: string, kind: "" | "good" | "bad"): void {
 
 function onUnseen(words: string): void {
   find("unseen").hidden = !words;
-  find("unseen").textContent = words;
+  find("unseen-words").textContent = words;
 }
 
 async function onChoice(message: string, kind: "frame" | "series", options: string[]): Promise<string | null> {
@@ -61,6 +61,7 @@ function onChange(): void {
   find("start").hidden = session.queue.entries.length > 0;
   find("work").hidden = session.queue.entries.length === 0;
   find<HTMLFieldSetElement>("controls").disabled = !isReady;
+  find("again").hidden = entry?.state !== "failed" && entry?.state !== "stopped";
   find<HTMLButtonElement>("undo").disabled = !session.history.canUndo;
   if (entry) showEntry(entry);
   showList();
@@ -80,6 +81,7 @@ function showEntry(entry: Entry): void {
   );
   input("threshold").value = String(entry.settings.threshold);
   input("border").value = String(entry.settings.border);
+  input("tissue").checked = !entry.settings.csf;
 }
 
 function makeLine(...parts: (string | HTMLElement)[]): HTMLElement {
@@ -162,12 +164,17 @@ async function takeExample(): Promise<void> {
 
 function remake(): void {
   showValues();
-  void session.remake({ threshold: Number(input("threshold").value), border: Number(input("border").value) });
+  void session.remake({
+    threshold: Number(input("threshold").value),
+    border: Number(input("border").value),
+    csf: !input("tissue").checked,
+  });
 }
 
 function reset(): void {
   input("threshold").value = String(DEFAULTS.threshold);
   input("border").value = String(DEFAULTS.border);
+  input("tissue").checked = !DEFAULTS.csf;
   remake();
 }
 
@@ -245,10 +252,11 @@ function listenToFiles(): void {
 function listenToControls(): void {
   const click = (id: string, act: () => void) => find(id).addEventListener("click", act);
   click("cancel", () => session.cancel());
+  click("again", () => void session.choose(session.current!));
   click("zip", () => void session.saveAll());
   click("reset", reset);
   click("undo", () => session.undo());
-  for (const id of ["threshold", "border"]) input(id).addEventListener("input", remake);
+  for (const id of ["threshold", "border", "tissue"]) input(id).addEventListener("input", remake);
   for (const id of ["opacity", "outline"]) input(id).addEventListener("input", showOpacity);
   input("size").addEventListener("input", () => setSize(Number(input("size").value)));
   for (const button of document.querySelectorAll<HTMLElement>("[data-tool], [data-view], [data-output]")) {
