@@ -90,7 +90,7 @@ def find_hostile(scans):
 
 
 def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, batch, monkeypatch):
-    def fail(*words):
+    def fail(*_):
         raise OutputError("one_brain.nii.gz: the disk is full.")
 
     monkeypatch.setattr("deskull.cohort.stripped.save_output", fail)
@@ -100,10 +100,10 @@ def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, bat
     assert said["reason"] == "one_brain.nii.gz: the disk is full."
     assert (load(batch / "one_mask_manual.nii.gz") == draw_ball()).all()
     assert (load(batch / "one_brain.nii.gz") == before).all()
-    program, *words = shlex.split(said["command"])
+    program, *arguments = shlex.split(said["command"])
     assert program == "deskull"
     monkeypatch.undo()
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     expected = np.where(draw_ball(), HEAD.get_fdata(), 0)
     np.testing.assert_allclose(load(batch / "one_brain.nii.gz"), expected, atol=0.01)
 
@@ -124,9 +124,9 @@ def test_of_a_scan_without_a_record_the_command_remakes_the_brain(tmp_path, monk
     with serving(Viewer([make_entry(tmp_path / "x.nii.gz")])) as page:
         status, said = save(page, 0, draw_ball())
     assert (status, said["old"]) == (200, ["x_brain.nii.gz"])
-    program, *words = shlex.split(said["command"])
+    program, *arguments = shlex.split(said["command"])
     assert program == "deskull"
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     expected = np.where(draw_ball(), HEAD.get_fdata(), 0)
     np.testing.assert_allclose(load(tmp_path / "x_brain.nii.gz"), expected, atol=0.01)
 
