@@ -7,8 +7,10 @@ import { join } from "node:path";
 
 import { describe, expect, it } from "vitest";
 
+import { Field } from "../src/image/field";
 import { rewrite } from "../src/network/graph";
 import { GRAPH, Message, MODEL, NODE } from "../src/network/onnx";
+import { checkAnswers, MAX_DIFFERENCE } from "../src/network/webgpu";
 import { loadWeights } from "../src/network/weights";
 
 const WEIGHTS = join(import.meta.dirname, "../../src/deskull/weights/default");
@@ -64,4 +66,17 @@ describe.each([weights.segment, weights.locate!])("$name", ({ onnx, outputs, win
 it("is read and written without a change", () => {
   const { onnx } = weights.locate!;
   expect(Message.read(onnx).write()).toEqual(onnx);
+});
+
+it.each([
+  ["far off", 1],
+  ["a little off", 1.1 * MAX_DIFFERENCE],
+  ["no number", NaN],
+])("refuses a graphics card whose answer is %s", (_, difference) => {
+  const make = (values: number[]) => [new Field(Float32Array.from(values), [1, 1, 2]), new Field(Float32Array.from(values), [1, 1, 2])];
+  const wanted = make([-3, 4]);
+  const found = make([-3, 4]);
+  expect(() => checkAnswers("segment", found, wanted)).not.toThrow();
+  found[1]!.values[0]! += difference;
+  expect(() => checkAnswers("segment", found, wanted)).toThrow(/network "segment" differs from the processor's by .*expected at most 0.01/);
 });

@@ -61,6 +61,7 @@ function onChange(): void {
   find("start").hidden = session.queue.entries.length > 0;
   find("work").hidden = session.queue.entries.length === 0;
   find<HTMLFieldSetElement>("controls").disabled = !isReady;
+  input("webgpu").disabled = entry?.state === "working";
   find("again").hidden = entry?.state !== "failed" && entry?.state !== "stopped";
   find<HTMLButtonElement>("undo").disabled = !session.history.canUndo;
   if (entry) showEntry(entry);
@@ -178,6 +179,10 @@ function reset(): void {
   remake();
 }
 
+async function useWebgpu(): Promise<void> {
+  input("webgpu").checked = await session.useWebgpu(input("webgpu").checked);
+}
+
 function chooseTool(name: Tool): void {
   tool = name;
   viewer.choose(name);
@@ -258,6 +263,7 @@ function listenToControls(): void {
   click("undo", () => session.undo());
   for (const id of ["threshold", "border", "tissue"]) input(id).addEventListener("input", remake);
   for (const id of ["opacity", "outline"]) input(id).addEventListener("input", showOpacity);
+  input("webgpu").addEventListener("change", () => void useWebgpu());
   input("size").addEventListener("input", () => setSize(Number(input("size").value)));
   for (const button of document.querySelectorAll<HTMLElement>("[data-tool], [data-view], [data-output]")) {
     const { tool: wanted, view: shown, output } = button.dataset;
