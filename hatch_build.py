@@ -77,7 +77,10 @@ class FilesHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 class ReadmeHook(MetadataHookInterface):
-    """Makes the README's links absolute, because the package index has no files beside it."""
+    """Makes the README's links absolute, because the package index has no files beside it.
+
+    There the package is installed by its name; in the repository, from the source.
+    """
 
     PLUGIN_NAME = "custom"
 
@@ -93,6 +96,7 @@ class ReadmeHook(MetadataHookInterface):
         if version is None:
             raise ValueError("src/deskull/__init__.py: no __version__")
         place = f"{repository}/{{}}/v{version[1]}/"
+        text = text.replace("pip install . &&", f"pip install {metadata['name']} &&")
         relative = r"\]\((?!https?:|#|mailto:)"
         text = re.sub(rf"(!\[[^\]]*){relative}", rf"\1]({place.format('raw')}", text)
         text = re.sub(relative, f"]({place.format('blob')}", text)

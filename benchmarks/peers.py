@@ -1,13 +1,15 @@
 """Peers known by name: how each is run, how it is installed, and what is published about it.
 
     python benchmarks/compare.py HEADS --peer deepbet --peer robex
-    python benchmarks/peers.py [COMPARE_TSV ...]
+    python benchmarks/peers.py [ACCURACY_TSV]
 
 A peer's program is looked for on the PATH; nothing is downloaded. The second command prints the
-table of all peers in Markdown: what `compare.py` measured of those that ran beside deskull, and
-of the others what was published, marked as such.
+tables of all peers in Markdown, as docs/background/tools.md has them: what was measured of those
+that ran beside deskull (the table that `accuracy.py` writes), what was published, marked as such,
+and what the tools are.
 """
 
+import csv
 import re
 import shlex
 import shutil
@@ -17,12 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from processes import Command, parse_peer
 
-MANY = "606 scans of many contrasts (as published with MindGrab, 2025)"
-"""Test set of most published means."""
+MANY = "606 scans"
+"""Test set of most published means: many contrasts, as published with MindGrab (2025)."""
+
+ACCURACY = Path(__file__).parents[1] / "docs" / "background" / "accuracy.tsv"
+
+OURS = ("any", "two small 3D U-Nets, synthetic and real heads", "370 MB", "Apache-2.0")
+"""What the table says of deskull itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class Peer:
         Contrasts it is made for.
     method
         How it works.
+    size
+        What its installation takes, measured on Linux; empty if it was not.
+    licence
+        Its licence; of code and weights.
     """
 
     title: str
@@ -55,6 +64,8 @@ class Peer:
     published: str
     contrasts: str
     method: str
+    size: str
+    licence: str
 
     @property
     def program(self) -> str:
@@ -76,6 +87,8 @@ PEERS = {
         f"0.852, {MANY}",
         "T1w, others with care",
         "deformable surface",
+        "3 MB, within FSL",
+        "FSL's, non-commercial",
     ),
     "synthstrip": Peer(
         "SynthStrip",
@@ -85,6 +98,8 @@ PEERS = {
         f"0.965, {MANY}",
         "any",
         "3D U-Net trained on synthetic heads",
+        "",
+        "FreeSurfer",
     ),
     "hd-bet": Peer(
         "HD-BET",
@@ -96,15 +111,19 @@ PEERS = {
         "",
         "T1w, T1c, T2w, FLAIR",
         "ensemble of nnU-Nets",
+        "",
+        "Apache-2.0",
     ),
     "deepbet": Peer(
         "deepbet",
         "deepbet-cli -i {in} -o {out} -m {mask} -g",
         "pip install deepbet",
         "package:deepbet",
-        "0.990 (median), 191 T1w data sets (Fisch 2024)",
+        "median 0.990, 191 T1w data sets",
         "T1w",
         "two 3D U-Nets",
+        "1.1 GB with torch",
+        "MIT",
     ),
     "robex": Peer(
         "ROBEX",
@@ -114,6 +133,8 @@ PEERS = {
         f"0.891, {MANY}",
         "T1w",
         "random forest and a shape model",
+        "320 MB",
+        "BSD, Apache-2.0",
     ),
     "3dSkullStrip": Peer(
         "AFNI 3dSkullStrip (niimath)",
@@ -123,6 +144,8 @@ PEERS = {
         "",
         "T1w",
         "deformable surface",
+        "1.4 MB",
+        "BSD",
     ),
     "brainchop": Peer(
         "MindGrab (brainchop)",
@@ -132,6 +155,8 @@ PEERS = {
         f"0.959, {MANY}",
         "any",
         "dilated MeshNet",
+        "1 GB",
+        "MIT",
     ),
 }
 
@@ -178,38 +203,55 @@ def find_version(name: str) -> str:
     return found[0] if found else ""
 
 
-def make_table(measured: pd.DataFrame) -> str:
-    """Make the Markdown table of all tools; of those measured the T1w heads with a reference.
+def load_rows(path: Path) -> list[dict[str, str]]:
+    """Load the rows of the table of accuracy that count here: T1w scans with a reference."""
+    wanted = {"level": "summary", "data_set": "", "contrast": "T1w", "truth": "reference"}
+    wanted["trained_on"] = "no"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return [row for row in rows if wanted.items() <= row.items()]
+
+
+def make_table(measured: list[dict[str, str]]) -> str:
+    """Make the Markdown table of how good, fast and small each tool was.
 
     Parameters
     ----------
     measured
-        Rows of `compare.tsv`; may be empty.
+        A row of each method, as `load_rows` loads them; may be empty.
     """
-    columns = ["tool", "Dice here", "worst", "s", "MB", "published Dice", "contrasts", "how"]
+    columns = ["tool", "Dice here", "lowest", "CPU s", "MB", "published Dice"]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    titles = {"deskull": ("", "any", "two small 3D U-Nets, synthetic and real heads")}
-    titles |= {
-        peer.title: (peer.published, peer.contrasts, peer.method) for peer in PEERS.values()
-    }
-    for title, told in titles.items():
-        rows = measured[[str(name).startswith(title) for name in measured.get("method", [])]]
+    by_method = {row["method"]: row for row in measured}
+    published = {peer.title: peer.published for peer in PEERS.values()}
+    for title, told in ({"deskull": ""} | published).items():
+        row = by_method.get(title)
         cells = ["not run"] + [""] * 3
-        if len(rows):
-            times = f"{rows.wall.median():.1f}", f"{rows.peak_mb.max():.0f}"
-            cells = [f"{rows.dice.mean():.3f} ({len(rows)})", f"{rows.dice.min():.3f}", *times]
-        lines.append("| " + " | ".join([title, *cells, *told]) + " |")
+        if row:
+            dice, lowest = (f"{float(row[name]):.3f}" for name in ("dice", "dice_worst"))
+            dice += f" ({row['failed']} of {row['scans']} failed)" if int(row["failed"]) else ""
+            cells = [dice, lowest, f"{float(row['cpu_s']):.1f}", row["peak_mb"]]
+        lines.append("| " + " | ".join([title, *cells, told]) + " |")
+    return "\n".join(lines)
+
+
+def describe_tools() -> str:
+    """Make the Markdown table of what each tool is."""
+    columns = ["tool", "made for", "how it works", "installed", "licence"]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    told = {
+        peer.title: (peer.contrasts, peer.method, peer.size, peer.licence)
+        for peer in PEERS.values()
+    }
+    for title, cells in ({"deskull": OURS} | told).items():
+        lines.append("| " + " | ".join([title, *cells]) + " |")
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table."""
-    tables = [pd.read_csv(path, sep="\t") for path in arguments]
-    table = pd.concat(tables) if tables else pd.DataFrame()
-    if len(table):
-        chosen = (table.contrast == "T1w") & (table.reference == "reference") & ~table.trained
-        table = table[chosen]
-    print(make_table(table))
+    """Print the tables."""
+    print(make_table(load_rows(Path(arguments[0]) if arguments else ACCURACY)))
+    print(f"\n{describe_tools()}")
 
 
 if __name__ == "__main__":

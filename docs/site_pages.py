@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "src"), str(DOCS.parent / "benchmarks")]
 
+import peers  # noqa: E402
 from deskull import __version__  # noqa: E402
 from deskull.network.weights import load_weights  # noqa: E402
 from site_accuracy import show_accuracy  # noqa: E402
@@ -26,6 +27,8 @@ from site_tables import (  # noqa: E402
 
 GENERATORS = {
     "accuracy": lambda: show_accuracy(DOCS / "background" / "accuracy.tsv"),
+    "tools": lambda: peers.make_table(peers.load_rows(peers.ACCURACY)),
+    "about tools": peers.describe_tools,
     "command line": show_command_line,
     "recipes": show_recipes,
     "records": lambda: show_records(DOCS / "reference" / "schemas"),

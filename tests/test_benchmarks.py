@@ -107,12 +107,16 @@ def test_a_peer_that_is_not_there_is_told_with_how_to_install_it(tmp_path, monke
 
 
 def test_the_table_of_peers_tells_what_was_run_from_what_was_published(tmp_path, capsys):
-    row = {"contrast": "T1w", "reference": "reference", "trained": False, "wall": 5, "peak_mb": 9}
-    rows = [row | {"method": "deepbet 1.0.2", "dice": dice} for dice in (0.9, 0.8)]
-    pd.DataFrame(rows).to_csv(tmp_path / "compare.tsv", sep="\t")
-    peers.main([str(tmp_path / "compare.tsv")])
-    cells = {row[0]: row[1:] for row in read_cells(capsys.readouterr().out)}
-    assert cells["deepbet"][:4] == ["0.850 (2)", "0.800", "5.0", "9"]
+    row = {"level": "summary", "data_set": "", "contrast": "T1w", "truth": "reference"}
+    row |= {"trained_on": "no", "method": "deepbet", "scans": 9, "failed": 1, "dice": 0.85}
+    row |= {"dice_worst": 0.8, "cpu_s": 7.04, "peak_mb": 999}
+    other = row | {"contrast": "T2w", "dice": 0.1}
+    pd.DataFrame([row, other]).to_csv(tmp_path / "accuracy.tsv", sep="\t", index=False)
+    peers.main([str(tmp_path / "accuracy.tsv")])
+    measured, about = capsys.readouterr().out.split("\n\n")
+    cells = {row[0]: row[1:] for row in read_cells(measured)}
+    assert "| deepbet | T1w |" in about
+    assert cells["deepbet"][:4] == ["0.850 (1 of 9 failed)", "0.800", "7.0", "999"]
     assert cells["SynthStrip"][0] == "not run"
     assert cells["SynthStrip"][4].startswith("0.965")
 

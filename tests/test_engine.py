@@ -32,7 +32,7 @@ def test_runtimes_agree(stage, image, runtime):
     pytest.importorskip(runtime)
     first = make_engine(stage, "cpu", 2, "onnxruntime")(image)
     other = make_engine(stage, "cpu", 2, runtime)(image)
-    assert first.shape == (len(stage.outputs), *stage.window.shape)
+    assert first.shape == (len(stage.spec.outputs), *stage.window.shape)
     # bfloat16 keeps 8 bits; where float32 is used the two are far nearer.
     assert np.mean((first > 0) == (other > 0)) > 0.998
 

@@ -101,7 +101,7 @@ def shown():
     """Return the README as the package index gets it."""
     pytest.importorskip("hatchling")
     hook = runpy.run_path(str(ROOT / "hatch_build.py"))["ReadmeHook"]
-    metadata = {"urls": PROJECT["urls"]}
+    metadata = {"name": PROJECT["name"], "urls": PROJECT["urls"]}
     hook(str(ROOT), {}).update(metadata)
     return metadata["readme"]["text"]
 
@@ -111,6 +111,11 @@ def test_every_link_of_the_index_page_is_absolute_or_an_anchor(shown):
     assert len(links) > 5
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
     assert "<img" not in shown or 'src="https://' in shown
+
+
+def test_the_index_page_installs_by_name(shown):
+    assert "pip install deskull && deskull demo" in shown
+    assert "pip install . " not in shown
 
 
 def test_links_of_the_index_page_into_the_repository_lead_to_files(shown):

@@ -162,7 +162,7 @@ def test_noise_is_never_a_brain_without_a_doubt(stripper):
 
 def test_no_brain_is_an_error_that_says_what_to_do(stripper, small, monkeypatch):
     stage = stripper.weights.segment
-    nothing = np.full((len(stage.outputs), *stage.window.shape), -9, np.float32)
+    nothing = np.full((len(stage.spec.outputs), *stage.window.shape), -9, np.float32)
     network = replace(stripper._segment, engine=lambda image: nothing)
     monkeypatch.setattr(stripper, "_segment", network)
     with pytest.raises(EmptyMaskError, match="no brain found"):

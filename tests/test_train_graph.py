@@ -10,8 +10,7 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 from deskull.network.unet import NetworkSpec, UNet
-from deskull.train.export import make_onnx
-from deskull.train.recipe import load_recipe
+from deskull.train.graph import make_onnx
 
 SHAPE = (32, 48, 32)
 PLAIN = NetworkSpec(filters=(4, 8, 16, 32))
@@ -31,8 +30,7 @@ def release(spec):
     if network.refine is not None:
         torch.nn.init.normal_(network.refine.change.weight)
     network.load_state_dict({k: v.half().float() for k, v in network.state_dict().items()})
-    recipe = load_recipe("segment")
-    return network, make_onnx(network, replace(recipe, window=replace(recipe.window, shape=SHAPE)))
+    return network, make_onnx(network, SHAPE)
 
 
 def ask(released, image, threads):

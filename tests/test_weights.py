@@ -31,7 +31,7 @@ def test_a_folder_of_ones_own_is_loaded(copy):
     weights = load_weights(copy)
     assert weights.name == "mine"
     assert weights.digest == load_weights().digest
-    assert weights.segment.outputs[0] == "brain"
+    assert weights.segment.spec.outputs[0] == "brain"
 
 
 def test_every_file_of_the_folder_is_in_the_card(copy):

@@ -17,7 +17,7 @@ from deskull.errors import OutputError
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.padding import Padding
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, save_bytes
+from deskull.image.writing import Transaction, save_bytes
 from deskull.measure.quality import Flag
 from deskull.settings import Settings
 from deskull.tables import make_json
@@ -301,7 +301,10 @@ def parse_record(plain: Any) -> Record:
 
 
 def save_records(
-    records: Sequence[Record], path: Path, scan: Path | None = None, batch: Batch | None = None
+    records: Sequence[Record],
+    path: Path,
+    scan: Path | None = None,
+    transaction: Transaction | None = None,
 ) -> None:
     """Write the record of a scan, or the list of those of each frame, whole.
 
@@ -314,8 +317,8 @@ def save_records(
     scan
         File of the scan, to be named in its record with its hash; None if it is named already,
         or was no file.
-    batch
-        Files that shall appear together with this one, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with this one; None for a file by itself.
 
     Raises
     ------
@@ -335,4 +338,4 @@ def save_records(
         named = {"path": scan.name, **vars(make_fingerprint(scan))}
         records = [replace(one, input=replace(one.input, **named)) for one in records]
     content = [to_plain(record) for record in records]
-    save_bytes(make_json(content[0] if len(content) == 1 else content), path, batch)
+    save_bytes(make_json(content[0] if len(content) == 1 else content), path, transaction)

@@ -18,7 +18,7 @@ from deskull.errors import InputError
 from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.grid import Grid
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
+from deskull.image.writing import Transaction, check_output_path, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
@@ -227,7 +227,7 @@ def save_results(
     results: Iterable[Result],
     paths: Mapping[str, Path],
     count: int = 1,
-    batch: Batch | None = None,
+    transaction: Transaction | None = None,
 ) -> None:
     """Write the outputs of one scan, or of all frames of a 4D one as 4D images.
 
@@ -244,13 +244,13 @@ def save_results(
         first with a brain.
     count
         How many results there are.
-    batch
-        Files that shall appear together with these, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with these.
     """
     check_packages(paths)
     rows = {find_output(name): path for name, path in paths.items()}
     first, arrays, records = _gather(results, {r.made for r in rows if r.is_image}, count)
-    with nullcontext(batch) if batch else Batch() as together:
+    with nullcontext(transaction) if transaction else Transaction() as together:
         for row, path in rows.items():
             if row.name == "record":
                 save_records(records, path, first.volume.path, together)
@@ -262,7 +262,7 @@ def save_output(
     scan: MaskedScan,
     row: Output,
     path: Path,
-    batch: Batch,
+    transaction: Transaction,
     array: NDArray[Any] | None = None,
 ) -> None:
     """Write one output of a scan and its mask.
@@ -275,16 +275,16 @@ def save_output(
         Row of the output in the table.
     path
         Path of the file.
-    batch
-        Files that shall appear together with this one, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with this one.
     array
         Of an image, (X, Y, Z) or (X, Y, Z, T); taken from `scan` if not given.
     """
     if row.is_image:
         array = getattr(scan, row.made) if array is None else array
-        save_image(scan.make_image(row.name, array), path, batch)
+        save_image(scan.make_image(row.name, array), path, transaction)
     else:
-        save_bytes(row.encode(scan, path.suffix), path, batch)
+        save_bytes(row.encode(scan, path.suffix), path, transaction)
 
 
 def _gather(

@@ -108,7 +108,7 @@ def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
 
 
 def _list(names: Sequence[str]) -> str:
-    """Names in words: `a`, `b` and `c`."""
+    """List names in a phrase: `a`, `b` and `c`."""
     *first, last = [f"`{name}`" for name in names]
     return f"{', '.join(first)} and {last}" if first else last
 

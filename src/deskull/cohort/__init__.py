@@ -36,17 +36,16 @@ from deskull.cohort.records import (
     save_table,
 )
 from deskull.cohort.search import make_plan
-from deskull.cohort.steps import Job, run_task
+from deskull.cohort.steps import Job
 from deskull.cohort.stripped import apply_corrections
 from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
-from deskull.network.weights import load_weights
+from deskull.network.weights import find_channel, load_weights
 from deskull.outputs import check_packages
 from deskull.prepare.bias import check_n4
 from deskull.record import FAILED, Request
-from deskull.stripper import find_channel
 
 __all__ = [
     "Gap",
@@ -57,7 +56,6 @@ __all__ = [
     "Task",
     "is_done",
     "make_plan",
-    "run_task",
     "strip_cohort",
 ]
 logger = logging.getLogger(__name__)

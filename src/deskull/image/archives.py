@@ -105,7 +105,7 @@ def _read_tar(path: Path) -> Iterator[Entry]:
 
 
 class _Guarded:
-    """A stream that refuses reads which only a tar with damaged headers asks for."""
+    """A stream that refuses reads that only a tar with damaged headers causes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

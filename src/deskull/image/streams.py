@@ -1,4 +1,4 @@
-"""Bytes of a file in their order, unpacked on the way, and never more than were asked for.
+"""Bytes of a file in their order, unpacked on the way, and never more than requested.
 
 gzip, bzip2, xz and Zstandard are known by their first bytes, whatever a file is called. What the
 bytes mean is `formats/`.
@@ -84,7 +84,7 @@ def _make_zstd() -> Unpacker:
 
 
 class Packing(NamedTuple):
-    """A way to pack files: the word for it, its first bytes, and what unpacks it."""
+    """A way to pack files: its name, its first bytes, and what unpacks it."""
 
     name: str
     start: bytes

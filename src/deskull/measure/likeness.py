@@ -1,7 +1,7 @@
 """How like a head is to those that the weights learned from.
 
 A card of weights may hold quantiles of each trait over its training heads, and what became of
-heads that it was tested on. The distance is per trait and simple, so that it can be said in words
+heads that it was tested on. The distance is per trait and simple, so that it can be said
 which trait is unusual; it knows nothing of traits that are unusual only together.
 """
 

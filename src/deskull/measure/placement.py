@@ -28,8 +28,8 @@ REACH_MM = 32.0
 """How far is looked along each axis; what is farther off still shows as far off."""
 
 OFF_MM = 8.0
-"""Least displacement that is told: the masks of 41 heads lie within 9 mm of where they fit best,
-where the gain is 1.06 at most."""
+"""Smallest displacement that is flagged: the masks of 41 heads lie within 9 mm of where they fit
+best, where the gain is 1.06 at most."""
 
 OFF_GAIN = 1.12
 """Least ratio of the information there and here: 1.1 to 1.5 for masks that were moved by 8 mm."""

@@ -1,6 +1,6 @@
 """Doubts as data: what about a scan or its mask a user should look at.
 
-Each check is a small function that returns a flag or nothing; `find_flags` asks those that
+Each check is a small function that returns a flag or nothing; `find_flags` runs those that
 look at the scan's own voxels, `find_trait_flags` those that look at what was measured in the
 network's window. Nothing is refused or printed here. Checks read every few voxels (about
 `SAMPLE_MM` apart), so that all of them together take a small part of the network's time.
@@ -373,10 +373,10 @@ def _find_unlike(unlike: Mapping[str, float]) -> Flag | None:
     if distance <= UNLIKE:
         return None
     most = sorted(unlike, key=lambda name: -unlike[name])[:2]
-    words = " and ".join(TRAITS[name] for name in most if unlike[name] > 0.1 * distance)
+    names = " and ".join(TRAITS[name] for name in most if unlike[name] > 0.1 * distance)
     return Flag(
         "unlike-training",
-        f"The head is unlike the training heads of the weights, mostly in {words} "
+        f"The head is unlike the training heads of the weights, mostly in {names} "
         f"({distance:.1f} times the range that they span).",
     )
 

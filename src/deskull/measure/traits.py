@@ -1,4 +1,4 @@
-"""Numbers about a head and its mask by which a usual one can be told from an unusual one.
+"""Numbers about a head and its mask by which an unusual one is recognised.
 
 They are taken in the network's window, where every head has the same axes, voxels and scale of
 intensities, so that those of one scan can be compared with those of all training heads. What
@@ -62,7 +62,7 @@ TRAITS = {
     "shell_90": "the brightest tenth of what lies around",
     "structure": "the contrast within",
 }
-"""Name of each trait, and words for it. Brightness is in deviations of the foreground from its
+"""Name of each trait, and its description. Brightness is in deviations of the foreground from its
 mean; contrast is the deviation within the brain once noise and bias are averaged away, as a share
 of its brightness above the darkest around."""
 

@@ -21,6 +21,11 @@ from deskull.prepare.postprocess import clean_mask
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
 """Called with the name, array and grid of what a step made."""
 
+
+def ignore(name: str, array: NDArray[np.float32], grid: Grid) -> None:
+    """Take no notice of what a step made: the default `Observer`."""
+
+
 SURE = 3.0
 """Logit of what a network is sure of: a probability of 0.95."""
 
@@ -82,7 +87,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a set of weights, ready to be asked; safe to share between threads.
+    """A network of a set of weights, ready to run; safe to share between threads.
 
     Parameters
     ----------
@@ -98,19 +103,18 @@ class Network:
     engine: Engine
     threads: int
 
-    def look(self, scan: Scan, brain: Brain, observe: Observer | None = None) -> View:
+    def look(self, scan: Scan, brain: Brain, observe: Observer = ignore) -> View:
         """Conform, normalise, and run the network on the window about a brain."""
         size = self.stage.window.choose_voxel_size(brain.extent)
         window = make_window(brain.centre, scan.grid, self.stage.window.shape, size)
         conformed = conform(scan.data, scan.grid, window, fill=scan.air, threads=self.threads)
         image = normalise(conformed)
-        if observe is not None:
-            observe("conformed", conformed, window)
-            observe("normalised", image, window)
+        observe("conformed", conformed, window)
+        observe("normalised", image, window)
         return View(window, image, self.engine(image))
 
 
-def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer) -> Brain:
+def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer = ignore) -> Brain:
     """Find the brain by the coarse network; the middle of the head without one."""
     window = (coarse or fine).stage.window
     centres = find_head_centres(
@@ -128,7 +132,7 @@ def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer)
     return found
 
 
-def segment(scan: Scan, network: Network, brain: Brain, observe: Observer) -> View:
+def segment(scan: Scan, network: Network, brain: Brain, observe: Observer = ignore) -> View:
     """Look at the window about the brain; once more where the brain does not fit it."""
     stage = network.stage
     view = network.look(scan, brain, observe)

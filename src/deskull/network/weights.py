@@ -5,7 +5,6 @@ ever fetched, nothing unpickled.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +13,7 @@ from deskull.errors import WeightsError
 from deskull.network.card import CARD, Card, NetworkSpec, StageCard, load_card
 from deskull.network.digest import compute_digest
 from deskull.prepare.conform import WindowSettings
-from deskull.settings import BiasSettings
+from deskull.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,6 @@ class Stage:
     spec: NetworkSpec
     tensors: Path
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the channels of its answer."""
-        return self.spec.outputs
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -59,7 +53,7 @@ class Weights:
     name
         Name of the bundled set, or of the folder.
     digest
-        SHA-256 over the hashes of all files: one word for these very weights.
+        SHA-256 over the hashes of all files, which identifies the weights.
     card
         Description of the weights.
     segment, locate
@@ -71,11 +65,6 @@ class Weights:
     card: Card
     segment: Stage
     locate: Stage | None
-
-    @property
-    def n4(self) -> BiasSettings | None:
-        """Settings of the bias correction that the networks were trained behind, if any."""
-        return self.card.segment.preparation.n4
 
 
 def bundled_folder() -> Path:
@@ -111,16 +100,23 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
         )
     card = load_card(folder / CARD)
     contents = {
-        name: _read_verified(folder / name, wanted) for name, wanted in sorted(card.files.items())
+        name: _read_verified(folder / name, expected)
+        for name, expected in sorted(card.files.items())
+    }
+    if lacking := [name for name in card.stages if f"{name}.onnx" not in contents]:
+        raise WeightsError(
+            f"{folder / CARD}: an incomplete card, without the hash of {lacking[0]}.onnx; export "
+            "the weights again."
+        )
+    stages = {
+        name: make_stage(name, stage, folder, contents[f"{name}.onnx"])
+        for name, stage in card.stages.items()
     }
     digest = compute_digest(card.files)
-    stages = {
-        name: _make_stage(name, stage, folder, contents) for name, stage in card.stages.items()
-    }
     return Weights(folder.name, digest, card, stages["segment"], stages.get("locate"))
 
 
-def _read_verified(path: Path, wanted: str) -> bytes:
+def _read_verified(path: Path, expected: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -129,26 +125,51 @@ def _read_verified(path: Path, wanted: str) -> bytes:
             "weights again."
         ) from error
     found = hashlib.sha256(content).hexdigest()
-    if found != wanted:
+    if found != expected:
         raise WeightsError(
-            f"{path}: SHA-256 {found[:12]}…, expected {wanted[:12]}…: the file is damaged or "
+            f"{path}: SHA-256 {found[:12]}…, expected {expected[:12]}…: the file is damaged or "
             "changed. Install deskull again, or export the weights again."
         )
     return content
 
 
-def _make_stage(name: str, stage: StageCard, folder: Path, contents: Mapping[str, bytes]) -> Stage:
-    file = f"{name}.onnx"
-    if file not in contents:
+def make_stage(name: str, card: StageCard, folder: Path, onnx: bytes) -> Stage:
+    """Make a network of a set of weights from its part of the card.
+
+    Parameters
+    ----------
+    name
+        Name of the network, ``"segment"`` or ``"locate"``.
+    card
+        Its part of the card.
+    folder
+        Folder of the weights.
+    onnx
+        Content of its ONNX file.
+    """
+    tensors = folder / f"{name}.safetensors"
+    return Stage(name, card.window, card.preparation.centre, onnx, card.network, tensors)
+
+
+def find_channel(weights: Weights, settings: Settings) -> int:
+    """Find the channel of the network's output that the settings call for.
+
+    Parameters
+    ----------
+    weights
+        Weights, whose network has an output for each kind of mask that it can draw.
+    settings
+        Settings, which call for the brain with or without its CSF.
+
+    Raises
+    ------
+    WeightsError
+        If the network has no such output.
+    """
+    name, outputs = "brain" if settings.csf else "tissue", weights.segment.spec.outputs
+    if name not in outputs:
         raise WeightsError(
-            f"{folder / CARD}: an incomplete card, without the hash of {file}; export the weights "
-            "again."
+            f"weights {weights.name!r} give {', '.join(outputs)}, not {name}: they cannot leave "
+            "out the CSF. Choose others with --weights, or omit --no-csf."
         )
-    return Stage(
-        name=name,
-        window=stage.window,
-        centre=stage.preparation.centre,
-        onnx=contents[file],
-        spec=stage.network,
-        tensors=folder / f"{name}.safetensors",
-    )
+    return outputs.index(name)

@@ -51,7 +51,7 @@ class Text:
     element: ClassVar[str] = "text"
     x: float
     y: float
-    words: str
+    text: str
     anchor: str = "start"
     kind: str = ""
 
@@ -75,7 +75,7 @@ class Dot:
     element: ClassVar[str] = "ellipse"
     x: float
     y: float
-    words: str
+    tooltip: str
     kind: str = "dot"
     reach: tuple[float, float] = (RADIUS, RADIUS)
     target: str = ""
@@ -97,7 +97,7 @@ class Point:
     target
         Identifier of the element of the page that a click leads to; empty for none.
     doubtful
-        Drawn in the colour that asks for a look.
+        Whether the dot is drawn in the colour of doubts.
     """
 
     name: str
@@ -182,8 +182,8 @@ def draw_chart(title: str, unit: str, points: Sequence[Point]) -> "Markup":
         for height, point in enumerate(stack):
             x, y = CHART_EDGE + (number + 0.5) * BIN, floor - (height + 0.5) * step - 2
             kind = "dot doubtful" if point.doubtful else "dot"
-            words = f"{point.name}: {point.x:.4g} {unit}".rstrip()
-            parts.append(Dot(x, y, words, kind, reach, point.target))
+            tooltip = f"{point.name}: {point.x:.4g} {unit}".rstrip()
+            parts.append(Dot(x, y, tooltip, kind, reach, point.target))
     return _make_svg(parts, width, CHART_HEIGHT, label)
 
 
@@ -374,5 +374,5 @@ def _make_svg(parts: Sequence[Part], width: int, height: int, label: str) -> "Ma
     )
 
 
-def _shorten(words: str, most: int = 24) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"
+def _shorten(text: str, length: int = 24) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

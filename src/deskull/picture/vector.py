@@ -21,10 +21,10 @@ from deskull.picture.layout import (
     HEADER,
     MOSAIC,
     WIDTH,
+    Label,
     ScaleBar,
     Shown,
     Tile,
-    Word,
     cut_slice,
     fit_text,
     make_header,
@@ -98,13 +98,13 @@ def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
         brightness[top : top + tile.height, tile.left : tile.left + tile.width] = values
         lines += [line + corner for line in find_contours(inside)]
     bar = make_scale_bar(view)
-    words = [
+    labels = [
         *make_header(title),
-        bar.word,
-        *(w for tile in tiles for s in (0, HALF) for w in tile.words(s)),
+        bar.label,
+        *(w for tile in tiles for s in (0, HALF) for w in tile.labels(s)),
     ]
     path = _make_path(lines)
-    return _compose(_encode(brightness, len(path)), path, tiles, (words, bar), height)
+    return _compose(_encode(brightness, len(path)), path, tiles, (labels, bar), height)
 
 
 def _encode(brightness: NDArray[np.float32], taken: int) -> bytes:
@@ -120,13 +120,13 @@ def _encode(brightness: NDArray[np.float32], taken: int) -> bytes:
 
 def _make_path(lines: Sequence[NDArray[np.float64]]) -> str:
     """Write closed lines as the data of a path, in steps of `FINE` to a pixel."""
-    words = []
+    labels = []
     for line in lines:
         points = np.round(line * FINE).astype(int)
         x, y = points[0]
         steps = [(a, b) for a, b in np.diff(points, axis=0).tolist() if a or b]
-        words.append(f"M{x} {y}l" + " ".join(f"{a} {b}" for a, b in steps) + "z")
-    return "".join(words).replace(" -", "-")
+        labels.append(f"M{x} {y}l" + " ".join(f"{a} {b}" for a, b in steps) + "z")
+    return "".join(labels).replace(" -", "-")
 
 
 def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArray[np.float64]]:
@@ -194,14 +194,14 @@ def _compose(
     png: bytes,
     path: str,
     tiles: Sequence[Tile],
-    texts: tuple[Sequence[Word], ScaleBar],
+    texts: tuple[Sequence[Label], ScaleBar],
     height: int,
 ) -> bytes:
-    """Put the scan, the outline, the brain, the words and the scale bar into one file."""
-    words, bar = texts
+    """Put the scan, the outline, the brain, the labels and the scale bar into one file."""
+    labels, bar = texts
     own = hashlib.sha256(png + path.encode()).hexdigest()[:8]
     scan, mask, brain = (f"{name}-{own}" for name in ("scan", "mask", "brain"))
-    title = words[0].text or "mask of the brain"
+    title = labels[0].text or "mask of the brain"
     black = "".join(
         f'<rect x="{t.left + HALF}" y="{t.top}" width="{t.width}" height="{t.height}"/>'
         for t in tiles
@@ -221,7 +221,7 @@ def _compose(
         f'{black}<g transform="translate({HALF})"><g clip-path="url(#{brain})">'
         f'<use href="#{scan}"/></g></g>',
         '<g font-family="Open Sans,Verdana,sans-serif">',
-        *(_write(word) for word in words if word.text),
+        *(_write(label) for label in labels if label.text),
         f'<rect x="{bar.left}" y="{bar.top}" width="{bar.length}" height="{bar.thickness}" '
         f'fill="{_to_colour(TEXT_GREY)}"/>',
         "</g></svg>\n",
@@ -229,14 +229,14 @@ def _compose(
     return "\n".join(parts).encode()
 
 
-def _write(word: Word) -> str:
-    """Text; a word's top is that of its letters, SVG wants the line that they stand on."""
-    anchor = ' text-anchor="end"' if word.anchor[0] == "r" else ""
-    edge = ' stroke="#000" stroke-width="2" paint-order="stroke"' if word.outlined else ""
+def _write(label: Label) -> str:
+    """Text; a label's top is that of its letters, SVG wants the line that they stand on."""
+    anchor = ' text-anchor="end"' if label.anchor[0] == "r" else ""
+    edge = ' stroke="#000" stroke-width="2" paint-order="stroke"' if label.outlined else ""
     return (
-        f'<text x="{word.left}" y="{word.top + round(0.85 * word.size)}" '
-        f'font-size="{word.size}" fill="{_to_colour(word.grey)}"{anchor}{edge}>'
-        f"{escape(fit_text(word))}</text>"
+        f'<text x="{label.left}" y="{label.top + round(0.85 * label.size)}" '
+        f'font-size="{label.size}" fill="{_to_colour(label.grey)}"{anchor}{edge}>'
+        f"{escape(fit_text(label))}</text>"
     )
 
 

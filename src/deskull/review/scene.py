@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import load_mask
-from deskull.cohort.stripped import Stripped, find_manual, is_inside
+from deskull.cohort.stripped import Stripped
 from deskull.errors import EmptyMaskError, GeometryError, InputError
 from deskull.image.derived import make_mask_image
 from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Box, find_box, from_canonical_array, to_canonical_array
+from deskull.image.lookup import find_manual, is_inside
 from deskull.image.volume import Volume
 from deskull.image.writing import find_start, save_image
 from deskull.outputs import find_output

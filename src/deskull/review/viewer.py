@@ -67,6 +67,14 @@ MAX_POST = 2**29
 MAX_SCENES, MAX_VOXELS = 3, 60_000_000
 """Scans kept open, for the next two that the page fetches ahead; fewer if they are large."""
 
+STEPS = {
+    "locate": "looking for the brain",
+    "conformed": "running the network",
+    "mask_raw": "making the mask",
+    "probability": "checking the mask",
+}
+"""What follows each intermediate image of the stripper, as the page shows it."""
+
 MAX_KEPT = 500
 """Number of scans whose pictures are kept in memory, 100 kB each."""
 
@@ -90,7 +98,10 @@ class StripNow:
         with self._lock:
             self.steps[number] = "loading the weights"
             self._stripper = stripper = self._stripper or self._load()
-            return stripper(volume, observe=lambda name, *_: self.steps.update({number: name}))
+            return stripper(volume, observe=lambda step, *_: self._note(number, step))
+
+    def _note(self, number: int, step: str) -> None:
+        self.steps[number] = STEPS.get(step, self.steps[number])
 
 
 class Viewer:

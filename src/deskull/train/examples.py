@@ -214,7 +214,7 @@ class Batches:
 
     def __init__(self, make: Callable[[int], Batch], makers: int) -> None:
         self.make, self.makers = make, makers
-        self.threads = torch.get_num_threads()  # asked here, this thread keeps them
+        self.threads = torch.get_num_threads()  # of this thread, which keeps them
         self.pool = ThreadPoolExecutor(makers, initializer=torch.set_num_threads, initargs=(1,))
         self.coming: dict[int, Future[Batch]] = {}
 

@@ -38,7 +38,7 @@ class Candidate:
     Parameters
     ----------
     participant, session, contrast
-        Empty where the names do not tell.
+        Names as in the index; empty where the file names do not contain them.
     images, masks
         Paths in order of preference: the first two on one grid are the pair.
     brain

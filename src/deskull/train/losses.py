@@ -11,12 +11,12 @@ REACH_MM = 8.0
 """Distance from the surface beyond which targets are clipped: probability 0.0003 or 0.9997."""
 
 
-def dice(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Soft Dice loss over the known outputs; parameters as of `dice_and_cross_entropy`."""
+def dice_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Soft Dice loss over the known outputs; parameters as of `dice_and_cross_entropy_loss`."""
     return _mean_of_known(1 - soft_dice(logits.float().sigmoid(), target), known)
 
 
-def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def dice_and_cross_entropy_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Soft Dice loss plus voxelwise cross-entropy, over the known outputs.
 
     Parameters
@@ -35,7 +35,7 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Ten
     --------
     >>> target = (torch.arange(8.0) > 3).view(1, 1, 2, 2, 2).float()
     >>> sure = 40 * (target - 0.5)
-    >>> bool(dice_and_cross_entropy(sure, target, torch.ones(1, 1)) < 1e-4)
+    >>> bool(dice_and_cross_entropy_loss(sure, target, torch.ones(1, 1)) < 1e-4)
     True
     """
     logits = logits.float()
@@ -43,7 +43,7 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Ten
     return _mean_of_known(1 - soft_dice(logits.sigmoid(), target) + entropy.mean((2, 3, 4)), known)
 
 
-def distance(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def distance_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Smooth L1 loss of signed distances, over the known outputs (after Hoopes et al. 2022).
 
     It is quadratic as far as two distances within reach can differ. A narrower parabola would
@@ -57,7 +57,7 @@ def distance(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     target
         Sigmoid of the mm from `to_distance`, so that it is above 0.5 inside as shares are.
     known
-        As for `dice_and_cross_entropy`.
+        As for `dice_and_cross_entropy_loss`.
     """
     goal = target.logit(eps=1 / (1 + math.exp(REACH_MM)))
     loss = F.smooth_l1_loss(logits.float(), goal, beta=2 * REACH_MM, reduction="none")

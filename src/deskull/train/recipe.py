@@ -24,7 +24,7 @@ CHANNELS = ("brain", "tissue")
 """Outputs that an example has a target for, in the order of its channels."""
 
 PARTS = ("stem", "enter", "down", "up", "head", "refine")
-"""Parts of a network: the first words of the names of its tensors."""
+"""Parts of a network: the first parts of the names of its tensors."""
 
 MAX_BATCH = 128
 """Largest number of examples in a batch; each of them has its own seed."""
@@ -358,7 +358,7 @@ def _is_valid(value: Any, hint: Any, limits: tuple[float, float]) -> bool:
 
 
 def _describe_type(hint: Any, limits: tuple[float, float]) -> str:
-    """Say in words what `_is_valid` accepts."""
+    """Describe what `_is_valid` accepts."""
     kind, options = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):
         return " or ".join(_describe_type(option, limits) for option in options)
@@ -367,9 +367,9 @@ def _describe_type(hint: Any, limits: tuple[float, float]) -> str:
     if kind is tuple:
         return f"a list, each {_describe_type(options[0], limits)}"
     between = "" if math.isinf(limits[1]) else f" from {limits[0]:g} to {limits[1]:g}"
-    words = {bool: "true or false", int: f"a whole number{between}", float: f"a number{between}"}
-    words |= {str: "text", NoneType: "none"}
-    return words.get(hint) or f"a table of {hint.__name__}"
+    names = {bool: "true or false", int: f"a whole number{between}", float: f"a number{between}"}
+    names |= {str: "text", NoneType: "none"}
+    return names.get(hint) or f"a table of {hint.__name__}"
 
 
 def _check(right: bool, name: str, value: object, expected: str) -> None:
