@@ -44,6 +44,15 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     expect(dice(readMask(find("one_thread.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
     await page.keyboard.press("b");
     expect(await page.getAttribute("[data-tool=brush]", "aria-pressed")).toBe("true");
+    const before = await page.textContent("#volume");
+    await page.keyboard.press("e");
+    await page.fill("#size", "25");
+    await page.focus("#canvas");
+    await page.keyboard.press("PageUp");
+    await page.keyboard.press("Enter"); // the eraser at the cross-hair
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent !== old, before);
+    await page.keyboard.press("z");
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent === old, before);
     await page.focus("#border");
     await page.keyboard.press("ArrowRight");
     await page.waitForFunction(() => document.querySelector("#border-value")!.textContent === "+0.25 mm");

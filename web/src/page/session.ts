@@ -249,6 +249,7 @@ export class Session {
   private noteDeath(error: Error): void {
     if (!this.isReady) return; // whoever waits for an answer hears of it
     this.lose(this.current!, error);
+    this.observer.onUnseen(error.message);
     this.observer.onSaid(error.message, "bad");
     this.observer.onChange();
   }
