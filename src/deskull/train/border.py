@@ -137,7 +137,7 @@ def find_border(
     borders = np.arange(-steps, steps + 1) * STEP_MM
     dice = []
     for border in borders:
-        share = find_share(distance, float(border), width)
+        share = find_share(distance, border, width)
         overlap, size = both + float(share @ inside), count + float(share @ share)
         dice.append(2 * overlap / (size + total))
     best = int(np.argmax(dice))

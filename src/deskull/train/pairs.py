@@ -137,7 +137,7 @@ def find_share(distance: NDArray[np.float32], border: float, width: float) -> ND
     >>> find_share(np.array([-2.0, 0.0, 0.5], np.float32), border=0.0, width=1.0).tolist()
     [1.0, 0.5, 0.0]
     """
-    return np.clip(0.5 - (distance - border) / width, 0, 1)
+    return np.asarray(np.clip(0.5 - (distance - border) / width, 0, 1))
 
 
 def _choose_grid(
