@@ -1,6 +1,6 @@
-"""A bad mask, and a person who mends it in the viewer: by mouse alone, or by keyboard alone.
+"""A bad mask, and a user who mends it in the viewer: by mouse alone, or by keyboard alone.
 
-The mask is 6 mm too large all round, and its front, right, upper corner is missing. The person
+The mask is 6 mm too large all round, and its front, right, upper corner is missing. The user
 moves the border back by the slider, then fills the corner on every few axial slices, drawing
 along the edge of the brain, and lets the slices between be made.
 """

@@ -34,7 +34,7 @@ def find_head(name):
 
 @pytest.mark.parametrize("hand", [ByMouse, ByKeyboard])
 @pytest.mark.parametrize("head", HEADS)
-def test_a_bad_mask_is_mended_within_two_minutes(browser, tmp_path, head, hand, record_property):
+def test_a_bad_mask_is_mended_within_two_minutes(browser, tmp_path, head, hand):
     scan, good = find_head(head)
     mask = BadMask(tmp_path / "bad.nii.gz", good)
     with serving(Viewer([make_entry(scan, mask.path)])) as page:
@@ -44,7 +44,6 @@ def test_a_bad_mask_is_mended_within_two_minutes(browser, tmp_path, head, hand, 
     (saved,) = tmp_path.glob("*manual*.nii.gz")
     mended = np.asarray(nib.as_closest_canonical(nib.load(saved)).dataobj) > 0
     before, after = dice(mask.bad, mask.good), dice(mended, mask.good)
-    record_property("mended", f"{seconds:.0f} s, Dice {before:.3f} -> {after:.3f}")
     assert before < 0.92
     assert after > 0.97
-    assert seconds < MOST_S
+    assert seconds < MOST_S, f"{seconds:.0f} s"

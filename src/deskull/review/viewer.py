@@ -129,7 +129,7 @@ class Viewer:
         self._open: dict[int, Scene] = {}
         self._opening = threading.Lock()
         self._drawing = threading.Lock()
-        self._pictures: dict[tuple[str, int], tuple[str, bytes, bytes]] = {}
+        self._pictures: dict[tuple[str, str, int], tuple[str, bytes, bytes]] = {}
 
     def start(self, port: int = 0) -> LocalServer:
         """Make the server whose requests this viewer answers."""
@@ -294,7 +294,7 @@ class Viewer:
         """Draw a scan with its corrected mask if there is one, and keep the picture."""
         number = self._read_scan_number(request)
         files = self.entries[number].find()
-        key = files.version, number
+        key = files.version, files.automatic_version, number
         with self._drawing:  # one after the other: each holds a scan in memory
             if key not in self._pictures:
                 digest, pair = files.hash_shown(), load_shown(files)
@@ -344,7 +344,7 @@ class Viewer:
         with self._opening:
             files = self.entries[number].find()  # raises if a file is gone
             scene = self._open.pop(number, None)
-            if scene is None or scene.files != files:
+            if scene is None or scene.files != files or scene.version != files.automatic_version:
                 scene = load_scene(files, self.entries[number].settings)
             self._open[number] = scene
             _forget(self._open)
