@@ -17,7 +17,17 @@ from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.network.weights import bundled_folder, load_weights
-from studies import SCANS, STEMS, batch, changed, read_table, records, study, write_scan
+from studies import (
+    SCANS,
+    STEMS,
+    batch,
+    changed,
+    read_messages,
+    read_table,
+    records,
+    study,
+    write_scan,
+)
 
 __all__ = ["ball", "study"]
 
@@ -35,12 +45,11 @@ def test_each_scan_has_its_outputs_and_record_and_row(study, capsys):
     assert [row["input"] for row in rows] == SCANS
     assert {(row["status"], row["error"], row["flags"]) for row in rows} == {("done", "", "")}
     assert all(float(row["volume_ml"]) > 800 and float(row["seconds"]) > 0 for row in rows)
-    assert capsys.readouterr() == (
-        "",
-        "deskull: 3 scans done; 0 failed, 0 flagged; lowest score 96: a/one.nii\n"
-        "deskull: table: out/deskull_batch.tsv\n"
-        "deskull: next: deskull review out\n",
-    )
+    assert read_messages(capsys) == [
+        "deskull: 3 scans done; 0 failed, 0 flagged; lowest score 96: a/one.nii",
+        "deskull: table: out/deskull_batch.tsv",
+        "deskull: next: deskull review out",
+    ]
 
 
 FILES = ["brain.nii.gz", "mask.nii.gz", "record.json"]

@@ -9,14 +9,9 @@ from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.records import explain_error
 from deskull.errors import OutputError
 from deskull.image.writing import make_folder
-from studies import SCANS, batch, changed, read_table, records, study, write_scan
+from studies import SCANS, batch, changed, read_messages, read_table, records, study, write_scan
 
 __all__ = ["ball", "study"]
-
-
-def read_messages(capsys):
-    """Read the lines on stderr but those of the progress, which depend on the time."""
-    return [line for line in capsys.readouterr().err.splitlines() if "per minute" not in line]
 
 
 def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):

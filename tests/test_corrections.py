@@ -89,8 +89,10 @@ def find_hostile(scans):
     return next(scan.name for scan in scans if "<" in scan.name)
 
 
-def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, batch, monkeypatch):
-    def fail(*_):
+def test_a_brain_that_cannot_be_remade_is_reported_with_the_command(
+    page, scans, batch, monkeypatch
+):
+    def fail(*arguments):
         raise OutputError("one_brain.nii.gz: the disk is full.")
 
     monkeypatch.setattr("deskull.cohort.stripped.save_output", fail)
@@ -108,7 +110,7 @@ def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, bat
     np.testing.assert_allclose(load(batch / "one_brain.nii.gz"), expected, atol=0.01)
 
 
-def test_a_correction_without_its_brain_is_said_on_the_report(page, scans, batch):
+def test_a_correction_without_its_brain_is_shown_in_the_report(page, scans, batch):
     assert save(page, number_of(scans, "one.nii.gz"), draw_ball())[0] == 200
     edit(batch / "one_record.json", corrected=None)  # as after `deskull batch --force`
     scan = find(batch, "one.nii.gz")
@@ -217,7 +219,7 @@ def test_marks_of_schema_1_are_read_and_continued(batch):
     assert (marks["one_record.json"].mark, marks["one_record.json"].comment) == ("", "look again")
 
 
-def test_a_table_of_marks_that_cannot_be_read_is_said(batch):
+def test_a_table_of_marks_that_cannot_be_read_is_reported(batch):
     (batch / "deskull_review.tsv").mkdir()
     with pytest.raises(InputError, match="Move it away"):
         load_marks(batch)

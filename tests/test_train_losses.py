@@ -102,7 +102,7 @@ def test_the_loss_of_distances_is_quadratic_within_reach_and_linear_beyond(error
     assert found == pytest.approx(loss, abs=1e-3)
 
 
-def test_beyond_reach_the_loss_asks_for_no_more():
+def test_at_the_reach_any_farther_target_costs_nothing():
     answer = torch.full((1, 1, 2, 2, 2), -REACH_MM)
     for target in (0.0, 1 / (1 + math.exp(50))):
         assert distance_loss(answer, torch.full_like(answer, target), torch.ones(1, 1)) < 1e-4
@@ -128,6 +128,6 @@ def test_a_distance_has_the_mask_of_the_shares(sources, recipe):
     assert far.target.max() == pytest.approx(1 / (1 + math.exp(-REACH_MM)))
 
 
-def test_a_head_can_be_learnt_by_heart_as_distances(sources, recipe, tmp_path):
+def test_training_on_distances_overfits_one_head(sources, recipe, tmp_path):
     train(sources, recipe, tmp_path, limits=Limits(80))
     assert average(evaluate(load_released(tmp_path)[1], sources, recipe))[0] > 0.75

@@ -180,7 +180,7 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, scan, monke
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_batch_appears_at_its_end(tmp_path, scan):
+def test_the_files_of_a_transaction_appear_at_its_end(tmp_path, scan):
     image = load_volume(scan).source
     with writing.Transaction() as transaction:
         save_image(image, tmp_path / "a.nii", transaction)
@@ -198,7 +198,7 @@ def save_then(folder, spoil):
         spoil()
 
 
-def test_a_batch_that_fails_leaves_nothing(tmp_path, scan):
+def test_a_transaction_that_fails_leaves_nothing(tmp_path, scan):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ZeroDivisionError):
         save_then(tmp_path, lambda: 1 / 0)

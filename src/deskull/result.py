@@ -46,7 +46,7 @@ class MaskedScan:
     fill
         Intensity outside of the brain.
     threads
-        Cores to use for what is made later.
+        Largest number of cores to use for what is made later.
     """
 
     volume: Volume
@@ -106,17 +106,17 @@ class Result(MaskedScan):
     Parameters
     ----------
     volume, mask, fill, threads
-        As for `MaskedScan`.
+        Scan, mask, fill value and number of cores, as for `MaskedScan`.
     probability
-        That a voxel is brain, (X, Y, Z) float32 in [0, 1].
+        Probability that a voxel is brain, (X, Y, Z) float32 in [0, 1].
     bias_corrected
         The image after N4 if that was a step, else None.
     flags
         Doubts; empty when there are none.
     volume_ml
-        Of the mask, in millilitres; NaN of a frame in which no brain was found.
+        Volume of the mask in millilitres; NaN of a frame in which no brain was found.
     record
-        What was done: versions, weights, settings, timings, volume and flags.
+        Record of what was done: versions, weights, settings, timings, volume and flags.
 
     Examples
     --------
@@ -236,14 +236,14 @@ def save_results(
     Parameters
     ----------
     results
-        Of each frame, in order. They are taken one by one, and of each only what will be
+        Results of the frames, in order. They are taken one by one, and of each only what will be
         written is kept, so that a long series fits into memory.
     paths
         Where each output goes, by its name in `deskull.outputs.OUTPUTS`. Where there are several
         results the record is a list of records, and files that are no images are made of the
         first with a brain.
     count
-        How many results there are.
+        Number of results.
     transaction
         Open transaction of files that appear together with these.
     """
@@ -278,7 +278,7 @@ def save_output(
     transaction
         Open transaction of files that appear together with this one.
     array
-        Of an image, (X, Y, Z) or (X, Y, Z, T); taken from `scan` if not given.
+        Array of an image, (X, Y, Z) or (X, Y, Z, T); taken from `scan` if not given.
     """
     if row.is_image:
         array = getattr(scan, row.made) if array is None else array

@@ -52,7 +52,7 @@ class Stripper:
     Parameters
     ----------
     weights
-        Verified weights.
+        Weights, loaded and verified.
     device
         ``"cpu"``, ``"cuda:0"``, ``"mps"``.
     threads
@@ -137,7 +137,7 @@ class Stripper:
         scan
             A loaded volume, or a nibabel image of one 3D frame.
         settings
-            What to choose; the defaults if not given.
+            Threshold, border and the like; the defaults if not given.
         observe
             Called with the name, array and grid of what each step made.
 
@@ -165,9 +165,9 @@ class Stripper:
         volume
             The frame, which may hold no head.
         error
-            Why there is no mask.
+            Reason why there is no mask.
         settings
-            As for the other frames.
+            Settings of the other frames.
         """
         settings = settings or Settings()
         empty = np.zeros(volume.grid.shape, np.float32)
@@ -209,7 +209,7 @@ def strip(
     threads
         Cores to use; all that the process may have if not given.
     frame
-        Which frame of a 4D file, from 0.
+        Frame of a 4D file, from 0.
     settings
         Threshold, border and the like.
     **choices

@@ -30,12 +30,33 @@ _PART = re.compile(r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 
 
 def rest() -> Any:
-    """Define the field of a dataclass that takes what no other field is named for."""
+    """Define the field of a dataclass that takes what no other field is named for.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Card:
+    ...     licence: str
+    ...     more: Mapping[str, Any] = rest()
+    >>> from_plain(Card, {"licence": "CC0", "funding": "none"}).more
+    {'funding': 'none'}
+    """
     return field(default_factory=dict, metadata={_REST: True})
 
 
 def any_number(default: float) -> Any:
-    """Define the field of a dataclass that takes NaN and infinity as well."""
+    """Define the field of a dataclass that takes NaN and infinity as well.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Choice:
+    ...     fill: float = any_number(0.0)
+    >>> from_plain(Choice, {"fill": "inf"})
+    Choice(fill=inf)
+    """
     return field(default=default, metadata={_ANY_NUMBER: True})
 
 
@@ -77,7 +98,8 @@ def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
         Dataclass whose annotations are of ``bool``, ``int``, ``float``, ``str``, ``None``,
         ``Any``, literals, tuples, mappings, unions, and dataclasses of the same.
     value
-        As the JSON file has it. What no field is named for goes into the field for the `rest`.
+        Value as read from the JSON file. What no field is named for goes into the field for the
+        `rest`.
     lenient
         Whether what has not the type of its field counts as missing, and what no field is named
         for is ignored, so that a file that is damaged or of another version is read as far as it

@@ -31,8 +31,8 @@ def find_image(path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     path
-        As typed: with a ``~``, or without the suffix of its format as FSL's tools have it; ``-``
-        is standard input.
+        Path as typed: with a ``~``, or without the suffix of its format as FSL's tools have it;
+        ``-`` is standard input.
 
     Raises
     ------
@@ -61,7 +61,13 @@ def find_image(path: str | os.PathLike[str]) -> Path:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Give what `find_image` finds, or the path as it is if that is nothing."""
+    """Give what `find_image` finds, or the path as it is if that is nothing.
+
+    Examples
+    --------
+    >>> resolve("no_such_head").as_posix()
+    'no_such_head'
+    """
     try:
         return find_image(path)
     except ImageFileError:
@@ -111,7 +117,13 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def name_partner(path: Path) -> Path | None:
-    """Name the other file of a .hdr/.img pair; None for single files."""
+    """Name the other file of a .hdr/.img pair; None for single files.
+
+    Examples
+    --------
+    >>> name_partner(Path("head.hdr")).name, name_partner(Path("head.nii"))
+    ('head.img', None)
+    """
     suffix = find_suffix(path)
     if suffix[:4] not in _PAIRS:
         return None
@@ -142,7 +154,13 @@ def find_partner(path: Path) -> Path | None:
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path is standard input (``-``) or another pipe, which can be read once only."""
+    """Whether a path is standard input (``-``) or another pipe, which can be read once only.
+
+    Examples
+    --------
+    >>> is_pipe(Path("-")), is_pipe(Path("no_such_file.nii"))
+    (True, False)
+    """
     if str(path) == STDIN:
         return True
     try:
@@ -178,7 +196,12 @@ def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
     path
         The file, or a link to nothing.
     head
-        Its first bytes.
+        First bytes of the file.
+
+    Examples
+    --------
+    >>> find_pointer(Path("head.nii"), b"version https://git-lfs.github.com/spec/v1").what
+    'a Git LFS pointer'
     """
     place = shlex.quote(str(path))
     if path.is_symlink() and not path.exists():

@@ -107,9 +107,9 @@ class Unpacked(io.RawIOBase):
     Parameters
     ----------
     file
-        The packed bytes.
+        Stream of the packed bytes.
     packing
-        How they are packed.
+        Way in which the bytes are packed.
     """
 
     def __init__(self, file: BinaryIO, packing: Packing) -> None:
@@ -189,7 +189,13 @@ class Unpacked(io.RawIOBase):
 
 
 def find_packing(head: bytes) -> Packing | None:
-    """How a file is packed, by its first bytes; None if it is not."""
+    """How a file is packed, by its first bytes; None if it is not.
+
+    Examples
+    --------
+    >>> find_packing(b"BZh91AY").name
+    'bzip2'
+    """
     return next((one for one in PACKINGS if head.startswith(one.start)), None)
 
 

@@ -43,12 +43,12 @@ def check_output_path(
     Parameters
     ----------
     path
-        Where the file shall be written; its folder is made when it is.
+        Path of the file to be written; its folder is made when it is.
     inputs
         Files that must stay, under whatever name, with what belongs to them: the other file of a
         .hdr/.img pair, files that a header names for its voxels, and the JSON sidecar.
     suffixes
-        What the name may end in; by default those of the writable image formats.
+        Endings that the name may have; by default those of the writable image formats.
 
     Raises
     ------

@@ -37,7 +37,13 @@ DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def count_threads() -> int:
-    """Count the cores that this process may use: as the environment or the system says."""
+    """Count the cores that this process may use: as the environment or the system says.
+
+    Examples
+    --------
+    >>> count_threads() >= 1
+    True
+    """
     for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
         requested = os.environ.get(name, "")
         if requested.isdigit() and int(requested) > 0:
@@ -118,6 +124,11 @@ def find_device(requested: str) -> str:
     ------
     InputError
         If the name is unknown, or the device is not there.
+
+    Examples
+    --------
+    >>> find_device("cpu")
+    'cpu'
     """
     if not DEVICES.fullmatch(requested):
         raise OptionError(f"device {requested!r}; expected auto, cpu, cuda, cuda:N or mps.")
@@ -160,6 +171,11 @@ def find_runtime(device: str, requested: str | None = None) -> str:
     ------
     InputError
         If the runtime is unknown or not installed, or none is.
+
+    Examples
+    --------
+    >>> find_runtime("cpu", "onnxruntime")
+    'onnxruntime'
     """
     if requested is not None and requested not in RUNTIMES:
         raise OptionError(f"runtime {requested!r}; expected one of {', '.join(RUNTIMES)}.")
@@ -178,7 +194,13 @@ def find_runtime(device: str, requested: str | None = None) -> str:
 
 
 def find_runtimes() -> dict[str, str]:
-    """Find the installed runtimes and their versions."""
+    """Find the installed runtimes and their versions.
+
+    Examples
+    --------
+    >>> "onnxruntime" in find_runtimes()
+    True
+    """
     found = {}
     for name in RUNTIMES:
         if importlib.util.find_spec(name) is not None:
@@ -195,13 +217,13 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
     Parameters
     ----------
     stage
-        Network and window.
+        Network and its window.
     device
         Device, as returned by `find_device`.
     threads
         Cores for the CPU runtimes.
     runtime
-        As `find_runtime` gave it.
+        Name of the runtime, from `find_runtime`.
 
     Raises
     ------

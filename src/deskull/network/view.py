@@ -58,9 +58,9 @@ class Brain(NamedTuple):
     Parameters
     ----------
     centre
-        Its middle in RAS+ mm, (3,).
+        Middle of the brain in RAS+ mm, (3,).
     extent
-        Its length along x, y, z in mm, (3,); None if it is not known.
+        Length of the brain along x, y, z in mm, (3,); None if it is not known.
     """
 
     centre: NDArray[np.float64]
@@ -73,11 +73,11 @@ class View(NamedTuple):
     Parameters
     ----------
     window
-        The grid that it saw, near RAS+.
+        Grid of the window, with axes near RAS+.
     image
         Normalised intensities, (X, Y, Z) float32.
     logits
-        Its answer, (C, X, Y, Z) float32; the first channel is the brain.
+        Output of the network, (C, X, Y, Z) float32; the first channel is the brain.
     """
 
     window: Grid
@@ -96,7 +96,7 @@ class Network:
     engine
         Engine that runs the network.
     threads
-        Cores to use, at most.
+        Largest number of cores to use.
     """
 
     stage: Stage

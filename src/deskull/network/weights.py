@@ -27,7 +27,7 @@ class Stage:
     window
         The grid that the network sees.
     centre
-        What its window lies about: the ``"brain"``, or the middle of the ``"head"``.
+        Place that its window is centred on: the ``"brain"``, or the middle of the ``"head"``.
     onnx
         The network as ONNX, bytes.
     spec
@@ -57,7 +57,8 @@ class Weights:
     card
         Description of the weights.
     segment, locate
-        The networks; without `locate` the window goes to the middle of the head.
+        Networks that draw the mask and that find the brain; without `locate` the window goes to
+        the middle of the head.
     """
 
     name: str
@@ -68,12 +69,24 @@ class Weights:
 
 
 def bundled_folder() -> Path:
-    """Folder of the weights that come with the package."""
+    """Folder of the weights that come with the package.
+
+    Examples
+    --------
+    >>> bundled_folder().name
+    'weights'
+    """
     return Path(str(resources.files("deskull"))) / "weights"
 
 
 def list_weights() -> list[str]:
-    """Names of the bundled weights."""
+    """Names of the bundled weights.
+
+    Examples
+    --------
+    >>> "default" in list_weights()
+    True
+    """
     return sorted(path.parent.name for path in bundled_folder().glob(f"*/{CARD}"))
 
 
@@ -83,12 +96,17 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
     Parameters
     ----------
     name_or_path
-        A bundled set by name, or a folder that `deskull export` made.
+        Name of a bundled set, or a folder that `deskull export` made.
 
     Raises
     ------
     WeightsError
         If there is no such set, a file is missing, or a hash differs.
+
+    Examples
+    --------
+    >>> load_weights("default").segment.spec.outputs[0]
+    'brain'
     """
     folder = bundled_folder() / str(name_or_path)
     if str(name_or_path) not in list_weights():
@@ -141,7 +159,7 @@ def make_stage(name: str, card: StageCard, folder: Path, onnx: bytes) -> Stage:
     name
         Name of the network, ``"segment"`` or ``"locate"``.
     card
-        Its part of the card.
+        Part of the card that describes the network.
     folder
         Folder of the weights.
     onnx

@@ -38,7 +38,7 @@ def encode_picture(
     kind
         ``".svg"``, else a PNG.
     data, mask, grid, title
-        As for `draw_mosaic`.
+        Intensities, mask, their grid, and the title, as for `draw_mosaic`.
 
     Raises
     ------

@@ -43,11 +43,11 @@ def draw_differences(
     Parameters
     ----------
     prediction, reference
-        (X, Y, Z), nonzero inside.
+        Masks on one grid, (X, Y, Z), nonzero inside.
     grid
         Grid of all arrays.
     image
-        (X, Y, Z) intensities of the scan; without it the brain is plain grey.
+        Intensities of the scan, (X, Y, Z); without them the brain is plain grey.
 
     Returns
     -------

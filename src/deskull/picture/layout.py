@@ -91,11 +91,11 @@ class Shown:
     Parameters
     ----------
     name
-        Written above it.
+        Text above the slices.
     data
-        (X, Y, Z) intensities.
+        Intensities, (X, Y, Z).
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of both arrays.
     """
@@ -113,7 +113,7 @@ class Label:
     Parameters
     ----------
     text
-        One line.
+        Text of one line.
     left, top
         Pixel of its upper left corner; of its upper right one if `anchor` is ``"ra"``.
     size
@@ -210,7 +210,7 @@ def make_view(scan: Shown, rows: Sequence[Row], width: int = HALF_WIDTH) -> View
     rows
         Slices of each row of the picture.
     width
-        Pixels of a row.
+        Width of a row in pixels.
     """
     data, mask, grid = scan.data, scan.mask, scan.grid
     if not data.shape == mask.shape == grid.shape:

@@ -67,9 +67,9 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
     Parameters
     ----------
     data
-        (X, Y, Z) intensities; voxels that are not finite are drawn black.
+        Intensities, (X, Y, Z); voxels that are not finite are drawn black.
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of `data` and `mask`.
     title
@@ -96,7 +96,7 @@ def draw_planes(data: NDArray[Any], mask: NDArray[Any], grid: Grid, width: int) 
     Parameters
     ----------
     data, mask, grid
-        As for `draw_mosaic`.
+        Intensities, mask and their grid, as for `draw_mosaic`.
     width
         Width of the picture in pixels.
 
@@ -185,7 +185,13 @@ def _draw_slice(
 
 
 def to_grey(values: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
-    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`."""
+    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`.
+
+    Examples
+    --------
+    >>> to_grey(np.array([0.0, 0.5, 1.0], np.float32), levels=3).tolist()
+    [0, 127, 254]
+    """
     return np.round(np.round(values * (levels - 1)) * (OUTLINE - 1) / (levels - 1)).astype(
         np.uint8
     )

@@ -93,7 +93,7 @@ class Point:
     name
         Name of the scan, for the tooltip.
     x, y
-        Its values; a distribution has x alone.
+        Values of the scan; a distribution shows x alone.
     target
         Identifier of the element of the page that a click leads to; empty for none.
     doubtful
@@ -119,9 +119,15 @@ class Scale:
     Parameters
     ----------
     low, high
-        Values at its ends.
+        Values at both ends of the scale.
     start, stop
-        Pixels at its ends.
+        Pixels at both ends of the scale.
+
+    Examples
+    --------
+    >>> scale = Scale(0.0, 10.0, 100.0, 200.0)
+    >>> scale(2.5), scale.ticks()
+    (125.0, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
     """
 
     low: float
@@ -144,7 +150,14 @@ class Scale:
 
 
 def make_scale(values: Sequence[float], start: float, stop: float) -> Scale:
-    """Make a scale that holds all values, which are finite, with a margin of 5 %."""
+    """Make a scale that holds all values, which are finite, with a margin of 5 %.
+
+    Examples
+    --------
+    >>> scale = make_scale([0.0, 10.0], 0.0, 100.0)
+    >>> scale.low, scale.high
+    (-0.5, 10.5)
+    """
     low, high = (min(values), max(values)) if len(values) else (0.0, 1.0)
     room = 0.05 * (high - low) or max(0.01 * abs(high), 1e-3)
     return Scale(low - room, high + room, start, stop)
@@ -231,7 +244,7 @@ def draw_over_range(
     points
         `Point.x` is the value.
     limits
-        Ends of the range.
+        Lower and upper end of the range.
     label
         Name and unit of the values, for the axis.
     span

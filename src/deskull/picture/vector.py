@@ -46,6 +46,9 @@ FINE = 10
 STROKE = 1.5
 """Pixels of the outline's width."""
 
+LEVEL = 0.5
+"""Value of the resampled mask along its outline."""
+
 _TOP, _RIGHT, _BOTTOM, _LEFT = range(4)
 _LINES = {  # corners inside (1 upper left, then clockwise 2, 4, 8) -> edges that a line joins
     1: ((_LEFT, _TOP),),
@@ -71,7 +74,7 @@ def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
     Parameters
     ----------
     data, mask, grid, title
-        As for `draw_mosaic`.
+        Intensities, mask, their grid, and the title, as for `draw_mosaic`.
 
     Returns
     -------
@@ -129,8 +132,8 @@ def _make_path(lines: Sequence[NDArray[np.float64]]) -> str:
     return "".join(labels).replace(" -", "-")
 
 
-def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArray[np.float64]]:
-    """Find the closed lines around what is at or above a level, by marching squares.
+def find_contours(field: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Find the closed lines around what is at or above `LEVEL`, by marching squares.
 
     Where two opposite corners of a square are inside and two are not, the corners inside are taken
     as apart. Beyond its edge the field is 0.
@@ -138,18 +141,22 @@ def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArra
     Parameters
     ----------
     field
-        (rows, columns), its values at the middles of pixels.
-    level
-        Above 0.
+        Values at the middles of pixels, (rows, columns).
 
     Returns
     -------
     list
         Of each line its points (N, 2): x to the right and y down in pixels, 0 at the outer edge
         of the first pixel. The last point is joined to the first.
+
+    Examples
+    --------
+    >>> (line,) = find_contours(np.ones((1, 1), np.float32))
+    >>> line.tolist()
+    [[0.5, 1.0], [1.0, 0.5], [0.5, 0.0], [0.0, 0.5]]
     """
     padded = np.pad(np.asarray(field, np.float64), 1)
-    first, second = _find_segments(padded >= level)
+    first, second = _find_segments(padded >= LEVEL)
     neighbours: dict[int, list[int]] = {}
     for a, b in zip(first.tolist(), second.tolist(), strict=True):
         neighbours.setdefault(a, []).append(b)
@@ -161,7 +168,7 @@ def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArra
             line.append(edge)
             one, other = neighbours.pop(edge)
             edge = one if one in neighbours else other
-        lines.append(_place(np.array(line), padded, level))
+        lines.append(_place(np.array(line), padded))
     return lines
 
 
@@ -179,14 +186,12 @@ def _find_segments(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArra
     return first, second
 
 
-def _place(
-    edges: NDArray[np.int64], padded: NDArray[np.float64], level: float
-) -> NDArray[np.float64]:
+def _place(edges: NDArray[np.int64], padded: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the level is crossed on each edge, (N, 2)."""
     corners, down = edges // 2, edges % 2
     rows, columns = np.divmod(corners, padded.shape[1])
     start, end = padded[rows, columns], padded[rows + down, columns + 1 - down]
-    share = (level - start) / (end - start)
+    share = (LEVEL - start) / (end - start)
     return np.stack([columns + share * (1 - down), rows + share * down], axis=1) - 0.5
 
 

@@ -176,7 +176,7 @@ def save_sheets(
     Parameters
     ----------
     index
-        As from `make_index` or `load_index`.
+        Index as from `make_index` or `load_index`.
     path
         PNG of the first page, with a dozen heads; the next are ``NAME-2.png`` and so on.
     observe

@@ -76,7 +76,7 @@ def load_start(name: str | Path, recipe: Recipe) -> UNet:
     Parameters
     ----------
     name
-        As for `load_trained`; of two networks the one that fits is taken.
+        Name or folder as for `load_trained`; of two networks the one that fits is taken.
     recipe
         Recipe of the new run; its network may add the layer `refine`.
 

@@ -304,6 +304,13 @@ def learning_rate(step: int, recipe: Recipe) -> float:
         Number of the step, from 0.
     recipe
         Recipe with the schedule; the cosine ends at a hundredth at the horizon.
+
+    Examples
+    --------
+    >>> from deskull.train.recipe import load_recipe
+    >>> recipe = load_recipe("segment")
+    >>> learning_rate(0, recipe) < learning_rate(recipe.training.warmup, recipe)
+    True
     """
     settings = recipe.training
     rate = settings.learning_rate * min(1.0, (step + 1) / settings.warmup)
@@ -374,7 +381,7 @@ def evaluate(
     network
         Moved to the device, and put into evaluation mode.
     sources
-        At least one head.
+        Heads to evaluate on, at least one.
     recipe
         Recipe that the network was trained by.
     device

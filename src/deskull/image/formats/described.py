@@ -34,7 +34,8 @@ class Description:
     encoding
         ``"raw"``, ``"text"``, ``"gzip"`` or ``"bzip2"``.
     files
-        That hold them one after the other, in equal shares; none if they follow the text.
+        Files that hold the voxels one after the other, in equal shares; none if they follow the
+        text.
     lines, skip
         Lines of a file, and then bytes of its content, before the voxels; a skip of -1 says
         that they are what a raw file ends with.

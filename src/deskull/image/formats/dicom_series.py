@@ -50,8 +50,8 @@ class Series:
     Parameters
     ----------
     label
-        What ``--series`` takes: the number of the series, ``3``; ``3.1`` and ``3.2`` where
-        several images share one.
+        Value of ``--series`` that selects it: the number of the series, ``3``; ``3.1`` and ``3.2``
+        where several images share one.
     identity
         Identity that its files share.
     files
@@ -61,7 +61,7 @@ class Series:
     copies
         Files that were left out as copies of those.
     difference
-        How it differs from others of its number, in words.
+        Phrase that says how it differs from others of its number.
     """
 
     label: str
