@@ -47,8 +47,6 @@ def test_a_scan_weighs_less_than_300_kb(page):
 def test_a_report_of_a_thousand_scans_is_gone_through_by_keyboard(browser, page):
     browser.driver.get(page.as_uri())
     assert browser.run("return document.querySelectorAll('.card').length") == COUNT
-    painted = browser.wait("performance.getEntriesByType('paint')[0]?.startTime")
-    assert painted < 3000  # ms; the first pictures are there before the last are read
     shown = "document.querySelectorAll('.card[data-shown=yes]').length"
     assert browser.run(f"return {shown}") < 30
     browser.wait("document.getElementById('scan-0').dataset.shown === 'yes'")
