@@ -1,5 +1,8 @@
+import ctypes
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from deskull.errors import InputError
 from deskull.measure.metrics import dice
 from deskull.network import engine
 from deskull.network.engine import count_threads, find_device, find_runtime, make_engine
+from deskull.network.view import release_memory
 from deskull.network.weights import load_weights
 from deskull.prepare.conform import conform, make_window
 from deskull.prepare.intensity import normalise
@@ -158,3 +162,20 @@ def test_ctrl_c_after_a_stripper_is_gone_is_an_interrupt_and_no_crash(runtime):
     arguments = [sys.executable, "-X", "faulthandler", "-c", code]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n")
+
+
+GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
+
+
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+def test_freed_memory_is_given_back_before_the_network_runs():
+    def measure_mb():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    blocks = [np.ones(2**13) for _ in range(1000)]  # 64 KB each: from the heap, 62 MB in all
+    kept, full = blocks.pop(), measure_mb()
+    del blocks
+    release_memory()
+    assert kept.all()
+    assert measure_mb() < full - 50

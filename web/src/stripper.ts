@@ -11,7 +11,8 @@ import { type Field, select } from "./image/field";
 import type { Grid } from "./image/grid";
 import type { Volume } from "./image/volume";
 import { measureTraits } from "./measure/traits";
-import { type Engine, makeEngine } from "./network/engine";
+import { type Engine, makeEngine, type Runtime } from "./network/engine";
+import { makeWebgpuEngine } from "./network/webgpu";
 import type { Stage, Weights } from "./network/weights";
 import { conform, type Extent, findHeadCentres, makeWindow, measureExtent, toNative } from "./prepare/conform";
 import { makeFinite, normalise } from "./prepare/intensity";
@@ -48,14 +49,17 @@ export class Stripper {
   private constructor(
     readonly weights: Weights,
     readonly threads: number,
+    /** Whether the graphics card runs the networks. */
+    readonly onWebgpu: boolean,
     private readonly segmentEngine: Engine,
     private readonly locateEngine: Engine | null,
   ) {}
 
-  static async load(weights: Weights, threads: number): Promise<Stripper> {
-    const segment = await makeEngine(weights.segment);
-    const locate = weights.locate && (await makeEngine(weights.locate));
-    return new Stripper(weights, threads, segment, locate);
+  /** Make networks ready: on the processor, or on the graphics card by a runtime that can. */
+  static async load(weights: Weights, threads: number, webgpu: Runtime | null = null): Promise<Stripper> {
+    const make = (stage: Stage) => (webgpu ? makeWebgpuEngine(stage, webgpu) : makeEngine(stage));
+    const locate = weights.locate && (await make(weights.locate));
+    return new Stripper(weights, threads, webgpu !== null, await make(weights.segment), locate);
   }
 
   /** Strip one scan; `begin` is told of each step before it. */
@@ -77,7 +81,7 @@ export class Stripper {
     await timed("clean", () => brain.makeMask(settings));
     const result = await timed("flags", () => {
       const traits = measureTraits(view.image, view.logits[0]!, view.window.voxelSize[0]);
-      const made = new Result(volume, brain, find, settings, traits, this.weights, this.threads, seconds);
+      const made = new Result(volume, brain, find, settings, traits, this, seconds);
       made.judge();
       return made;
     });

@@ -4,6 +4,8 @@
 a window has is chosen in `prepare/conform.py`; how a network is run is `engine.py`.
 """
 
+import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -111,7 +113,20 @@ class Network:
         image = normalise(conformed)
         observe("conformed", conformed, window)
         observe("normalised", image, window)
+        release_memory()
         return View(window, image, self.engine(image))
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, before the network asks for its own.
+
+    The C library of Linux keeps what it expects to need again, tens of MB after a resampling.
+    Other systems give it back by themselves.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none
+        if trim is not None:
+            trim(0)
 
 
 def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer = ignore) -> Brain:

@@ -2,6 +2,7 @@
 
 import "./style.css";
 
+import type { Triple } from "../image/affine";
 import { LIMITS, DEFAULTS } from "../settings";
 import { Client } from "../worker/client";
 import type { Output } from "../worker/protocol";
@@ -12,6 +13,15 @@ import { Session } from "./session";
 import { type Tool, Viewer, type ViewName, VIEWS } from "./viewer";
 
 const KEYS: Record<string, Tool> = { l: "look", b: "brush", e: "eraser" };
+/** Where keys move the cross-hair, while the picture has the focus. */
+const STEPS: Record<string, Triple> = {
+  ArrowLeft: [-1, 0, 0],
+  ArrowRight: [1, 0, 0],
+  ArrowDown: [0, -1, 0],
+  ArrowUp: [0, 1, 0],
+  PageDown: [0, 0, -1],
+  PageUp: [0, 0, 1],
+};
 
 function find<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
@@ -61,6 +71,7 @@ function onChange(): void {
   find("start").hidden = session.queue.entries.length > 0;
   find("work").hidden = session.queue.entries.length === 0;
   find<HTMLFieldSetElement>("controls").disabled = !isReady;
+  input("webgpu").disabled = entry?.state === "working";
   find("again").hidden = entry?.state !== "failed" && entry?.state !== "stopped";
   find<HTMLButtonElement>("undo").disabled = !session.history.canUndo;
   if (entry) showEntry(entry);
@@ -178,6 +189,10 @@ function reset(): void {
   remake();
 }
 
+async function useWebgpu(): Promise<void> {
+  input("webgpu").checked = await session.useWebgpu(input("webgpu").checked);
+}
+
 function chooseTool(name: Tool): void {
   tool = name;
   viewer.choose(name);
@@ -216,6 +231,10 @@ function pressKey(event: KeyboardEvent): void {
   VIEWS.forEach((name, k) => (acts[String(k + 1)] = () => chooseView(name)));
   for (const [letter, name] of Object.entries(KEYS)) acts[letter] = () => chooseTool(name);
   if (key === " " && !target.matches("button, summary, input, select")) acts[" "] = () => viewer.setHidden(true);
+  if (target.id === "canvas") {
+    acts.Enter = () => viewer.drawHere();
+    for (const [name, by] of Object.entries(STEPS)) acts[name] = () => viewer.step(by);
+  }
   const act = acts[key];
   if (!act) return;
   event.preventDefault();
@@ -258,6 +277,7 @@ function listenToControls(): void {
   click("undo", () => session.undo());
   for (const id of ["threshold", "border", "tissue"]) input(id).addEventListener("input", remake);
   for (const id of ["opacity", "outline"]) input(id).addEventListener("input", showOpacity);
+  input("webgpu").addEventListener("change", () => void useWebgpu());
   input("size").addEventListener("input", () => setSize(Number(input("size").value)));
   for (const button of document.querySelectorAll<HTMLElement>("[data-tool], [data-view], [data-output]")) {
     const { tool: wanted, view: shown, output } = button.dataset;

@@ -66,6 +66,28 @@ export class Session {
     await this.work();
   }
 
+  /** Have the graphics card run the networks from now on, or the processor; whether the card does. */
+  async useWebgpu(isWanted: boolean): Promise<boolean> {
+    if (this.isWorking) return !isWanted;
+    let isTaken = false;
+    this.isWorking = this.isKeeping = true; // nothing of the current scan may be lost
+    this.observer.onChange();
+    this.observer.onBusy(isWanted ? "checking the graphics card …" : "loading the networks …");
+    try {
+      const { refusal } = await this.client.useWebgpu(isWanted);
+      const taken = isWanted ? "The graphics card passed the check; it does the next scans." : "";
+      this.observer.onSaid(refusal || taken, refusal ? "bad" : "good");
+      isTaken = isWanted && !refusal;
+    } catch (error) {
+      if (!this.client.isAlive && this.current) this.lose(this.current, error as Error);
+      this.observer.onSaid((error as Error).message, "bad");
+    } finally {
+      this.isWorking = this.isKeeping = false;
+    }
+    void this.work(); // scans that were added meanwhile
+    return isTaken;
+  }
+
   /** Show a scan of the list, after what is being done. */
   async choose(entry: Entry): Promise<void> {
     if (entry === this.current && entry.state === "done") return;
@@ -148,10 +170,10 @@ export class Session {
     say(item.isDicom ? "converting DICOM" : "loading the networks", 0);
     const loading = this.client.load();
     const files = item.isDicom ? [await convertDicom(item.files, entry.series, item.name)] : item.files;
-    await loading;
+    const { refusal } = await loading;
     say(STAGES[0]!, 0);
     const shown = await this.client.ask("open", { item, files, frame: entry.frame });
-    entry.warnings = shown.warnings;
+    entry.warnings = [...shown.warnings, refusal].filter(Boolean);
     this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
@@ -227,6 +249,7 @@ export class Session {
   private noteDeath(error: Error): void {
     if (!this.isReady) return; // whoever waits for an answer hears of it
     this.lose(this.current!, error);
+    this.observer.onUnseen(error.message);
     this.observer.onSaid(error.message, "bad");
     this.observer.onChange();
   }
