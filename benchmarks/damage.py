@@ -17,7 +17,7 @@ from deskull import load_volume
 from deskull.evaluate import check_one_grid, load_canonical_mask
 from deskull.image.grid import Grid, find_box, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
-from deskull.image.writing import Batch, save_image
+from deskull.image.writing import Transaction, save_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,9 @@ def save_head(head: Head, folder: Path, name: str) -> tuple[Path, Path]:
     top = float(np.percentile(head.image, 99.9)) or 1.0
     image = np.clip(1000 * head.image / top, 0, 2000).astype(np.int16)
     paths = folder / f"{name}.nii.gz", folder / f"{name}_reference.nii.gz"
-    with Batch() as batch:
+    with Transaction() as transaction:
         for data, path in zip((image, head.reference.astype(np.uint8)), paths, strict=True):
-            save_image(nib.Nifti1Image(data, head.grid.affine), path, batch)
+            save_image(nib.Nifti1Image(data, head.grid.affine), path, transaction)
     return paths
 
 

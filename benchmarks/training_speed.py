@@ -119,7 +119,7 @@ def make_sources(recipe: Recipe) -> Sources:
     tissue = np.where(head.data > 100, 2, 3)  # as FreeSurfer names white matter and cortex
     labels = np.where(truth.data > 0.5, tissue, np.where(head.data > 20, 258, 0))
     labelled = make_labelled_head(replace(head, data=labels.astype(np.float32)))
-    real = make_real_head(head, truth, recipe, "person")
+    real = make_real_head(head, truth, recipe, "participant")
     return Sources([] if recipe.training.real_share == 1 else [labelled], [real])
 
 

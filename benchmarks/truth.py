@@ -26,7 +26,7 @@ import torch
 from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
 from deskull.image.grid import Grid, make_ras_grid
-from deskull.image.writing import Batch, save_image
+from deskull.image.writing import Transaction, save_image
 from deskull.prepare.conform import WindowSettings
 from deskull.train.data import LABEL_TABLE
 from deskull.train.labels import (
@@ -148,8 +148,8 @@ def group_tissues(tissue: torch.Tensor) -> np.ndarray:
 
 def save_tissues(tissues: np.ndarray, grid: Grid, path: Path) -> None:
     """Write the groups of tissues beside their head."""
-    with Batch() as batch:
-        save_image(nib.Nifti1Image(tissues, grid.affine), path, batch)
+    with Transaction() as transaction:
+        save_image(nib.Nifti1Image(tissues, grid.affine), path, transaction)
 
 
 def _cut(head: Head, rng: np.random.Generator) -> Head:

@@ -90,12 +90,12 @@ def read_json(path):
     return json.loads(path.read_text("utf-8"))
 
 
-def run(*words):
+def run(*arguments):
     """Exit code of a command line."""
     try:
-        return cli.run([str(word) for word in words])
-    except SystemExit as leaving:
-        return leaving.code
+        return cli.run([str(argument) for argument in arguments])
+    except SystemExit as exit_request:
+        return exit_request.code
 
 
 def list_files(folder):

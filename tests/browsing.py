@@ -59,7 +59,7 @@ def wait_for(find):
 
 
 class Browser:
-    """What a person does with a page."""
+    """What a user does with a page."""
 
     def __init__(self, driver):
         self.driver = driver
@@ -87,12 +87,12 @@ class Browser:
         self.run("document.activeElement.blur()")
         webdriver.ActionChains(self.driver).send_keys(keys).perform()
 
-    def type(self, words):
+    def type(self, text):
         """Type into the field that has the focus."""
-        webdriver.ActionChains(self.driver).send_keys(words).perform()
+        webdriver.ActionChains(self.driver).send_keys(text).perform()
 
     def set(self, name, value):
-        """Choose or enter a value, as a person does."""
+        """Choose or enter a value, as a user does."""
         self.run(
             "const field = document.getElementById(arguments[0]); field.value = arguments[1];"
             "field.dispatchEvent(new Event('input', { bubbles: true }))",

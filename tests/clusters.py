@@ -34,21 +34,21 @@ def study(tmp_path, monkeypatch):
 
 
 def write_more(study, count):
-    """Let the study have so many scans in all."""
+    """Add scans until the study has `count` of them."""
     for number in range(len(SCANS), count):
         write_scan(study / f"study/b/{number}.nii")
     return make_plan(["study"], "out")
 
 
 def check_all_there(tasks):
-    """Every scan was stripped, and has one row."""
+    """Check that every scan was stripped, and has one row."""
     assert all(is_done(task, REQUEST) for task in tasks)
     rows = [(row["input"], row["status"]) for row in read_table()]
     assert rows == [(task.name, "done") for task in tasks]
 
 
 def load_slow(weights, device, threads):
-    """One that takes as long for a scan as a real one, so that one can die meanwhile."""
+    """Make a stripper that takes as long as a real one, so that a worker can die meanwhile."""
     quick = load_ball(weights, device, threads)
 
     def strip(volume, settings):

@@ -43,7 +43,7 @@ def make_slice(
     `changes` are values by keyword, such as ``uid="1.2.3"``; `add` holds more elements; `syntax`
     is one of `SYNTAXES`, or a transfer syntax that is only named.
     """
-    told = {
+    fields = {
         "uid": f"{UID}.{series}",
         "study": UID,
         "day": "20240102",
@@ -56,24 +56,24 @@ def make_slice(
     u2 = struct.Struct("<H").pack
     meta = encode(2, 0x10, b"UI", SYNTAXES.get(syntax, syntax))
     elements = [
-        (0x08, 0x08, b"CS", told["kind"]),
+        (0x08, 0x08, b"CS", fields["kind"]),
         (0x08, 0x16, b"UI", "1.2.840.10008.5.1.4.1.1.4"),
-        (0x08, 0x18, b"UI", f"{told['uid']}.{told['instance']}"),
-        (0x08, 0x20, b"DA", told["day"]),
+        (0x08, 0x18, b"UI", f"{fields['uid']}.{fields['instance']}"),
+        (0x08, 0x20, b"DA", fields["day"]),
         (0x08, 0x60, b"CS", "MR"),
         (0x08, 0x70, b"LO", "SIEMENS"),
         (0x08, 0x103E, b"LO", description),
-        (0x10, 0x10, b"PN", told["person"]),
-        (0x10, 0x20, b"LO", told["person"]),
+        (0x10, 0x10, b"PN", fields["person"]),
+        (0x10, 0x20, b"LO", fields["person"]),
         (0x10, 0x4000, b"LT", PERSON),
         (0x18, 0x50, b"DS", 4),
         (0x18, 0x88, b"DS", 4),
-        (0x20, 0x0D, b"UI", told["study"]),
-        (0x20, 0x0E, b"UI", told["uid"]),
+        (0x20, 0x0D, b"UI", fields["study"]),
+        (0x20, 0x0E, b"UI", fields["uid"]),
         (0x20, 0x11, b"IS", series),
-        (0x20, 0x13, b"IS", told["instance"]),
-        (0x20, 0x32, b"DS", told["place"]),
-        (0x20, 0x37, b"DS", told["turn"]),
+        (0x20, 0x13, b"IS", fields["instance"]),
+        (0x20, 0x32, b"DS", fields["place"]),
+        (0x20, 0x37, b"DS", fields["turn"]),
         (0x20, 0x4000, b"LT", PERSON),
         (0x28, 0x02, b"US", u2(1)),
         (0x28, 0x04, b"CS", "MONOCHROME2"),

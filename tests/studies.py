@@ -46,3 +46,10 @@ def records():
 
 def changed(before):
     return sorted(stem for stem, when in records().items() if when != before.get(stem))
+
+
+def read_messages(capsys):
+    """Read the lines on stderr, without those of progress, which depend on the time."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [line for line in err.splitlines() if "per minute" not in line]

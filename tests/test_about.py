@@ -11,15 +11,15 @@ from deskull.network.weights import bundled_folder, load_weights
 from deskull.typed_json import to_plain
 
 
-def test_info_names_version_runtime_and_weights(capsys):
+def test_info_prints_version_runtimes_and_weights(capsys):
     assert run("info") == 0
     out = capsys.readouterr().out
-    for word in ("deskull 0.", "openvino 20", "threads", "default", load_weights().digest):
-        assert word in out
+    for text in ("deskull 0.", "openvino 20", "threads", "default", load_weights().digest):
+        assert text in out
     assert "licence     Apache-2.0" in out
 
 
-def test_info_for_programs_is_json(capsys):
+def test_info_json_is_json(capsys):
     assert run("info", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     weights = {one["name"]: one for one in facts["weights"]}
@@ -28,7 +28,7 @@ def test_info_for_programs_is_json(capsys):
     assert set(facts) >= {"deskull", "python", "runtimes", "device", "threads"}
 
 
-def test_a_runtime_from_a_package_of_another_name_is_named(monkeypatch, capsys):
+def test_a_runtime_without_package_metadata_has_an_unknown_version(monkeypatch, capsys):
     def fail(name):
         raise metadata.PackageNotFoundError(name)
 
@@ -46,8 +46,8 @@ def test_weights_are_listed_shown_and_verified(capsys):
     assert run("weights", "show") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 20
-    for word in ("default", load_weights().digest, "Apache-2.0", "96 x 112 x 96", "tested"):
-        assert any(word in line for line in lines), word
+    for text in ("default", load_weights().digest, "Apache-2.0", "96 x 112 x 96", "tested"):
+        assert any(text in line for line in lines), text
     assert run("weights", "verify", "default") == 0
     assert f"all {len(card['files'])} files match their SHA-256" in capsys.readouterr().out
 
@@ -61,7 +61,7 @@ def test_damaged_weights_do_not_verify(tmp_path, capsys):
     assert "segment.onnx: SHA-256" in capsys.readouterr().err
 
 
-def test_demo_says_the_dice_of_what_it_wrote(tmp_path, monkeypatch, capsys):
+def test_demo_prints_the_dice_of_the_mask_it_wrote(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run("demo") == 0
     folder = tmp_path / "deskull_demo"

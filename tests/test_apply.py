@@ -55,7 +55,7 @@ def test_on_the_same_grid_the_image_stays_within_the_mask(place):
     np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
 
 
-def test_header_is_kept_byte_for_byte(place):
+def test_the_header_is_kept_byte_for_byte(place):
     assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
     before, after = (
         gzip.decompress((place / name).read_bytes())[:352]
@@ -83,7 +83,7 @@ def test_all_frames_get_the_mask(place):
     np.testing.assert_array_equal(load(place / "bold_brain.nii.gz"), frames * BALL[..., None])
 
 
-def test_several_images_are_done_at_once(place):
+def test_one_mask_is_applied_to_several_images(place):
     save_image(HEAD, place / "t2.nii")
     before = list_files(place)
     assert run("apply", "mask.nii.gz", "t1.nii.gz", "t2.nii") == 0
@@ -125,7 +125,7 @@ def move(by):
     save_image(nib.Nifti1Image(BALL.astype(np.uint8), affine), "mask.nii.gz")
 
 
-def test_a_mask_that_fits_passes_in_silence(place, capsys):
+def test_a_mask_that_fits_prints_nothing(place, capsys):
     assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
     assert capsys.readouterr() == ("", "")
 
@@ -133,7 +133,7 @@ def test_a_mask_that_fits_passes_in_silence(place, capsys):
 @pytest.mark.parametrize(
     ("by", "doubt"), [([0, 24, 0], "misplaced: The mask lies about"), ([0, 0, 90], "far-apart: ")]
 )
-def test_a_mask_that_cannot_be_of_this_head_is_told(place, capsys, by, doubt):
+def test_a_mask_that_cannot_be_of_this_head_is_a_doubt(place, capsys, by, doubt):
     move(by)
     assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
     err = capsys.readouterr().err
@@ -159,7 +159,7 @@ def crowd(place):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ("mask.nii.gz nope.nii.gz", "nope.nii.gz: no such file."),
         ("nope.nii.gz t1.nii.gz", "nope.nii.gz: no such file."),
@@ -188,9 +188,9 @@ def crowd(place):
         ("mask.nii.gz t1.nii.gz -f nan", "fill nan: the image stores int16"),
     ],
 )
-def test_refuses(crowd, capsys, words, message):
+def test_refuses(crowd, capsys, arguments, message):
     before = list_files(crowd)
-    assert run("apply", *words.split()) == 1
+    assert run("apply", *arguments.split()) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("deskull: error: ")

@@ -1,4 +1,4 @@
-"""Headers that leave something open: read as nibabel, ITK and FSL read them, and told."""
+"""Headers that leave something open: read as nibabel, ITK and FSL read them, and reported."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ def write(folder, data=HEAD, name="scan.nii", **fields):
     return write_nifti(folder / name, header, data), header
 
 
-def tell(caplog):
+def list_warnings(caplog):
     """What open_image warned of."""
     return [one.getMessage() for one in caplog.records if one.name == "deskull.image.formats"]
 
@@ -64,14 +64,14 @@ OPEN = {
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_what_a_header_leaves_open_is_told(tmp_path, name, caplog):
+def test_assumptions_about_a_header_are_reported(tmp_path, name, caplog):
     fields, note = OPEN[name]
     path, header = write(tmp_path, **fields)
     volume = load_volume(path)
     assert np.array_equal(volume.data, HEAD)
     assert len(volume.notes) >= 1
     assert any(re.search(note, one) for one in volume.notes)
-    assert tell(caplog) == [f"scan.nii: {one}." for one in volume.notes]
+    assert list_warnings(caplog) == [f"scan.nii: {one}." for one in volume.notes]
     assert same_header(path, header, tmp_path / "out.nii") <= {"dim"}
 
 
@@ -107,10 +107,10 @@ def test_a_frame_count_of_zero_is_read_as_itk_reads_it(tmp_path):
 @pytest.mark.parametrize(
     "fields", [{}, {"qform_code": 0}, {"sform_code": 0}, {"dim": [3, *SHAPE, 0, 0, 0, 0]}]
 )
-def test_nothing_is_told_where_nothing_is_open(tmp_path, fields, caplog):
+def test_a_complete_header_needs_no_assumption(tmp_path, fields, caplog):
     path, _ = write(tmp_path, **fields)
     assert load_volume(path).notes == ()
-    assert tell(caplog) == []
+    assert list_warnings(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_nothing_is_told_where_nothing_is_open(tmp_path, fields, caplog):
         ({"sform_code": 0, "pixdim": [1, 0, 1, 1, 0, 0, 0, 0]}, GeometryError, "voxel size"),
     ],
 )
-def test_what_nothing_can_be_assumed_for_is_refused(tmp_path, fields, error, message):
+def test_a_header_that_allows_no_assumption_is_refused(tmp_path, fields, error, message):
     path, _ = write(tmp_path, **fields)
     with pytest.raises(error, match=message):
         load_volume(path)

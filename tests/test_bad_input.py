@@ -142,10 +142,10 @@ COMMANDS = [
 ]
 
 
-def check_refusal(capsys, folder, words, message, code=1):
+def check_refusal(capsys, folder, arguments, message, code=1):
     """Run a command that must fail as promised."""
     before = list_files(folder)
-    assert run(*words) == code
+    assert run(*arguments) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -179,21 +179,25 @@ def crowd(place):
     return place
 
 
-@pytest.mark.parametrize(("words", "message"), OPTIONS, ids=name_of)
-def test_refuses_options(crowd, capsys, words, message):
-    words = words.replace("HERE", crowd.name).split()
-    check_refusal(capsys, crowd, words if "-i" in words else ["scan.nii.gz", *words], message)
+@pytest.mark.parametrize(("arguments", "message"), OPTIONS, ids=name_of)
+def test_refuses_options(crowd, capsys, arguments, message):
+    arguments = arguments.replace("HERE", crowd.name).split()
+    check_refusal(
+        capsys, crowd, arguments if "-i" in arguments else ["scan.nii.gz", *arguments], message
+    )
 
 
-@pytest.mark.parametrize(("words", "message"), RANGES, ids=name_of)
-def test_an_option_out_of_range_is_wrong_use(place, capsys, words, message):
-    words = words.split()
-    check_refusal(capsys, place, words if "-i" in words else ["scan.nii.gz", *words], message, 2)
+@pytest.mark.parametrize(("arguments", "message"), RANGES, ids=name_of)
+def test_an_option_out_of_range_is_wrong_use(place, capsys, arguments, message):
+    arguments = arguments.split()
+    check_refusal(
+        capsys, place, arguments if "-i" in arguments else ["scan.nii.gz", *arguments], message, 2
+    )
 
 
-@pytest.mark.parametrize(("words", "message"), COMMANDS, ids=name_of)
-def test_refuses_command(place, capsys, words, message):
-    check_refusal(capsys, place, words.split(), message)
+@pytest.mark.parametrize(("arguments", "message"), COMMANDS, ids=name_of)
+def test_refuses_command(place, capsys, arguments, message):
+    check_refusal(capsys, place, arguments.split(), message)
 
 
 def test_refuses_a_scan_in_which_the_network_sees_no_brain(place, monkeypatch, capsys):
@@ -218,7 +222,7 @@ def test_refuses_closed_folder(place, capsys):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["scan.nii.gz"],
         ["scan.nii.gz", "-m", "mask.nii.gz", "-p", "probability.nii"],
@@ -226,9 +230,9 @@ def test_refuses_closed_folder(place, capsys):
         ["scan.nii.gz", "-m", "mask.nii.gz", "-d", "distance.hdr"],
     ],
 )
-def test_a_full_disk_leaves_everything_as_it_was(place, capsys, words):
+def test_a_full_disk_leaves_everything_as_it_was(place, capsys, arguments):
     (place / "mask.nii.gz").write_text("old")
     with full_disk(10_000):  # a mask is smaller
         check_refusal(
-            capsys, place, words, "not written (File too large). Check space and permissions"
+            capsys, place, arguments, "not written (File too large). Check space and permissions"
         )

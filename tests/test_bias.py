@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from deskull.errors import InputError
-from deskull.prepare.bias import ARTICLE, correct_bias
+from deskull.prepare.bias import correct_bias
 from deskull.settings import BiasSettings
 
 VOXEL_SIZE = (4.0, 4.0, 5.0)
@@ -127,10 +127,6 @@ def test_an_image_without_contrast_stays_as_it_is(value):
     corrected, field = correct_bias(image, (1.0, 1.0, 1.0), QUICK)
     assert np.array_equal(corrected, np.nan_to_num(image))
     assert np.all(field == 1)
-
-
-def test_published_settings():
-    assert (ARTICLE.shrink, ARTICLE.iterations) == (3, (20, 10, 10, 5))
 
 
 def test_a_single_slice_is_refused():

@@ -1,4 +1,4 @@
-"""The BIDS App at work: its cores, again and in parts, one mask, links, group, killed."""
+"""Runs of the BIDS App: cores, reruns, parts, one mask, links, the group level, and kills."""
 
 import csv
 import os
@@ -24,7 +24,7 @@ __all__ = ["ball", "study"]
 
 
 @pytest.mark.parametrize(
-    ("words", "workers", "threads"),
+    ("args", "workers", "threads"),
     [
         ("", 1, 6),
         ("--nprocs 4", 1, 4),
@@ -35,7 +35,7 @@ __all__ = ["ball", "study"]
         ("--cluster tcp://there:1 --omp-nthreads 2", 1, 2),
     ],
 )
-def test_no_more_cores_are_used_than_given(study, monkeypatch, words, workers, threads):
+def test_no_more_cores_are_used_than_given(study, monkeypatch, args, workers, threads):
     seen = []
 
     def strip_cohort(tasks, out, job, *, workers, **_):
@@ -44,15 +44,15 @@ def test_no_more_cores_are_used_than_given(study, monkeypatch, words, workers, t
 
     monkeypatch.setattr("deskull.cohort.strip_cohort", strip_cohort)
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    assert app(*words.split(), "-w", "somewhere") == 0
+    assert app(*args.split(), "-w", "somewhere") == 0
     assert seen == [(workers, threads)]
     assert not Path("somewhere").exists()
 
 
-# --- done again, in parts, one mask
+# --- reruns, parts, one mask
 
 
-def test_a_second_run_skips_what_is_done_and_notices_a_lost_sidecar(study, capsys):
+def test_a_rerun_skips_finished_images_but_not_those_without_their_sidecar(study, capsys):
     assert app() == 0
     record = Path("out/logs/sub-01/sub-01_T1w_record.json")
     before = record.stat().st_mtime_ns
@@ -64,7 +64,7 @@ def test_a_second_run_skips_what_is_done_and_notices_a_lost_sidecar(study, capsy
     assert Path("out/sub-01/anat/sub-01_desc-brain_mask.json").exists()
 
 
-def test_jobs_of_several_participants_have_tables_of_their_own(study):
+def test_runs_over_different_participants_have_separate_tables(study):
     for label in ("01", "sub-02"):
         assert app("--participant-label", label) == 0
     tables = sorted(path.name for path in Path("out/logs").glob("*.tsv"))
@@ -99,7 +99,7 @@ def shift(voxels):
     return affine
 
 
-def test_without_a_mask_the_others_of_a_session_fail_too(study, capsys):
+def test_images_that_share_a_mask_fail_if_there_is_none(study, capsys):
     Path("raw", RAW[0]).write_text("broken")
     assert app("--suffix", "T1w", "T2w", "--participant-label", "01", "--one-mask") == 1
     err = capsys.readouterr().err
@@ -124,7 +124,7 @@ def test_all_frames_of_a_4d_image_get_the_mask_of_its_session(study):
     np.testing.assert_allclose(brain[..., 1], 2 * brain[..., 0])
 
 
-def test_without_a_t1w_image_the_best_resolved_one_is_stripped(study):
+def test_without_a_t1w_image_the_one_of_highest_resolution_is_stripped(study):
     coarse = nib.Nifti1Image(
         np.asarray(HEAD.dataobj)[..., ::2], HEAD.affine @ np.diag([1, 1, 2, 1])
     )
@@ -139,7 +139,7 @@ def test_without_a_t1w_image_the_best_resolved_one_is_stripped(study):
 # --- links
 
 
-def test_a_link_of_git_annex_without_content_is_named_and_the_others_are_done(study, capsys):
+def test_a_git_annex_link_without_content_fails_alone(study, capsys):
     link = Path("raw", RAW[0])
     link.unlink()
     link.symlink_to("../../.git/annex/objects/x/y/MD5E-s1.nii.gz")
@@ -150,7 +150,7 @@ def test_a_link_of_git_annex_without_content_is_named_and_the_others_are_done(st
     assert Path("out/sub-02/ses-B/anat/sub-02_ses-B_desc-brain_mask.nii.gz").exists()
 
 
-def test_outputs_that_are_links_are_replaced_and_not_written_through(study):
+def test_outputs_that_are_links_are_replaced_and_their_targets_kept(study):
     precious = study / "precious"
     precious.write_text("precious")
     mask = Path("out/sub-01/anat/sub-01_desc-brain_mask.nii.gz")
@@ -161,7 +161,7 @@ def test_outputs_that_are_links_are_replaced_and_not_written_through(study):
     assert not mask.is_symlink()
 
 
-def test_a_folder_of_outputs_that_is_a_link_is_refused(study):
+def test_an_output_folder_that_links_elsewhere_is_an_error(study):
     Path("out").mkdir()
     Path("out/sub-01").symlink_to("../raw/sub-01")
     before = list_files(study / "raw")
@@ -191,32 +191,34 @@ def test_the_group_is_one_table_with_a_data_dictionary(study):
     assert rows[3]["volume"] == "n/a"
     assert rows[3]["error"].startswith("sub-02_ses-B_T1w.nii: not an image")
     assert "sub-02_ses-B_T1w" in Path("out/deskull_report.html").read_text("utf-8")
-    words = read_json(Path("out/group_brain.json"))
-    assert list(words) == list(rows[0])
-    assert words["volume"]["Units"] == "mL"
+    dictionary = read_json(Path("out/group_brain.json"))
+    assert list(dictionary) == list(rows[0])
+    assert dictionary["volume"]["Units"] == "mL"
 
 
 # --- killed
 
 
 @pytest.mark.slow
-def test_killed_at_any_time_a_rerun_completes_and_no_file_is_half(tmp_path):
+def test_after_a_kill_no_file_is_incomplete_and_a_rerun_finishes(tmp_path):
     write_json(tmp_path / "raw/dataset_description.json", {"Name": "x", "BIDSVersion": "1.10.0"})
     for number in range(8):
         for suffix in ("T1w", "T2w"):
             path = tmp_path / f"raw/sub-{number}/anat/sub-{number}_{suffix}.nii.gz"
             write_scan(path)
-    words = [sys.executable, "-m", "deskull", "bids", "raw", "out", "participant"]
-    words += ["--suffix", "T1w", "T2w", "--one-mask", "--nprocs", "1"]
+    command = [sys.executable, "-m", "deskull", "bids", "raw", "out", "participant"]
+    command += ["--suffix", "T1w", "T2w", "--one-mask", "--nprocs", "1"]
     rng = random.Random(1)
-    for number in range(8):  # every other time all is to be done anew
+    for number in range(8):  # every other time all images are stripped again
         border = ["-b", str(number // 2)]
-        with subprocess.Popen([*words, *border], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [*command, *border], cwd=tmp_path, stderr=subprocess.PIPE
+        ) as process:
             time.sleep(rng.uniform(0.3, 2.5))
             process.kill()
             process.wait()
         check_whole(tmp_path / "out")
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=240)
     assert done.returncode == 0, done.stderr
     check_whole(tmp_path / "out")
     assert len(list((tmp_path / "out").glob("sub-*/anat/*_mask.nii.gz"))) == 16
@@ -224,7 +226,7 @@ def test_killed_at_any_time_a_rerun_completes_and_no_file_is_half(tmp_path):
 
 
 def check_whole(folder):
-    """Every file can be read, every image has its sidecar."""
+    """Check that every file can be read, and every image has its sidecar."""
     for path in folder.rglob("[!.]*.json"):
         read_json(path)
     for path in folder.glob("sub-*/anat/[!.]*.nii.gz"):

@@ -1,4 +1,4 @@
-"""The BIDS App on data sets with faults: each is named, and none costs another participant."""
+"""The BIDS App on data sets with errors: each is reported, and the others are stripped."""
 
 import csv
 import shutil
@@ -30,15 +30,15 @@ def find_groups():
     return {row["file"]: row for row in read_group()}
 
 
-def test_what_is_missing_or_misnamed_is_told_and_the_others_are_stripped(study, capsys):
+def test_missing_and_misnamed_images_are_reported_and_the_others_stripped(study, capsys):
     write_scan(Path("raw/sub-03/func/sub-03_task-rest_bold.nii.gz"))
     write_scan(Path("raw/sub-04/anat/sub-4_T1w.nii.gz"))
     assert app("--participant-label", "01", "sub-03", "04", "99") == 1
     err = capsys.readouterr().err
     assert "deskull: sub-03: failed: no T1w image; there are: bold.\n" in err
     assert "sub-99: failed: no such participant; there are sub-01, sub-02, sub-03, sub-04." in err
-    words = "misnamed: expected a name like sub-04_T1w.nii.gz, in a folder like sub-04/anat."
-    assert f"sub-04/anat/sub-4_T1w.nii.gz: failed: {words}\n" in err
+    reason = "misnamed: expected a name like sub-04_T1w.nii.gz, in a folder like sub-04/anat."
+    assert f"sub-04/anat/sub-4_T1w.nii.gz: failed: {reason}\n" in err
     assert "1 scan done; 3 failed" in err
     assert "3 of 4 scans failed: sub-03, sub-04/anat/sub-4_T1w.nii.gz, sub-99." in err
     (table,) = Path("out/logs").glob("*.tsv")
@@ -55,13 +55,13 @@ def test_what_is_missing_or_misnamed_is_told_and_the_others_are_stripped(study, 
     assert rows["sub-03"]["error"] == "no T1w image; there are: bold."
 
 
-def test_what_is_mended_leaves_the_table_of_the_group(study):
+def test_a_gap_that_was_filled_leaves_the_group_table(study):
     odd = Path("raw/sub-03/anat/sub-3_T1w.nii.gz")
     write_scan(odd)
     assert app() == 1
     assert "sub-03/anat/sub-3_T1w.nii.gz" in find_groups()
     odd.rename(odd.with_name("sub-03_T1w.nii.gz"))
-    assert app("--suffix", "FLAIR") == 1  # says nothing of T1w images
+    assert app("--suffix", "FLAIR") == 1  # does not concern T1w images
     assert app() == 0
     rows = find_groups()
     assert rows["sub-03/anat/sub-03_T1w.nii.gz"]["status"] == "done"
@@ -69,13 +69,13 @@ def test_what_is_mended_leaves_the_table_of_the_group(study):
     assert rows["sub-03"]["error"] == "no FLAIR image; there are: T1w."
 
 
-def test_an_only_participant_that_is_not_there_is_named_in_the_table_of_the_group(study, capsys):
+def test_a_missing_participant_is_named_in_the_group_table(study, capsys):
     assert app("--participant-label", "9") == 1
     assert "sub-9: failed: no such participant; there are sub-01" in capsys.readouterr().err
     assert find_groups()["sub-9"]["status"] == "failed"
 
 
-def test_two_images_that_write_one_file_are_named_and_cost_no_other(study, capsys):
+def test_images_that_would_write_one_file_fail_alone(study, capsys):
     shutil.copy("raw/" + RAW[0], "raw/sub-01/anat/sub-01_T1w.nii")
     before = list_files(study / "raw")
     assert app() == 1
@@ -88,7 +88,7 @@ def test_two_images_that_write_one_file_are_named_and_cost_no_other(study, capsy
 
 
 @pytest.mark.parametrize("one_mask", [[], ["--one-mask"]])
-def test_a_broken_image_costs_no_other_participant(study, one_mask):
+def test_a_broken_image_fails_alone(study, one_mask):
     Path("raw", RAW[0]).write_text("broken")
     assert app(*one_mask) == 1
     assert len(list(Path("out").rglob("sub-02*_mask.nii.gz"))) == 3
@@ -111,21 +111,21 @@ def test_a_broken_image_costs_no_other_participant(study, one_mask):
         "ses-A/anat/sub-03_ses-B_T1w.nii.gz",
     ],
 )
-def test_a_misnamed_image_is_told_and_not_stripped(study, name):
+def test_a_misnamed_image_is_reported_and_not_stripped(study, name):
     write_scan(Path("raw/sub-03", name))
-    ((file, words),) = gaps().items()
+    ((file, reason),) = gaps().items()
     assert file == f"sub-03/{name}"
     session = "_ses-A" if name.startswith("ses-A") else ""
-    assert words.startswith(f"misnamed: expected a name like sub-03{session}_T1w.nii.gz, in a")
+    assert reason.startswith(f"misnamed: expected a name like sub-03{session}_T1w.nii.gz, in a")
 
 
-def test_a_misnamed_folder_is_told(study):
+def test_a_misnamed_folder_is_reported(study):
     write_scan(Path("raw/sub03/anat/sub-03_T1w.nii.gz"))
     assert gaps() == {"sub03": "misnamed: expected a folder like sub-01."}
     assert gaps(Choice(participants=["01"])) == {}
 
 
-def test_what_was_made_from_a_raw_image_is_left_out_and_named_but_no_fault(study):
+def test_derivatives_are_left_out_and_named_without_failing(study):
     write_scan(Path("raw/sub-01/anat/sub-01_T1w_mask.nii.gz"))
     assert app() == 0
     left = {row["input"]: row["error"] for row in read_table("out/logs/deskull_batch.tsv")[4:]}
@@ -136,11 +136,11 @@ def test_what_was_made_from_a_raw_image_is_left_out_and_named_but_no_fault(study
     assert "sub-01/anat/sub-01_T1w_mask.nii.gz" not in find_groups()
 
 
-def test_whom_a_filter_file_leaves_without_an_image_is_named_but_no_fault(study, capsys):
+def test_participants_that_a_filter_file_excludes_are_named_without_failing(study, capsys):
     write_json("filter.json", {"t1w": {"subject": "01"}})
     assert app("--bids-filter-file", "filter.json") == 0
-    words = "sub-02 (no T1w image that matches the filter file; there are: FLAIR, T1w.)"
-    assert words in capsys.readouterr().err
+    message = "sub-02 (no T1w image that matches the filter file; there are: FLAIR, T1w.)"
+    assert message in capsys.readouterr().err
 
 
 # --- .bidsignore
@@ -171,12 +171,12 @@ def test_whom_a_filter_file_leaves_without_an_image_is_named_but_no_fault(study,
         ("", "sub-01/anat/x.nii", False),
     ],
 )
-def test_bidsignore_has_the_rules_of_gitignore(tmp_path, text, path, left_out):
+def test_bidsignore_follows_the_rules_of_gitignore(tmp_path, text, path, left_out):
     (tmp_path / ".bidsignore").write_text(text)
     assert Ignore(tmp_path).matches(path) is left_out
 
 
-def test_what_bidsignore_leaves_out_is_named_and_no_fault(study, capsys):
+def test_ignored_images_are_named_without_failing(study, capsys):
     write_scan(Path("raw/sub-03/anat/sub-3_T1w.nii.gz"))
     Path("raw/.bidsignore").write_text("sub-03/\n*_run-02_*\n/sub-02/ses-B\n")
     assert app() == 0

@@ -1,4 +1,4 @@
-"""The BIDS App: names, the images that it finds and chooses, and what it refuses."""
+"""The BIDS App: which images it finds and selects, its options, and errors."""
 
 import sys
 from pathlib import Path
@@ -14,13 +14,13 @@ from deskull.errors import InputError
 __all__ = ["ball", "study"]
 
 
-def names(*words):
+def names(*args):
     """Images that would be stripped."""
-    choice = Choice(*words) if words else None
+    choice = Choice(*args) if args else None
     return [task.name for task in make_bids_plan("raw", "out", choice)]
 
 
-# --- what is found
+# --- images
 
 
 def test_t1w_images_of_all_sessions_runs_and_acquisitions_are_found(study):
@@ -38,7 +38,7 @@ def test_t1w_images_of_all_sessions_runs_and_acquisitions_are_found(study):
         ((("T1w",), (), ("ses-A", "B")), [2, 3, 4]),
     ],
 )
-def test_a_choice_is_kept(study, choice, found):
+def test_only_the_requested_images_are_found(study, choice, found):
     assert names(*choice) == [RAW[number] for number in found]
 
 
@@ -58,7 +58,7 @@ def test_a_choice_is_kept(study, choice, found):
         ({"datatype": "anat", "suffix": "T1w"}, [0, 2, 3, 4]),
     ],
 )
-def test_a_filter_file_means_what_it_means_to_fmriprep(study, query, found):
+def test_a_filter_file_selects_as_in_fmriprep(study, query, found):
     write_json("filter.json", {"t1w": query, "t2w": {"run": 9}, "bold": {"task": "rest"}})
     assert names(("T1w",), (), (), read_filters("filter.json")) == [RAW[i] for i in found]
 
@@ -77,7 +77,7 @@ def test_a_filter_file_means_what_it_means_to_fmriprep(study, query, found):
         ('{"t1w": {"acq": "x"}}', r"filter.json: t1w: entity 'acq'; expected subject, session"),
     ],
 )
-def test_a_wrong_filter_file_is_told(study, content, message):
+def test_a_wrong_filter_file_is_an_error(study, content, message):
     if content is not None:
         Path("filter.json").write_text(content)
     with pytest.raises(InputError, match=message):
@@ -85,7 +85,7 @@ def test_a_wrong_filter_file_is_told(study, content, message):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         ("nope out participant", "nope: no such folder; expected the root of a BIDS data set."),
         ("raw/sub-01 out participant", "sub-01: no folder sub-*; expected the root of a BIDS"),
@@ -108,9 +108,9 @@ def test_a_wrong_filter_file_is_told(study, content, message):
         ),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
+def test_errors_are_one_line(study, capsys, args, message):
     before = list_files(study / "raw")
-    assert run("bids", *words.split()) == 1
+    assert run("bids", *args.split()) == 1
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
@@ -118,7 +118,7 @@ def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         ("--suffix T1-w", "suffix 'T1-w'; expected letters and digits, such as T1w, T2w"),
         ("--nprocs 0", "nprocs 0; expected at least 1."),
@@ -128,16 +128,16 @@ def test_what_cannot_be_done_is_told_in_one_line(study, capsys, words, message):
         ("-b 51", "border 51.0; expected millimetres"),
     ],
 )
-def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
-    assert app(*words.split()) == 2
+def test_an_option_out_of_range_exits_with_2(study, capsys, args, message):
+    assert app(*args.split()) == 2
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
 
 
 @pytest.fixture
-def asked(study, monkeypatch):
-    """What the App is asked for, and no more than that."""
+def requested(study, monkeypatch):
+    """Collect the arguments of the app without running it."""
     seen = []
 
     def strip_cohort(plan, out, job, *, workers, **_):
@@ -149,7 +149,7 @@ def asked(study, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "memory"),
+    ("args", "memory"),
     [
         ("--mem-gb 2.5", 2.5),
         ("--mem_gb 2.5", 2.5),
@@ -162,26 +162,26 @@ def asked(study, monkeypatch):
         ("--mem 1T", 1000),
     ],
 )
-def test_memory_may_be_asked_for_as_of_other_apps(asked, words, memory):
-    assert app(*words.split()) == 0
-    assert asked[0][1].memory_gb == pytest.approx(memory)
+def test_memory_options_of_other_apps_are_accepted(requested, args, memory):
+    assert app(*args.split()) == 0
+    assert requested[0][1].memory_gb == pytest.approx(memory)
 
 
 @pytest.mark.parametrize("word", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
-def test_cores_may_be_asked_for_as_of_other_apps(asked, word):
+def test_core_options_of_other_apps_are_accepted(requested, word):
     assert app(word, "3", "--omp_nthreads", "1") == 0
-    assert (asked[0][0], asked[0][1].threads) == (3, 3)
+    assert (requested[0][0], requested[0][1].threads) == (3, 3)
 
 
-def test_underscores_will_do_in_every_option(asked):
+def test_options_may_be_spelled_with_underscores(requested):
     write_json("f.json", {"t1w": {"session": "A"}})
-    words = "--participant_label 02 --session_label A --bids_filter_file f.json --one_mask"
-    assert app(*words.split()) == 0
-    assert asked[0][2] == [RAW[2]]
+    args = "--participant_label 02 --session_label A --bids_filter_file f.json --one_mask"
+    assert app(*args.split()) == 0
+    assert requested[0][2] == [RAW[2]]
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         "--skip-bids-validation",
         "--skip_bids_validation",
@@ -193,16 +193,16 @@ def test_underscores_will_do_in_every_option(asked):
         "--work_dir x",
     ],
 )
-def test_options_of_other_apps_with_nothing_to_do_are_taken_with_a_note(asked, capsys, words):
-    assert app(*words.split()) == 0
-    assert len(asked[0][2]) == 4
-    note = f"deskull: {words.split()[0]}: accepted for compatibility, without effect\n"
+def test_options_of_other_apps_without_effect_are_accepted_with_a_note(requested, capsys, args):
+    assert app(*args.split()) == 0
+    assert len(requested[0][2]) == 4
+    note = f"deskull: {args.split()[0]}: accepted for compatibility, without effect\n"
     assert capsys.readouterr().err.startswith(note)
     assert not Path("x").exists()
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         "",
         "raw out",
@@ -214,11 +214,11 @@ def test_options_of_other_apps_with_nothing_to_do_are_taken_with_a_note(asked, c
         "raw out group x",
     ],
 )
-def test_wrong_use_leaves_with_2(study, words):
-    assert run("bids", *words.split()) == 2
+def test_wrong_use_exits_with_2(study, args):
+    assert run("bids", *args.split()) == 2
 
 
-def test_the_program_of_its_own_is_the_same_command(capsys, monkeypatch):
+def test_deskull_bids_is_deskull_with_the_command_bids(capsys, monkeypatch):
     from deskull.__main__ import bids
 
     monkeypatch.setattr(sys, "argv", ["deskull-bids", "--version"])
@@ -227,7 +227,7 @@ def test_the_program_of_its_own_is_the_same_command(capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("deskull-bids ")
 
 
-def test_the_data_set_of_another_program_is_left_alone(study, capsys):
+def test_the_data_set_of_another_program_is_not_written_to(study, capsys):
     write_json("out/dataset_description.json", {"GeneratedBy": [{"Name": "fMRIPrep"}]})
     assert app() == 1
     assert "out: holds a data set made by fMRIPrep." in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The BIDS App: what its outputs are called and say, and what others find in them."""
+"""The BIDS App: names and sidecars of its outputs, and how other programs find them."""
 
 import json
 import subprocess
@@ -25,9 +25,9 @@ def outputs():
     return sorted(found)
 
 
-def test_names_are_those_of_bids(study):
-    words = ["--participant-label", "02", "--session-id", "A"]
-    assert app(*words, "--outputs", *EVERYTHING) == 0
+def test_outputs_have_bids_names(study):
+    args = ["--participant-label", "02", "--session-id", "A"]
+    assert app(*args, "--outputs", *EVERYTHING) == 0
     stem, name = "sub-02/ses-A/anat/", "sub-02_ses-A_acq-hires_run-01_"
     assert f"sub-02/figures/{name}desc-brain_mask.svg" in outputs()
     assert Path(f"out/logs/sub-02/ses-A/{name}T1w_record.json").exists()
@@ -48,7 +48,7 @@ def test_names_are_those_of_bids(study):
     assert not any("space-" in name for name in outputs())
 
 
-def test_two_contrasts_of_the_same_entities_do_not_meet(study):
+def test_contrasts_with_the_same_entities_have_different_outputs(study):
     assert app("--suffix", "T1w", "T2w", "--participant-label", "01") == 0
     assert [name for name in outputs() if name.endswith(".nii.gz")] == [
         "sub-01/anat/sub-01_desc-brainT2w_mask.nii.gz",
@@ -58,7 +58,7 @@ def test_two_contrasts_of_the_same_entities_do_not_meet(study):
     ]
 
 
-def test_what_a_filter_lets_stand_for_t1w_has_the_plain_mask(study):
+def test_an_image_filtered_as_t1w_has_the_mask_name_of_t1w(study):
     write_scan(Path("raw/sub-01/anat/sub-01_UNIT1.nii.gz"))
     write_json("filter.json", {"t1w": {"suffix": "UNIT1"}})
     assert app("--bids-filter-file", "filter.json") == 0
@@ -68,7 +68,7 @@ def test_what_a_filter_lets_stand_for_t1w_has_the_plain_mask(study):
     ]
 
 
-def test_sidecars_say_what_an_image_is_and_was_made_from(study):
+def test_sidecars_describe_an_image_and_its_sources(study):
     assert app("--outputs", "brain", "mask", "probability", "--participant-label", "01") == 0
     folder, source = Path("out/sub-01/anat"), ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"]
     mask = read_json(folder / "sub-01_desc-brain_mask.json")
@@ -78,7 +78,7 @@ def test_sidecars_say_what_an_image_is_and_was_made_from(study):
     assert read_json(folder / "sub-01_label-brain_probseg.json")["Sources"] == source
 
 
-def test_the_description_leads_back_to_the_raw_data_set(study):
+def test_the_description_links_to_the_raw_data_set(study):
     write_json("raw/dataset_description.json", {"Name": "Heads", "DatasetDOI": "doi:10.1/x"})
     assert app() == 0
     fields = read_json(Path("out/dataset_description.json"))
@@ -89,7 +89,7 @@ def test_the_description_leads_back_to_the_raw_data_set(study):
     assert "logs/" in Path("out/.bidsignore").read_text().splitlines()
 
 
-def test_what_is_ignored_is_added_to_what_a_user_or_an_earlier_version_wrote(study):
+def test_bidsignore_keeps_the_lines_of_users_and_earlier_versions(study):
     Path("out").mkdir()
     Path("out/.bidsignore").write_text("mine/\nlogs/")
     assert app() == 0
@@ -110,8 +110,8 @@ def test_masks_are_on_the_grid_of_their_scan_and_inputs_stay(study):
 
 
 def test_the_query_of_smriprep_finds_the_mask_of_the_t1w_image(study):
-    words = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
-    assert app(*words, "--outputs", "mask", "brain", "corrected") == 0
+    args = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
+    assert app(*args, "--outputs", "mask", "brain", "corrected") == 0
     # as in the specification that sMRIPrep and fMRIPrep ask --derivatives with
     query = {"sub": "01", "datatype": "anat", "space": None}
     mask = query | {"desc": "brain", "suffix": "mask"}
@@ -121,8 +121,8 @@ def test_the_query_of_smriprep_finds_the_mask_of_the_t1w_image(study):
 
 
 def test_the_queries_of_nibabies_find_the_masks_of_both_contrasts(study):
-    words = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
-    assert app(*words, "--outputs", "mask", "--mask-names", "nibabies") == 0
+    args = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
+    assert app(*args, "--outputs", "mask", "--mask-names", "nibabies") == 0
     # as in its specification of what --derivatives may hold (t1w_mask, t2w_mask)
     query = {"sub": "01", "datatype": "anat", "desc": "brain", "suffix": "mask"}
     for space in ("T1w", "T2w"):
@@ -133,7 +133,7 @@ def test_the_queries_of_nibabies_find_the_masks_of_both_contrasts(study):
     assert find_by(query | {"space": None}) == []
 
 
-def test_figures_lie_where_reports_of_bids_apps_look_for_them(study):
+def test_figures_lie_where_bids_apps_look_for_them(study):
     assert app("--participant-label", "01", "--outputs", "mask", "picture") == 0
     (figure,) = Path("out").rglob("*.svg")
     assert figure.as_posix() == "out/sub-01/figures/sub-01_desc-brain_mask.svg"
@@ -148,7 +148,7 @@ def test_figures_lie_where_reports_of_bids_apps_look_for_them(study):
 
 
 def find_by(query):
-    """Files of the derivatives with these entities; None says that there is no such entity."""
+    """Files of the derivatives with these entities; None means without this entity."""
     found = []
     for path in sorted(Path("out").glob("sub-*/**/*.nii.gz")):
         name = parse_name(path)
@@ -169,7 +169,7 @@ def test_pybids_finds_the_mask_as_smriprep_asks_for_it(study):
 
 
 @pytest.mark.slow
-def test_the_validator_of_bids_has_no_complaint(study):
+def test_the_bids_validator_finds_no_error(study):
     validator = pytest.importorskip("bids_validator_deno")
     everything = ("--suffix", "T1w", "T2w", "--outputs", *EVERYTHING)
     assert app(*everything, "--session-id", "B") == 0
@@ -184,9 +184,9 @@ def test_the_validator_of_bids_has_no_complaint(study):
     assert [issue for issue in issues if issue["severity"] == "error"] == [], validator
 
 
-def test_each_contrast_can_be_learned_from_with_its_own_mask(study):
-    words = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
-    assert run("bids", "raw", "raw/derivatives/deskull", "participant", *words) == 0
+def test_the_training_index_pairs_each_contrast_with_its_own_mask(study):
+    args = ["--suffix", "T1w", "T2w", "--participant-label", "01"]
+    assert run("bids", "raw", "raw/derivatives/deskull", "participant", *args) == 0
     files = [path.absolute() for path in Path("raw/derivatives").rglob("sub-*.nii.gz")]
     files += [path.absolute() for path in Path("raw/sub-01").rglob("*w.nii.gz")]
     candidates, _ = find_bids(study / "raw", files)

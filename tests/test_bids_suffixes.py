@@ -20,7 +20,7 @@ SERIES = nib.Nifti1Image(FRAMES.astype(np.float32), HEAD.affine)
 
 
 def find(*suffixes, **choice):
-    """Images that are stripped, with those that get their mask."""
+    """List the images that are stripped, with those that share their mask."""
     plan = make_bids_plan("raw", "out", Choice(suffixes, ("03",), **choice))
     return {task.scan.name: [other.scan.name for other in task.others] for task in plan}
 
@@ -43,16 +43,16 @@ def test_images_of_any_suffix_are_stripped(study, caplog, suffix, folder):
     assert app("--suffix", suffix, "--participant-label", "03") == 0
     assert Path(f"out/sub-03/{folder}/sub-03_desc-brain{suffix}_mask.nii.gz").exists()
     assert Path(f"out/sub-03/{folder}/sub-03_desc-brain_{suffix}.nii.gz").exists()
-    words = "suffix myown: unknown to deskull; images with that suffix are stripped nevertheless"
-    assert (words in caplog.messages) is (suffix not in BIDS_SUFFIXES)
+    message = "suffix myown: unknown to deskull; images with that suffix are stripped nevertheless"
+    assert (message in caplog.messages) is (suffix not in BIDS_SUFFIXES)
 
 
-def test_a_suffix_is_known_in_any_case(study):
+def test_suffixes_may_be_written_in_lower_case(study):
     write("anat/sub-03_FLAIR.nii.gz")
     assert list(find("flair")) == ["sub-03_FLAIR.nii.gz"]
 
 
-def test_images_of_several_folders_do_not_meet(study):
+def test_images_of_different_folders_have_different_outputs(study):
     write("func/sub-03_sbref.nii.gz", "dwi/sub-03_sbref.nii.gz")
     assert app("--suffix", "sbref", "--participant-label", "03") == 0
     assert len(list(Path("out/logs/sub-03").rglob("*_record.json"))) == 2
@@ -78,7 +78,7 @@ OTHER = "sub-03_acq-b_UNIT1.nii.gz"
         (["T1w"], {"filters": {"T1w": {"suffix": "UNIT1"}}}, {INV2: [UNI], OTHER: []}),
     ],
 )
-def test_the_mask_of_mp2rage_is_made_from_the_second_inversion_or_what_is_asked_for(
+def test_the_mask_of_mp2rage_is_made_from_the_second_inversion_or_the_requested_image(
     study, suffixes, choice, wanted
 ):
     write(*(f"anat/{name}" for name in (INV1, INV2, PHASE, UNI, OTHER)))
@@ -94,7 +94,7 @@ def test_without_the_second_inversion_the_other_image_is_stripped(study):
     assert find("UNIT1") == {UNI: []}
 
 
-def test_the_masks_of_mp2rage_say_what_they_are_made_from(study):
+def test_the_sidecars_of_mp2rage_masks_name_their_source(study):
     write(f"anat/{INV2}", f"anat/{UNI}")
     assert app("--suffix", "UNIT1", "--participant-label", "03") == 0
     fields = read_json(Path("out/sub-03/anat/sub-03_desc-brainUNIT1_mask.json"))
@@ -106,7 +106,7 @@ def test_the_masks_of_mp2rage_say_what_they_are_made_from(study):
 
 
 @pytest.mark.parametrize(("mp2rage", "giver"), [("inv-2", INV2), ("UNIT1", UNI)])
-def test_one_mask_of_a_session_of_mp2rage_keeps_to_the_image_asked_for(study, mp2rage, giver):
+def test_one_mask_of_an_mp2rage_session_is_made_from_the_requested_image(study, mp2rage, giver):
     write(f"anat/{INV1}", f"anat/{INV2}", f"anat/{UNI}")
     choice = Choice(("MP2RAGE", "UNIT1"), ("03",), mp2rage=mp2rage)
     (task,) = make_bids_plan("raw", "out", choice, one_mask=True)
@@ -126,11 +126,11 @@ def find_gain(image):
 
 
 @pytest.mark.parametrize("folder", ["func", "perf"])
-def test_of_a_series_the_mean_is_stripped_and_its_mask_is_for_all_frames(study, folder):
+def test_the_mean_of_a_series_gives_the_mask_of_all_frames(study, folder):
     suffix = {"func": "bold", "perf": "asl"}[folder]
     write(f"{folder}/sub-03_{suffix}.nii.gz", image=SERIES)
-    words = ["--outputs", "brain", "mask", "probability", "corrected"]
-    assert app("--suffix", suffix, "--participant-label", "03", *words) == 0
+    args = ["--outputs", "brain", "mask", "probability", "corrected"]
+    assert app("--suffix", suffix, "--participant-label", "03", *args) == 0
     start = f"out/sub-03/{folder}/sub-03_"
     mask = load(Path(f"{start}desc-brain{suffix}_mask.nii.gz"))
     brain = load(Path(f"{start}desc-brain_{suffix}.nii.gz"))
@@ -156,12 +156,12 @@ def test_of_a_series_the_mean_is_stripped_and_its_mask_is_for_all_frames(study, 
         ("900 900 900 900", [0], 1),
     ],
 )
-def test_of_diffusion_the_frames_without_it_are_stripped(study, bvals, frames, gain):
+def test_the_b0_frames_of_a_diffusion_series_are_stripped(study, bvals, frames, gain):
     write("dwi/sub-03_dwi.nii.gz", image=SERIES)
     if bvals is not None:
         write_bvals(bvals)
-    words = ["--outputs", "corrected", "mask"]
-    assert app("--suffix", "dwi", "--participant-label", "03", *words) == 0
+    args = ["--outputs", "corrected", "mask"]
+    assert app("--suffix", "dwi", "--participant-label", "03", *args) == 0
     corrected = load(Path("out/sub-03/dwi/sub-03_desc-biascorr_dwi.nii.gz"))
     assert find_gain(corrected) == pytest.approx(gain / 2, rel=1e-3)
     text = read_json(Path("out/sub-03/dwi/sub-03_desc-braindwi_mask.json"))["Description"]
@@ -169,7 +169,7 @@ def test_of_diffusion_the_frames_without_it_are_stripped(study, bvals, frames, g
     assert text.endswith(f"from the mean of frames {numbers} of the series")
 
 
-def test_a_frame_that_is_asked_for_is_taken_instead_of_the_mean(study):
+def test_a_requested_frame_replaces_the_mean(study):
     write("func/sub-03_bold.nii.gz", image=SERIES)
     assert app("--suffix", "bold", "--participant-label", "03", "--frame", "3") == 0
     brain = load(Path("out/sub-03/func/sub-03_desc-brain_bold.nii.gz"))
@@ -186,12 +186,12 @@ def test_a_series_without_a_head_in_any_frame_fails_with_the_reason(study, capsy
     )
 
 
-def test_an_anatomical_image_of_several_frames_is_an_error_as_before(study, capsys):
+def test_an_anatomical_image_of_several_frames_is_an_error(study, capsys):
     write("anat/sub-03_T1w.nii.gz", image=SERIES)
     assert app("--participant-label", "03") == 1
     assert "Choose one with --frame N (0 to 3)." in capsys.readouterr().err
 
 
-def test_nothing_of_a_wanted_suffix_is_told(study):
+def test_a_suffix_without_images_is_an_error(study):
     with pytest.raises(InputError, match="sub-01: no asl image; there are: T1w, T2w, bold"):
         make_bids_plan("raw", "out", Choice(("asl",)))

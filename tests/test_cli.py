@@ -1,4 +1,4 @@
-"""The command line in process: what is written where, what is said, and exit codes."""
+"""The command line in this process: outputs and their names, messages, exit codes."""
 
 import os
 import re
@@ -89,8 +89,8 @@ def test_without_options_brain_and_mask_lie_beside_the_scan(tmp_path, ball, name
     save_image(HEAD, tmp_path / "folder" / name)
     before = list_files(tmp_path)
     assert run(tmp_path / "folder" / name) == 0
-    wanted = [f"folder/{stem}_brain.nii.gz", f"folder/{stem}_mask.nii.gz"]
-    assert new_files(tmp_path, before) == wanted
+    expected = [f"folder/{stem}_brain.nii.gz", f"folder/{stem}_mask.nii.gz"]
+    assert new_files(tmp_path, before) == expected
 
 
 @pytest.mark.parametrize("given", ["series", "series/", "./series", "series/../series"])
@@ -106,8 +106,8 @@ def test_a_dicom_folder_can_be_named_from_within(place, monkeypatch, given):
     monkeypatch.chdir(write_series(place / "series"))
     before = list_files(place)
     assert run(given) == 0
-    wanted = ["series/series_brain.nii.gz", "series/series_mask.nii.gz"]
-    assert new_files(place, before) == wanted
+    expected = ["series/series_brain.nii.gz", "series/series_mask.nii.gz"]
+    assert new_files(place, before) == expected
     assert run(given) == 0  # and again
 
 
@@ -125,7 +125,7 @@ def test_out_and_mask_are_written_and_nothing_else(place):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_in_and_out_can_be_said_in_many_ways(place, form):
+def test_in_and_out_can_be_given_in_many_ways(place, form):
     before = list_files(place)
     assert run(*form.replace("OUT", "out.nii.gz").split()) == 0
     assert new_files(place, before) == ["out.nii.gz"]
@@ -161,15 +161,15 @@ def test_a_step_never_replaces_the_scan(place, capsys):
     assert list_files(place) == before
 
 
-# --- what is said
+# --- messages
 
 
-def test_a_good_scan_passes_in_silence(place, capsys):
+def test_a_good_scan_prints_nothing(place, capsys):
     assert run("scan.nii.gz") == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_verbose_says_volume_and_seconds(place, capsys):
+def test_verbose_prints_volume_and_seconds(place, capsys):
     assert run("scan.nii.gz", "-v") == 0
     out, err = capsys.readouterr()
     assert out == ""
@@ -192,12 +192,12 @@ def make_holes(data, radius):
     data[:2, 0, 0] = np.nan, np.inf
 
 
-def leave(data, radius):
+def keep(data, radius):
     pass
 
 
 @pytest.fixture
-def spoil(place):
+def change_scan(place):
     """Function that changes the scan on disk."""
 
     def change(how, crop=slice(None)):
@@ -215,26 +215,28 @@ def spoil(place):
         (make_ct, slice(None), "looks-like-ct"),
         (make_stripped, slice(None), "already-stripped"),
         (make_holes, slice(None), "not-finite"),
-        (leave, slice(24, None), "field-cuts-brain"),
+        (keep, slice(24, None), "field-cuts-brain"),
     ],
 )
-def test_a_doubt_is_one_line_and_a_flag_and_no_failure(place, spoil, capsys, how, crop, flag):
-    spoil(how, crop)
+def test_a_doubt_is_one_warning_and_a_flag_in_the_record(
+    place, change_scan, capsys, how, crop, flag
+):
+    change_scan(how, crop)
     assert run("scan.nii.gz", "--record", "r.json") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    said = [line.split(": ")[:3] for line in err.splitlines()]
+    warnings = [line.split(": ")[:3] for line in err.splitlines()]
     low = [["deskull", "scan.nii.gz", "low score"]]
     record = read_json(place / "r.json")
-    assert said == low * (record["score"] < 70) + [["deskull", "scan.nii.gz", flag]]
+    assert warnings == low * (record["score"] < 70) + [["deskull", "scan.nii.gz", flag]]
     assert [one["name"] for one in record["flags"]] == [flag]
 
 
-def test_a_low_score_is_told_without_any_flag(place, capsys, monkeypatch):
+def test_a_low_score_without_flags_is_a_warning(place, capsys, monkeypatch):
     monkeypatch.setattr("deskull.measure.score.make_score", lambda *_: 28)
     assert run("scan.nii.gz") == 0
-    words = "check the mask before you use it: deskull view scan.nii.gz scan_mask.nii.gz"
-    line = f"deskull: scan.nii.gz: low score: 28 of 100; {words}\n"
+    advice = "check the mask before you use it: deskull view scan.nii.gz scan_mask.nii.gz"
+    line = f"deskull: scan.nii.gz: low score: 28 of 100; {advice}\n"
     assert capsys.readouterr().err == line
     assert run("scan.nii.gz", "-q") == 0
     assert capsys.readouterr().err == ""
@@ -243,13 +245,13 @@ def test_a_low_score_is_told_without_any_flag(place, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
-def test_quiet_says_nothing_of_doubts(place, spoil, capsys):
-    spoil(make_holes)
+def test_quiet_hides_doubts(place, change_scan, capsys):
+    change_scan(make_holes)
     assert run("scan.nii.gz", "-q") == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_quiet_still_says_errors(place, capsys):
+def test_quiet_still_prints_errors(place, capsys):
     assert run("nope.nii.gz", "-q") == 1
     assert capsys.readouterr().err == "deskull: error: nope.nii.gz: no such file.\n"
 
@@ -259,7 +261,7 @@ def test_debug_shows_where_an_error_came_from(place):
         run("nope.nii.gz", "--debug")
 
 
-def test_a_fault_of_our_own_is_one_line_that_asks_for_a_report(place, monkeypatch, capsys):
+def test_an_internal_error_is_one_line_that_asks_for_a_report(place, monkeypatch, capsys):
     monkeypatch.setattr("deskull.result.save_results", lambda *_: 1 / 0)
     assert run("scan.nii.gz") == 1
     err = capsys.readouterr().err
@@ -267,7 +269,7 @@ def test_a_fault_of_our_own_is_one_line_that_asks_for_a_report(place, monkeypatc
     assert err.count("\n") == 1
 
 
-def test_too_little_memory_is_said_so(place, monkeypatch, capsys):
+def test_too_little_memory_is_reported_as_such(place, monkeypatch, capsys):
     def fail(*_):
         raise MemoryError
 
@@ -276,55 +278,55 @@ def test_too_little_memory_is_said_so(place, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("deskull: error: not enough memory")
 
 
-@pytest.mark.parametrize("words", WRONG_USE)
-def test_wrong_use_leaves_with_2_and_writes_nothing(place, capsys, words):
+@pytest.mark.parametrize("arguments", WRONG_USE)
+def test_wrong_use_exits_with_2_and_writes_nothing(place, capsys, arguments):
     before = list_files(place)
-    assert run(*words.split()) == 2
+    assert run(*arguments.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    if words:  # without any, the help is shown
+    if arguments:  # without any, the help is shown
         assert re.fullmatch(r"deskull: error: .*\n", err)
     assert list_files(place) == before
 
 
-@pytest.mark.parametrize("words", [[""], ["scan.nii.gz", ""], ["scan.nii.gz", "-m", ""]])
-def test_an_empty_argument_is_wrong_use(place, capsys, words):
-    assert run(*words) == 2
+@pytest.mark.parametrize("arguments", [[""], ["scan.nii.gz", ""], ["scan.nii.gz", "-m", ""]])
+def test_an_empty_argument_is_wrong_use(place, capsys, arguments):
+    assert run(*arguments) == 2
     assert "an empty argument; is a shell variable not set?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("word", "near"), [("strp", "strip"), ("evalute", "evaluate"), ("Batch", "batch")]
+    ("name", "near"), [("strp", "strip"), ("evalute", "evaluate"), ("Batch", "batch")]
 )
-def test_a_misspelt_command_is_told_the_nearest(place, capsys, word, near):
-    assert run(word, "scan.nii.gz") == 2
-    words = f"{word}: no such command or file. Did you mean: deskull {near}?"
-    assert words in capsys.readouterr().err
-    (place / "scan.nii.gz").rename(place / f"{word}.nii.gz")
-    assert run(word, "-m", "mask.nii.gz") == 0  # as FSL's tools name a scan
-    (place / f"{word}.nii.gz").rename(place / word)
-    assert run(word, "-m", "mask.nii.gz") == 0
+def test_a_misspelt_command_gets_the_nearest_as_suggestion(place, capsys, name, near):
+    assert run(name, "scan.nii.gz") == 2
+    message = f"{name}: no such command or file. Did you mean: deskull {near}?"
+    assert message in capsys.readouterr().err
+    (place / "scan.nii.gz").rename(place / f"{name}.nii.gz")
+    assert run(name, "-m", "mask.nii.gz") == 0  # as FSL's tools name a scan
+    (place / f"{name}.nii.gz").rename(place / name)
+    assert run(name, "-m", "mask.nii.gz") == 0
 
 
-@pytest.mark.parametrize("word", ["series", "head", "strp.nii"])
-def test_a_missing_file_is_no_misspelt_command(place, capsys, word):
-    assert run(word) == 1
-    assert capsys.readouterr().err.startswith(f"deskull: error: {word}: no such file")
+@pytest.mark.parametrize("name", ["series", "head", "strp.nii"])
+def test_a_missing_file_is_not_taken_for_a_misspelt_command(place, capsys, name):
+    assert run(name) == 1
+    assert capsys.readouterr().err.startswith(f"deskull: error: {name}: no such file")
 
 
 @pytest.mark.parametrize("command", ["strip", "batch", "apply", "demo", "evaluate", "report"])
-def test_where_results_go_is_said_by_o_or_out(command):
+def test_o_and_out_name_the_output_of_every_command(command):
     check_out(command, {"apply": ["x", "x"], "demo": []}.get(command, ["x"]))
 
 
 @pytest.mark.parametrize("command", ["index", "train", "finetune", "export"])
-def test_where_what_is_learned_goes_is_said_by_o_or_out(command):
+def test_o_and_out_name_the_output_of_every_command_that_trains(command):
     check_out(command, ["x", "--about", "x"] if command == "export" else ["x"])
 
 
-def check_out(command, words):
+def check_out(command, arguments):
     short, long = (
-        vars(make_parser().parse_args([command, *words, option, "there"]))
+        vars(make_parser().parse_args([command, *arguments, option, "there"]))
         for option in ("-o", "--out")
     )
     found = {name for name, value in short.items() if value == "there"}
@@ -332,19 +334,19 @@ def check_out(command, words):
     assert {name: short[name] for name in found} == {name: long[name] for name in found}
 
 
-def test_a_name_that_stdout_has_no_letters_for_is_escaped(place):
+def test_a_name_that_stdout_cannot_encode_is_escaped(place):
     for folder in ("café", "refs"):
         (place / folder).mkdir()
         mask = nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4))
         save_image(mask, place / folder / "x_mask.nii.gz")
-    words = [sys.executable, "-m", "deskull", "evaluate", "café", "refs"]
+    arguments = [sys.executable, "-m", "deskull", "evaluate", "café", "refs"]
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    done = subprocess.run(words, capture_output=True, env=environ)
+    done = subprocess.run(arguments, capture_output=True, env=environ)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"worst of caf\\xe9: x 1.0000" in done.stdout
 
 
-def test_works_outside_of_the_main_thread(place):
+def test_a_command_runs_outside_of_the_main_thread(place):
     codes = []
     worker = threading.Thread(target=lambda: codes.append(run("scan.nii.gz")))
     worker.start()

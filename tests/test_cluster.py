@@ -1,4 +1,4 @@
-"""A cohort on Dask, all in this process: scans and records of one machine, and what goes wrong."""
+"""A cohort on a Dask cluster in this process: the outputs of one machine, and errors."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def address(ball, monkeypatch):
         yield cluster.scheduler_address
 
 
-def test_a_cluster_gives_the_bytes_of_one_machine(study, address):
+def test_a_cluster_writes_the_same_bytes_as_one_machine(study, address):
     assert run("batch", "study", "--out-dir", "one") == 0
     assert run("batch", "study", "--out-dir", "many", "--cluster", address) == 0
     one, many = (list_files(study / name) for name in ("one", "many"))
@@ -46,7 +46,7 @@ def test_done_scans_are_skipped_and_broken_ones_recorded(study, address, capsys)
     assert "1 of 4 scans failed: a/2.nii" in capsys.readouterr().err
 
 
-def test_a_scan_gets_one_core_or_those_asked_for(study, address):
+def test_a_scan_uses_one_core_or_the_threads_requested(study, address):
     tasks = make_plan(["study"], "out")
     for threads, wanted in ((None, 1), (3, 3)):
         job = Job(threads=threads)
@@ -54,7 +54,7 @@ def test_a_scan_gets_one_core_or_those_asked_for(study, address):
         assert {read_json(task.record)["threads"] for task in tasks} == {wanted}
 
 
-def test_an_answer_that_dies_with_its_worker_is_asked_for_again(study, address, monkeypatch):
+def test_a_result_lost_with_its_worker_is_computed_again(study, address, monkeypatch):
     result, lost = distributed.Future.result, []
 
     def lose_the_first(future, timeout=None):
@@ -69,13 +69,15 @@ def test_an_answer_that_dies_with_its_worker_is_asked_for_again(study, address, 
     check_all_there(tasks)
 
 
-def test_more_scans_than_the_scheduler_is_told_of_are_all_stripped(study, address, monkeypatch):
+def test_all_scans_are_stripped_if_there_are_more_than_are_submitted_at_once(
+    study, address, monkeypatch
+):
     monkeypatch.setattr(on_cluster, "MAX_SUBMITTED", 2)
     strip_cohort(tasks := make_plan(["study"], "out"), "out", cluster=address)
     check_all_there(tasks)
 
 
-def test_what_stops_a_worker_stops_the_run(study, address):
+def test_an_error_while_a_worker_starts_stops_the_run(study, address):
     def load(*_):
         raise InputError("no stripper today.")
 
@@ -83,16 +85,16 @@ def test_what_stops_a_worker_stops_the_run(study, address):
         strip_cohort(make_plan(["study"], "out"), "out", Job(load=load), cluster=address)
 
 
-def test_a_fault_on_a_worker_is_told_with_what_to_do(study, address):
+def test_an_unexpected_error_on_a_worker_is_explained(study, address):
     def load(*_):
         raise ImportError("no such library")
 
-    words = r"a worker cannot strip \(ImportError: no such library\). Is deskull .* installed"
-    with pytest.raises(DeskullError, match=words):
+    message = r"a worker cannot strip \(ImportError: no such library\). Is deskull .* installed"
+    with pytest.raises(DeskullError, match=message):
         strip_cohort(make_plan(["study"], "out"), "out", Job(load=load), cluster=address)
 
 
-def test_a_cluster_without_workers_is_told_of(study, ball, monkeypatch, caplog):
+def test_a_cluster_without_workers_is_warned_of(study, ball, monkeypatch, caplog):
     monkeypatch.setattr(on_cluster, "POLL_SECONDS", 0.1)
     options = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
     with distributed.LocalCluster(n_workers=0, **options) as cluster:
@@ -119,17 +121,17 @@ def order(tmp_path):
     )
 
 
-def test_a_worker_of_another_version_says_so():
+def test_a_worker_of_another_version_is_an_error():
     with pytest.raises(InputError, match=r"worker on .*: deskull .*; the run .* with 0\.0\.0\."):
         on_cluster._make_remote_function()("0.0.0", b"")
 
 
-def test_a_worker_with_other_weights_says_so(order):
+def test_a_worker_with_other_weights_is_an_error(order):
     with pytest.raises(WeightsError, match=r"worker on .*: weights 'default' are not those"):
         on_cluster._make_stripper(order(request=replace(REQUEST, weights="0" * 64)))
 
 
-def test_a_worker_that_does_not_see_the_outputs_says_so(order, tmp_path):
+def test_a_worker_that_does_not_see_the_outputs_is_an_error(order, tmp_path):
     with pytest.raises(InputError, match=r"worker on .* on a disk that all machines share"):
         on_cluster._make_stripper(order(marker=tmp_path / "nope/marker"))
 
@@ -139,13 +141,13 @@ def test_a_worker_makes_its_stripper_once(order, ball):
     assert on_cluster._make_stripper(order()) is on_cluster._make_stripper(order())
 
 
-# --- where the cluster is
+# --- the address of the cluster
 
 
 @pytest.mark.parametrize(
     "where", ["tcp://127.0.0.1:{}", "tcp://no.such.host.invalid:8786", "tcp://"]
 )
-def test_a_scheduler_that_does_not_answer_is_told(study, monkeypatch, capsys, where):
+def test_a_scheduler_that_does_not_answer_is_an_error(study, monkeypatch, capsys, where):
     monkeypatch.setattr(on_cluster, "CONNECT_SECONDS", 0.5)
     where = where.format(find_port())
     assert run("batch", "study", "--out-dir", "out", "--cluster", where) == 1

@@ -1,4 +1,4 @@
-"""A cohort on a cluster of real processes, whoever of them dies."""
+"""A cohort on a cluster of real processes, of which any may die."""
 
 import os
 import signal
@@ -34,13 +34,13 @@ __all__ = ["study"]
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a part of a cluster as a process of its own; all are ended afterwards."""
+    """Start a part of a cluster as a separate process; all are stopped afterwards."""
     started = []
 
-    def start(*words, **environment):
+    def start(*args, **environment):
         with open(tmp_path / "cluster.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *map(str, words)],
+                [sys.executable, "-m", *map(str, args)],
                 env=os.environ | {"PYTHONPATH": str(TESTS), **environment},
                 stdout=log,
                 stderr=log,
@@ -56,25 +56,25 @@ def start(tmp_path):
 
 def start_scheduler(start):
     port = find_port()
-    words = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
-    scheduler = start("distributed.cli.dask_scheduler", *words)
+    args = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    scheduler = start("distributed.cli.dask_scheduler", *args)
     return scheduler, f"tcp://127.0.0.1:{port}"
 
 
 def start_worker(start, address, **environment):
-    words = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
-    return start("distributed.cli.dask_worker", address, *words, **environment)
+    args = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    return start("distributed.cli.dask_worker", address, *args, **environment)
 
 
 @pytest.fixture
 def patient(monkeypatch):
-    """Processes take long to start on a machine that is busy."""
+    """Allow for the slow start of processes on a busy machine."""
     monkeypatch.setattr(on_cluster, "CONNECT_SECONDS", 60)
 
 
 @POSIX
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_costs_no_scan(study, start, patient):
+def test_the_scan_of_a_killed_worker_is_stripped_by_another(study, start, patient):
     tasks = write_more(study, 12)
     _, address = start_scheduler(start)
     workers = [start_worker(start, address) for _ in range(3)]
@@ -94,7 +94,7 @@ def test_a_worker_killed_in_the_middle_costs_no_scan(study, start, patient):
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_ends_the_run_and_the_next_one_goes_on(study, start, patient):
+def test_a_lost_scheduler_stops_the_run_and_a_rerun_continues(study, start, patient):
     tasks = write_more(study, 6)
     scheduler, address = start_scheduler(start)
     start_worker(start, address)
@@ -117,13 +117,13 @@ def test_a_scheduler_that_is_lost_ends_the_run_and_the_next_one_goes_on(study, s
 
 
 @pytest.mark.slow
-def test_a_cluster_without_deskull_says_so(study, start, patient):
+def test_a_cluster_without_deskull_is_an_error(study, start, patient):
     (study / "without/deskull").mkdir(parents=True)
     (study / "without/deskull/__init__.py").write_text("raise ModuleNotFoundError('no deskull')")
     port = find_port()
     without = {"PYTHONPATH": str(study / "without")}
-    words = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
-    start("distributed.cli.dask_scheduler", *words, **without)
+    args = ["--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    start("distributed.cli.dask_scheduler", *args, **without)
     worker = start_worker(start, address := f"tcp://127.0.0.1:{port}", **without)
     with pytest.raises(DeskullError, match=r"no deskull\). Is deskull .* installed where the wor"):
         strip_cohort(make_plan(["study"], "out"), "out", cluster=address)
@@ -131,7 +131,7 @@ def test_a_cluster_without_deskull_says_so(study, start, patient):
 
 
 @pytest.mark.slow
-def test_a_scan_that_kills_its_workers_is_recorded_and_costs_no_other(study, monkeypatch, patient):
+def test_a_scan_that_kills_its_workers_fails_alone(study, monkeypatch, patient):
     monkeypatch.syspath_prepend(str(TESTS))
     tasks = write_more(study, 6)
     with (
@@ -157,7 +157,7 @@ def test_the_real_network_on_a_real_cluster(tmp_path, monkeypatch, patient):
         write_scan(tmp_path / f"study/{number}.nii.gz", image)
     options = {"threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(n_workers=2, **options) as cluster:
-        words = ["study", "--out-dir", "out", "--cluster", cluster.scheduler_address]
-        assert run("batch", *words, "-q") == 0
+        args = ["study", "--out-dir", "out", "--cluster", cluster.scheduler_address]
+        assert run("batch", *args, "-q") == 0
     assert {row["status"] for row in read_table()} == {"done"}
     assert len({path.read_bytes() for path in tmp_path.glob("out/*_mask.nii.gz")}) == 1

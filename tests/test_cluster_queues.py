@@ -1,4 +1,4 @@
-"""Workers that are jobs of a queue: the file that describes them, and queues of shell scripts."""
+"""Workers that are jobs of a queue: the job file, and queues simulated by shell scripts."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ JOBS = 'system = "slurm"\njobs = 2\ncores = 4\nmemory = "8GB"\n'
         ),
     ],
 )
-def test_a_wrong_file_is_told(study, queues, capsys, text, message):
+def test_a_wrong_job_file_is_an_error(study, queues, capsys, text, message):
     if text is not None:
         Path("jobs.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert run("batch", "study", "--out-dir", "out", "--cluster", "jobs.toml") == 1
@@ -75,7 +75,7 @@ def test_a_missing_library_is_named(study, queues, monkeypatch, capsys, name):
 
 @pytest.fixture
 def queues(tmp_path, monkeypatch):
-    """Commands that submit jobs: each runs its script in the background, here and now."""
+    """Make commands that submit jobs: each runs its script at once in the background."""
     if os.name != "posix":
         pytest.skip("needs programs that are scripts of a shell")
     (tmp_path / "bin").mkdir()
@@ -115,7 +115,7 @@ COMMON = 'jobs = 3\ncores = 8\nmemory = "16GB"\nqueue = "short"\nwalltime = "01:
         ),
     ],
 )
-def test_a_file_makes_the_right_job(queues, text, lines):
+def test_a_job_file_gives_the_right_job_script(queues, text, lines):
     (queues / "jobs.toml").write_text(COMMON + text)
     with queue_files.make_cluster(
         queue_files.read_job_file(queues / "jobs.toml"), threads=2
@@ -127,7 +127,7 @@ def test_a_file_makes_the_right_job(queues, text, lines):
     assert command.rindex("--nthreads 4") > command.index("--nthreads 8")  # the last one counts
 
 
-def test_ctrl_c_stays_what_it_was(queues):
+def test_ctrl_c_still_interrupts(queues):
     code = (
         "import signal; from deskull.cohort.queues import make_cluster, read_job_file;"
         "make_cluster(read_job_file('jobs.toml')).close();"
@@ -137,7 +137,7 @@ def test_ctrl_c_stays_what_it_was(queues):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=queues)
 
 
-def test_a_machine_that_submits_no_jobs_says_so(monkeypatch):
+def test_a_machine_without_the_submit_command_is_an_error(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     fields = {"system": "slurm", "jobs": 1, "cores": 1, "memory": "1GB"}
     with pytest.raises(InputError, match=r"slurm: no command sbatch on this machine\."):
@@ -153,7 +153,7 @@ def write_command(queues, name, text):
 
 
 def write_lone_jobs(queues):
-    """Let jobs be taken and never run; those that were cancelled are noted."""
+    """Make commands that accept jobs but never run them, and note the cancelled ones."""
     write_command(queues, "sbatch", "echo $$ >> taken\necho Submitted batch job $$")
     write_command(queues, "scancel", "echo $1 >> cancelled")
     Path("jobs.toml").write_text(JOBS + 'interface = "lo"\n')
@@ -169,7 +169,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(on_cluster, "POLL_SECONDS", 0.2)
 
 
-def test_a_queue_that_refuses_jobs_is_told_in_its_words(study, queues, impatient, capsys):
+def test_the_error_quotes_a_queue_that_refuses_jobs(study, queues, impatient, capsys):
     write_command(queues, "sbatch", f'echo "{REFUSAL}" >&2; exit 1')
     Path("jobs.toml").write_text(JOBS + 'interface = "lo"\n')
     assert run("batch", "study", "--out-dir", "out", "--cluster", "jobs.toml") == 1
@@ -183,7 +183,7 @@ def test_a_queue_that_refuses_jobs_is_told_in_its_words(study, queues, impatient
         ("true", "slurm: the jobs ended before a worker came. See their logs"),
     ],
 )
-def test_jobs_that_will_bring_no_worker_are_cancelled_and_told(
+def test_jobs_that_never_bring_a_worker_are_cancelled_with_an_error(
     study, queues, impatient, capsys, listing, message
 ):
     write_lone_jobs(queues)
@@ -193,7 +193,7 @@ def test_jobs_that_will_bring_no_worker_are_cancelled_and_told(
     check_none_left()
 
 
-def test_what_the_queue_says_of_waiting_jobs_is_told_and_ctrl_c_leaves_none(study, queues):
+def test_the_state_of_waiting_jobs_is_reported_and_ctrl_c_cancels_them(study, queues):
     write_lone_jobs(queues)
     write_command(queues, "squeue", "awk '{print $1, \"PENDING Priority\"}' taken")
     code = (
@@ -201,25 +201,25 @@ def test_what_the_queue_says_of_waiting_jobs_is_told_and_ctrl_c_leaves_none(stud
         "import sys; from deskull.cli import run\n"
         "sys.exit(run(['batch', 'study', '-o', 'out', '--cluster', 'jobs.toml']))"
     )
-    words = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as waiting:
-        said = [next(waiting.stderr) for _ in range(2)]
+        lines = [next(waiting.stderr) for _ in range(2)]
         os.killpg(waiting.pid, signal.SIGINT)  # as a terminal does
-        said += waiting.stderr.readlines()
+        lines += waiting.stderr.readlines()
     assert waiting.returncode == 130
-    assert len(said) == 3
-    assert "no worker yet; slurm says of the first job: " in said[0]
-    assert "PENDING Priority" in said[0]
-    assert said[1:] == [
+    assert len(lines) == 3
+    assert "no worker yet; slurm says of the first job: " in lines[0]
+    assert "PENDING Priority" in lines[0]
+    assert lines[1:] == [
         "deskull: jobs.toml: no worker there; waiting for one\n",
         "deskull: interrupted; no half file was left\n",
     ]
     check_none_left()
 
 
-def test_a_queue_that_takes_some_jobs_only_is_warned_of(caplog):
+def test_a_queue_that_refuses_some_jobs_is_warned_of_once(caplog):
     jobs = {1: SimpleNamespace(job_id="7"), 2: SimpleNamespace(job_id=None)}
     kind = SimpleNamespace(refusals=["job limit"])
     cluster = SimpleNamespace(workers=jobs, job_cls=kind)
@@ -230,7 +230,7 @@ def test_a_queue_that_takes_some_jobs_only_is_warned_of(caplog):
 
 
 @pytest.mark.slow
-def test_a_queue_s_jobs_strip_all_scans_and_lost_jobs_are_asked_for_again(
+def test_jobs_of_a_queue_strip_all_scans_and_lost_jobs_are_requested_again(
     study, queues, monkeypatch
 ):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))

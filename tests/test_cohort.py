@@ -1,4 +1,4 @@
-"""A cohort run: what it leaves, and what the next one skips."""
+"""A cohort run: outputs, records and table, and which scans the next run skips."""
 
 import hashlib
 import json
@@ -17,7 +17,17 @@ from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.network.weights import bundled_folder, load_weights
-from studies import SCANS, STEMS, batch, changed, read_table, records, study, write_scan
+from studies import (
+    SCANS,
+    STEMS,
+    batch,
+    changed,
+    read_messages,
+    read_table,
+    records,
+    study,
+    write_scan,
+)
 
 __all__ = ["ball", "study"]
 
@@ -35,12 +45,11 @@ def test_each_scan_has_its_outputs_and_record_and_row(study, capsys):
     assert [row["input"] for row in rows] == SCANS
     assert {(row["status"], row["error"], row["flags"]) for row in rows} == {("done", "", "")}
     assert all(float(row["volume_ml"]) > 800 and float(row["seconds"]) > 0 for row in rows)
-    assert capsys.readouterr() == (
-        "",
-        "deskull: 3 scans done; 0 failed, 0 flagged; lowest score 96: a/one.nii\n"
-        "deskull: table: out/deskull_batch.tsv\n"
-        "deskull: next: deskull review out\n",
-    )
+    assert read_messages(capsys) == [
+        "deskull: 3 scans done; 0 failed, 0 flagged; lowest score 96: a/one.nii",
+        "deskull: table: out/deskull_batch.tsv",
+        "deskull: next: deskull review out",
+    ]
 
 
 FILES = ["brain.nii.gz", "mask.nii.gz", "record.json"]
@@ -54,8 +63,8 @@ def test_outputs_are_those_of_strip(study):
     assert (
         batch("--outputs", "brain,mask,probability,distance,picture", "-b", "2", "-f", "-5") == 0
     )
-    words = "study/a/one.nii -o o.nii.gz -m m.nii.gz -p p.nii.gz -d d.nii.gz --picture p.png -b 2"
-    assert run(*words.split(), "-f", "-5") == 0
+    args = "study/a/one.nii -o o.nii.gz -m m.nii.gz -p p.nii.gz -d d.nii.gz --picture p.png -b 2"
+    assert run(*args.split(), "-f", "-5") == 0
     for name, alone in [
         ("brain.nii.gz", "o.nii.gz"),
         ("mask.nii.gz", "m.nii.gz"),
@@ -66,7 +75,7 @@ def test_outputs_are_those_of_strip(study):
         assert (study / f"out/a/one_{name}").read_bytes() == (study / alone).read_bytes()
 
 
-def test_a_record_says_what_was_done(study):
+def test_the_record_describes_input_settings_and_outputs(study):
     assert batch("--border", "1") == 0
     record = read_json(study / "out/a/one_record.json")
     assert record["status"] == "done"
@@ -81,15 +90,15 @@ def test_a_record_says_what_was_done(study):
     assert {"deskull", "runtime", "volume_ml", "flags", "steps", "finished"} <= set(record)
 
 
-def test_a_run_again_says_how_many_were_done_before(study, capsys):
+def test_a_rerun_reports_how_many_scans_an_earlier_run_finished(study, capsys):
     (study / "study/b/three.nii").unlink()
     assert batch() == 0
     write_scan(study / "study/b/three.nii")
     assert batch() == 0
     assert run("batch", "study", "-o", "out") == 0
     err = capsys.readouterr().err.splitlines()
-    said = [line.split("; ")[0] for line in err if " done" in line]
-    assert said == [
+    summary = [line.split("; ")[0] for line in err if " done" in line]
+    assert summary == [
         "deskull: 2 scans done",
         "deskull: 3 scans done, 2 by an earlier run",
         "deskull: 3 scans done, all by an earlier run",
@@ -97,17 +106,17 @@ def test_a_run_again_says_how_many_were_done_before(study, capsys):
 
 
 @pytest.mark.parametrize("inputs", [["study"], ["study/**"], ["study/a", "study/b", "study/out"]])
-def test_outputs_among_the_inputs_are_no_inputs_of_the_next_run(study, inputs):
-    words = [*inputs, "-o", "study/out", "--outputs", "brain,mask,probability,distance,picture"]
+def test_outputs_in_the_input_folder_are_not_stripped_by_the_next_run(study, inputs):
+    args = [*inputs, "-o", "study/out", "--outputs", "brain,mask,probability,distance,picture"]
     first = inputs if len(inputs) == 1 else inputs[:2]
-    assert run("batch", *first, *words[len(inputs) :]) == 0
+    assert run("batch", *first, *args[len(inputs) :]) == 0
     before = list_files(study)
-    assert run("batch", *words) == 0
+    assert run("batch", *args) == 0
     assert [row["input"] for row in read_table("study/out/deskull_batch.tsv")] == SCANS
     assert list_files(study).keys() == before.keys()
 
 
-def test_quiet_says_nothing(study, capsys):
+def test_quiet_prints_nothing(study, capsys):
     assert batch("-q") == 0
     assert capsys.readouterr() == ("", "")
 
@@ -116,7 +125,7 @@ def test_quiet_says_nothing(study, capsys):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words", "again"),
+    ("spoil", "args", "again"),
     [
         (lambda: None, [], []),
         (lambda: os.utime("study/a/one.nii"), [], []),
@@ -138,11 +147,11 @@ def test_quiet_says_nothing(study, capsys):
         (lambda: None, ["--force"], STEMS),
     ],
 )
-def test_only_what_changed_is_stripped_again(study, spoil, words, again):
+def test_only_what_changed_is_stripped_again(study, spoil, args, again):
     assert batch() == 0
     spoil()
     before = records()
-    assert batch(*words) == 0
+    assert batch(*args) == 0
     assert changed(before) == again
     assert [row["status"] for row in read_table()] == ["done"] * 3
 
@@ -160,7 +169,7 @@ def cut(path):
     os.truncate(path, os.path.getsize(path) // 2)
 
 
-def test_other_weights_strip_again(study):
+def test_scans_are_stripped_again_with_other_weights(study):
     assert batch() == 0
     (study / "w").mkdir()
     for file in (bundled_folder() / "default").iterdir():
@@ -187,7 +196,7 @@ def test_inputs_and_outputs_can_move_together_with_their_records(study):
     assert changed(before) == []
 
 
-def test_a_run_again_strips_what_is_new(study):
+def test_a_rerun_strips_new_scans(study):
     assert batch() == 0
     before = records()
     write_scan(study / "study/c/four.nii")
@@ -201,7 +210,7 @@ def test_a_missing_file_has_no_fingerprint(tmp_path):
         make_fingerprint(tmp_path / "x.nii")
 
 
-def test_a_pair_and_a_folder_are_known_by_all_their_files(tmp_path):
+def test_the_fingerprint_of_a_pair_or_folder_covers_all_its_files(tmp_path):
     for name in ("x.hdr", "x.img", "series/1", "series/2"):
         write_file(tmp_path / name, name)
     for name, last in (("x.hdr", "x.img"), ("series", "series/2")):
@@ -219,7 +228,7 @@ def write_file(path, text):
 # --- 4D scans, one mask for several
 
 
-def test_a_frame_of_4d_scans_is_chosen_or_an_error_says_how(study, capsys):
+def test_a_4d_scan_needs_a_frame_and_the_error_names_the_option(study, capsys):
     data = np.asarray(HEAD.dataobj)
     series = nib.Nifti1Image(np.stack([data, 2 * data], axis=-1), HEAD.affine)
     write_scan(study / "study/series.nii.gz", series)
@@ -233,7 +242,7 @@ def test_a_frame_of_4d_scans_is_chosen_or_an_error_says_how(study, capsys):
     assert read_json(study / "out/series_record.json")["request"]["settings"]["frame"] == 1
 
 
-def test_one_mask_is_for_scans_that_differ_in_nothing_but_contrast(study):
+def test_scans_share_a_mask_if_their_names_differ_only_in_the_contrast(study):
     for name in ("p1_T1", "p1_FLAIR", "p2_FLAIR", "p3-T2", "p3-FLAIR", "other"):
         write_scan(study / f"heads/{name}.nii.gz")
     tasks = share_masks(make_plan(["heads"], "out", ["mask", "distance"]))

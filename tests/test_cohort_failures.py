@@ -1,4 +1,4 @@
-"""A cohort run: what fails, with which words, and that no scan costs another."""
+"""A cohort run: what fails, with which messages, and that no scan fails because of another."""
 
 import nibabel as nib
 import numpy as np
@@ -9,7 +9,7 @@ from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.records import explain_error
 from deskull.errors import OutputError
 from deskull.image.writing import make_folder
-from studies import SCANS, batch, changed, read_table, records, study, write_scan
+from studies import SCANS, batch, changed, read_messages, read_table, records, study, write_scan
 
 __all__ = ["ball", "study"]
 
@@ -24,7 +24,7 @@ def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
     assert record["error"] == read_table()[1]["error"]
     assert record["input"]["bytes"] == 15
     assert not (study / "out/a/two_mask.nii.gz").exists()
-    err = capsys.readouterr().err.splitlines()
+    err = read_messages(capsys)
     assert err[0].startswith("deskull: a/two.nii: failed: two.nii: not an image")
     assert err[1:] == [
         "deskull: 2 scans done; 1 failed, 0 flagged; lowest score 96: a/one.nii",
@@ -36,7 +36,7 @@ def test_a_broken_scan_is_recorded_and_the_others_are_stripped(study, capsys):
     ]
 
 
-def test_failed_scans_are_tried_again_and_done_ones_not(study):
+def test_a_rerun_retries_failed_scans_and_skips_finished_ones(study):
     (study / "study/a/two.nii").write_text("no image at all")
     assert batch() == 1
     before = records()
@@ -59,7 +59,7 @@ def test_links_without_content_and_missing_files_are_recorded(study, workers):
     assert "missing.nii.gz: no such file." in missing.error
 
 
-def test_what_no_one_thought_of_is_recorded_too(study):
+def test_an_unexpected_exception_is_recorded(study):
     def load(*_):
         return lambda volume, settings: 1 / 0
 
@@ -67,11 +67,11 @@ def test_what_no_one_thought_of_is_recorded_too(study):
     assert outcome.error.startswith("an internal error of deskull (ZeroDivisionError: ")
 
 
-def test_too_little_memory_is_said_so():
+def test_the_record_explains_a_memory_error():
     assert explain_error(MemoryError()).startswith("not enough memory.")
 
 
-def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, capsys):
+def test_the_summary_counts_flagged_scans_and_names_the_flags_of_the_lowest_score(study, capsys):
     data = np.asarray(HEAD.dataobj).copy()
     data[0, 0, 0] = np.nan
     write_scan(study / "study/a/two.nii", nib.Nifti1Image(data, HEAD.affine))
@@ -80,21 +80,20 @@ def test_the_end_says_what_was_flagged_and_why_the_lowest_score_is_low(study, ca
     for name in ("x.json", "y.tsv"):
         (study / "study" / name).touch()
     assert batch("-o", "the out") == 0
-    lines = capsys.readouterr().err.splitlines()
+    lines = read_messages(capsys)
     assert lines[0] == (
         "deskull: 3 scans done; 0 failed, 1 flagged; lowest score 91: a/two.nii (not-finite)"
     )
     assert lines[1:] == [
         "deskull: left out: 6 images (a/one_bet.nii.gz, a/one_brain.nii.gz, a/one_label.nii.gz, "
-        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; see the table for the reasons), 2 no "
-        "images (.json, "
-        ".tsv)",
+        "a/one_mask.nii.gz, a/one_prob.nii.gz, 1 more; see the table for the reasons), 2 "
+        "files that are not images (.json, .tsv)",
         "deskull: table: the out/deskull_batch.tsv",
         "deskull: next: deskull review 'the out'",
     ]
 
 
-def test_many_failures_are_counted(study, capsys):
+def test_the_summary_counts_many_failures(study, capsys):
     for number in range(7):
         (study / f"study/x{number}.nii").write_text("no")
     assert batch("-q") == 1
@@ -103,16 +102,18 @@ def test_many_failures_are_counted(study, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["nope", "--out-dir", "out"], "nope: no such file or folder."),
         (["study", "--out-dir", "study/a/one.nii"], "one.nii: cannot be made (File exists)."),
         (["study", "--out-dir", "out", "--weights", "nope"], "nope: no such weights"),
     ],
 )
-def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, words, message):
+def test_an_error_that_concerns_every_scan_is_raised_before_the_first(
+    study, capsys, args, message
+):
     before = list_files(study)
-    assert run("batch", *words) == 1
+    assert run("batch", *args) == 1
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
@@ -120,7 +121,7 @@ def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, wor
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         ("--device tpu", "device 'tpu'; expected auto"),
         ("--workers 0", "workers 0; expected 1 to 1024."),
@@ -133,9 +134,9 @@ def test_what_would_fail_on_every_scan_fails_before_the_first(study, capsys, wor
         ("--cluster tcp://127.0.0.1:1 --mem-gb 2", "--mem-gb with --cluster"),
     ],
 )
-def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
+def test_an_option_out_of_range_exits_with_2(study, capsys, args, message):
     before = list_files(study)
-    assert batch(*words.split()) == 2
+    assert batch(*args.split()) == 2
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
@@ -143,7 +144,7 @@ def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         "",
         "study",
@@ -157,12 +158,12 @@ def test_an_option_out_of_range_is_wrong_use(study, capsys, words, message):
         "study --out-dir out --nope",
     ],
 )
-def test_wrong_use_leaves_with_2(study, words):
-    assert run("batch", *words.split()) == 2
+def test_wrong_use_exits_with_2(study, args):
+    assert run("batch", *args.split()) == 2
     assert not (study / "out").exists()
 
 
-def test_inputs_may_stand_on_both_sides_of_an_option(study):
+def test_inputs_may_precede_and_follow_options(study):
     assert run("batch", "study/a", "--out-dir", "out", "study/b") == 0
     assert [row["input"] for row in read_table()] == SCANS
 
@@ -173,7 +174,7 @@ def test_a_record_that_cannot_be_written_stops_the_run(study, capsys):
     assert "one_record.json" in capsys.readouterr().err
 
 
-def test_an_output_that_is_a_link_is_replaced_and_not_written_through(study):
+def test_an_output_that_is_a_link_is_replaced_and_its_target_kept(study):
     precious = study / "precious.nii.gz"
     precious.write_text("precious")
     (study / "out/a").mkdir(parents=True)
@@ -183,7 +184,7 @@ def test_an_output_that_is_a_link_is_replaced_and_not_written_through(study):
     assert not (study / "out/a/one_mask.nii.gz").is_symlink()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be made \("):
         make_folder(tmp_path / "file/folder")

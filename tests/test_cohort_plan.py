@@ -1,6 +1,6 @@
-"""What a cohort run finds in inputs of all kinds, and what it calls the outputs.
+"""Which scans a cohort run finds in inputs of all kinds, and how the outputs are named.
 
-What of the images found is no scan is `test_cohort_sift.py`.
+Which of the images found are not scans is tested in `test_cohort_search.py`.
 """
 
 import os
@@ -16,7 +16,7 @@ from deskull.errors import InputError, OutputError
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """Work in a folder with a study of empty files: a plan looks at names only."""
+    """Work in a folder with a study of empty files: a plan reads only names."""
     monkeypatch.chdir(tmp_path)
     for name in ("a/T1.nii.gz", "a/T2.mgz", "b/c/T1.nii", "b/T1.nrrd", "b/notes.txt"):
         touch(tmp_path / "study" / name)
@@ -39,7 +39,7 @@ ALL = ["a/T1.nii.gz", "a/T2.mgz", "b/T1.nrrd", "b/c/T1.nii"]
 
 
 @pytest.mark.parametrize(
-    "words",
+    "inputs",
     [
         ["study"],
         ["study/"],
@@ -50,11 +50,11 @@ ALL = ["a/T1.nii.gz", "a/T2.mgz", "b/T1.nrrd", "b/c/T1.nii"]
         ["study/a/*", "study/b/*1*", "study/b/c"],
     ],
 )
-def test_the_same_scans_are_found_in_many_ways_and_once(study, words):
-    assert names(*words) == ALL
+def test_each_scan_is_found_once_however_it_is_named(study, inputs):
+    assert names(*inputs) == ALL
 
 
-def test_one_scan_is_named_below_its_folder(study):
+def test_a_single_scan_is_named_without_its_folder(study):
     (task,) = make_plan(["study/b/c/T1.nii"], "out")
     assert task.name == "T1.nii"
     assert task.outputs == {
@@ -75,17 +75,17 @@ def test_outputs_mirror_the_tree(study):
     assert all(set(task.outputs) == {"mask", "picture"} for task in tasks)
 
 
-def test_masks_hidden_files_and_the_outputs_folder_are_passed_over(study):
+def test_masks_hidden_files_and_the_output_folder_are_left_out(study):
     for name in ("a/T1_mask.nii.gz", ".git/annex/x.nii.gz", "b/.hidden.nii", "out/odd.nii"):
         touch(study / "study" / name)
-    for words in ("study", "study/**/*"):
-        plan = make_plan([words], "study/out")
+    for inputs in ("study", "study/**/*"):
+        plan = make_plan([inputs], "study/out")
         assert [task.name for task in plan] == ALL
         assert {gap.name: gap.reason for gap in plan.gaps} == {
             "a/T1_mask.nii.gz": "made from T1.nii.gz, by its name and grid",
             "b/.hidden.nii": "hidden: its name begins with a dot",
         }
-        assert plan.ignored == "1 no images (.txt)"
+        assert plan.ignored == "1 file that is not an image (.txt)"
 
 
 def test_outputs_may_lie_beside_their_inputs(study):
@@ -105,7 +105,7 @@ def test_a_pair_is_one_scan(study):
     assert names("pair/x.hdr", "pair/x.img") == ["x.hdr"]
 
 
-def test_links_to_folders_are_followed_and_circles_end(study):
+def test_links_to_folders_are_followed_once(study):
     (study / "study/a/up").symlink_to(study / "study")
     (study / "linked").mkdir()
     (study / "linked/b").symlink_to(study / "study/b")
@@ -118,7 +118,7 @@ def test_a_link_without_content_is_a_scan(study):
     assert "a/gone.nii.gz" in names("study")
 
 
-def test_a_list_names_scans_from_its_folder_and_every_line_counts(study):
+def test_paths_in_a_list_are_relative_to_its_folder_and_every_line_is_stripped(study):
     text = "# scans\na/T1.nii.gz\n\nmissing.nii\nodd_mask.nii\nb\n"
     (study / "study/list.txt").write_text(text)
     wanted = ["a/T1.nii.gz", "b/T1.nrrd", "b/c/T1.nii", "missing.nii", "odd_mask.nii"]
@@ -148,11 +148,11 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
     assert (task.name, task.record) == ("a", study / "out/a_record.json")
 
 
-# --- what is wrong
+# --- errors
 
 
 @pytest.mark.parametrize(
-    ("words", "outputs", "message"),
+    ("inputs", "outputs", "message"),
     [
         (["nope"], ["mask"], r"^nope: no such file or folder\.$"),
         (
@@ -163,7 +163,7 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
         (
             ["empty"],
             ["mask"],
-            r"^empty: no scan found; .* x.PAR \(an image .*\), 1 no images",
+            r"^empty: no scan found; .* x.PAR \(an image .*\), 1 file that is not",
         ),
         (["study"], ["brains"], r"^output 'brains'; expected one of brain, mask, "),
         (["bare.csv"], ["mask"], r"^bare.csv: columns a, b; expected `in`"),
@@ -173,7 +173,7 @@ def test_a_dicom_folder_can_be_named_in_a_table(study):
         (["gone.txt"], ["mask"], r"gone.txt: cannot be read \(No such file or directory\)\.$"),
     ],
 )
-def test_wrong_inputs_are_told_before_the_start(study, words, outputs, message):
+def test_wrong_inputs_are_errors_before_the_start(study, inputs, outputs, message):
     touch(study / "empty/x.PAR")
     touch(study / "empty/x.txt")
     touch(study / "void.csv")
@@ -182,7 +182,7 @@ def test_wrong_inputs_are_told_before_the_start(study, words, outputs, message):
     (study / "bare.csv").write_text("a,b\n1,2\n")
     (study / "hole.csv").write_text("in,out\nx.nii,\n,y.nii\n")
     with pytest.raises(InputError, match=message):
-        make_plan(words, "out", outputs)
+        make_plan(inputs, "out", outputs)
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_wrong_inputs_are_told_before_the_start(study, words, outputs, message):
         ("x.img,{here}/x.hdr,", r"x.hdr: it is an input, and an input is never replaced"),
     ],
 )
-def test_outputs_that_would_harm_are_told_before_the_start(study, rows, message):
+def test_outputs_that_would_replace_inputs_are_errors_before_the_start(study, rows, message):
     (study / "t.csv").write_text("in,out,mask\n" + rows.format(here=study) + "\n")
     with pytest.raises(OutputError, match=message):
         make_plan(["t.csv"], "out")
 
 
-def test_two_scans_of_one_output_are_named_and_the_others_stripped(study):
+def test_scans_that_would_write_one_file_fail_and_the_others_are_stripped(study):
     touch(study / "study/a/T1.nii")
     plan = make_plan(["study"], "out")
     assert [task.name for task in plan] == ALL[1:]
@@ -216,7 +216,7 @@ def test_two_scans_of_one_output_are_named_and_the_others_stripped(study):
     ]
 
 
-def test_two_rows_of_a_table_with_one_output_are_named(study):
+def test_rows_of_a_table_with_the_same_output_are_named(study):
     (study / "t.csv").write_text("in,out\nx.nii,o.nii\ny.nii,o.nii.gz\nz.nii,\n")
     plan = make_plan(["t.csv"], "out")
     assert [task.name for task in plan] == ["z.nii"]
@@ -232,7 +232,7 @@ def test_inputs_on_several_drives_are_refused(study, monkeypatch):
         make_plan(["study"], "out")
 
 
-def test_a_closed_folder_is_told(study, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_an_error(study, monkeypatch):
     scan = os.scandir
 
     def refuse(path):  # root may read every folder
@@ -249,7 +249,7 @@ def test_a_closed_folder_is_told(study, monkeypatch):
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
-def test_shards_are_disjoint_and_make_up_the_whole(tasks, count):
+def test_shards_are_disjoint_and_cover_the_plan(tasks, count):
     plan = Plan(tasks, tasks[::2])
     shards = [plan.take_shard(number, count) for number in range(1, count + 1)]
     assert sorted(gap for shard in shards for gap in shard.gaps) == sorted(tasks[::2])
@@ -259,12 +259,12 @@ def test_shards_are_disjoint_and_make_up_the_whole(tasks, count):
 
 
 @pytest.mark.parametrize("number", [0, 4])
-def test_a_shard_that_is_none_is_refused(number):
+def test_a_shard_out_of_range_is_an_error(number):
     with pytest.raises(InputError, match=rf"shard {number}/3; expected 1/3 to 3/3"):
         Plan([]).take_shard(number, 3)
 
 
-def test_a_tilde_in_a_list_or_table_is_the_home_folder(study, monkeypatch):
+def test_a_tilde_in_a_list_or_table_means_the_home_folder(study, monkeypatch):
     monkeypatch.setenv("HOME", str(study))
     monkeypatch.setenv("USERPROFILE", str(study))
     scan = next(path for path in sorted((study / "study").rglob("*.nii.gz")))

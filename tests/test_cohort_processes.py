@@ -1,4 +1,4 @@
-"""A cohort run in shards and in several processes, beside another run, and killed at any time."""
+"""A cohort run in shards, in several processes, beside another run, and killed."""
 
 import json
 import os
@@ -27,7 +27,7 @@ __all__ = ["ball", "study"]
 
 
 def load_quitter(weights, device, threads):
-    """End the process before it can say a word."""
+    """Exit before a message is sent."""
     os._exit(3)
 
 
@@ -38,7 +38,7 @@ def load_nothing(weights, device, threads):
 # --- shards
 
 
-def test_the_union_of_shards_is_one_run(study):
+def test_shards_together_give_the_outputs_of_one_run(study):
     for number in (1, 2):
         assert batch("--shard", f"{number}/2") == 0
     shards = [read_table(f"out/deskull_batch_{number}-of-2.tsv") for number in (1, 2)]
@@ -82,7 +82,7 @@ def test_a_worker_that_is_killed_costs_only_its_scan(study):
     assert all(is_done(task, request) for task in tasks)
 
 
-def test_workers_that_die_at_once_end_the_run_with_a_word(study):
+def test_workers_that_die_at_the_start_fail_their_scans_with_an_explanation(study):
     tasks = make_plan(["study"], "out")
     outcomes = strip_cohort(tasks, "out", Job(load=load_quitter), workers=2)
     assert {outcome.error for outcome in outcomes} == {
@@ -90,7 +90,7 @@ def test_workers_that_die_at_once_end_the_run_with_a_word(study):
     }
 
 
-def test_what_stops_a_worker_stops_the_run(study):
+def test_an_error_while_a_worker_starts_stops_the_run(study):
     with pytest.raises(InputError, match=r"no stripper today\."):
         strip_cohort(make_plan(["study"], "out"), "out", Job(load=load_nothing), workers=2)
 
@@ -101,10 +101,10 @@ def test_threads_are_shared_among_workers(study):
     assert read_json(tasks[0].record)["threads"] == 2
 
 
-# --- lock, leftovers
+# --- marker, stale files
 
 
-def test_the_lock_names_another_run_that_is_alive_and_forgets_a_dead_one(tmp_path, monkeypatch):
+def test_the_marker_names_another_run_that_is_alive_but_not_a_dead_one(tmp_path, monkeypatch):
     with mark_run(tmp_path / MARKER) as other:
         assert other == ""
         mine = os.getpid()
@@ -123,16 +123,16 @@ def test_the_lock_names_another_run_that_is_alive_and_forgets_a_dead_one(tmp_pat
         assert other == "process 1 on elsewhere"
 
 
-def test_another_run_on_the_same_outputs_is_told_and_does_no_harm(study, capsys):
+def test_another_run_in_the_same_folder_is_warned_of(study, capsys):
     (study / "out").mkdir()
-    words = json.dumps({"pid": os.getppid(), "machine": os.uname().nodename})
-    (study / "out" / MARKER).write_text(words)
+    content = json.dumps({"pid": os.getppid(), "machine": os.uname().nodename})
+    (study / "out" / MARKER).write_text(content)
     assert batch() == 0
     err = capsys.readouterr().err
     assert f"out: another run (process {os.getppid()}) works there" in err
 
 
-def test_two_runs_at_once_do_no_harm(study):
+def test_two_runs_at_once_leave_complete_outputs(study):
     tasks = make_plan(["study"], "out")
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(strip_cohort, tasks, "out", force=True) for _ in range(2)]
@@ -142,7 +142,7 @@ def test_two_runs_at_once_do_no_harm(study):
     assert not list(study.glob("out/**/.deskull-*"))
 
 
-def test_leftovers_of_killed_runs_are_swept_when_old(study):
+def test_stale_temporary_files_of_killed_runs_are_removed(study):
     (study / "out/a").mkdir(parents=True)
     old, new = (study / f"out/a/.deskull-{letter * 16}.part" for letter in "01")
     old.touch()
@@ -158,23 +158,25 @@ def test_leftovers_of_killed_runs_are_swept_when_old(study):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_any_time_a_rerun_completes_and_no_file_is_half(tmp_path, workers):
+def test_after_a_kill_no_file_is_incomplete_and_a_rerun_finishes(tmp_path, workers):
     head = load_demo()[0]
     data = np.ascontiguousarray(head.data[::4, ::4, ::4]).astype(np.int16)
     image = nib.Nifti1Image(data, head.grid.affine @ np.diag([4, 4, 4, 1]))
     for number in range(12):
         write_scan(tmp_path / f"study/{number:02d}.nii.gz", image)
-    words = [sys.executable, "-m", "deskull", "batch", "study", "--out-dir", "out", "-t", "1"]
-    words += ["--workers", str(workers)]
+    command = [sys.executable, "-m", "deskull", "batch", "study", "--out-dir", "out", "-t", "1"]
+    command += ["--workers", str(workers)]
     rng = random.Random(workers)
-    for number in range(10):  # every other time all is to be done anew
+    for number in range(10):  # every other time all scans are stripped again
         border = ["-b", str(number // 2)]
-        with subprocess.Popen([*words, *border], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [*command, *border], cwd=tmp_path, stderr=subprocess.PIPE
+        ) as process:
             time.sleep(rng.uniform(0.2, 2.5))
             process.kill()
             process.wait()
         check_whole(tmp_path / "out")
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(read_table(tmp_path / "out/deskull_batch.tsv")) == 12
     check_whole(tmp_path / "out")
@@ -196,14 +198,14 @@ def check_whole(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_interrupted_run_ends_with_one_line_and_leaves_nothing_half(tmp_path, name, workers):
+def test_an_interrupted_run_prints_one_line_and_leaves_no_incomplete_file(tmp_path, name, workers):
     head = load_demo()[0]
     for number in range(40):
         write_scan(tmp_path / f"study/{number:02d}.nii", head.source)
-    words = [sys.executable, "-m", "deskull", "batch", "study", "--out-dir", "out", "-t", "1"]
-    words += ["--workers", str(workers)]
+    command = [sys.executable, "-m", "deskull", "batch", "study", "--out-dir", "out", "-t", "1"]
+    command += ["--workers", str(workers)]
     with subprocess.Popen(
-        words, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
+        command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("out/*.json")) and time.monotonic() < deadline:

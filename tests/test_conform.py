@@ -43,7 +43,7 @@ def test_an_oblique_scan_gets_the_plain_window():
 
 @pytest.mark.parametrize("degrees", [0, 20, 45])
 @pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (0.8, 0.8, 4.0)])
-def test_a_map_comes_home(degrees, voxel_size):
+def test_a_map_returns_to_the_scans_voxels(degrees, voxel_size):
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     affine = np.eye(4)
@@ -61,14 +61,14 @@ def test_a_map_comes_home(degrees, voxel_size):
     assert dice(mask, truth) > 0.995
 
 
-def test_nothing_comes_home_from_an_empty_window():
+def test_an_empty_window_returns_an_empty_map():
     window = make_ras_grid((0, 0, 0), (8, 8, 8), 2.0)
     part, box = to_native(np.full((8, 8, 8), -9, np.float32), window, Grid((9, 9, 9), np.eye(4)))
     assert part.size == 0
     assert np.zeros((9, 9, 9))[box].size == 0
 
 
-def test_a_window_beside_the_field_gives_nothing():
+def test_a_window_beside_the_field_returns_an_empty_map():
     window = make_ras_grid((500, 0, 0), (8, 8, 8), 2.0)
     part, box = to_native(np.full((8, 8, 8), 9, np.float32), window, Grid((9, 9, 9), np.eye(4)))
     assert part.shape == np.zeros((9, 9, 9))[box].shape
@@ -101,7 +101,7 @@ def test_windows_cover_a_body_longer_than_one():
     assert max(z) + 144 >= 255
 
 
-def test_a_head_that_a_sparse_look_misses_gets_the_middle_of_the_field():
+def test_a_head_missed_by_sparse_sampling_gets_the_middle_of_the_field():
     data = np.zeros((40, 40, 40), np.float32)
     data[21, 21, 21] = 1
     centres = find_head_centres(data, make_ras_grid((1, 2, 3), data.shape, 1.0), reach=288)

@@ -89,8 +89,10 @@ def find_hostile(scans):
     return next(scan.name for scan in scans if "<" in scan.name)
 
 
-def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, batch, monkeypatch):
-    def fail(*words):
+def test_a_brain_that_cannot_be_remade_is_reported_with_the_command(
+    page, scans, batch, monkeypatch
+):
+    def fail(*arguments):
         raise OutputError("one_brain.nii.gz: the disk is full.")
 
     monkeypatch.setattr("deskull.cohort.stripped.save_output", fail)
@@ -100,15 +102,15 @@ def test_a_brain_that_cannot_be_remade_is_said_with_the_command(page, scans, bat
     assert said["reason"] == "one_brain.nii.gz: the disk is full."
     assert (load(batch / "one_mask_manual.nii.gz") == draw_ball()).all()
     assert (load(batch / "one_brain.nii.gz") == before).all()
-    program, *words = shlex.split(said["command"])
+    program, *arguments = shlex.split(said["command"])
     assert program == "deskull"
     monkeypatch.undo()
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     expected = np.where(draw_ball(), HEAD.get_fdata(), 0)
     np.testing.assert_allclose(load(batch / "one_brain.nii.gz"), expected, atol=0.01)
 
 
-def test_a_correction_without_its_brain_is_said_on_the_report(page, scans, batch):
+def test_a_correction_without_its_brain_is_shown_in_the_report(page, scans, batch):
     assert save(page, number_of(scans, "one.nii.gz"), draw_ball())[0] == 200
     edit(batch / "one_record.json", corrected=None)  # as after `deskull batch --force`
     scan = find(batch, "one.nii.gz")
@@ -124,9 +126,9 @@ def test_of_a_scan_without_a_record_the_command_remakes_the_brain(tmp_path, monk
     with serving(Viewer([make_entry(tmp_path / "x.nii.gz")])) as page:
         status, said = save(page, 0, draw_ball())
     assert (status, said["old"]) == (200, ["x_brain.nii.gz"])
-    program, *words = shlex.split(said["command"])
+    program, *arguments = shlex.split(said["command"])
     assert program == "deskull"
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     expected = np.where(draw_ball(), HEAD.get_fdata(), 0)
     np.testing.assert_allclose(load(tmp_path / "x_brain.nii.gz"), expected, atol=0.01)
 
@@ -217,7 +219,7 @@ def test_marks_of_schema_1_are_read_and_continued(batch):
     assert (marks["one_record.json"].mark, marks["one_record.json"].comment) == ("", "look again")
 
 
-def test_a_table_of_marks_that_cannot_be_read_is_said(batch):
+def test_a_table_of_marks_that_cannot_be_read_is_reported(batch):
     (batch / "deskull_review.tsv").mkdir()
     with pytest.raises(InputError, match="Move it away"):
         load_marks(batch)

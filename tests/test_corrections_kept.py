@@ -1,4 +1,4 @@
-"""Corrected masks go on counting: when scans are stripped anew, and in sessions of one mask."""
+"""Corrected masks after scans are stripped again, and in sessions that share a mask."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def find(name):
 
 
 def correct(name):
-    """Cut the lower half off a mask, and give what is left and what was said."""
+    """Cut the lower half off a mask, and return what is left and the result of saving."""
     entry = find(name)
     scene = load_scene(entry.find(), entry.settings)
     mask = scene.pair.mask.copy()
@@ -55,13 +55,13 @@ def mask_bytes():
         return stream.read()
 
 
-@pytest.mark.parametrize("words", [("--force",), ("--border", "4")])
-def test_stripping_anew_neither_loses_nor_outranks_a_correction(study, words, capsys):
+@pytest.mark.parametrize("args", [("--force",), ("--border", "4")])
+def test_a_correction_still_counts_after_the_scan_is_stripped_again(study, args, capsys):
     assert run("batch", "heads", "-o", "out") == 0
     mask, _ = correct("p1_T1.nii.gz")
     before, volume = mask_bytes(), round(float(mask.sum()) * 0.064, 3)
     capsys.readouterr()
-    assert run("batch", "heads", "-o", "out", *words) == 0
+    assert run("batch", "heads", "-o", "out", *args) == 0
     assert "1 with a mask corrected by hand" in capsys.readouterr().err
     assert mask_bytes() == before
     assert is_brain("p1_T1", mask)
@@ -69,27 +69,27 @@ def test_stripping_anew_neither_loses_nor_outranks_a_correction(study, words, ca
     assert (row["mask"], float(row["volume_ml"])) == ("corrected", pytest.approx(volume))
     assert read_table()["p1_FLAIR.nii.gz"]["mask"] == "automatic"
     assert not find("p1_T1.nii.gz").stripped.has_old_outputs
-    assert run("batch", "heads", "-o", "out", *(() if words == ("--force",) else words)) == 0
+    assert run("batch", "heads", "-o", "out", *(() if args == ("--force",) else args)) == 0
     assert is_brain("p1_T1", mask)
 
 
-def test_a_correction_that_fits_the_scan_no_more_is_told(study, capsys, caplog):
+def test_a_correction_that_no_longer_matches_the_scan_is_warned_of(study, capsys, caplog):
     assert run("batch", "heads", "-o", "out") == 0
     correct("p1_T1.nii.gz")
     before = mask_bytes()
     write_scan(study / "heads/p1_T1.nii.gz", HEAD.slicer[:, :-2])
     assert run("batch", "heads", "-o", "out") == 0
-    said = capsys.readouterr().err + caplog.text
-    assert "p1_T1_mask_manual.nii.gz is ignored" in said
-    assert "another grid" in said
+    output = capsys.readouterr().err + caplog.text
+    assert "p1_T1_mask_manual.nii.gz is ignored" in output
+    assert "another grid" in output
     assert read_table()["p1_T1.nii.gz"]["mask"] == "automatic"
     assert mask_bytes() == before
 
 
-def test_a_session_gets_the_corrected_mask(study):
+def test_the_other_scans_of_a_session_get_the_corrected_mask(study):
     assert run("batch", "heads", "-o", "out", "--one-mask") == 0
-    mask, said = correct("p1_T1.nii.gz")
-    assert (said.given, said.refused) == (("p1_FLAIR.nii.gz",), ())
+    mask, saved = correct("p1_T1.nii.gz")
+    assert (saved.given, saved.refused) == (("p1_FLAIR.nii.gz",), ())
     assert is_brain("p1_FLAIR", mask)
     assert not is_brain("p1_FLAIR", np.ones_like(mask))
     with open("out/p1_FLAIR_mask_manual.json", encoding="utf-8") as stream:
@@ -104,11 +104,11 @@ def test_a_session_gets_the_corrected_mask(study):
     assert is_brain("p1_FLAIR", mask)
 
 
-def test_a_scan_of_a_session_that_was_corrected_itself_keeps_its_mask(study):
+def test_a_scan_with_a_correction_of_its_own_keeps_it(study):
     assert run("batch", "heads", "-o", "out", "--one-mask") == 0
     own, _ = correct("p1_FLAIR.nii.gz")
-    mask, said = correct("p1_T1.nii.gz")
-    assert said.given == ()
-    assert "p1_FLAIR.nii.gz: keeps its own corrected mask" in said.refused[0]
+    mask, saved = correct("p1_T1.nii.gz")
+    assert saved.given == ()
+    assert "p1_FLAIR.nii.gz: keeps its own corrected mask" in saved.refused[0]
     assert is_brain("p1_FLAIR", own)
     assert is_brain("p1_T1", mask)

@@ -62,7 +62,7 @@ def test_no_more_threads_than_granted(monkeypatch, limit, threads):
     assert count_threads() == threads
 
 
-def test_a_wish_goes_before_what_is_granted(monkeypatch):
+def test_an_environment_variable_takes_precedence_over_the_limit(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.setattr("deskull.network.engine.find_cpu_limit", lambda: 2.0)
     assert count_threads() == 5

@@ -1,4 +1,4 @@
-"""The converter of DICOM: where it is found, and that what it leaves out is told."""
+"""The converter of DICOM: where it is found, and that what it leaves out is reported."""
 
 import os
 import sys
@@ -60,7 +60,7 @@ def fake_converter(monkeypatch, tmp_path, script):
     ],
     ids=["fails", "silent", "leaves one out", "fails in part"],
 )
-def test_a_converter_that_fails_even_in_part_is_told(
+def test_a_converter_that_fails_even_in_part_is_reported(
     series, tmp_path, monkeypatch, script, message
 ):
     fake_converter(monkeypatch, tmp_path, script)
@@ -68,6 +68,8 @@ def test_a_converter_that_fails_even_in_part_is_told(
         load_volume(series)
 
 
-def test_a_converter_without_words_is_counted_by_its_slices(series, tmp_path, monkeypatch):
+def test_the_slices_are_counted_where_the_converter_prints_no_number(
+    series, tmp_path, monkeypatch
+):
     fake_converter(monkeypatch, tmp_path, '$REAL "$@" > /dev/null')
     assert np.array_equal(load_volume(series).data, HEAD)

@@ -1,4 +1,4 @@
-"""What lies in deploy/ and what the docs on pipelines show fits the deskull beside it."""
+"""The files of deploy/ and the examples of pipelines in the docs fit this version of deskull."""
 
 import json
 import os
@@ -30,9 +30,9 @@ def read(path):
     return (ROOT / path).read_text("utf-8")
 
 
-def parse(words):
-    """Options of a command line, as deskull would take it; a test fails if it would not."""
-    program, *rest = words
+def parse(arguments):
+    """Parse a command line as deskull does."""
+    program, *rest = arguments
     assert program in PROJECT["scripts"]
     if program == "deskull-bids":
         rest.insert(0, "bids")
@@ -42,7 +42,7 @@ def parse(words):
 # --- Boutiques
 
 
-def test_what_is_made_from_the_table_of_outputs_is_up_to_date():
+def test_generated_files_are_up_to_date():
     generate = runpy.run_path(str(DEPLOY / "generate.py"))
     for path, content in generate["make_files"]().items():
         assert path.read_bytes() == content, "run: python deploy/generate.py"
@@ -51,13 +51,13 @@ def test_what_is_made_from_the_table_of_outputs_is_up_to_date():
 EXAMPLES = {"String": "x.nii.gz", "File": "in.nii.gz", "Number": 1}
 
 
-def test_the_descriptor_s_command_is_one_of_ours():
+def test_the_parser_accepts_the_command_of_the_descriptor():
     line = DESCRIPTOR["command-line"]
     for given in DESCRIPTOR["inputs"]:
         value = "" if given["type"] == "Flag" else str(EXAMPLES[given["type"]])
-        words = f"{given.get('command-line-flag', '')} {value}"
+        argument = f"{given.get('command-line-flag', '')} {value}"
         assert given["value-key"] in line
-        line = line.replace(given["value-key"], words)
+        line = line.replace(given["value-key"], argument)
     options = parse(shlex.split(line))
     assert options["names"] == ["in.nii.gz"]
     for row in OUTPUTS:
@@ -67,7 +67,7 @@ def test_the_descriptor_s_command_is_one_of_ours():
     assert (options["frame"], options["no_csf"], options["n4"]) == ("1", True, True)
 
 
-def test_the_descriptor_of_the_bids_app_is_understood_with_every_option():
+def test_the_parser_accepts_every_option_of_the_descriptor_of_the_bids_app():
     line = OF_BIDS["command-line"]
     for given in OF_BIDS["inputs"]:
         value = given.get("value-choices", [EXAMPLES.get(given["type"], "")])[0]
@@ -98,7 +98,7 @@ def test_a_descriptor_is_valid(descriptor):
 # --- containers
 
 
-def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
+def test_the_containers_copy_files_that_exist_and_are_not_ignored():
     copied = re.findall(r"^COPY (?!--)(.*) \S+$", read("deploy/Dockerfile"), re.MULTILINE)
     names = " ".join(copied).split()
     kept = re.findall(r"^!(\S+)$", read("deploy/Dockerfile.dockerignore"), re.MULTILINE)
@@ -109,7 +109,7 @@ def test_the_images_are_made_of_files_that_are_there_and_none_is_kept_out():
     assert all((ROOT / name).exists() for name in names)
 
 
-def test_the_images_install_as_the_readme_says_on_a_python_that_we_support():
+def test_the_containers_install_as_the_readme_says_on_a_supported_python():
     install = "/opt/deskull/bin/pip install --no-cache-dir ."
     assert "\npip install . " in read("README.md")
     bases = []
@@ -122,7 +122,7 @@ def test_the_images_install_as_the_readme_says_on_a_python_that_we_support():
     assert len(set(bases)) == 1
 
 
-def test_the_images_start_commands_that_we_have():
+def test_the_containers_start_commands_of_the_package():
     docker = json.loads(re.search(r"^ENTRYPOINT (.*)$", read("deploy/Dockerfile"), re.M)[1])
     apptainer = re.findall(r'^    exec (\S+) "\$@"$', read("deploy/apptainer.def"), re.MULTILINE)
     assert {*docker, *apptainer} == {"deskull", "deskull-bids"} == set(PROJECT["scripts"])
@@ -131,7 +131,7 @@ def test_the_images_start_commands_that_we_have():
 # --- SLURM
 
 
-def test_the_array_s_command_is_one_of_ours():
+def test_the_parser_accepts_the_command_of_the_job_array():
     script = read("deploy/slurm/array.sh").replace("\\\n", " ")
     last = re.search(r"^#SBATCH --array=1-(\d+)$", script, re.MULTILINE)[1]
     line = re.search(r"^deskull .*$", script, re.MULTILINE)[0]
@@ -149,7 +149,7 @@ def test_the_array_s_command_is_one_of_ours():
 
 
 @BASH
-def test_the_array_runs_a_deskull_of_its_environment(tmp_path):
+def test_the_job_array_runs_deskull_of_its_environment(tmp_path):
     (tmp_path / "deskull/bin").mkdir(parents=True)
     (tmp_path / "deskull/bin/activate").write_text('PATH="$HOME/deskull/bin:$PATH"')
     (tmp_path / "deskull/bin/deskull").write_text('#!/bin/bash\nprintf "%s\\n" "$@"')
@@ -166,7 +166,7 @@ def test_the_array_runs_a_deskull_of_its_environment(tmp_path):
     assert (options["shard"], options["inputs"]) == ((3, 50), [f"{tmp_path}/study"])
 
 
-def test_the_file_of_jobs_is_right_also_with_the_lines_that_are_commented_out(tmp_path):
+def test_the_cluster_file_is_valid_with_the_commented_lines_as_well(tmp_path):
     text = read("deploy/slurm/jobs.toml")
     assert queues.read_job_file(DEPLOY / "slurm/jobs.toml")["system"] == "slurm"
     (tmp_path / "all.toml").write_text(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))

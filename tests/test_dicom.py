@@ -85,7 +85,7 @@ def test_images_of_one_number_are_listed_and_chosen_by_their_label(tmp_path, kin
         assert sorted(data.max() for data in chosen) == [HEAD.max(), OTHER.max()]
 
 
-def test_what_tells_images_apart_is_named(tmp_path):
+def test_the_list_says_how_images_of_one_number_differ(tmp_path):
     write_series(tmp_path, "a", **ANOTHER["phase"])
     write_series(tmp_path, "b", **ANOTHER["study"])
     write_series(tmp_path, "c", **ANOTHER["echo"])

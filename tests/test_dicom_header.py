@@ -114,7 +114,7 @@ def test_what_is_no_image_is_none(tmp_path):
     assert look_at(tmp_path / "report") is None
 
 
-def test_every_cut_of_a_file_is_told(tmp_path):
+def test_a_file_cut_anywhere_is_reported(tmp_path):
     content, path = make_slice(0), tmp_path / "scan"
     for size in range(len(content)):
         path.write_bytes(content[:size])

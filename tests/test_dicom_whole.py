@@ -38,15 +38,15 @@ CUTS = {
 
 @pytest.mark.parametrize("number", [0, 3, 5])
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_damaged_slice_is_told_with_all_the_numbers(series, cut, number):
+def test_a_damaged_slice_is_reported_with_the_counts(series, cut, number):
     file, (edit, why) = series / f"3_{number}.dcm", CUTS[cut]
     file.write_bytes(edit(file.read_bytes()))
     with pytest.raises(ImageFileError) as caught:
         load_volume(series)
-    words = str(caught.value)
-    assert words.startswith("series: 6 files of series 3, 5 can be read; not ")
-    assert f"3_{number}.dcm ({why})" in words
-    assert "move them away to do without" in words
+    message = str(caught.value)
+    assert message.startswith("series: 6 files of series 3, 5 can be read; not ")
+    assert f"3_{number}.dcm ({why})" in message
+    assert "move them away to do without" in message
 
 
 def test_several_damaged_slices_are_counted(series):
@@ -56,13 +56,13 @@ def test_several_damaged_slices_are_counted(series):
         load_volume(series)
 
 
-def test_one_file_given_tells_of_the_others(series):
+def test_one_damaged_file_reports_the_others_of_its_series(series):
     (series / "3_4.dcm").write_bytes(b"")
     with pytest.raises(ImageFileError, match=r"3_1.dcm: 6 files of series 3, 5 can be read"):
         load_volume(series / "3_1.dcm")
 
 
-def test_a_damaged_file_given_is_told(series):
+def test_a_damaged_file_that_was_given_is_reported(series):
     file = series / "3_4.dcm"
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ImageFileError, match=r"3_4.dcm: truncated: 120 of 160 bytes .*\. Copy"):
@@ -92,7 +92,7 @@ def test_a_damaged_slice_is_known_by_its_name(tmp_path, name):
         load_volume(tmp_path)
 
 
-def test_slices_whose_content_is_elsewhere_are_told_with_the_remedy(series):
+def test_missing_content_of_slices_is_reported_with_the_remedy(series):
     (series / "3_1.dcm").unlink()
     (series / "3_1.dcm").symlink_to("../.git/annex/objects/aa/bb/KEY/KEY")
     (series / "3_2.dcm").write_text("/annex/objects/MD5E-s1234--abc.dcm\n")
@@ -107,7 +107,7 @@ def test_slices_whose_content_is_elsewhere_are_told_with_the_remedy(series):
 
 
 @pytest.mark.parametrize("gone", [[2], [1, 3], [2, 3]])
-def test_a_gap_is_told_and_the_evened_image_can_be_chosen(series, gone):
+def test_a_gap_is_reported_and_the_resampled_image_can_be_chosen(series, gone):
     for number in gone:
         (series / f"3_{number}.dcm").unlink()
     with pytest.raises(ImageFileError, match=r"uneven distances; about \d.*--series 3_Eq_1\."):
@@ -128,7 +128,7 @@ def test_missing_first_slices_leave_a_note(series, gone):
     assert volume.notes[0].startswith("slices may be missing: no file has the instance number 1")
 
 
-def test_frames_that_are_not_whole_are_told(tmp_path):
+def test_incomplete_frames_are_reported(tmp_path):
     for frame in range(3):
         for number in range(SHAPE[2] - (2 if frame == 2 else 0)):
             content = make_slice(
@@ -194,7 +194,7 @@ def write_tilted(path):
     write_edited(edit)(path)
 
 
-def test_a_tilted_gantry_is_told_and_the_upright_image_can_be_chosen(tmp_path):
+def test_a_tilted_gantry_is_reported_and_the_upright_image_can_be_chosen(tmp_path):
     place = tmp_path / "series"
     write_tilted(place)
     with pytest.raises(ImageFileError, match=r"tilted gantry.*--series 3_Tilt_1\."):

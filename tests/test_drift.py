@@ -36,7 +36,7 @@ MIDDLE = {"ml": 1400.0, "core_50": 0.3, "voxel_large": 1.0, "field_z": 200.0}
 
 
 def make_heads(count=40, seed=0, shift=None, dice=None):
-    """Heads whose traits scatter by a tenth of the middle, one of them perhaps shifted."""
+    """Make heads whose traits vary by a tenth of the mean; one trait may be shifted."""
     rng = np.random.default_rng(seed)
     return [
         Head(
@@ -71,7 +71,7 @@ def test_quantiles_are_those_of_the_heads():
     assert describe_traits(heads) == {"ml": tuple(float(q) for q in QUANTILES)}
 
 
-def test_distance_is_in_ranges_beyond_the_outer_percentiles():
+def test_distance_counts_ranges_beyond_the_outer_percentiles():
     likeness = make_likeness([Head("", {"compact": float(v)}, 0) for v in range(101)])
     for value, wanted in ((50, 0), (1, 0), (99, 0), (148, 0.5), (-97, 1)):
         unlike = find_unlike({"compact": value}, likeness)
@@ -102,7 +102,7 @@ def test_a_shifted_trait_is_found_and_comes_first(shift, sign):
     assert not any(one.differs for one in others)
 
 
-def test_one_head_far_off_is_no_chance_but_one_a_little_off_may_be():
+def test_a_single_head_differs_only_if_it_lies_far_outside():
     (far,) = make_heads(1, 3, {"voxel_large": 3.0})
     assert find_drift([far], LIKENESS)[0].differs
     high = LIKENESS.training.traits["voxel_large"][-1]
@@ -110,40 +110,40 @@ def test_one_head_far_off_is_no_chance_but_one_a_little_off_may_be():
     assert not find_drift([near], LIKENESS)[0].differs
 
 
-def tell(heads, likeness=LIKENESS):
+def describe(heads, likeness=LIKENESS):
     return "\n".join(describe_drift(find_drift(heads, likeness), heads, likeness))
 
 
-def test_what_mattered_is_said_with_the_tested_heads_beyond_on_the_same_side():
-    said = tell(make_heads(30, 3, {"voxel_large": 3.0}))
-    assert "differs: the largest edge of a voxel in mm: 4" in said
-    assert "30 of 30 outside" in said
-    assert "3 test heads with this trait: Dice 0.930, lowest 0.930; worse than all 9" in said
-    assert "(0.957)" in said
-    assert "no difference: the other 3 traits" in said
+def test_a_difference_that_mattered_is_described_by_test_heads_on_the_same_side():
+    text = describe(make_heads(30, 3, {"voxel_large": 3.0}))
+    assert "differs: the largest edge of a voxel in mm: 4" in text
+    assert "30 of 30 outside" in text
+    assert "3 test heads with this trait: Dice 0.930, lowest 0.930; worse than all 9" in text
+    assert "(0.957)" in text
+    assert "no difference: the other 3 traits" in text
 
 
-def test_what_did_not_matter_is_said():
+def test_a_difference_that_did_not_matter_is_described():
     likeness = make_likeness(make_heads(), make_heads(5, 2, {"voxel_large": 4.0}, 0.96))
-    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), likeness)
-    assert "5 test heads with this trait: Dice 0.960, lowest 0.960; as good as all 5" in said
+    text = describe(make_heads(9, 3, {"voxel_large": 3.0}), likeness)
+    assert "5 test heads with this trait: Dice 0.960, lowest 0.960; as good as all 5" in text
 
 
-def test_tested_heads_that_lack_a_trait_are_not_like_these():
+def test_test_heads_without_the_trait_do_not_count():
     tested = make_heads(5, 2, dice=0.96)
     for head in tested:
         del head.traits["voxel_large"]
-    said = tell(make_heads(9, 3, {"voxel_large": 3.0}), make_likeness(make_heads(), tested))
-    assert "No test head has this trait" in said
+    text = describe(make_heads(9, 3, {"voxel_large": 3.0}), make_likeness(make_heads(), tested))
+    assert "No test head has this trait" in text
 
 
-def test_nothing_is_claimed_where_nothing_was_tested():
-    said = tell(make_heads(30, 3, {"voxel_large": -0.9}))
-    assert "No test head has this trait" in said
-    assert "Dice" not in said
+def test_without_test_heads_the_effect_is_unknown():
+    text = describe(make_heads(30, 3, {"voxel_large": -0.9}))
+    assert "No test head has this trait" in text
+    assert "Dice" not in text
 
 
-def test_a_card_that_does_not_say_is_an_error():
+def test_a_card_without_training_heads_is_an_error():
     with pytest.raises(WeightsError, match="does not describe the training heads"):
         find_drift(make_heads(3), Likeness())
 
@@ -157,7 +157,7 @@ def copy_card(folder):
     return json.loads(card)
 
 
-def test_what_is_kept_can_be_compared_with(tmp_path):
+def test_stored_traits_can_be_compared_with(tmp_path):
     before = copy_card(tmp_path)
     store_training(make_heads(), tmp_path)
     store_tested(make_heads(5, 1, dice=0.97), tmp_path)
@@ -171,7 +171,7 @@ def test_what_is_kept_can_be_compared_with(tmp_path):
     assert {one.trait for one in drifts} == set(MIDDLE)
 
 
-def test_what_says_nothing_is_not_kept(tmp_path):
+def test_too_few_heads_or_no_dice_are_not_stored(tmp_path):
     copy_card(tmp_path)
     with pytest.raises(InputError, match="19 heads; expected at least 20"):
         store_training(make_heads(19), tmp_path)
@@ -187,7 +187,7 @@ def test_what_says_nothing_is_not_kept(tmp_path):
 
 @pytest.fixture
 def weights(place, monkeypatch):
-    """The bundled weights in a folder of their own, with a card that knows no heads."""
+    """The bundled weights in a folder of their own, with a card without heads."""
     for module in ("evaluate.drift", "measure.likeness"):
         monkeypatch.setattr(f"deskull.{module}.MIN_HEADS", FEW)
     folder = place / "mine"
@@ -212,7 +212,7 @@ def table(place):
     return place / "heads.tsv"
 
 
-def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
+def test_the_command_stores_and_compares_a_cohort(place, weights, table, capsys):
     assert run("drift", table, "--weights", weights) == 1
     assert "does not describe the training heads" in capsys.readouterr().err
     for keep in ("training", "tested"):
@@ -222,9 +222,9 @@ def test_a_cohort_is_kept_and_compared(place, weights, table, capsys):
     assert [one["dice"] for one in tested] == [1.0] * FEW
     before = sorted(place.rglob("*"))
     assert run("drift", table, "--weights", weights) == 0
-    said = capsys.readouterr().out
-    assert f"{FEW} heads compared with {FEW} training heads" in said
-    assert "differs" not in said
+    text = capsys.readouterr().out
+    assert f"{FEW} heads compared with {FEW} training heads" in text
+    assert "differs" not in text
     assert sorted(place.rglob("*")) == before
 
 
@@ -241,7 +241,7 @@ def test_the_page_shows_each_trait_over_the_training_range(place, weights, table
     assert "--out with --keep" in capsys.readouterr().err
 
 
-def test_records_of_a_batch_are_read_and_give_the_same(place, weights, capsys):
+def test_records_of_a_batch_give_the_same_as_stripping(place, weights, capsys):
     (place / "study").mkdir()
     HEAD.to_filename(place / "study" / "a.nii.gz")
     out = place / "out"
@@ -262,7 +262,7 @@ def test_scans_of_a_folder_are_stripped(place, weights):
     assert head.traits["ml"] == pytest.approx(4 / 3 * np.pi * 60**3 / 1000, rel=0.03)
 
 
-def test_scans_that_fail_are_told_and_left_out(place, weights, table, capsys):
+def test_scans_that_fail_are_reported_and_left_out(place, weights, table, capsys):
     (place / "bad.nii.gz").write_bytes(b"no image")
     with table.open("a") as stream:
         stream.write("x\tbad.nii.gz\t\t\n")
@@ -289,9 +289,9 @@ def test_a_source_without_heads_is_an_error(place, weights, capsys, name, conten
     if content is not None:
         (place / name).write_text(content)
     assert run("drift", name, "--weights", weights) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    text = capsys.readouterr().err
+    assert message in text
+    assert "Traceback" not in text
 
 
 def test_records_of_an_older_version_are_an_error(place, weights, capsys):

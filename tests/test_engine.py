@@ -36,7 +36,7 @@ def test_runtimes_agree(stage, image, runtime):
     pytest.importorskip(runtime)
     first = make_engine(stage, "cpu", 2, "onnxruntime")(image)
     other = make_engine(stage, "cpu", 2, runtime)(image)
-    assert first.shape == (len(stage.outputs), *stage.window.shape)
+    assert first.shape == (len(stage.spec.outputs), *stage.window.shape)
     # bfloat16 keeps 8 bits; where float32 is used the two are far nearer.
     assert np.mean((first > 0) == (other > 0)) > 0.998
 
@@ -73,22 +73,22 @@ def test_auto_falls_back_with_a_note(monkeypatch, caplog):
 def test_without_any_runtime_the_default_one_is_named_alone(monkeypatch, caplog):
     monkeypatch.setattr(engine, "_may_have_gpu", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    words = "none of onnxruntime, openvino, torch is installed. Run: pip install onnxruntime$"
-    with pytest.raises(InputError, match=words):
+    message = "none of onnxruntime, openvino, torch is installed. Run: pip install onnxruntime$"
+    with pytest.raises(InputError, match=message):
         find_runtime(find_device("auto"))
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
-    ("device", "words"),
+    ("device", "message"),
     [
         ("gpu", "expected auto, cpu"),
         ("cuda:x", "expected auto, cpu"),
         ("cuda:97", "not available"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused(device, words):
-    with pytest.raises(InputError, match=words):
+def test_a_device_that_is_not_there_is_refused(device, message):
+    with pytest.raises(InputError, match=message):
         find_device(device)
 
 
@@ -159,8 +159,8 @@ def test_ctrl_c_after_a_stripper_is_gone_is_an_interrupt_and_no_crash(runtime):
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )
-    words = [sys.executable, "-X", "faulthandler", "-c", code]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    arguments = [sys.executable, "-X", "faulthandler", "-c", code]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n")
 
 

@@ -54,7 +54,7 @@ def study(tmp_path, monkeypatch):
 # --- values
 
 
-def test_values_of_boxes_are_those_of_paper_and_pencil():
+def test_metrics_of_boxes_are_those_calculated_by_hand():
     values = compare_masks(SMALLER, REFERENCE, GRID)
     assert tuple(values) == COLUMNS
     assert values["dice"] == pytest.approx(2 * 24 / 49)
@@ -90,7 +90,7 @@ def test_an_empty_prediction_has_no_overlap_and_no_distance():
     ],
 )
 @pytest.mark.parametrize("codes", ["RAS", "LPI", "SAR"])
-def test_an_error_lies_in_its_region_in_any_stored_orientation(depth, height, region, codes):
+def test_errors_are_assigned_to_regions_in_any_stored_orientation(depth, height, region, codes):
     wrong = np.zeros(SHAPE, np.uint8)
     wrong[20, 8 + round(depth * 31), 8 + round(height * 24 - 0.01)] = 1
     images = [nib.Nifti1Image(array.astype(np.uint8), AFFINE) for array in (wrong, REFERENCE)]
@@ -100,7 +100,7 @@ def test_an_error_lies_in_its_region_in_any_stored_orientation(depth, height, re
     assert shares == {name: float(name == region) for name in REGIONS}
 
 
-def test_the_interval_of_a_mean_is_that_of_theory_and_always_the_same():
+def test_the_interval_of_a_mean_matches_theory_and_is_reproducible():
     values = np.random.default_rng(1).normal(0.9, 0.02, 400)
     found = estimate(values, True)
     assert found.mean == pytest.approx(values.mean())
@@ -112,7 +112,7 @@ def test_the_interval_of_a_mean_is_that_of_theory_and_always_the_same():
     assert estimate(values, True) == found
 
 
-def test_unknown_values_are_not_counted():
+def test_missing_values_are_not_counted():
     found = estimate([1.0, float("nan"), -3.0], False)
     assert (found.count, found.mean, found.worst) == (2, -1, -3)
     assert estimate([float("nan")], True).count == 0
@@ -122,7 +122,7 @@ def test_unknown_values_are_not_counted():
     ("values", "inside"),
     [((0, 255), 255), ((0.2, 0.7), 0.7), ((0, 17), 17), ((np.nan, 1.0), 1), ((-1, 3), 3)],
 )
-def test_inside_is_what_lies_above_one_half(tmp_path, values, inside):
+def test_voxels_above_one_half_are_inside(tmp_path, values, inside):
     data = np.where(REFERENCE, values[1], values[0]).astype(np.float32)
     nib.Nifti1Image(data, AFFINE).to_filename(tmp_path / "m.nii")
     np.testing.assert_array_equal(load_canonical_mask(tmp_path / "m.nii").inside, REFERENCE)
@@ -147,7 +147,7 @@ def test_errors_are_coloured_by_their_kind(image):
     assert find_colours(np.roll(REFERENCE, 2, 0), REFERENCE, image) == (True, True)
 
 
-def test_slices_go_through_a_lone_error_and_nothing_at_all_is_drawn_too():
+def test_slices_show_a_single_error_and_an_empty_picture_can_be_drawn():
     speck = REFERENCE.copy()
     speck[2:4, 2:4, 40:42] = True
     assert find_colours(speck, REFERENCE) == (True, False)
@@ -162,7 +162,7 @@ def read_rows(path):
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def test_two_files_give_a_line(study, capsys):
+def test_two_files_print_one_line(study, capsys):
     before = list_files(study)
     ours, reference = "ours/sub-01_T1w_mask.nii.gz", "refs/sub-01_T1w_reference.nii.gz"
     assert run("evaluate", ours, reference) == 0
@@ -172,7 +172,7 @@ def test_two_files_give_a_line(study, capsys):
     assert list_files(study) == before
 
 
-def test_methods_give_rows_a_summary_and_a_page(study, capsys):
+def test_several_methods_write_a_table_a_summary_and_a_page(study, capsys):
     assert run("evaluate", "ours", "fsl=bet", "refs", "--images", "heads", "-o", "out") == 0
     out, err = capsys.readouterr()
     assert "sub-03_T1w_reference.nii.gz: no prediction of fsl for this reference" in err
@@ -198,7 +198,7 @@ def test_methods_give_rows_a_summary_and_a_page(study, capsys):
     assert len(summary["unpaired"]) == 1
 
 
-def test_the_page_holds_all_and_loads_nothing(study):
+def test_the_page_is_complete_and_loads_nothing(study):
     run("evaluate", "o<b>urs=ours", "bet", "refs", "--images", "heads", "-o", "out", "-q")
     page = (study / "out/evaluation.html").read_text("utf-8")
     assert page.count("<figure>") == page.count("data:image/webp;base64,") == 5
@@ -224,24 +224,24 @@ def test_a_table_is_evaluated_with_its_methods_and_images(study, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["ours"], "ours: only one path; expected PREDICTIONS and REFERENCES"),
         (["ours", "ours/", "refs"], "a second method named ours"),
         (["t.tsv", "--images", "heads"], "--images with a table"),
     ],
 )
-def test_paths_that_make_no_sense_together_are_wrong_use(study, capsys, words, message):
-    assert run("evaluate", *words) == 2
+def test_inconsistent_paths_exit_with_2(study, capsys, args, message):
+    assert run("evaluate", *args) == 2
     assert message in capsys.readouterr().err
 
 
-def test_no_paths_are_wrong_use(capsys):
+def test_missing_paths_exit_with_2(capsys):
     assert run("evaluate") == 2
     assert "the following arguments are required: PATH" in capsys.readouterr().err
 
 
-def test_quiet_writes_and_says_nothing(study, capsys):
+def test_quiet_writes_files_and_prints_nothing(study, capsys):
     assert run("evaluate", "ours", "refs", "-o", "deep/out", "-q") == 0
     assert capsys.readouterr() == ("", "")
     names = ["evaluation.html", "evaluation.json", "evaluation.tsv"]
@@ -254,7 +254,7 @@ def test_the_same_masks_give_the_same_files(study):
     assert list_files(study / "one") == list_files(study / "two")
 
 
-def test_a_mask_stored_in_another_orientation_is_on_the_same_grid(study, capsys):
+def test_masks_in_different_stored_orientations_are_compared(study, capsys):
     path = study / "bet/sub-01_T1w_brain_mask.nii.gz"
     turned = reorient(nib.load(path), "LSP")
     nib.save(turned, study / "turned.nii.gz")
@@ -274,7 +274,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "mask", "affine", "message"), WRONG)
-def test_a_mask_on_another_grid_is_an_error_that_says_how(
+def test_the_error_for_another_grid_describes_the_difference(
     study, capsys, name, mask, affine, message
 ):
     save(mask, study / f"{name}.nii.gz", affine)
@@ -285,7 +285,7 @@ def test_a_mask_on_another_grid_is_an_error_that_says_how(
     assert err.count("\n") == 1
 
 
-def test_one_that_cannot_be_compared_does_not_stop_the_others(study, capsys):
+def test_a_pair_that_cannot_be_compared_does_not_stop_the_others(study, capsys):
     save(REFERENCE[1:], study / "ours/sub-02_T1w_mask.nii.gz")
     (study / "ours/sub-03_T1w_mask.nii.gz").write_bytes(b"nothing")
     assert run("evaluate", "ours", "refs", "-o", "out") == 1
@@ -299,18 +299,20 @@ def test_one_that_cannot_be_compared_does_not_stop_the_others(study, capsys):
     assert "starts with" in (study / "out/evaluation.html").read_text("utf-8")
 
 
-def test_none_that_can_be_compared_is_one_line_and_no_file(study, capsys):
+def test_no_comparable_pair_is_one_line_and_no_file(study, capsys):
     for number in (1, 2, 3):
         save(REFERENCE[1:], study / f"ours/sub-0{number}_T1w_mask.nii.gz")
     assert run("evaluate", "ours", "refs", "-o", "out") == 1
     out, err = capsys.readouterr()
-    words = "deskull: error: none of 3 pairs could be compared; the first: sub-01_T1w_mask.nii.gz"
-    assert err.startswith(words)
+    message = (
+        "deskull: error: none of 3 pairs could be compared; the first: sub-01_T1w_mask.nii.gz"
+    )
+    assert err.startswith(message)
     assert (out, err.count("\n")) == ("", 1)
     assert not (study / "out").exists()
 
 
-def test_of_a_method_that_cannot_be_compared_no_number_is_told(study, capsys):
+def test_a_method_without_comparable_pairs_has_no_numbers(study, capsys):
     for number in (1, 2):
         save(REFERENCE[1:], study / f"bet/sub-0{number}_T1w_brain_mask.nii.gz")
     assert run("evaluate", "ours", "bet", "refs", "-o", "out") == 1
@@ -320,7 +322,7 @@ def test_of_a_method_that_cannot_be_compared_no_number_is_told(study, capsys):
 
 
 @pytest.mark.parametrize("low", [0, -3])
-def test_a_scan_or_brain_is_no_mask(study, capsys, low):
+def test_a_scan_or_brain_given_as_a_mask_is_an_error(study, capsys, low):
     noise = np.random.default_rng(0).normal(100, 5, SHAPE)
     nib.Nifti1Image(np.where(REFERENCE, noise, low), AFFINE).to_filename(study / "brain.nii")
     assert run("evaluate", "brain.nii", "refs/sub-01_T1w_reference.nii.gz") == 1
@@ -335,7 +337,7 @@ def test_an_empty_mask_is_compared(study, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["nope.tsv"], "nope.tsv: cannot be read"),
         (["nope", "refs"], "nope: no such file or folder"),
@@ -345,11 +347,11 @@ def test_an_empty_mask_is_compared(study, capsys):
         (["evaluation.tsv", "-o", "."], "it is an input, and an input is never replaced"),
     ],
 )
-def test_wrong_words_are_refused_and_nothing_is_written(study, capsys, words, message):
+def test_wrong_arguments_are_errors_and_nothing_is_written(study, capsys, args, message):
     pair = f"prediction\treference\n{'ours/sub-01_T1w_mask.nii.gz'}\trefs/sub-01_T1w_reference\n"
     (study / "evaluation.tsv").write_text(pair)
     before = list_files(study)
-    assert run("evaluate", *words) == 1
+    assert run("evaluate", *args) == 1
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
@@ -357,7 +359,7 @@ def test_wrong_words_are_refused_and_nothing_is_written(study, capsys, words, me
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of files are text there")
-def test_a_name_that_is_no_text_comes_out_of_every_output(tmp_path, monkeypatch):
+def test_names_that_are_not_unicode_are_written_to_every_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = os.fsdecode(b"caf\xe9_mask.nii.gz")
     try:

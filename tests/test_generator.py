@@ -185,7 +185,7 @@ def test_the_truth_stays_on_the_image(labelled):
     assert target[radius > 76].max() < 0.1
 
 
-def test_the_same_seed_gives_the_same_head_and_another_another(labelled):
+def test_the_seed_decides_the_synthetic_head(labelled):
     settings = AugmentSettings()
     first = synthesise(labelled, WindowSettings((16, 16, 16), 12.0), settings, draw(1))
     again = synthesise(labelled, WindowSettings((16, 16, 16), 12.0), settings, draw(1))

@@ -65,8 +65,8 @@ def test_every_output_keeps_every_header_byte_that_its_content_need_not_change(p
     path, header = write_scan(place, name, fields)
     suffix = ".hdr" if kind == "pair" else ".nii"
     frames = ["--frame", "all"] if kind == "4D" else []
-    words = [word for option in IMAGES for word in (option, f"out{option}{suffix}")]
-    assert run(name, *frames, *words) == 0
+    arguments = [word for option in IMAGES for word in (option, f"out{option}{suffix}")]
+    assert run(name, *frames, *arguments) == 0
     for option in IMAGES:
         out = place / f"out{option}{suffix}"
         changed = find_changed_fields(path, out, header)
@@ -152,8 +152,8 @@ def test_simpleitk_sees_the_mask_on_the_scans_voxels(overlaid):
 
 @pytest.mark.skipif(shutil.which("niimath") is None, reason="niimath is not installed")
 def test_niimath_sees_the_mask_on_the_scans_voxels(overlaid):
-    words = ["niimath", "scan.nii.gz", "-mas", "mask.nii.gz", "masked.nii.gz"]
-    subprocess.run(words, cwd=overlaid, check=True, capture_output=True)
+    arguments = ["niimath", "scan.nii.gz", "-mas", "mask.nii.gz", "masked.nii.gz"]
+    subprocess.run(arguments, cwd=overlaid, check=True, capture_output=True)
     masked, brain = (nib.load(overlaid / f"{name}.nii.gz") for name in ("masked", "brain"))
     np.testing.assert_array_equal(masked.get_fdata(), brain.get_fdata())
     np.testing.assert_allclose(masked.affine, brain.affine, atol=1e-5)

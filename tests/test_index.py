@@ -41,7 +41,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_is_broken_is_told_and_left_out(nfbs, what):
+def test_broken_files_are_reported_and_left_out(nfbs, what):
     stem = nfbs / "A000A2" / "sub-A2_ses-NFB3_T1w"
     image = stem.with_name(f"{stem.name}.nii.gz")
     BROKEN[what](image, stem.with_name(f"{stem.name}_brainmask.nii.gz"))
@@ -52,18 +52,18 @@ def test_what_is_broken_is_told_and_left_out(nfbs, what):
 
 
 @pytest.mark.parametrize(
-    ("voxel_size", "words"), [(2.0, "shape"), (3.0, "mm from those of")], ids=["shape", "affine"]
+    ("voxel_size", "message"), [(2.0, "shape"), (3.0, "mm from those of")], ids=["shape", "affine"]
 )
-def test_grids_that_differ_are_told_with_their_values(tmp_path, voxel_size, words):
+def test_different_grids_are_reported_with_their_values(tmp_path, voxel_size, message):
     write(tmp_path / "a.nii.gz")
     shape = (6, 7, 7) if voxel_size == 2 else SHAPE
     write_mask(tmp_path / "a_mask.nii.gz", shape, voxel_size)
     _, (finding,) = make_index(tmp_path)
     assert finding.what == "grids-differ"
-    assert words in finding.why
+    assert message in finding.why
 
 
-def test_an_unreadable_mask_is_told_without_repeating_its_name(tmp_path):
+def test_an_unreadable_mask_is_reported_without_repeating_its_name(tmp_path):
     write(tmp_path / "a.nii.gz")
     write_text(tmp_path / "a_mask.nii.gz", "no image")
     _, (finding,) = make_index(tmp_path)
@@ -118,7 +118,7 @@ def test_of_duplicates_the_one_with_a_manual_mask_is_kept(tmp_path):
 # ---- label maps
 
 
-def test_label_maps_are_told_from_scans_without_masks(tmp_path):
+def test_label_maps_are_distinguished_from_scans_without_masks(tmp_path):
     nib.save(make_label_map(32, 6.0), tmp_path / "head-01.nii.gz")
     write(tmp_path / "b.nii.gz")
     write(tmp_path / "c.nii.gz", values=np.random.default_rng(0).integers(0, 256, SHAPE) * 1.0)
@@ -220,7 +220,7 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         ("t.tsv", "image\na.nii\n", "no columns image and mask.*found image"),
         ("t.tsv", "image\tmask\na.nii\t\n", "line 2 names neither"),
@@ -233,10 +233,10 @@ def test_a_table_may_name_label_maps_pairs_or_both(tmp_path):
         ("nowhere", None, "no such folder"),
     ],
 )
-def test_bad_tables_are_refused(tmp_path, name, text, words):
+def test_bad_tables_are_refused(tmp_path, name, text, message):
     if text is not None:
         write_text(tmp_path / name, text)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         make_index(tmp_path / name)
 
 
@@ -247,13 +247,13 @@ def test_an_index_is_a_tsv_or_csv(tmp_path):
         save_index(pd.DataFrame(columns=list(COLUMNS)), tmp_path / "x.txt")
 
 
-def test_a_folder_without_heads_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_heads_reports_the_layouts_that_were_tried(tmp_path):
     write_text(tmp_path / "readme.txt", "nothing")
     with pytest.raises(InputError, match=r"among 0 images; looked for NFBS.*BIDS.*FreeSurfer"):
         make_index(tmp_path)
 
 
-def test_an_index_is_told_in_one_line(nfbs):
+def test_an_index_is_described_in_one_line(nfbs):
     seen = []
     index, findings = make_index(nfbs, observe=lambda done, count: seen.append((done, count)))
     assert describe_index(index, findings) == (
@@ -306,11 +306,11 @@ def test_sheets_show_the_brain_labels_of_a_label_map(tmp_path):
 # ---- the command
 
 
-def run(*words):
-    return cli.run([str(word) for word in words])
+def run(*arguments):
+    return cli.run([str(argument) for argument in arguments])
 
 
-def test_the_command_writes_table_and_pictures_and_tells(nfbs, caplog, capsys):
+def test_the_command_writes_table_and_pictures_and_a_summary(nfbs, caplog, capsys):
     out, pictures = nfbs / "index.tsv", nfbs / "look.png"
     assert run("index", nfbs, "-o", out, "--pictures", pictures) == 0
     assert len(load_index(out)) == 3
@@ -335,7 +335,7 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ("index DIR -o DIR/x.txt", "ends in .csv, .tsv"),
         ("index DIR -o DIR/x.tsv --pictures DIR/x.jpg", "ends in .png"),
@@ -344,10 +344,10 @@ def test_the_command_takes_patterns_and_its_own_tables(tmp_path, caplog):
         ("index DIR/gone -o DIR/x.tsv", "no such folder"),
     ],
 )
-def test_what_the_command_cannot_do_is_one_line(tmp_path, capsys, words, message):
+def test_what_the_command_cannot_do_is_one_line(tmp_path, capsys, arguments, message):
     write(tmp_path / "a.nii.gz")
     write_text(tmp_path / "t.tsv", "label_map\na.nii.gz\n")
-    assert run(*words.replace("DIR", str(tmp_path)).split()) == 1
+    assert run(*arguments.replace("DIR", str(tmp_path)).split()) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
     assert message in errors[0]
@@ -365,7 +365,7 @@ def heads():
     return folder / "heads"
 
 
-def test_real_heads_all_hold(heads):
+def test_every_real_head_can_be_indexed(heads):
     index, findings = make_index(heads)
     images = [
         p for p in heads.glob("*.nii.gz") if not p.name.endswith(("nce.nii.gz", "ty.nii.gz"))

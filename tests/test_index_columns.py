@@ -29,7 +29,7 @@ def test_the_participant_is_known_by_older_names_and_that_of_bids(tmp_path, name
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("label_map\tpart\na\ttrain\nb\tvalid\n", "line 3: part 'valid'; expected train"),
         ("label_map\tborder\na\tone\n", "line 2: border 'one'; expected mm from -10 to 10"),
@@ -41,8 +41,8 @@ def test_the_participant_is_known_by_older_names_and_that_of_bids(tmp_path, name
         ),
     ],
 )
-def test_parts_and_borders_that_cannot_be_are_refused(tmp_path, text, words):
-    with pytest.raises(InputError, match=words):
+def test_invalid_parts_and_borders_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
         load_index(write_text(tmp_path / "t.tsv", text))
 
 

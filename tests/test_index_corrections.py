@@ -35,14 +35,14 @@ def test_a_table_of_corrections_of_schema_1_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("a.nii\tm.nii\ttrue\t2026\tme\t3", "a table of schema 3; this deskull knows it up to"),
         ("a.nii\t\ttrue\t2026\tme\t2", "line 2 names no mask; expected the paths of a scan and"),
         ("\tm.nii\ttrue\t2026\tme\t2", "line 2 names no image; expected the paths of a scan and"),
     ],
 )
-def test_corrections_that_cannot_be_read_are_an_error(tmp_path, line, words):
+def test_corrections_that_cannot_be_read_are_an_error(tmp_path, line, message):
     head = "image\tmask\tmanual\tsaved\tby\tschema\n"
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_index(write_text(tmp_path / TABLE, head + line + "\n"))

@@ -1,4 +1,4 @@
-"""deskull as a step of other people's pipelines: what they call is what our parser knows."""
+"""deskull as a step of pipelines: the parser accepts the command lines of Nipype and Pydra."""
 
 import json
 import os
@@ -11,7 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")  # else Nipype and Pydra look for news on the web
+os.environ.update(
+    NO_ET="1", NIPYPE_NO_ET="1"
+)  # else Nipype and Pydra look for new versions on the web
 
 from deskull import __version__, commands
 from deskull.demo import load_demo
@@ -22,7 +24,7 @@ nipype = pytest.importorskip("deskull.interfaces.nipype")
 pydra = pytest.importorskip("deskull.interfaces.pydra")
 PYDRA_1 = find_spec("pydra.compose") is not None
 
-CHOICES = {  # what is chosen -> what our parser makes of it
+INPUTS = {  # input of the interface -> its value, and the parsed options
     "border": (1.5, {"border": 1.5}),
     "no_csf": (True, {"no_csf": True}),
     "fill": (-5.0, {"fill": -5.0}),
@@ -38,7 +40,7 @@ CHOICES = {  # what is chosen -> what our parser makes of it
 
 @pytest.fixture
 def scan(tmp_path, monkeypatch):
-    """A file that no one reads, in the folder that is worked in."""
+    """An empty file in the working folder."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "sub-01_T1w.nii.gz"
     path.touch()
@@ -47,7 +49,7 @@ def scan(tmp_path, monkeypatch):
 
 @pytest.fixture
 def head(scan, monkeypatch):
-    """The same with a head of 4.5 mm in it, and no `deskull` among the commands."""
+    """The same file with a head of 4.5 mm voxels, and no `deskull` on the path."""
     monkeypatch.setenv("PATH", os.defpath)
     demo = load_demo()[0]
     data = np.ascontiguousarray(demo.data[::3, ::3, ::3]).astype(np.int16)
@@ -56,12 +58,12 @@ def head(scan, monkeypatch):
 
 
 def parse(command_line):
-    program, *words = shlex.split(command_line)
-    assert [program, words.pop(0), words.pop(0)] == [sys.executable, "-m", "deskull"]
-    return vars(commands.parse(words))
+    program, *arguments = shlex.split(command_line)
+    assert [program, arguments.pop(0), arguments.pop(0)] == [sys.executable, "-m", "deskull"]
+    return vars(commands.parse(arguments))
 
 
-def list_choices(fields, others):
+def list_names(fields, others):
     return sorted(set(fields) - set(others))
 
 
@@ -93,30 +95,30 @@ def run_pydra(scan):
     return pydra.Strip(image=scan, cache_dir=scan.parent / "cache")().output
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_nipype_s_choices_reach_the_command(scan, name):
-    value, wanted = CHOICES[name]
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_of_nipype_reach_the_command(scan, name):
+    value, expected = INPUTS[name]
     options = parse(nipype.Strip(in_file=scan, **{name: value}).cmdline)
-    assert wanted.items() <= options.items()
+    assert expected.items() <= options.items()
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_pydra_s_choices_reach_the_command(scan, name):
-    value, wanted = CHOICES[name]
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_of_pydra_reach_the_command(scan, name):
+    value, expected = INPUTS[name]
     options = parse(find_command(scan, **{name: value}))
-    assert wanted.items() <= options.items()
+    assert expected.items() <= options.items()
 
 
-def test_there_are_no_choices_but_those_tested(scan):
+def test_every_input_is_among_those_tested(scan):
     files = [name for name in nipype.StripInputSpec().get() if name.endswith("_file")]
-    names = list_choices(nipype.StripInputSpec().get(), [*files, "args", "environ"])
-    assert names == sorted(CHOICES)
+    names = list_names(nipype.StripInputSpec().get(), [*files, "args", "environ"])
+    assert names == sorted(INPUTS)
     outputs = [row.name for row in OUTPUTS]
-    names = list_choices(list_pydra_inputs(), ["image", *outputs])
-    assert names == sorted(CHOICES)
+    names = list_names(list_pydra_inputs(), ["image", *outputs])
+    assert names == sorted(INPUTS)
 
 
-ASKED = {
+REQUESTED = {
     "probability": "p.nii",
     "distance": "d.nii",
     "corrected": "c.nii",
@@ -126,28 +128,30 @@ ASKED = {
 }
 
 
-def test_nipype_s_outputs_are_named_after_the_scan(scan):
-    strip = nipype.Strip(in_file=scan, **{f"{name}_file": file for name, file in ASKED.items()})
+def test_outputs_of_nipype_are_named_after_the_scan(scan):
+    strip = nipype.Strip(
+        in_file=scan, **{f"{name}_file": file for name, file in REQUESTED.items()}
+    )
     usual = {"out": "sub-01_T1w_brain.nii.gz", "mask": "sub-01_T1w_mask.nii.gz"}
-    wanted = usual | ASKED
-    found = parse(strip.cmdline)
+    expected = usual | REQUESTED
+    options = parse(strip.cmdline)
     outputs = {name: Path(path).name for name, path in list_outputs(strip).items()}
-    assert outputs == {f"{name}_file": file for name, file in wanted.items()}
-    assert found["names"] == [str(scan)]
-    assert wanted == {name: found[name] for name in wanted}
+    assert outputs == {f"{name}_file": file for name, file in expected.items()}
+    assert options["names"] == [str(scan)]
+    assert expected == {name: options[name] for name in expected}
 
 
-def test_pydra_s_outputs_are_named_after_the_scan_unless_they_are_not_wanted(scan):
-    few = parse(find_command(scan))
-    every = parse(find_command(scan, **dict.fromkeys(ASKED, True)))
+def test_outputs_of_pydra_are_named_after_the_scan_where_requested_or_default(scan):
+    default = parse(find_command(scan))
+    requested = parse(find_command(scan, **dict.fromkeys(REQUESTED, True)))
     for row in OUTPUTS:
         usual = f"sub-01_T1w{row.ending}"
-        given, written = few[row.option], row.usual or row.name == "record"
-        assert Path(every[row.option]).name == usual
+        given, written = default[row.option], row.usual or row.name == "record"
+        assert Path(requested[row.option]).name == usual
         assert (given and Path(given).name) == (usual if written else None)
 
 
-def test_nipype_is_told_the_version(scan):
+def test_nipype_knows_the_version(scan):
     assert nipype.Strip(in_file=scan).version == __version__
 
 
@@ -158,7 +162,7 @@ def test_a_folder_of_dicom_is_an_input_of_nipype(scan, tmp_path):
     assert (options["out"], options["series"]) == ("3_mprage_brain.nii.gz", "3")
 
 
-def test_nipype_gets_score_flags_and_volume_of_the_record(scan):
+def test_nipype_reads_score_flags_and_volume_from_the_record(scan):
     strip = nipype.Strip(in_file=scan)
     assert not {"score", "flags", "volume_ml"} & set(list_outputs(strip))
     record = {"input": {"path": "a.nii"}, "score": 61, "volume_ml": 1500.5}

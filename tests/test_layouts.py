@@ -40,7 +40,7 @@ def write_derivative(root, mask_name="desc-brain_mask", participants=("01_ses-1"
 # ---- NFBS and other folders with masks beside images
 
 
-def test_nfbs_is_found_and_a_missing_mask_is_told(nfbs):
+def test_nfbs_is_found_and_a_missing_mask_is_reported(nfbs):
     index, findings = make_index(nfbs)
     assert list(index.columns) == list(COLUMNS)
     assert list(index["participant"]) == ["sub-A1", "sub-A2", "sub-A3"]
@@ -196,7 +196,7 @@ def test_sources_of_a_mask_say_whose_it_is(raw):
     assert {finding.what for finding in findings} == {"no-mask"}
 
 
-def test_entities_tell_masks_apart_and_template_space_is_passed_by(raw):
+def test_masks_match_by_entities_and_template_space_is_skipped(raw):
     anat = raw / "sub-02" / "ses-1" / "anat"
     write(anat / "sub-02_ses-1_acq-hi_ce-gad_T1w.nii.gz")
     root = raw / "derivatives" / "a"
@@ -228,7 +228,7 @@ def test_the_raw_image_is_taken_where_the_mask_fits_it(raw):
     assert names(make_index(raw)[0], "image") == ["sub-01_ses-1_T1w.nii.gz"]
 
 
-def test_a_bids_mask_without_an_image_is_told(raw):
+def test_a_bids_mask_without_an_image_is_reported(raw):
     write_derivative(raw / "derivatives" / "a", participants=["09_ses-1"])
     _, findings = make_index(raw)
     assert [f.where.name for f in findings if f.what == "no-image"] == [
@@ -345,7 +345,7 @@ def test_a_pattern_may_repeat_a_field_and_know_common_masks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "mask_pattern", "words"),
+    ("pattern", "mask_pattern", "message"),
     [
         ("{contrast}.nii.gz", None, r"no \{participant\}"),
         ("{participant}_{run}.nii.gz", None, r"unknown field \{run\}"),
@@ -354,7 +354,7 @@ def test_a_pattern_may_repeat_a_field_and_know_common_masks(tmp_path):
         ("{participant}.mgz", None, "no head with a mask among 1 images"),
     ],
 )
-def test_bad_patterns_are_refused(tmp_path, pattern, mask_pattern, words):
+def test_bad_patterns_are_refused(tmp_path, pattern, mask_pattern, message):
     write(tmp_path / "a.nii.gz")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         make_index(tmp_path, pattern, mask_pattern)

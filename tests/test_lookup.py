@@ -1,4 +1,4 @@
-"""What a person types: names without a suffix, hints, pointers to content elsewhere, and pipes."""
+"""What a user types: names without a suffix, hints, pointers to content elsewhere, and pipes."""
 
 import gzip
 import io
@@ -121,7 +121,7 @@ POINTERS = {
 
 @pytest.mark.parametrize("name", ["sub-01_T1w.nii.gz", "scan.mgz", "scan.nii", "IM 0001", "a.dcm"])
 @pytest.mark.parametrize("kind", POINTERS)
-def test_content_that_is_elsewhere_is_told_with_the_command(tmp_path, kind, name):
+def test_missing_content_is_reported_with_the_command_that_gets_it(tmp_path, kind, name):
     make, what, remedy = POINTERS[kind]
     make(tmp_path / name)
     with pytest.raises(ImageFileError) as caught:
@@ -131,14 +131,14 @@ def test_content_that_is_elsewhere_is_told_with_the_command(tmp_path, kind, name
     assert remedy.format(quoted) in str(caught.value)
 
 
-def test_a_folder_of_pointers_is_told(tmp_path):
+def test_a_folder_of_pointers_is_reported(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.dcm").write_text(LFS)
     with pytest.raises(ImageFileError, match=r"no DICOM found, but 3 files .*`git lfs pull`"):
         load_volume(tmp_path)
 
 
-def test_a_text_that_speaks_of_git_annex_is_none(tmp_path):
+def test_a_text_that_mentions_git_annex_is_no_pointer(tmp_path):
     (tmp_path / "scan.nii").write_text("see\n/annex/objects/MD5E-s99\n")
     with pytest.raises(ImageFileError, match="not an image"):
         load_volume(tmp_path / "scan.nii")
@@ -187,11 +187,11 @@ READ = (
 @pytest.mark.parametrize("word", ["-", pytest.param("/dev/stdin", marks=DEVICES)])
 def test_standard_input_is_read(tmp_path, word):
     content, head = content_of("scan.nii", tmp_path)
-    words = [sys.executable, "-c", READ, word]
-    done = subprocess.run(words, input=content, capture_output=True, check=True)
+    arguments = [sys.executable, "-c", READ, word]
+    done = subprocess.run(arguments, input=content, capture_output=True, check=True)
     assert int(done.stdout) == head.sum()
     with (tmp_path / "scan.nii").open("rb") as file:
-        done = subprocess.run(words, stdin=file, capture_output=True, check=True)
+        done = subprocess.run(arguments, stdin=file, capture_output=True, check=True)
     assert int(done.stdout) == head.sum()
 
 
@@ -209,7 +209,7 @@ def test_a_substituted_process_is_read(tmp_path):
     ("content", "message"),
     [(b"", "the pipe is empty"), (b"hello", "starts with b'hello'")],
 )
-def test_a_pipe_without_an_image_is_told(tmp_path, content, message):
+def test_a_pipe_without_an_image_is_reported(tmp_path, content, message):
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
     writer.start()
@@ -256,7 +256,7 @@ def test_a_scan_from_a_pipe_is_stripped_where_outputs_have_names(place, capsys):
     assert np.array_equal(load(place / "mask.nii.gz"), load(place / "expected.nii.gz"))
 
 
-# --- what was left out is told
+# --- what was left out is reported
 
 
 def test_a_note_stands_on_the_terminal_and_in_the_record(place, capsys):

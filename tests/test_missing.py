@@ -1,4 +1,4 @@
-"""What is said of a package that is not installed: its name, and the line that installs it."""
+"""Errors about a missing package: its name, and the command that installs it."""
 
 import importlib.util
 import re
@@ -15,15 +15,13 @@ from deskull.image.formats.minc import read_minc
 __all__ = ["ball", "place"]
 
 
-def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(
-    place, monkeypatch, capsys
-):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(place, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.delitem(sys.modules, "deskull.picture.mosaic", raising=False)
     before = list_files(place)
     assert run("scan.nii.gz", "--picture", "p.png") == 1
-    words = "deskull strip: pillow is not installed. Run: pip install pillow"
-    assert capsys.readouterr().err == f"deskull: error: {words}\n"
+    message = "deskull strip: pillow is not installed. Run: pip install pillow"
+    assert capsys.readouterr().err == f"deskull: error: {message}\n"
     assert list_files(place) == before
 
 
@@ -40,7 +38,7 @@ def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(
         ("ipyniivue", "pip install 'deskull[notebook]'"),
     ],
 )
-def test_what_is_missing_is_installed_by_its_own_line(module, line):
+def test_every_missing_package_has_its_install_command(module, line):
     assert line in explain_missing(module)
 
 
@@ -54,13 +52,15 @@ def test_every_extra_that_is_named_exists():
 
 
 @pytest.mark.parametrize(
-    ("words", "what"),
+    ("arguments", "what"),
     [(("--n4",), "N4, the bias correction"), (("-c", "corrected.nii.gz"), "output corrected")],
 )
-def test_n4_without_simpleitk_is_refused_before_any_work(place, monkeypatch, capsys, words, what):
+def test_n4_without_simpleitk_is_refused_before_any_work(
+    place, monkeypatch, capsys, arguments, what
+):
     hide(monkeypatch, "SimpleITK")
     before = list_files(place)
-    assert run("scan.nii.gz", "-m", "mask.nii.gz", *words) == 1
+    assert run("scan.nii.gz", "-m", "mask.nii.gz", *arguments) == 1
     line = f"{what}: SimpleITK is not installed. Run: pip install 'deskull[n4]'"
     assert capsys.readouterr().err == f"deskull: error: {line}\n"
     assert list_files(place) == before

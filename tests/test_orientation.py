@@ -112,8 +112,8 @@ def test_every_output_lies_on_the_grid_of_the_turned_image(study, codes):
 def test_a_mask_given_to_another_image_is_turned_too(study):
     write_scan(Path("raw", RAW[0]), reorient(HEAD, "LPS"))
     write_scan(Path("raw", RAW[1]), reorient(HEAD, "PIR"))
-    words = ["--participant-label", "01", "--orientation", "ras", "--suffix", "T1w", "T2w"]
-    assert app(*words, "--one-mask") == 0
+    arguments = ["--participant-label", "01", "--orientation", "ras", "--suffix", "T1w", "T2w"]
+    assert app(*arguments, "--one-mask") == 0
     one, other = (
         nib.load(f"out/sub-01/anat/sub-01_desc-brain{word}_mask.nii.gz") for word in ("", "T2w")
     )
@@ -162,8 +162,8 @@ def test_niworkflows_takes_the_masks_of_all_orientations(study):
         name = f"sub-{number:02d}"
         write_scan(Path(f"raw/{name}/anat/{name}_T1w.nii.gz"), reorient(HEAD, codes))
     count = {}
-    for words in ((), ("--orientation", "ras")):
-        assert app("--participant-label", *(f"{n:02d}" for n in range(48)), *words) == 0
+    for message in ((), ("--orientation", "ras")):
+        assert app("--participant-label", *(f"{n:02d}" for n in range(48)), *message) == 0
         done = subprocess.run(
             [sys.executable, "-c", APPLY, "48", "out"],
             capture_output=True,
@@ -171,6 +171,6 @@ def test_niworkflows_takes_the_masks_of_all_orientations(study):
             check=True,
             env=environment,
         )
-        count[words] = int(done.stdout.split()[-1])
+        count[message] = int(done.stdout.split()[-1])
     assert count[()] < 48
     assert count["--orientation", "ras"] == 48

@@ -166,7 +166,7 @@ def test_padded_scans_have_no_flags(fill):
     assert find_names(volume) == []
 
 
-def test_nan_of_the_file_is_told_apart_from_padding():
+def test_nan_of_the_file_is_distinguished_from_padding():
     data = turn(SCAN, -1000)
     data[40, 40, 40:43] = np.nan
     volume = make(data)
@@ -185,7 +185,7 @@ def test_a_padded_ct_is_still_a_ct(air, fill):
 
 
 @pytest.mark.parametrize("fill", [0, -1000, 65535, np.nan])
-def test_a_stripped_brain_is_seen_whatever_is_around(fill):
+def test_a_stripped_brain_is_flagged_whatever_is_around(fill):
     volume = make(np.where(BRAIN, SCAN, fill))
     names = [flag.name for flag in find_flags(volume.data, BRAIN, make_probability(), VOXEL_SIZE)]
     assert "already-stripped" in names

@@ -1,4 +1,4 @@
-"""Which prediction belongs to which reference: by names, and by tables."""
+"""Pairs of prediction and reference, by names and by tables."""
 
 import re
 
@@ -34,7 +34,7 @@ def find_names(pairing):
         ("A/sub-A_ses-1_T1w_mask.nii", "B/sub-A_ses-1_T1w_brainmask.nii", "sub-A_ses-1_T1w"),
     ],
 )
-def test_names_of_one_scan_are_a_pair(tmp_path, prediction, reference, scan):
+def test_names_that_match_are_paired(tmp_path, prediction, reference, scan):
     mine, wanted = touch(tmp_path / "p", prediction), touch(tmp_path / "r", reference)
     pairing = pair_folders({"m": mine}, wanted)
     assert find_names(pairing) == [
@@ -52,13 +52,13 @@ def test_names_of_one_scan_are_a_pair(tmp_path, prediction, reference, scan):
         ("a1_mask.nii", "a11_mask.nii"),
     ],
 )
-def test_names_of_two_scans_are_no_pair(tmp_path, prediction, reference):
+def test_names_of_different_scans_are_not_paired(tmp_path, prediction, reference):
     mine, wanted = touch(tmp_path / "p", prediction), touch(tmp_path / "r", reference)
     with pytest.raises(InputError, match="no prediction and reference with the same name"):
         pair_folders({"m": mine}, wanted)
 
 
-def test_equal_names_in_several_folders_are_told_apart_by_their_folders(tmp_path):
+def test_equal_names_are_paired_by_their_folders(tmp_path):
     names = [f"sub-0{number}/T1w_mask.nii.gz" for number in (1, 2)]
     mine, wanted = touch(tmp_path / "p", *names), touch(tmp_path / "r", *names)
     pairs = pair_folders({"m": mine}, wanted).pairs
@@ -66,7 +66,7 @@ def test_equal_names_in_several_folders_are_told_apart_by_their_folders(tmp_path
     assert all(pair.prediction.parent.name == pair.reference.parent.name for pair in pairs)
 
 
-def test_beside_masks_heads_and_brains_are_no_masks_and_the_trusted_mask_is_taken(tmp_path):
+def test_heads_and_brains_are_ignored_and_the_most_trusted_mask_is_taken(tmp_path):
     mine = touch(tmp_path / "p", "a_mask.nii.gz", "a_brain.nii.gz", "a_distance.nii.gz")
     wanted = touch(tmp_path / "r", "a.nii.gz", "a_majority.nii.gz", "a_reference.nii.gz", "b.nii")
     pairing = pair_folders({"m": mine}, wanted, wanted)
@@ -75,7 +75,7 @@ def test_beside_masks_heads_and_brains_are_no_masks_and_the_trusted_mask_is_take
     assert pairing.unpaired == []
 
 
-def test_what_has_no_partner_is_told(tmp_path):
+def test_files_without_a_partner_are_reported(tmp_path):
     mine = touch(tmp_path / "p", "a_mask.nii", "b_mask.nii")
     wanted = touch(tmp_path / "r", "b_mask.nii", "c_mask.nii")
     assert pair_folders({"m": mine}, wanted).unpaired == [
@@ -84,7 +84,7 @@ def test_what_has_no_partner_is_told(tmp_path):
     ]
 
 
-def test_two_contrasts_do_not_share_a_reference_that_names_none(tmp_path):
+def test_two_contrasts_do_not_share_a_reference_without_contrast(tmp_path):
     mine = touch(tmp_path / "p", "sub-1_T1w_mask.nii", "sub-1_T2w_mask.nii", "sub-2_mask.nii")
     wanted = touch(tmp_path / "r", "sub-1_mask.nii", "sub-2_mask.nii")
     pairing = pair_folders({"m": mine}, wanted)
@@ -92,13 +92,13 @@ def test_two_contrasts_do_not_share_a_reference_that_names_none(tmp_path):
     assert len(pairing.unpaired) == 3
 
 
-def test_two_files_are_a_pair_whatever_their_names(tmp_path):
+def test_two_files_are_paired_whatever_their_names(tmp_path):
     touch(tmp_path, "x.nii", "y.nii.gz")
     pairing = pair_folders({"m": tmp_path / "x.nii"}, tmp_path / "y.nii.gz")
     assert find_names(pairing) == [("y", "m", "x.nii", "y.nii.gz")]
 
 
-def test_a_table_names_its_pairs(tmp_path):
+def test_a_table_lists_pairs(tmp_path):
     table = tmp_path / "pairs.csv"
     table.write_text("Method;prediction;reference;scan\nours;p/1.nii;r/1.nii;one\n;/2.nii;2.nii\n")
     first, second = read_pairs(table).pairs
@@ -124,7 +124,7 @@ def test_scans_of_a_table_with_equal_names_are_named_by_their_paths(tmp_path):
         ("prediction,reference\n1.nii,r.nii\n2.nii,r.nii\n", "line 3: scan 'r.nii' is there"),
     ],
 )
-def test_a_wrong_table_is_refused(tmp_path, text, message):
+def test_a_wrong_table_is_an_error(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=re.escape(message)):
         read_pairs(tmp_path / "t.csv")
@@ -142,10 +142,12 @@ def test_a_wrong_table_is_refused(tmp_path, text, message):
         ("p/a_mask.nii.gz", "r/a_mask.nii.gz", False),
     ],
 )
-def test_swapped_sides_are_noticed_where_names_tell(tmp_path, prediction, reference, swapped):
+def test_swapped_predictions_and_references_are_noticed_by_their_names(
+    tmp_path, prediction, reference, swapped
+):
     touch(tmp_path, prediction, reference)
     one, other = (tmp_path / name.partition("/")[0] for name in (prediction, reference))
-    told = find_swapped(pair_folders({"m": one}, other).pairs)
-    assert (told is not None) == swapped
+    message = find_swapped(pair_folders({"m": one}, other).pairs)
+    assert (message is not None) == swapped
     if swapped:
-        assert "are the two swapped?" in told
+        assert "are the two swapped?" in message

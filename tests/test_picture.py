@@ -103,7 +103,7 @@ def test_outline_is_thin():
     assert not blocks.any()
 
 
-def test_the_persons_left_is_on_the_left():
+def test_the_subjects_left_is_on_the_left():
     pixels = np.asarray(draw_mosaic(DATA, MASK, GRID))[100:240, WIDTH // 2 :]
     tile = pixels[:, pixels.shape[1] // 4 : pixels.shape[1] // 2]
     bright = np.nonzero(tile > 250)[1]
@@ -130,8 +130,8 @@ def test_an_oblique_grid_is_drawn_in_its_own_planes():
     turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
     grid = Grid(SHAPE, turn @ GRID.affine)
     shown, straight = (np.asarray(draw_mosaic(DATA, MASK, one)) for one in (grid, GRID))
-    words = shown != straight  # the position of each slice: a number instead of mm
-    assert 0 < words.mean() < 0.02
+    texts = shown != straight  # the position of each slice: a number instead of mm
+    assert 0 < texts.mean() < 0.02
 
 
 def test_voxel_sizes_are_respected():
@@ -252,7 +252,7 @@ def area_of(line):
 
 def test_the_line_of_a_disc_is_one_circle():
     y, x = np.indices((60, 80)) + 0.5
-    (line,) = find_contours((20 - np.hypot(x - 40, y - 30)).astype(np.float32), 1e-6)
+    (line,) = find_contours((20.5 - np.hypot(x - 40, y - 30)).astype(np.float32))
     assert np.hypot(*(line - (40, 30)).T) == pytest.approx(np.full(len(line), 20), abs=0.05)
     assert area_of(line) == pytest.approx(np.pi * 400, rel=0.005)
 
@@ -327,9 +327,9 @@ def test_svg_shows_the_same_greys_as_the_png():
 def test_svg_needs_nothing_outside_and_marks_left_and_right():
     content = draw_svg(DATA, MASK, GRID, "a <b> & c").decode()
     root = ElementTree.fromstring(content)
-    words = [text.text for text in root.iter(f"{NAME}text")]
-    assert words[0] == root.find(f"{NAME}title").text == "a <b> & c"
-    assert words.count("L") == words.count("R") == 16
+    texts = [text.text for text in root.iter(f"{NAME}text")]
+    assert texts[0] == root.find(f"{NAME}title").text == "a <b> & c"
+    assert texts.count("L") == texts.count("R") == 16
     links = re.findall(r'(?:href|url|src)[=(]"?([^")]{6})', content)
     assert links
     assert all(link.startswith(("#", "data:")) for link in links)
@@ -364,7 +364,7 @@ def test_svg_of_an_empty_mask_has_no_outline():
 
 
 @pytest.mark.parametrize(("kind", "start"), [(".png", b"\x89PNG"), (".SVG", b"<svg ")])
-def test_kind_of_a_picture_is_told_by_its_suffix(kind, start):
+def test_the_suffix_decides_the_kind_of_a_picture(kind, start):
     assert encode_picture(kind, DATA, MASK, GRID).startswith(start)
 
 

@@ -32,7 +32,7 @@ def move(mask, mm):
 
 @pytest.mark.parametrize("contrast", ["T1w", "T2w"])
 @pytest.mark.parametrize("mm", [(0, 0, 0), (12, 0, 0), (0, -18, 0), (0, 0, 24), (9, 9, -9)])
-def test_the_way_back_of_a_moved_mask_is_found(contrast, mm):
+def test_the_displacement_of_a_moved_mask_is_found(contrast, mm):
     found = find_displacement(make_layers(contrast), move(BRAIN, mm), 3.0)
     assert np.abs(np.array(found.mm) + mm).max() <= 4
     assert found.gain >= 1
@@ -85,7 +85,7 @@ def test_doubts_about_the_scan_itself_stay():
     assert "not-finite" in [flag.name for flag in judge(BRAIN, scan).flags]
 
 
-def test_a_field_that_cuts_the_mask_is_seen():
+def test_a_field_that_cuts_the_mask_is_flagged():
     cut = AFFINE.copy()
     cut[2, 3] += 3 * 36
     quality = judge(BRAIN[..., 36:], make_scan()[..., 36:], cut)

@@ -134,7 +134,7 @@ def test_distance_from_a_ball_is_right_within_a_fraction_of_a_voxel(voxel_size):
     assert error[near].std() < 0.35 * max(voxel_size)
 
 
-def test_sign_tells_in_from_out():
+def test_the_sign_is_negative_inside():
     mask = np.random.default_rng(1).random((12, 13, 14)) > 0.6
     distance = make_signed_distance(mask, (0.7, 1.0, 4.0))
     assert np.array_equal(distance < 0, mask)

@@ -1,4 +1,4 @@
-"""deskull as a process of its own: what it opens, imports and leaves, and how it ends."""
+"""deskull as a process of its own: imports, sockets, files, signals and exit codes."""
 
 import os
 import re
@@ -23,9 +23,9 @@ DESKULL = [sys.executable, "-m", "deskull"]
 HELP = """
 import contextlib, io, sys
 from deskull.cli import run
-for words in sys.argv[1:]:
+for arguments in sys.argv[1:]:
     with contextlib.suppress(SystemExit):
-        run(words.split())
+        run(arguments.split())
 heavy = {"numpy", "scipy", "nibabel", "openvino", "onnxruntime", "torch", "rich"}
 print("HEAVY", *sorted(heavy & set(sys.modules)))
 """
@@ -89,9 +89,9 @@ def place(tmp_path):
     return tmp_path
 
 
-def start(words, folder, **environment):
+def start(arguments, folder, **environment):
     return subprocess.run(
-        [str(word) for word in words],
+        [str(argument) for argument in arguments],
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
@@ -115,13 +115,13 @@ def test_help_has_an_example_for_every_command_and_imports_nothing_heavy(tmp_pat
     assert out.splitlines()[-1] == "HEAVY"
 
 
-def test_deskull_alone_shows_its_help_and_leaves_with_2(tmp_path):
+def test_deskull_alone_shows_its_help_and_exits_with_2(tmp_path):
     done = start(DESKULL, tmp_path)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.startswith(b"usage: deskull")
 
 
-def test_a_missing_scan_leaves_with_1_and_no_traceback(tmp_path):
+def test_a_missing_scan_exits_with_1_and_no_traceback(tmp_path):
     done = start([*DESKULL, "nope.nii.gz"], tmp_path)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"deskull: error: nope.nii.gz: no such file.\n"
@@ -133,30 +133,30 @@ def test_debug_shows_the_traceback(tmp_path):
     assert b"Traceback" in done.stderr
 
 
-def test_names_of_any_script_work_in_a_locale_that_knows_none(place):
+def test_non_ascii_names_work_in_an_ascii_locale(place):
     folder = place / 'it\'s "a" ñ 頭'
     folder.mkdir()
     (place / "scan.nii.gz").rename(folder / "sub é.nii.gz")
     poor = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    words = [*DESKULL, folder / "sub é.nii.gz", "-v"]
-    done = start(words, place, **poor, PYTHONIOENCODING="ascii")
+    arguments = [*DESKULL, folder / "sub é.nii.gz", "-v"]
+    done = start(arguments, place, **poor, PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert list_names(folder) == ["sub é.nii.gz", "sub é_brain.nii.gz", "sub é_mask.nii.gz"]
     assert b"brain of" in done.stderr
 
 
 @pytest.mark.parametrize("program", [COMMAND_LINE, LIBRARY], ids=["command line", "library"])
-def test_no_socket_is_opened_and_nothing_is_left_at_home(place, program):
+def test_no_socket_is_opened_and_nothing_is_written_to_the_home_folder(place, program):
     home = place / "home"
     home.mkdir()
-    words = [sys.executable, "-c", NO_NETWORK + program]
-    done = start(words, place, HOME=str(home), USERPROFILE=str(home))
+    arguments = [sys.executable, "-c", NO_NETWORK + program]
+    done = start(arguments, place, HOME=str(home), USERPROFILE=str(home))
     assert (done.returncode, done.stderr) == (0, b"")
     assert (place / "brain.nii").exists()
     assert list_names(home) == []
 
 
-def test_a_reader_that_has_had_enough_is_no_fault(tmp_path):
+def test_a_closed_pipe_is_no_error(tmp_path):
     with subprocess.Popen(
         [*DESKULL, "weights", "show"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -164,10 +164,12 @@ def test_a_reader_that_has_had_enough_is_no_fault(tmp_path):
         assert process.stderr.read() == b""
 
 
-def test_a_terminal_sees_progress_and_at_last_only_what_was_said(place):
+def test_a_terminal_shows_progress_and_keeps_only_the_messages(place):
     master, terminal = os.openpty()
-    words = [*DESKULL, "scan.nii.gz", "-v", "-m", "m.nii"]
-    done = subprocess.run(words, cwd=place, stdout=subprocess.PIPE, stderr=terminal, timeout=120)
+    arguments = [*DESKULL, "scan.nii.gz", "-v", "-m", "m.nii"]
+    done = subprocess.run(
+        arguments, cwd=place, stdout=subprocess.PIPE, stderr=terminal, timeout=120
+    )
     os.close(terminal)
     seen = os.read(master, 10_000).decode()
     os.close(master)

@@ -105,7 +105,7 @@ def test_a_ramp_of_millimetres_conforms_to_the_windows_own_millimetres(grid, off
 
 @QUICK
 @given(grid=grids(), offset=st.tuples(*[st.floats(-30, 30)] * 3))
-def test_a_map_comes_home_to_the_millimetres_it_was_drawn_at(grid, offset):
+def test_a_map_returns_to_the_millimetres_it_was_drawn_at(grid, offset):
     window = make_window(grid.centre + offset, grid, (32, 32, 32), max(1.0, min(grid.voxel_size)))
     radius = 10 * window.voxel_size[0]
 

@@ -62,11 +62,11 @@ def test_a_background_of_nan_is_only_not_finite():
 # --- looks-like-ct
 
 
-def test_a_ct_is_seen():
+def test_a_ct_is_flagged():
     assert find_names(make_ct()) == ["looks-like-ct"]
 
 
-def test_a_ct_padded_below_air_is_seen():
+def test_a_ct_padded_below_air_is_flagged():
     scan = make_ct()
     scan[:12] = -3024
     assert "looks-like-ct" in find_names(scan)
@@ -83,18 +83,18 @@ def test_an_mr_with_negatives_is_no_ct(scale, offset):
 
 
 @pytest.mark.parametrize("background", [0.0, -5.0, 7.0])
-def test_a_stripped_brain_is_seen(background):
+def test_a_stripped_brain_is_flagged(background):
     scan = np.where(BRAIN, make_scan(), background).astype(np.float32)
     assert find_names(scan) == ["already-stripped"]
 
 
-def test_a_stripped_brain_on_nan_is_seen():
+def test_a_stripped_brain_on_nan_is_flagged():
     scan = np.where(BRAIN, make_scan(), np.nan).astype(np.float32)
     assert find_names(scan) == ["not-finite", "already-stripped"]
 
 
 @pytest.mark.parametrize("radii", [(65, 81, 59), (71, 87, 65)])
-def test_a_stripped_brain_is_seen_through_a_mask_that_is_a_little_off(radii):
+def test_a_stripped_brain_is_flagged_with_a_mask_that_is_a_little_off(radii):
     scan = np.where(BRAIN, make_scan(), 0).astype(np.float32)
     assert find_names(scan, make_ellipsoid(radii)) == ["already-stripped"]
 
@@ -114,7 +114,7 @@ def test_a_defaced_head_is_not_stripped():
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("end", [0, -1])
-def test_a_field_that_cuts_the_brain_is_seen(axis, end):
+def test_a_field_that_cuts_the_brain_is_flagged(axis, end):
     cut = [slice(None)] * 3
     cut[axis] = slice(24, None) if end == 0 else slice(None, -24)
     cut = tuple(cut)
@@ -144,7 +144,7 @@ def test_area_of_the_cut_is_in_mm():
 
 
 @pytest.mark.parametrize(("radii", "ml"), [((45, 50, 45), 424), ((84, 95, 72), 2407)])
-def test_an_implausible_volume_is_seen(radii, ml):
+def test_an_implausible_volume_is_flagged(radii, ml):
     mask = make_ellipsoid(radii)
     assert "volume" in find_names(mask=mask)
     said = find_sentence("volume", mask=mask)
@@ -167,7 +167,7 @@ def test_a_small_brain_in_a_small_head_is_an_infant():
     assert "volume" in find_names(mask=brain)  # the same mask in the head of an adult
 
 
-def test_what_is_too_little_for_an_infant_is_seen_with_the_width_of_the_head():
+def test_a_volume_too_small_for_an_infant_is_flagged_with_the_width_of_the_head():
     scan, _ = make_infant()
     sentence = find_sentence("volume", data=scan, mask=make_ellipsoid((20, 30, 20)))
     assert "100 to 900 ml are plausible in a head of 84 mm, as infants have" in sentence
@@ -193,7 +193,7 @@ def test_a_part_of_a_brain_may_be_small():
 # --- pieces
 
 
-def test_a_second_piece_that_was_left_out_is_seen():
+def test_a_second_piece_that_was_left_out_is_flagged():
     probability = make_probability()
     probability[make_ellipsoid((30, 30, 30), (0, 0, -95))] = 0.9
     assert find_names(probability=probability) == ["pieces"]

@@ -164,7 +164,7 @@ def test_a_corrected_mask_counts_in_schema_0_as_well(path):
     assert (record.final_ml, record.mask_kind) == (1100.5, "corrected")
 
 
-def test_a_newer_record_is_read_but_never_rewritten_by_halves(path):
+def test_a_newer_record_is_read_but_never_rewritten_in_part(path):
     record = write(path, schema=SCHEMA + 1, surprise={"x": 1}, weights={"name": "w"})
     assert (record.schema, record.score, record.weights) == (SCHEMA + 1, 93, None)
     before = path.read_bytes()

@@ -12,8 +12,9 @@ import pytest
 from markupsafe import escape
 
 from ball import HEAD, run
-from deskull.cohort.stripped import find_manual, find_stripped
+from deskull.cohort.stripped import find_stripped
 from deskull.errors import InputError
+from deskull.image.lookup import find_manual
 from deskull.image.volume import make_volume
 from deskull.picture.page import make_page, to_data_address
 from deskull.picture.plot import Point, draw_chart
@@ -71,6 +72,25 @@ def test_a_data_address_holds_the_content():
 
 
 # --- the report of a cohort
+
+
+def test_a_mask_that_was_changed_comes_first_and_says_so(batch, undrawn):
+    path = batch / "one_mask.nii.gz"
+    image = nib.load(path)
+    nib.Nifti1Image(np.roll(image.dataobj, 3, 0), None, image.header).to_filename(path)
+    assert list_names(batch)[:2] == ["bad.nii.gz", "one.nii.gz"]
+    page = read_report(batch)
+    assert page.count("mask-changed</b>") == 1
+    assert "The mask is not the file that deskull wrote" in page
+    path.with_name("one_mask_manual.nii.gz").write_bytes(path.read_bytes())
+    assert "mask-changed" not in read_report(batch)  # the corrected mask counts
+
+
+def test_a_mask_made_with_other_settings_than_most_comes_first_and_says_so(batch, undrawn):
+    settings = json.loads((batch / "one_record.json").read_text("utf-8"))["settings"]
+    edit(batch / "one_record.json", settings=settings | {"border": 6.0})
+    assert list_names(batch)[:2] == ["bad.nii.gz", "one.nii.gz"]
+    assert "Not made as most masks of this folder: border 6.0 (most: 0.0)." in read_report(batch)
 
 
 def test_the_report_holds_every_scan_those_in_need_first(batch):

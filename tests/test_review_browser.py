@@ -29,8 +29,8 @@ IS_BLANK = (
 class SlowViewer(Viewer):
     """A server whose pictures wait until they are let through, scan by scan."""
 
-    def __init__(self, *words):
-        super().__init__(*words)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self.gates = [threading.Event() for _ in self.entries]
 
     def answer(self, request):

@@ -99,8 +99,8 @@ def test_two_processes_write_equal_bytes(tmp_path, head):
     found = []
     for number in range(2):
         outputs = [f"b{number}.nii.gz", f"m{number}.mgz", f"d{number}.nii"]
-        words = ["scan.nii.gz", outputs[0], "-m", outputs[1], "-d", outputs[2]]
-        subprocess.run([sys.executable, "-m", "deskull", *words], cwd=tmp_path, check=True)
+        arguments = ["scan.nii.gz", outputs[0], "-m", outputs[1], "-d", outputs[2]]
+        subprocess.run([sys.executable, "-m", "deskull", *arguments], cwd=tmp_path, check=True)
         files = [tmp_path / output for output in outputs]
         found.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
     assert found[0] == found[1]

@@ -1,4 +1,4 @@
-"""One mask for a session: which scan gives it, and what is said of those that get it."""
+"""One mask for a session: which scan is stripped, and how the mask is judged on the others."""
 
 from pathlib import Path
 
@@ -18,19 +18,19 @@ __all__ = ["ball", "study"]
 
 
 def cut(image, axis, start, stop):
-    """Part of an image, where it lies in space."""
+    """Cut out a part of an image, which stays where it is in space."""
     index = [slice(None)] * 3
     index[axis] = slice(start, stop)
     return image.slicer[tuple(index)]
 
 
 def empty(shape, voxel_size):
-    """A header is all that a plan looks at."""
+    """Make an image of zeros: a plan reads only the header."""
     return nib.Nifti1Image(np.zeros(shape, np.uint8), np.diag([*voxel_size, 1]))
 
 
 WHOLE = ((176, 240, 256), (1, 1, 1))
-CASES = {  # what is in a session, and which of it gives the mask
+CASES = {  # the scans of a session, and which of them is stripped
     "a fine slab": ({"T1": WHOLE, "hippo_T1": ((240, 240, 60), (0.7, 0.7, 0.7))}, "T1"),
     "a coronal slab": ({"T1": WHOLE, "x_T1": ((400, 40, 400), (0.4, 1, 0.4))}, "T1"),
     "a sagittal slab": ({"T1": WHOLE, "x_T1": ((40, 400, 400), (1, 0.5, 0.5))}, "T1"),
@@ -58,7 +58,7 @@ CASES = {  # what is in a session, and which of it gives the mask
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_scan_whose_field_holds_the_head_gives_the_mask(study, case):
+def test_the_scan_whose_field_of_view_holds_the_head_is_stripped(study, case):
     scans, wanted = CASES[case]
     for name, grid in scans.items():
         path = study / f"heads/sub-01_acq-{name.replace('_', 'x_')}w.nii.gz"
@@ -76,17 +76,15 @@ def test_the_scan_whose_field_holds_the_head_gives_the_mask(study, case):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("codes", ["RAS", "LPI", "PIR"])
-def test_a_scan_that_shows_more_of_the_brain_takes_over_from_a_field_that_cuts_it(
-    study, axis, codes
-):
+def test_a_scan_that_shows_more_of_the_brain_is_stripped_instead(study, axis, codes):
     head, _ = make_head(shape=(62, 66, 64))
     size = head.shape[axis]
     write_scan(study / "heads/p1_T1.nii.gz", cut(head, axis, 0, size // 2 - 1))
     write_scan(study / "heads/p1_FLAIR.nii.gz", reorient(head, codes))
     (task,) = share_masks(make_plan(["heads"], "out"))
     outputs = "mask,probability,distance,picture"
-    words = ["batch", "heads", "-o", "out", "--one-mask", "--outputs", outputs]
-    assert run(*words) == 0
+    args = ["batch", "heads", "-o", "out", "--one-mask", "--outputs", outputs]
+    assert run(*args) == 0
     assert task.scan.name == "p1_T1.nii.gz"  # by its header
     given, own = (read_json(study / f"out/p1_{name}_record.json") for name in ("T1", "FLAIR"))
     assert "mask_of" not in own
@@ -100,11 +98,11 @@ def test_a_scan_that_shows_more_of_the_brain_takes_over_from_a_field_that_cuts_i
         *(f"p1_T1_{name}" for name in from_a_mask),
     ]
     before = own["finished"]
-    assert run(*words) == 0
+    assert run(*args) == 0
     assert read_json(study / "out/p1_FLAIR_record.json")["finished"] == before
 
 
-def test_a_scan_with_no_more_of_the_brain_does_not_take_over(study):
+def test_a_scan_that_shows_no_more_of_the_brain_is_not_stripped_instead(study):
     low = cut(HEAD, 2, 0, 26)
     write_scan(study / "heads/p1_T1.nii.gz", low)
     write_scan(study / "heads/p1_FLAIR.nii.gz", low)
@@ -113,7 +111,7 @@ def test_a_scan_with_no_more_of_the_brain_does_not_take_over(study):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_scan_that_reaches_beyond_the_field_of_the_mask_is_flagged(study, axis, capsys):
+def test_a_scan_that_continues_beyond_the_field_of_the_mask_is_flagged(study, axis, capsys):
     size = HEAD.shape[axis]
     write_scan(study / "heads/p1_T1.nii.gz", cut(HEAD, axis, 4, size // 2 + 3))
     write_scan(study / "heads/p1_FLAIR.nii.gz", cut(HEAD, axis, size // 2 - 3, size - 8))
@@ -122,12 +120,12 @@ def test_a_scan_that_reaches_beyond_the_field_of_the_mask_is_flagged(study, axis
     assert BEYOND in rows["p1_FLAIR.nii.gz"]["flags"].split(",")
     assert int(rows["p1_FLAIR.nii.gz"]["score"]) < int(rows["p1_T1.nii.gz"]["score"])
     flags = read_json(study / "out/p1_FLAIR_record.json")["flags"]
-    words = next(flag["sentence"] for flag in flags if flag["name"] == BEYOND)
-    assert "The field of p1_T1.nii.gz, whose mask is used, cuts the brain where" in words
+    sentence = next(flag["sentence"] for flag in flags if flag["name"] == BEYOND)
+    assert "The field of p1_T1.nii.gz, whose mask is used, cuts the brain where" in sentence
     assert "2 flagged" in capsys.readouterr().err
 
 
-def test_a_scan_that_gets_a_mask_has_its_score_and_doubts(study):
+def test_a_scan_with_a_shared_mask_has_its_score_and_doubts(study):
     write_scan(study / "heads/p1_T1.nii.gz")
     write_scan(study / "heads/p1_FLAIR.nii.gz", cut(HEAD, 1, 2, -2))
     write_scan(study / "heads/p1_T2.nii.gz", cut(HEAD, 2, 20, 26))
@@ -145,7 +143,7 @@ def test_a_session_with_only_a_slab_is_stripped_and_flagged(study):
     assert "field-cuts-brain" in row["flags"]
 
 
-def test_a_field_goes_on_only_where_the_brain_is_cut():
+def test_a_field_goes_beyond_only_where_the_brain_is_cut():
     image, brain = make_head()
     grid = Grid(image.shape, image.affine)
     low, high = grid.crop((slice(0, 40), slice(0, 48), slice(0, 22))), grid

@@ -1,4 +1,4 @@
-"""Completion scripts and the manual page: made from the parsers, and understood by the shells."""
+"""Completion scripts and the manual page, tried in the shells and in man."""
 
 import shutil
 import subprocess
@@ -38,8 +38,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def complete(words):
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+def complete(arguments):
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return {line.partition("\t")[0] for line in done.stdout.splitlines()} - {""}
 
@@ -55,8 +55,8 @@ def test_bash_completes(folder, line, expected):
 @pytest.mark.parametrize(("line", "expected"), CASES)
 def test_fish_completes(folder, line, expected):
     (folder / "completion").write_text(COMPLETIONS["fish"](make_parser()))
-    words = ["fish", "--no-config", "-c", f"source ./completion; complete -C '{line}'"]
-    assert complete(words) == expected
+    arguments = ["fish", "--no-config", "-c", f"source ./completion; complete -C '{line}'"]
+    assert complete(arguments) == expected
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
@@ -80,10 +80,10 @@ def test_zsh_completes(folder, line, expected):
 
 
 @pytest.mark.parametrize("shell", COMPLETIONS)
-def test_the_command_prints_the_script(shell, capsys):
+def test_the_completion_option_prints_the_script(shell, capsys):
     assert run("--completion", shell) == 0
-    said = capsys.readouterr()
-    assert (said.out, said.err) == (COMPLETIONS[shell](make_parser()), "")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (COMPLETIONS[shell](make_parser()), "")
 
 
 def test_an_unknown_shell_is_wrong_use(capsys):
@@ -91,25 +91,25 @@ def test_an_unknown_shell_is_wrong_use(capsys):
     assert "'tcsh' (choose from 'bash', 'zsh', 'fish')" in capsys.readouterr().err
 
 
-def test_the_manual_page_tells_every_command_and_option():
+def test_the_manual_page_lists_every_command_and_option():
     page = make_manual(make_parser(), __version__).replace("\\-", "-")
     for name, command in make_parser().commands.items():
         section = page.split(f"\n.SH DESKULL {name.upper()}\n")[1].partition("\n.SH ")[0]
-        for word in command._option_string_actions:
-            assert word in section or "_" in word, (name, word)
+        for flag in command._option_string_actions:
+            assert flag in section or "_" in flag, (name, flag)
     assert len(COMMANDS) == page.count("\n.SH DESKULL ")
 
 
 @pytest.mark.skipif(shutil.which("man") is None, reason="needs man")
-def test_the_manual_page_is_read_without_a_warning(tmp_path):
+def test_man_shows_the_manual_page_without_a_warning(tmp_path):
     (tmp_path / "deskull.1").write_text(make_manual(make_parser(), __version__), "utf-8")
-    words = ["man", "--warnings", "-l", str(tmp_path / "deskull.1")]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    arguments = ["man", "--warnings", "-l", str(tmp_path / "deskull.1")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "by which the mask's surface is moved" in " ".join(done.stdout.split())
 
 
-def test_the_version_names_the_default_weights_by_name_and_hash(capsys):
+def test_version_prints_name_and_hash_of_the_default_weights(capsys):
     assert run("--version") == 0
     weights = load_weights()
     line = f"deskull {__version__} (weights {weights.name}, {weights.digest[:12]})\n"

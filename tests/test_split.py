@@ -44,7 +44,7 @@ def test_a_participant_with_many_rows_counts_once():
     assert Counter(split_participants(rows, SHARES).values()) == {"train": 4, "validation": 1}
 
 
-def test_another_seed_is_another_split_and_the_same_the_same():
+def test_the_seed_decides_the_split():
     first = split_participants(PARTICIPANTS, SHARES, 1)
     assert split_participants(PARTICIPANTS, SHARES, 1) == first
     assert split_participants(PARTICIPANTS, SHARES, 2) != first
@@ -68,7 +68,7 @@ def test_json_keeps_a_split():
 
 @settings(max_examples=60, deadline=None)
 @given(some_participants, some_shares, st.integers(0, 9), st.randoms(use_true_random=False))
-def test_everybody_has_one_part_whatever_the_order(participants, shares, seed, chance):
+def test_every_participant_has_one_part_whatever_the_order(participants, shares, seed, chance):
     if len(set(participants)) < len(shares):
         return
     split = split_participants(participants, shares, seed)
@@ -93,7 +93,7 @@ def test_folds_are_even_and_do_not_share_participants(participants, count, seed)
 
 
 @pytest.mark.parametrize(
-    ("participants", "shares", "words"),
+    ("participants", "shares", "message"),
     [
         (["a"], SHARES, "1 participants for 2 parts"),
         ([], {"train": 1}, "0 participants for 1 parts"),
@@ -103,14 +103,14 @@ def test_folds_are_even_and_do_not_share_participants(participants, count, seed)
         (["a", "b"], {"train": float("nan")}, "above zero"),
     ],
 )
-def test_splits_that_cannot_be_are_refused(participants, shares, words):
-    with pytest.raises(InputError, match=words):
+def test_impossible_splits_are_refused(participants, shares, message):
+    with pytest.raises(InputError, match=message):
         split_participants(participants, shares)
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(1, "expected at least 2"), (4, "3 participants in 4 folds")]
+    ("count", "message"), [(1, "expected at least 2"), (4, "3 participants in 4 folds")]
 )
-def test_folds_that_cannot_be_are_refused(count, words):
-    with pytest.raises(InputError, match=words):
+def test_impossible_folds_are_refused(count, message):
+    with pytest.raises(InputError, match=message):
         make_folds(["a", "b", "c"], count)

@@ -135,7 +135,7 @@ def test_weights_without_a_second_output_say_so(stripper, small, monkeypatch):
         stripper(small, Settings(csf=False))
 
 
-def test_n4_is_a_step_that_can_be_asked_for(stripper, small):
+def test_n4_is_a_step_that_can_be_requested(stripper, small):
     steps = []
     result = stripper(small, Settings(n4=True), lambda name, *_: steps.append(name))
     assert steps[0] == "n4"
@@ -144,7 +144,7 @@ def test_n4_is_a_step_that_can_be_asked_for(stripper, small):
     assert dice(result.mask, stripper(small).mask) > 0.95
 
 
-def test_every_step_can_be_seen(stripper, small):
+def test_every_step_can_be_observed(stripper, small):
     seen = {}
     stripper(small, observe=lambda name, array, grid: seen.update({name: (array, grid)}))
     assert {"conformed", "normalised", "logits_brain", "probability", "mask_raw"} <= set(seen)
@@ -162,7 +162,7 @@ def test_noise_is_never_a_brain_without_a_doubt(stripper):
 
 def test_no_brain_is_an_error_that_says_what_to_do(stripper, small, monkeypatch):
     stage = stripper.weights.segment
-    nothing = np.full((len(stage.outputs), *stage.window.shape), -9, np.float32)
+    nothing = np.full((len(stage.spec.outputs), *stage.window.shape), -9, np.float32)
     network = replace(stripper._segment, engine=lambda image: nothing)
     monkeypatch.setattr(stripper, "_segment", network)
     with pytest.raises(EmptyMaskError, match="no brain found"):

@@ -35,6 +35,6 @@ def test_a_name_that_is_no_text_survives(tmp_path):
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("one,two\n1,2\n")
-    words = r"^a.csv: columns one, two; expected `in` and `out`, and if wanted `mask`,"
-    with pytest.raises(InputError, match=words):
+    message = r"^a.csv: columns one, two; expected `in` and `out`, and if wanted `mask`,"
+    with pytest.raises(InputError, match=message):
         read_table(path, ("in", "out"), ("mask",))

@@ -1,4 +1,4 @@
-"""What a person reads on stderr: a bar or a step on a terminal, plain lines in a log."""
+"""Messages and progress on stderr: a bar or a step on a terminal, plain lines in a log."""
 
 import logging
 import os
@@ -61,24 +61,24 @@ def _read(master):
 
 def test_a_terminal_shows_steps_and_a_bar_with_failures():
     seen = show_on_terminal(SHOWN)
-    for words in ("deskull: looking …", "━", "3/4 scans", "1 failed", "deskull: writing …"):
-        assert words in seen
+    for text in ("deskull: looking …", "━", "3/4 scans", "1 failed", "deskull: writing …"):
+        assert text in seen
 
 
-def test_messages_stay_whole_above_what_shows_progress():
+def test_messages_are_printed_whole_above_the_progress():
     lines = show_on_terminal(SHOWN).split("\r\n")
     assert any("deskull: found " + "x" * 300 in line for line in lines)
     assert any(line.endswith("deskull: [bold]b.nii[/bold]: failed") for line in lines)
 
 
-def test_nothing_of_the_progress_is_left_at_the_end():
+def test_the_progress_is_erased_at_the_end():
     last = show_on_terminal(SHOWN).split("\r\n")[-2]
     assert last.rpartition("\x1b[K")[2] == "\x1b[31mdeskull:\x1b[0m error: done"
 
 
-@pytest.mark.parametrize("words", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_colours_can_be_refused(words):
-    seen = show_on_terminal(SHOWN, **words)
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_can_be_switched_off(environment):
+    seen = show_on_terminal(SHOWN, **environment)
     assert not re.search(r"\x1b\[[0-9;]*[1-9][0-9;]*m", seen)
     assert "deskull: error: done" in seen
 
@@ -101,7 +101,7 @@ def test_a_log_gets_a_line_for_each_tenth_but_not_too_often(capsys, clock):
     assert lines[-1] == "deskull: 100/100 scans, 60.0 per minute, 0 s left, 2 failed"
 
 
-def test_a_log_hears_of_slow_work_every_minute(capsys, clock):
+def test_a_log_gets_a_line_about_slow_work_every_minute(capsys, clock):
     with progress(quiet=False) as show:
         for done in range(5):
             show.count(done, 10_000, "steps", note="loss 0.5")
@@ -113,7 +113,7 @@ def test_a_log_hears_of_slow_work_every_minute(capsys, clock):
     ]
 
 
-def test_the_rate_leaves_out_what_an_earlier_run_did(capsys, clock):
+def test_the_rate_leaves_out_the_work_of_earlier_runs(capsys, clock):
     with progress(quiet=False) as show:
         show.count(50, 100, "scans")
         clock.seconds += 7200
@@ -121,7 +121,7 @@ def test_the_rate_leaves_out_what_an_earlier_run_did(capsys, clock):
     assert capsys.readouterr().err == "deskull: 60/100 scans, 5.0 per hour, 8 h 0 min left\n"
 
 
-def test_a_short_work_needs_no_line_in_a_log(capsys):
+def test_short_work_gets_no_line_in_a_log(capsys):
     with progress(quiet=False) as show:
         for done in range(4):
             show.count(done, 3, "scans")
@@ -137,13 +137,13 @@ def test_quiet_shows_no_progress(capsys, clock):
     assert capsys.readouterr().err == ""
 
 
-def test_the_library_that_draws_the_bar_is_imported_only_for_it():
+def test_rich_is_imported_only_for_a_bar():
     program = "import sys\n" + SHOWN.replace("    show.count", "    0 and show.count")
     program += "assert 'rich' not in sys.modules\n"
     assert "looking" in show_on_terminal(program)
 
 
-def test_a_message_that_cannot_be_formatted_does_not_stop_the_work(capsys, monkeypatch):
+def test_a_message_that_cannot_be_formatted_does_not_stop_the_command(capsys, monkeypatch):
     monkeypatch.setattr(logging, "raiseExceptions", False)
     record = logging.LogRecord("deskull", logging.WARNING, "", 0, "%d", ("x",), None)
     terminal.LogHandler().emit(record)

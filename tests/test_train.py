@@ -71,7 +71,7 @@ def test_a_map_without_a_brain_is_refused():
         make_labelled_head(make_volume(nib.Nifti1Image(labels, image.affine)))
 
 
-def test_one_head_can_be_learnt_by_heart_and_released(labelled, recipe, tmp_path):
+def test_training_overfits_one_head_and_releases_the_weights(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
     train(sources, recipe, tmp_path / "run", limits=Limits(60))
     card = export({"segment": tmp_path / "run"}, tmp_path / "mine", ABOUT)
@@ -105,15 +105,15 @@ def test_pairs_come_from_a_table_beside_label_maps(recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [("image\nx.nii\n", "no column"), (None, "no label map and no pair")],
 )
-def test_sources_that_hold_nothing_are_refused(recipe, tmp_path, content, words):
+def test_sources_that_hold_nothing_are_refused(recipe, tmp_path, content, message):
     path = tmp_path
     if content:
         path = tmp_path / "pairs.tsv"
         path.write_text(content, "utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_sources([path], recipe)
 
 
@@ -123,7 +123,7 @@ def test_a_source_of_another_kind_is_refused(recipe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         (None, "no such recipe"),
         ("x = ", "not a recipe"),
@@ -138,11 +138,11 @@ def test_a_source_of_another_kind_is_refused(recipe, tmp_path):
         ),
     ],
 )
-def test_bad_recipes_are_refused(tmp_path, text, words):
+def test_bad_recipes_are_refused(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     if text:
         path.write_text(text, "utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_recipe(str(path))
 
 
@@ -254,7 +254,7 @@ def test_another_label_table_makes_another_cached_head(recipe, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_both_files_of_a_pair_tell_it_from_others(tmp_path):
+def test_both_files_of_a_pair_are_part_of_the_cache_key(tmp_path):
     nib.save(nib.Nifti1Pair(np.zeros((2, 2, 2)), np.eye(4)), tmp_path / "a.img")
     assert len(describe_file(tmp_path / "a.hdr")) == 2
 
@@ -296,7 +296,7 @@ def test_prepared_heads_are_kept_and_found_again(recipe, tmp_path):
     np.testing.assert_array_equal(first.labelled[0].tissue, again.labelled[0].tissue)
 
 
-def test_kept_heads_are_mapped_and_what_is_drawn_on_them_is_not_kept(recipe, tmp_path):
+def test_cached_heads_are_mapped_and_changes_to_them_are_not_saved(recipe, tmp_path):
     nib.save(make_label_map(), tmp_path / "b.nii.gz")
     for _ in range(2):
         head = load_sources([tmp_path], recipe, tmp_path / "cache").labelled[0]
@@ -353,7 +353,7 @@ def test_the_published_recipe_prepares_a_pair_as_published(tmp_path):
     assert channels[1].sum() == pytest.approx(volume, rel=0.01)
 
 
-def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
+def test_a_label_table_gives_other_labels(labelled, tmp_path):
     image = make_label_map()
     own = {258: 9, 165: 8, 24: 7, 3: 6, 2: 5, 4: 4}
     labels = np.asarray(image.dataobj)
@@ -372,7 +372,7 @@ def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("x = 1", "not a table of labels"),
         ("[labels]\ncortex = 3", "not a table of labels"),
@@ -382,9 +382,9 @@ def test_labels_of_ones_own_are_read_by_a_table(labelled, tmp_path):
         ("[labels]\ncortex = [-3]", "cortex"),
     ],
 )
-def test_bad_label_tables_are_refused(tmp_path, text, words):
+def test_bad_label_tables_are_refused(tmp_path, text, message):
     (tmp_path / "own.toml").write_text(text, "utf-8")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         load_label_table(tmp_path / "own.toml")
 
 

@@ -1,4 +1,4 @@
-"""The commands that learn, as a user types them, at toy size."""
+"""The commands that train, as a user types them, at toy size."""
 
 import json
 import re
@@ -56,14 +56,16 @@ def folder(tmp_path_factory):
     (folder / "about.json").write_text(json.dumps(ABOUT), "utf-8")
     assert run("index", folder / "pairs", "-o", folder / "index.tsv") == 0
     assert train(folder, "run", "--steps", 10) == 0
-    words = ("--about", folder / "about.json", "--out", folder / "weights")
-    assert run("export", folder / "run", *words) == 0
+    arguments = ("--about", folder / "about.json", "--out", folder / "weights")
+    assert run("export", folder / "run", *arguments) == 0
     return folder
 
 
-def train(folder, name, *words):
+def train(folder, name, *arguments):
     sources = folder / "maps", folder / "index.tsv"
-    return run("train", *sources, "--recipe", folder / "toy.toml", "--out", folder / name, *words)
+    return run(
+        "train", *sources, "--recipe", folder / "toy.toml", "--out", folder / name, *arguments
+    )
 
 
 def test_a_run_keeps_its_split_recipe_curves_and_logs(folder):
@@ -89,7 +91,7 @@ def test_the_same_command_with_more_steps_goes_on(folder):
     assert once.read_bytes() == twice.read_bytes()
 
 
-def test_participants_of_the_test_neither_learn_nor_choose(folder, caplog):
+def test_test_participants_take_no_part_in_training_or_validation(folder, caplog):
     assert train(folder, "tested", "--steps", 5, "--test", 0.25) == 0
     split = json.loads((folder / "tested" / "split.json").read_text("utf-8"))
     assert [len(split[part]) for part in ("train", "validation", "test")] == [3, 2, 2]
@@ -102,19 +104,19 @@ def test_participants_of_the_test_neither_learn_nor_choose(folder, caplog):
     assert "1 test heads: Dice" in caplog.text
 
 
-def test_a_fold_of_ones_choice_is_tested_and_logged_for_tensorboard(folder):
+def test_a_chosen_fold_is_tested_and_logged_for_tensorboard(folder):
     pytest.importorskip("tensorboard")
-    words = ("--steps", 1, "--folds", 3, "--fold", 1, "--tensorboard")
-    assert train(folder, "fold", *words) == 0
+    arguments = ("--steps", 1, "--folds", 3, "--fold", 1, "--tensorboard")
+    assert train(folder, "fold", *arguments) == 0
     assert list((folder / "fold" / "tensorboard").iterdir())
     split = json.loads((folder / "fold" / "split.json").read_text("utf-8"))
     assert (split["folds"], split["fold"], len(split["test"])) == (3, 1, 2)
 
 
-def test_released_weights_say_how_far_the_runtimes_agree(folder, tmp_path):
-    words = ("--about", folder / "about.json", "--out", tmp_path / "weights")
+def test_an_exported_card_records_the_agreement_of_the_runtimes(folder, tmp_path):
+    arguments = ("--about", folder / "about.json", "--out", tmp_path / "weights")
     scan = folder / "pairs" / "q0_T1w.nii.gz"
-    assert run("export", folder / "run", *words, "--check", scan) == 0
+    assert run("export", folder / "run", *arguments, "--check", scan) == 0
     text = (tmp_path / "weights" / "card.json").read_text("utf-8")
     parity = json.loads(text)["parity"]
     assert (parity["heads"], parity["against"]) == (2, "torch")
@@ -124,7 +126,7 @@ def test_released_weights_say_how_far_the_runtimes_agree(folder, tmp_path):
     assert "q0" not in text
 
 
-def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch, capsys):
+def test_export_refuses_a_runtime_that_disagrees(folder, tmp_path, monkeypatch, capsys):
     from deskull.train import export
 
     def make_engine(stage, device, threads, runtime):
@@ -134,8 +136,8 @@ def test_a_runtime_that_answers_otherwise_is_told(folder, tmp_path, monkeypatch,
         return lambda image: logits
 
     monkeypatch.setattr(export, "make_engine", make_engine)
-    words = ("--about", folder / "about.json", "--out", tmp_path / "weights")
-    assert run("export", folder / "run", *words) == 1
+    arguments = ("--about", folder / "about.json", "--out", tmp_path / "weights")
+    assert run("export", folder / "run", *arguments) == 1
     assert "openvino" in capsys.readouterr().err
     assert not (tmp_path / "weights" / "card.json").exists()
 
@@ -145,7 +147,7 @@ def test_minutes_stop_a_run(folder):
     assert (folder / "short" / "last.safetensors").exists()
 
 
-def test_a_run_begins_with_the_weights_of_a_run_or_a_release(folder, tmp_path):
+def test_a_run_can_start_from_the_weights_of_a_run_or_a_release(folder, tmp_path):
     for name, wanted in (("weights", 2**-10), ("run", 0)):  # a release keeps halves
         out = tmp_path / name
         assert train(folder, out, "--steps", 0, "--start", folder / name) == 0
@@ -170,59 +172,59 @@ def test_a_damaged_checkpoint_is_named(folder, tmp_path, capsys):
     shutil.copytree(folder / "run", begun)
     for path in begun.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-100])
-    for name, words in ((begun, ()), (tmp_path / "new", ("--start", begun))):
-        assert train(folder, name, "--steps", 12, *words) == 1
-        told = capsys.readouterr().err
-        assert re.search(r"run/(last|best)\.safetensors: not a readable checkpoint", told)
+    for name, arguments in ((begun, ()), (tmp_path / "new", ("--start", begun))):
+        assert train(folder, name, "--steps", 12, *arguments) == 1
+        err = capsys.readouterr().err
+        assert re.search(r"run/(last|best)\.safetensors: not a readable checkpoint", err)
 
 
-def test_a_start_that_is_nothing_is_told_what_it_can_be(folder, capsys):
+def test_a_start_that_does_not_exist_is_refused_with_what_was_expected(folder, capsys):
     assert train(folder, "nothing", "--start", "no/such") == 1
-    told = capsys.readouterr().err
-    assert "no/such" in told
-    assert "default" in told
-    assert "folder of a training run" in told
+    err = capsys.readouterr().err
+    assert "no/such" in err
+    assert "default" in err
+    assert "folder of a training run" in err
 
 
 @pytest.mark.parametrize("place", ["docs/weights/segment.toml", "examples/upright_t1w.toml"])
-def test_the_recipes_beside_the_code_begin_with_the_default_weights(place):
+def test_recipes_of_docs_and_examples_can_start_from_the_default_weights(place):
     recipe = load_recipe(Path(__file__).parents[1] / place)
     assert load_start("default", recipe).spec == recipe.network
 
 
 def test_the_recipe_in_the_docs_made_the_default_weights():
     folder = Path(__file__).parents[1] / "docs" / "weights"
-    told, card = load_recipe(folder / "segment.toml"), load_weights("default").card
-    assert make_recipe(to_plain(card.segment), told.name) == replace(told, name="segment")
+    recipe, card = load_recipe(folder / "segment.toml"), load_weights("default").card
+    assert make_recipe(to_plain(card.segment), recipe.name) == replace(recipe, name="segment")
     about = json.loads((folder / "default.json").read_text("utf-8"))
     assert {key: to_plain(card)[key] for key in about} == about
 
 
 def test_weights_that_do_not_fit_the_recipe_are_refused(folder, capsys):
     assert train(folder, "unfit", "--start", "default") == 1
-    told = capsys.readouterr().err
-    assert "default: no network that fits the recipe" in told
-    assert "filters 4, 8" in told
+    err = capsys.readouterr().err
+    assert "default: no network that fits the recipe" in err
+    assert "filters 4, 8" in err
     assert not (folder / "unfit").exists()
 
 
-def test_what_was_trained_strips(folder, tmp_path):
+def test_exported_weights_strip(folder, tmp_path):
     scan = folder / "pairs" / "q0_T1w.nii.gz"
-    words = ("-p", tmp_path / "p.nii", "--threshold", 0.01, "--weights", folder / "weights")
-    assert run(scan, *words) == 0
+    arguments = ("-p", tmp_path / "p.nii", "--threshold", 0.01, "--weights", folder / "weights")
+    assert run(scan, *arguments) == 0
     assert np.asarray(nib.load(tmp_path / "p.nii").dataobj).shape == nib.load(scan).shape
 
 
-def test_finetuned_weights_say_how_they_did_before_and_after(folder, capsys):
-    words = ("--weights", folder / "weights", "--out", folder / "finer", "--steps", 25)
-    assert run("finetune", folder / "index.tsv", *words) == 0
+def test_finetune_prints_the_dice_before_and_after(folder, capsys):
+    arguments = ("--weights", folder / "weights", "--out", folder / "finer", "--steps", 25)
+    assert run("finetune", folder / "index.tsv", *arguments) == 0
     assert "before" in capsys.readouterr().out
     card = json.loads((folder / "finer" / "weights" / "card.json").read_text("utf-8"))
     assert card["data"]["began_with"]["name"] == "weights"
     assert card["stages"]["segment"]["training"]["frozen"] == ["stem", "enter", "down"]
 
 
-def test_the_frozen_way_down_stays_as_it_was(folder):
+def test_the_frozen_encoder_is_unchanged(folder):
     from safetensors.numpy import load_file
 
     before = load_file(folder / "weights" / "segment.safetensors")
@@ -231,7 +233,7 @@ def test_the_frozen_way_down_stays_as_it_was(folder):
     assert moved == {"up", "head"}
 
 
-def test_a_finetuned_card_counts_participants_and_names_none(folder):
+def test_a_finetuned_card_counts_participants_without_naming_them(folder):
     text = (folder / "finer" / "weights" / "card.json").read_text("utf-8")
     card = json.loads(text)
     assert (card["data"]["participants"], card["data"]["participants_held_out"]) == (3, 1)
@@ -240,30 +242,30 @@ def test_a_finetuned_card_counts_participants_and_names_none(folder):
     assert not any(f"q{number}" in text for number in range(4))
 
 
-def test_what_was_exported_finds_the_brain_by_the_bundled_network(folder):
+def test_exported_weights_contain_the_bundled_locate_network(folder):
     ours, bundled = load_weights(folder / "weights"), load_weights("default")
     assert ours.locate.onnx == bundled.locate.onnx
     assert ours.segment.onnx != bundled.segment.onnx
 
 
-def test_a_locate_run_of_ones_own_is_taken(folder):
-    words = ("--about", folder / "about.json", "--out", folder / "both")
-    assert run("export", folder / "run", "--locate", folder / "run", *words) == 0
+def test_export_takes_a_locate_run(folder):
+    arguments = ("--about", folder / "about.json", "--out", folder / "both")
+    assert run("export", folder / "run", "--locate", folder / "run", *arguments) == 0
     weights = load_weights(folder / "both")
     assert weights.locate.onnx == weights.segment.onnx
 
 
-def test_an_interrupted_command_says_so_and_releases_nothing(folder, monkeypatch):
+def test_an_interrupted_finetune_reports_it_and_releases_nothing(folder, monkeypatch):
     from deskull.train import loop
 
-    def take_step(*words):
+    def take_step(*inputs):
         signal.raise_signal(signal.SIGINT)
-        return real(*words)
+        return real(*inputs)
 
     real = loop._Loop.take_step
     monkeypatch.setattr(loop._Loop, "take_step", take_step)
-    words = ("--weights", folder / "weights", "--out", folder / "cut")
-    assert run("finetune", folder / "index.tsv", *words) == 130
+    arguments = ("--weights", folder / "weights", "--out", folder / "cut")
+    assert run("finetune", folder / "index.tsv", *arguments) == 130
     assert (folder / "cut" / "last.safetensors").exists()
     assert not (folder / "cut" / "weights").exists()
     assert train(folder, "cut_too") == 130
@@ -274,8 +276,8 @@ def test_a_card_without_data_can_be_finetuned(folder, tmp_path):
     card = json.loads((tmp_path / "old" / "card.json").read_text("utf-8"))
     del card["data"]
     (tmp_path / "old" / "card.json").write_text(json.dumps(card), "utf-8")
-    words = ("--weights", tmp_path / "old", "--out", tmp_path / "new", "--steps", 0)
-    assert run("finetune", folder / "index.tsv", *words) == 0
+    arguments = ("--weights", tmp_path / "old", "--out", tmp_path / "new", "--steps", 0)
+    assert run("finetune", folder / "index.tsv", *arguments) == 0
     card = json.loads((tmp_path / "new" / "weights" / "card.json").read_text("utf-8"))
     assert card["data"]["began_with"]["data"] is None
 
@@ -296,8 +298,8 @@ def test_pairs_of_one_participant_cannot_finetune(folder, tmp_path, capsys):
     pairs = folder / "pairs"
     row = f"{pairs}/q0_T1w.nii.gz\t{pairs}/q0_T1w_mask.nii.gz"
     (tmp_path / "one.tsv").write_text(f"image\tmask\n{row}\n", "utf-8")
-    words = ("--weights", folder / "weights", "--out", tmp_path / "run")
-    assert run("finetune", tmp_path / "one.tsv", folder / "maps", *words) == 1
+    arguments = ("--weights", folder / "weights", "--out", tmp_path / "run")
+    assert run("finetune", tmp_path / "one.tsv", folder / "maps", *arguments) == 1
     assert "pairs of 1 participant" in capsys.readouterr().err
 
 
@@ -310,40 +312,40 @@ def test_pairs_of_one_participant_cannot_finetune(folder, tmp_path, capsys):
         ({**ABOUT, "stages": {}}, "export itself writes"),
     ],
 )
-def test_words_that_make_no_card_are_refused(folder, tmp_path, capsys, about, message):
+def test_an_invalid_description_of_the_card_is_refused(folder, tmp_path, capsys, about, message):
     (tmp_path / "bad.json").write_text(json.dumps(about), "utf-8")
-    words = ("--about", tmp_path / "bad.json", "--out", tmp_path / "weights")
-    assert run("export", folder / "run", *words) == 1
+    arguments = ("--about", tmp_path / "bad.json", "--out", tmp_path / "weights")
+    assert run("export", folder / "run", *arguments) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "weights").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "finetune", "export"])
 def test_a_folder_below_a_file_cannot_be_written(folder, capsys, command):
-    words = {
+    arguments = {
         "train": ("train", folder / "maps", "--recipe", folder / "toy.toml"),
         "finetune": ("finetune", folder / "index.tsv", "--weights", folder / "weights"),
         "export": ("export", folder / "run", "--about", folder / "about.json"),
     }[command]
-    assert run(*words, "--out", folder / "toy.toml" / "x") == 1
+    assert run(*arguments, "--out", folder / "toy.toml" / "x") == 1
     assert "toy.toml is a file, and no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("share", ["0", "1", "2", "nan"])
 def test_finetune_needs_a_share_held_out(folder, capsys, share):
-    words = ("--weights", folder / "weights", "--out", folder / "r", "--validation", share)
-    assert run("finetune", folder / "index.tsv", *words) == 2
+    arguments = ("--weights", folder / "weights", "--out", folder / "r", "--validation", share)
+    assert run("finetune", folder / "index.tsv", *arguments) == 2
     assert "expected a share above 0 and below 1" in capsys.readouterr().err
 
 
-def test_a_run_may_keep_nobody_apart(folder):
+def test_a_run_without_validation_participants_trains(folder):
     assert train(folder, "all", "--steps", 1, "--validation", 0) == 0
     split = json.loads((folder / "all" / "split.json").read_text("utf-8"))
     assert (len(split["train"]), split["validation"]) == (7, [])
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["train", "nowhere.tsv", "--out", "r"], "nowhere.tsv"),
         (["train", "nowhere", "--out", "r"], "nowhere"),
@@ -356,11 +358,11 @@ def test_a_run_may_keep_nobody_apart(folder):
         (["export", "run", "--about", "about.json", "--out", "w", "--check", "no.nii"], "no.nii"),
     ],
 )
-def test_what_cannot_be_learned_from_is_one_clear_line(
-    folder, monkeypatch, capsys, words, message
+def test_missing_or_unusable_inputs_are_refused_in_one_line(
+    folder, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(folder)
-    assert run(*words) == 1
+    assert run(*arguments) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("deskull: error: ")
     assert message in last
@@ -368,7 +370,7 @@ def test_what_cannot_be_learned_from_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         ("--validation 2", "validation 2; expected a share below 1"),
         ("--test 0.9", "validation 0.2 and test 0.9"),
@@ -379,21 +381,21 @@ def test_what_cannot_be_learned_from_is_one_clear_line(
         ("--device tpu", "device 'tpu'; expected auto"),
     ],
 )
-def test_an_option_out_of_range_is_wrong_use(folder, monkeypatch, capsys, words, message):
+def test_an_option_out_of_range_is_wrong_use(folder, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folder)
-    assert run("train", "maps", "-o", "unmade", *words.split()) == 2
+    assert run("train", "maps", "-o", "unmade", *arguments.split()) == 2
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
     assert not (folder / "unmade").exists()
 
 
-def test_without_the_extra_the_message_names_it(folder, monkeypatch, capsys):
+def test_a_missing_train_extra_is_named(folder, monkeypatch, capsys):
     import sys
 
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run("train", folder / "maps", "--out", folder / "none") == 1
     err = capsys.readouterr().err
     assert "deskull train: torch is not installed." in err
-    for words in ("pip install 'deskull[train]'", "https://download.pytorch.org/whl/cpu"):
-        assert words in err
+    for text in ("pip install 'deskull[train]'", "https://download.pytorch.org/whl/cpu"):
+        assert text in err

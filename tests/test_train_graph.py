@@ -10,8 +10,7 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 from deskull.network.unet import NetworkSpec, UNet
-from deskull.train.export import make_onnx
-from deskull.train.recipe import load_recipe
+from deskull.train.graph import make_onnx
 
 SHAPE = (32, 48, 32)
 PLAIN = NetworkSpec(filters=(4, 8, 16, 32))
@@ -31,11 +30,10 @@ def release(spec):
     if network.refine is not None:
         torch.nn.init.normal_(network.refine.change.weight)
     network.load_state_dict({k: v.half().float() for k, v in network.state_dict().items()})
-    recipe = load_recipe("segment")
-    return network, make_onnx(network, replace(recipe, window=replace(recipe.window, shape=SHAPE)))
+    return network, make_onnx(network, SHAPE)
 
 
-def ask(released, image, threads):
+def run_onnx(released, image, threads):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(released, options, providers=["CPUExecutionProvider"])
@@ -48,10 +46,10 @@ def test_the_graph_computes_what_the_network_does_for_any_number_of_threads(name
     image = np.random.default_rng(0).normal(size=(1, 1, *SHAPE)).astype(np.float32)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(image)).numpy()
-    found = ask(released, image, 1)
+    found = run_onnx(released, image, 1)
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
     for threads in (3, 8):
-        assert ask(released, image, threads).tobytes() == found.tobytes()
+        assert run_onnx(released, image, threads).tobytes() == found.tobytes()
 
 
 def test_nothing_is_repeated_before_it_is_convolved():

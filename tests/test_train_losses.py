@@ -18,9 +18,9 @@ from deskull.train.loop import Limits, evaluate, train
 from deskull.train.losses import (
     REACH_MM,
     average,
-    dice,
-    dice_and_cross_entropy,
-    distance,
+    dice_and_cross_entropy_loss,
+    dice_loss,
+    distance_loss,
     hard_dice,
     soft_dice,
     to_distance,
@@ -36,13 +36,13 @@ def test_losses_have_their_known_values():
     target[:, :, :2] = 1
     sure = 40 * (target - 0.5)
     known = torch.tensor([[1.0, 0.0]])
-    assert dice_and_cross_entropy(sure, target, known) == pytest.approx(0, abs=1e-4)
+    assert dice_and_cross_entropy_loss(sure, target, known) == pytest.approx(0, abs=1e-4)
     wrong = sure.clone()
     wrong[:, 1] *= -1  # an output that is not known does not count
-    assert dice_and_cross_entropy(wrong, target, known) == pytest.approx(0, abs=1e-4)
-    assert dice(wrong, target, known) == pytest.approx(0, abs=1e-4)
+    assert dice_and_cross_entropy_loss(wrong, target, known) == pytest.approx(0, abs=1e-4)
+    assert dice_loss(wrong, target, known) == pytest.approx(0, abs=1e-4)
     half = torch.full_like(target, 0.5)
-    nothing = dice(torch.zeros_like(target), target, known)
+    nothing = dice_loss(torch.zeros_like(target), target, known)
     assert nothing == pytest.approx(1 - (2 * 16 + 1) / (16 + 32 + 1))
     assert soft_dice(half, target)[0, 0] == pytest.approx((2 * 16 + 1) / (16 + 32 + 1))
     assert hard_dice(torch.ones_like(target), target)[0, 0] == pytest.approx(65 / 97)
@@ -98,14 +98,14 @@ def test_the_loss_of_distances_is_quadratic_within_reach_and_linear_beyond(error
     truth = to_distance(blur_surface(make_points((8, 8, 8))[..., :2].movedim(-1, 0)), VOXEL_MM)
     answer = (truth + error)[None]
     answer[:, 1] = 99  # not known
-    found = distance(answer, truth.sigmoid()[None], torch.tensor([[1.0, 0.0]]))
+    found = distance_loss(answer, truth.sigmoid()[None], torch.tensor([[1.0, 0.0]]))
     assert found == pytest.approx(loss, abs=1e-3)
 
 
-def test_beyond_reach_the_loss_asks_for_no_more():
+def test_at_the_reach_any_farther_target_costs_nothing():
     answer = torch.full((1, 1, 2, 2, 2), -REACH_MM)
     for target in (0.0, 1 / (1 + math.exp(50))):
-        assert distance(answer, torch.full_like(answer, target), torch.ones(1, 1)) < 1e-4
+        assert distance_loss(answer, torch.full_like(answer, target), torch.ones(1, 1)) < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,6 @@ def test_a_distance_has_the_mask_of_the_shares(sources, recipe):
     assert far.target.max() == pytest.approx(1 / (1 + math.exp(-REACH_MM)))
 
 
-def test_a_head_can_be_learnt_by_heart_as_distances(sources, recipe, tmp_path):
+def test_training_on_distances_overfits_one_head(sources, recipe, tmp_path):
     train(sources, recipe, tmp_path, limits=Limits(80))
     assert average(evaluate(load_released(tmp_path)[1], sources, recipe))[0] > 0.75

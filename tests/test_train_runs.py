@@ -154,9 +154,9 @@ def test_a_step_is_ended_before_an_interrupt(labelled, recipe, tmp_path, monkeyp
     train(sources, recipe, tmp_path / "whole", limits=Limits(3))
     handler = signal.getsignal(number)
 
-    def move_mean(*words):
+    def move_mean(*arguments):
         signal.raise_signal(number)  # weights have moved, their mean has not
-        real(*words)
+        real(*arguments)
 
     real = loop._move_mean
     with monkeypatch.context() as patch:
@@ -171,7 +171,7 @@ def test_a_step_is_ended_before_an_interrupt(labelled, recipe, tmp_path, monkeyp
 def test_a_second_interrupt_does_not_wait(labelled, recipe, tmp_path, monkeypatch):
     sources = Sources([labelled], [])
 
-    def move_mean(*words):
+    def move_mean(*arguments):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -181,7 +181,7 @@ def test_a_second_interrupt_does_not_wait(labelled, recipe, tmp_path, monkeypatc
     assert not (tmp_path / "last.safetensors").exists()
 
 
-def test_no_steps_are_no_steps(labelled, recipe, tmp_path):
+def test_zero_steps_change_nothing(labelled, recipe, tmp_path):
     train(Sources([labelled], []), recipe, tmp_path, limits=Limits(0))
     assert load_released(tmp_path)[2] == 0
 
@@ -221,7 +221,9 @@ def test_a_validation_loss_that_is_no_number_is_not_the_best(labelled, recipe, t
     assert load_released(tmp_path)[2] == 2
 
 
-def test_a_start_is_looked_at_first_and_never_beaten_by_worse(labelled, recipe, tmp_path):
+def test_a_start_is_validated_first_and_never_replaced_by_worse_weights(
+    labelled, recipe, tmp_path
+):
     fields = replace(recipe.training, best="dice", learning_rate=1.0)
     sources, start = Sources([labelled], []), UNet(recipe.network)
     wild = replace(recipe, training=fields)
@@ -232,7 +234,7 @@ def test_a_start_is_looked_at_first_and_never_beaten_by_worse(labelled, recipe, 
     assert table.loc[table["step"] == step, "dice"].item() == table["dice"].max()
 
 
-def test_what_is_unknown_is_taught_by_the_start_within_the_brain(recipe):
+def test_the_start_teaches_unknown_outputs_within_the_brain(recipe):
     start = UNet(recipe.network).eval()
     image, target = torch.rand(1, 1, 16, 16, 16), torch.zeros(1, 2, 16, 16, 16)
     target[:, 0, :8] = 1
@@ -253,7 +255,7 @@ def test_what_is_unknown_is_taught_by_the_start_within_the_brain(recipe):
     ],
 )
 def test_too_little_memory_says_what_to_lower(labelled, recipe, tmp_path, monkeypatch, error):
-    def fail(*words):
+    def fail(*arguments):
         raise error
 
     monkeypatch.setattr(loop._Loop, "take_step", fail)

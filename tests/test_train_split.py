@@ -36,7 +36,7 @@ def test_scans_are_always_among_those_held_out(labelled):
         assert sorted(name[0] for name in held_out) == ["m", "m", "r"]
 
 
-def test_who_was_held_out_never_learns(labelled, tmp_path, caplog):
+def test_participants_who_were_held_out_are_never_trained_on(labelled, tmp_path, caplog):
     names = [f"p{n}" for n in range(5)]
     first = settle_split(tmp_path, make_participants(labelled, names, []), SplitPlan(0.4), 1)
     apart = first.validation.participants

@@ -57,7 +57,7 @@ def find_trait_names(traits, unlike=None, cut=False):
     return [flag.name for flag in find_trait_flags(traits, unlike, cut)]
 
 
-def test_every_trait_has_words_and_a_finite_value():
+def test_every_trait_has_a_description_and_a_finite_value():
     assert set(USUAL) == set(TRAITS)
     assert np.isfinite(list(USUAL.values())).all()
 
@@ -107,7 +107,7 @@ def test_a_usual_head_has_no_flag_and_a_high_score():
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize("form", ["ball", "cylinder", "box"])
-def test_a_plain_phantom_is_seen(form, noise):
+def test_a_plain_phantom_is_flagged(form, noise):
     x, y, z = MM
     inside = {
         "ball": 70 - np.sqrt(x**2 + y**2 + z**2),
@@ -149,7 +149,7 @@ def measure_demo(turn):
         lambda a: a.swapaxes(0, 2),
     ],
 )
-def test_a_brain_that_does_not_fit_the_header_is_seen(turn):
+def test_a_brain_that_does_not_fit_the_header_is_flagged(turn):
     traits = measure_demo(turn)
     (flag,) = [f for f in find_trait_flags(traits, None, False) if f.name == "orientation"]
     assert int(re.search(r"turned by (\d+) degrees", flag.sentence)[1]) >= 70
@@ -163,25 +163,25 @@ def test_a_tilted_head_with_a_true_header_is_not_doubted(axes, degrees):
     assert "orientation" not in find_trait_names(traits)
 
 
-def test_left_for_right_cannot_be_seen():
+def test_swapped_left_and_right_cannot_be_detected():
     assert find_trait_names(measure(IMAGE[::-1], LOGITS[::-1])) == []
 
 
-def test_a_mask_that_lacks_a_part_on_one_side_is_seen():
+def test_a_mask_that_lacks_a_part_on_one_side_is_flagged():
     logits = LOGITS.copy()
     logits[54:, 56:] = -8
     assert "asymmetric" in find_trait_names(measure(logits=logits))
     assert "asymmetric" not in find_trait_names(measure(logits=logits), cut=True)
 
 
-def test_an_undecided_network_is_seen():
+def test_an_undecided_network_is_flagged():
     traits = measure(logits=LOGITS / 4)
     assert find_trait_names(traits) == ["uncertain-rim"]
     (flag,) = find_trait_flags(traits, None, False)
     assert f"a layer of {traits['rim_mm']:.1f} mm" in flag.sentence
 
 
-def test_a_head_unlike_the_training_heads_is_seen_and_told_by_what():
+def test_a_head_unlike_the_training_heads_is_flagged_with_the_reason():
     unlike = {"core_50": 2.5, "length_x": 0.0, "structure": 0.1}
     assert find_trait_names(USUAL, unlike) == ["unlike-training"]
     (flag,) = find_trait_flags(USUAL, unlike, False)
@@ -227,14 +227,14 @@ def judge_usual(likeness, traits=USUAL):
     return judge(scan, BRAIN, make_probability(), traits, likeness)
 
 
-def test_a_card_that_knows_no_heads_does_no_harm():
+def test_a_card_without_traits_flags_no_head():
     quality = judge_usual(Likeness())
     assert quality.flags == []
     assert quality.score == make_score(USUAL, [])
     assert quality.traits == {name: pytest.approx(v, rel=1e-3) for name, v in USUAL.items()}
 
 
-def test_a_card_lets_a_strange_head_be_found():
+def test_a_card_with_traits_flags_an_unusual_head():
     rng = np.random.default_rng(0)
     heads = [{n: v + 0.05 * rng.normal() for n, v in USUAL.items()} for _ in range(30)]
     likeness = Likeness(TrainingHeads(30, describe_traits(heads)))

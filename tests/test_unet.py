@@ -49,7 +49,7 @@ def test_multiple_is_the_smallest_window_that_survives_the_way_down():
     UNet(spec)(torch.zeros(1, 1, 16, 16, 16))
 
 
-def test_spec_comes_back_from_plain_words():
+def test_a_spec_is_read_back_from_plain_values():
     spec = SPECS["article"]
     fields = {
         "outputs": ["brain"],

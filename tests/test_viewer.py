@@ -60,7 +60,7 @@ def test_only_this_machine_can_reach_it(still):
         "x://[x/",
     ],
 )
-def test_without_the_token_nothing_is_told(still, target):
+def test_without_the_token_nothing_is_disclosed(still, target):
     status, content, _ = still.ask(target.encode().decode("latin-1"), raw=True)
     assert status in (400, 403)
     assert b"nii" not in content
@@ -214,24 +214,24 @@ def test_a_mark_that_is_none(still, body):
 
 
 def test_a_browser_that_goes_away_harms_nobody(still):
-    for words in (b"GET", b"POST /x HTTP/1.1\r\nHost:", b"\x00\xff\r\n\r\n", b""):
+    for content in (b"GET", b"POST /x HTTP/1.1\r\nHost:", b"\x00\xff\r\n\r\n", b""):
         with socket.create_connection(("127.0.0.1", still.server.port)) as line:
-            line.sendall(words)
+            line.sendall(content)
     assert still.get("about?scan=1")
 
 
-def test_no_words_in_any_order_make_it_fail(still):
+def test_no_random_path_makes_it_fail(still):
     chance = random.Random(0)
-    words = "about view scan mask save marks static/ thumbnail ?scan= ? & 1 -1 nan threshold= "
-    words = [*words.split(), "/", "..", "%2e%2e", "%00", "9" * 40, "border=1e400", "version=", "="]
+    parts = "about view scan mask save marks static/ thumbnail ?scan= ? & 1 -1 nan threshold= "
+    parts = [*parts.split(), "/", "..", "%2e%2e", "%00", "9" * 40, "border=1e400", "version=", "="]
     for _ in range(150):
-        path = "".join(chance.choices(words, k=chance.randint(1, 6)))
+        path = "".join(chance.choices(parts, k=chance.randint(1, 6)))
         method, body = chance.choice([("GET", None), ("POST", b""), ("POST", b"{}")])
         status, _, _ = still.ask(path, method, body)
         assert status in (200, 400, 404, 422), path
 
 
-def test_a_fault_is_told_without_its_details():
+def test_an_internal_error_is_reported_without_its_details():
     def fail(request):
         raise RuntimeError("secret")
 
@@ -306,7 +306,7 @@ def test_the_browser_is_not_given_the_token_on_its_command_line(
 def test_without_a_place_for_the_browsers_page_the_address_is_there(
     batch, briefly, capsys, monkeypatch
 ):
-    def fail(*words, **options):
+    def fail(*arguments, **options):
         raise OSError("no space")
 
     monkeypatch.setattr("deskull.commands.review._has_screen", lambda: True)
@@ -318,7 +318,7 @@ def test_without_a_place_for_the_browsers_page_the_address_is_there(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["view", "none.nii.gz"], "no such file"),
         (["view", "study/one.nii.gz", "none.nii.gz"], "no such file"),
@@ -328,12 +328,12 @@ def test_without_a_place_for_the_browsers_page_the_address_is_there(
     ],
 )
 def test_what_cannot_be_shown_is_said_before_a_page_opens(
-    batch, briefly, capsys, monkeypatch, words, said
+    batch, briefly, capsys, monkeypatch, arguments, message
 ):
     monkeypatch.chdir(batch.parent)
-    assert run(*words) == 1
+    assert run(*arguments) == 1
     out, err = capsys.readouterr()
-    assert said in err
+    assert message in err
     assert out == ""
 
 

@@ -1,11 +1,13 @@
 """The viewer in a real browser, end to end: looking, correcting and saving."""
 
+import threading
+
 import nibabel as nib
 import numpy as np
 import pytest
 
 from ball import load_ball
-from browsing import browser, downloads, driver, wait_for
+from browsing import PATIENCE, browser, downloads, driver, wait_for
 from deskull import stripper
 from deskull.cohort.stripped import find_stripped
 from deskull.review.scene import make_entries, make_entry
@@ -196,6 +198,23 @@ def test_a_scan_without_a_mask_is_stripped_at_once(browser, tmp_path, batch, str
         browser.set("threshold", 0.05)
         browser.wait_for_count(int((load(batch / "one_probability.nii.gz") >= 0.05).sum()))
     assert [path.name for path in tmp_path.glob("*.nii.gz")] == ["one.nii.gz"]
+
+
+def test_the_progress_of_stripping_is_shown_on_the_picture(browser, tmp_path, batch, strip_ball):
+    scan = tmp_path / "one.nii.gz"
+    scan.write_bytes((batch.parent / "study" / "one.nii.gz").read_bytes())
+    gate = threading.Event()
+
+    def load():
+        assert gate.wait(PATIENCE)
+        return strip_ball()
+
+    with serving(Viewer([make_entry(scan)], load=load)) as page:
+        browser.open_viewer(page.server.address, 0)
+        browser.wait("document.getElementById('busy').textContent.includes('loading the weights')")
+        gate.set()
+        browser.wait("!document.getElementById('threshold').disabled")
+        browser.wait("document.getElementById('busy').textContent === ''")
 
 
 def test_a_probability_that_was_not_kept_is_computed_on_demand(browser, batch, strip_ball):

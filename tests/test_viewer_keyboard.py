@@ -108,7 +108,7 @@ def test_an_area_that_is_not_closed_is_dropped(browser, address, batch):
     assert browser.find("#undo").get_attribute("disabled")
 
 
-def test_any_other_deed_ends_the_stroke_first(browser, address, batch):
+def test_any_other_action_ends_the_stroke_first(browser, address, batch):
     browser.open_viewer(address, number_of(batch, "one.nii.gz"))
     before = find_mask(browser)
     browser.press("2e")
@@ -149,7 +149,7 @@ def test_every_button_is_reached_and_pressed(browser, address, batch):
     assert load(batch / "one_mask_manual.nii.gz").sum() > count
 
 
-def test_what_has_the_focus_is_seen_and_told(browser, address, batch):
+def test_what_has_the_focus_is_seen_and_labelled(browser, address, batch):
     browser.open_viewer(address, number_of(batch, "one.nii.gz"))
     browser.press("e" + UP)
     label = browser.find("#pane2").get_attribute("aria-label")

@@ -1,5 +1,6 @@
 """The local page: the scans and masks that it shows, and the masks and marks that it saves."""
 
+import hashlib
 import json
 import shutil
 import threading
@@ -101,7 +102,21 @@ def test_the_scan_is_given_with_its_intensities(page, scans):
     np.testing.assert_allclose(shown.get_fdata(), HEAD.get_fdata(), atol=0.01)
 
 
-def test_the_mask_at_first_is_the_machines(page, scans, batch):
+def test_a_mask_that_was_changed_is_shown_and_can_be_given_up(page, scans, batch):
+    number, path = number_of(scans, "one.nii.gz"), batch / "one_mask.nii.gz"
+    automatic = np.asarray(nib.load(path).dataobj)
+    assert not page.about(number)["own"]
+    page.get(f"card?scan={number}")
+    changed = np.roll(automatic, 5, axis=1)
+    nib.Nifti1Image(changed, None, nib.load(path).header).to_filename(path)
+    assert page.about(number)["own"]  # its probability was kept
+    assert page.get(f"mask?scan={number}") == send(changed)
+    assert page.get(f"mask?scan={number}&own=1") == send(automatic)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert page.ask(f"card?scan={number}")[2]["Deskull-Mask"] == digest
+
+
+def test_the_mask_at_first_is_the_automatic_one(page, scans, batch):
     number = number_of(scans, "one.nii.gz")
     mask = np.asarray(nib.load(batch / "one_mask.nii.gz").dataobj)
     assert page.get(f"mask?scan={number}") == send(mask)
@@ -271,7 +286,7 @@ def test_in_bids_too(tmp_path):
     assert found["T2w"].manual
 
 
-def test_of_two_tabs_the_second_is_told_and_loses_nothing(page, scans, batch):
+def test_of_two_tabs_the_second_gets_a_message_and_loses_nothing(page, scans, batch):
     number = number_of(scans, "one.nii.gz")
     first, second = draw_ball(8), draw_ball(6)
     assert save(page, number, first, version="")[0] == 200

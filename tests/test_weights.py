@@ -31,7 +31,7 @@ def test_a_folder_of_ones_own_is_loaded(copy):
     weights = load_weights(copy)
     assert weights.name == "mine"
     assert weights.digest == load_weights().digest
-    assert weights.segment.outputs[0] == "brain"
+    assert weights.segment.spec.outputs[0] == "brain"
 
 
 def test_every_file_of_the_folder_is_in_the_card(copy):
@@ -89,7 +89,7 @@ def unlisted_file(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (no_window, "lacks or garbles 'window' in stages.segment: missing"),
         (list_of_files, "garbles 'files': .*; expected an object"),
@@ -102,7 +102,7 @@ def unlisted_file(folder):
         (no_licence, "lacks or garbles 'licence': missing"),
     ],
 )
-def test_bad_weights_are_refused_in_plain_words(copy, damage, words):
+def test_bad_weights_are_refused_with_a_clear_message(copy, damage, message):
     damage(copy)
-    with pytest.raises(WeightsError, match=words):
+    with pytest.raises(WeightsError, match=message):
         load_weights(copy)

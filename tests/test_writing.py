@@ -180,12 +180,12 @@ def test_interruption_leaves_the_old_file_and_nothing_else(tmp_path, scan, monke
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_batch_appears_at_its_end(tmp_path, scan):
+def test_the_files_of_a_transaction_appear_at_its_end(tmp_path, scan):
     image = load_volume(scan).source
-    with writing.Batch() as batch:
-        save_image(image, tmp_path / "a.nii", batch)
-        save_image(image, tmp_path / "b.hdr", batch)
-        save_bytes(b"{}", tmp_path / "c.json", batch)
+    with writing.Transaction() as transaction:
+        save_image(image, tmp_path / "a.nii", transaction)
+        save_image(image, tmp_path / "b.hdr", transaction)
+        save_bytes(b"{}", tmp_path / "c.json", transaction)
         assert not {"a.nii", "b.hdr", "b.img", "c.json"} & {p.name for p in tmp_path.iterdir()}
     names = ["a.nii", "b.hdr", "b.img", "c.json", "scan.nii.gz"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
@@ -193,12 +193,12 @@ def test_a_batch_appears_at_its_end(tmp_path, scan):
 
 def save_then(folder, spoil):
     """Save c.json in a batch that then meets with something."""
-    with writing.Batch() as batch:
-        save_bytes(b"{}", folder / "c.json", batch)
+    with writing.Transaction() as transaction:
+        save_bytes(b"{}", folder / "c.json", transaction)
         spoil()
 
 
-def test_a_batch_that_fails_leaves_nothing(tmp_path, scan):
+def test_a_transaction_that_fails_leaves_nothing(tmp_path, scan):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ZeroDivisionError):
         save_then(tmp_path, lambda: 1 / 0)
@@ -287,10 +287,10 @@ def test_save_image_refuses_unknown_extension(tmp_path):
 def test_a_missing_folder_is_made_and_taken_away_again_if_nothing_comes_of_it(tmp_path):
     save_bytes(b"1", tmp_path / "new" / "deep" / "record.json")
     assert (tmp_path / "new" / "deep" / "record.json").read_bytes() == b"1"
-    batch = writing.Batch()
+    transaction = writing.Transaction()
     for name in ("other/deep/a.json", "other/b.json", "new/newer/c.json"):
-        save_bytes(b"", tmp_path / name, batch)
-    batch.__exit__(RuntimeError)
+        save_bytes(b"", tmp_path / name, transaction)
+    transaction.__exit__(RuntimeError)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["deep"]
 

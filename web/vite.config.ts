@@ -30,5 +30,5 @@ export default defineConfig({
       output: { entryFileNames: (chunk) => (chunk.name === "service-worker" ? "[name].js" : "assets/[name]-[hash].js") },
     },
   },
-  test: { include: ["tests/*.test.ts"], globalSetup: "tests/setup.ts" },
+  test: { include: ["tests/*.test.ts"], globalSetup: "tests/setup.ts", testTimeout: 30_000 },
 });

@@ -61,7 +61,7 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     mask
         Brain where above one half.
     grid
-        Grid of the image.
+        Grid of the image onto which the mask is brought.
     name
         Name of the image in messages.
 
@@ -74,6 +74,14 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     ------
     EmptyMaskError
         If no voxel of the image is brain.
+
+    Examples
+    --------
+    >>> from deskull.demo import load_demo
+    >>> head, truth = load_demo()
+    >>> brain = find_brain(truth, head.grid, head.name)
+    >>> brain.shape == head.grid.shape
+    True
     """
     inside = np.nan_to_num(mask.data) > 0.5
     if inside.any() and not mask.grid.matches(grid):
@@ -97,9 +105,17 @@ def judge_mask(volume: Volume, mask: NDArray[np.bool_]) -> Quality:
     Parameters
     ----------
     volume
-        The scan.
+        Scan, as loaded.
     mask
-        (X, Y, Z), on its grid, with a voxel at least; `find_brain` brings it there.
+        Mask on the scan's grid, (X, Y, Z) bool, with at least one voxel inside; `find_brain`
+        brings it there.
+
+    Examples
+    --------
+    >>> from deskull.demo import load_demo
+    >>> head, truth = load_demo()
+    >>> judge_mask(head, truth.data > 0.5).flags
+    []
     """
     data, air = make_finite(volume.data, volume.grid)
     box = find_box(mask)

@@ -37,7 +37,12 @@ class Correction:
     by
         Name of the user who saved it; empty if unknown.
     schema
-        Version of the table.
+        Version of the table's format.
+
+    Examples
+    --------
+    >>> Correction("sub-01_T1w.nii.gz", "sub-01_T1w_mask_manual.nii.gz", by="ann").schema
+    2
     """
 
     image: str
@@ -86,6 +91,14 @@ def save_corrections(corrections: Iterable[Correction], path: Path) -> None:
     ------
     OutputError
         If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_corrections([Correction("b.nii", "b_mask.nii")], Path(folder, TABLE))
+    ...     [row.image for row in load_corrections(Path(folder, TABLE))]
+    ['b.nii']
     """
     ordered = sorted(corrections, key=lambda row: row.mask)
     rows = [[getattr(replace(row, schema=SCHEMA), name) for name in COLUMNS] for row in ordered]

@@ -17,12 +17,25 @@ HEAD, TRUTH = "demo_T1w.nii.gz", "demo_T1w_truth.nii.gz"
 
 
 def find_demo() -> Path:
-    """Path of the bundled synthetic head."""
+    """Path of the bundled synthetic head.
+
+    Examples
+    --------
+    >>> find_demo().name
+    'demo_T1w.nii.gz'
+    """
     return Path(str(resources.files("deskull"))) / "data" / HEAD
 
 
 def load_demo() -> tuple[Volume, Volume]:
-    """Load the bundled synthetic head and its exact brain mask."""
+    """Load the bundled synthetic head and its exact brain mask.
+
+    Examples
+    --------
+    >>> head, truth = load_demo()
+    >>> head.grid.matches(truth.grid)
+    True
+    """
     head = find_demo()
     return load_volume(head), load_volume(head.with_name(TRUTH))
 

@@ -29,9 +29,10 @@ class Output:
     Parameters
     ----------
     name
-        Its name in Python, in records, and after the stem of the scan: ``X_mask.nii.gz``.
+        Name of the output in Python, in records, and after the stem of the scan:
+        ``X_mask.nii.gz``.
     description
-        Its content, as a phrase that follows "write".
+        Content of the output, as a phrase that follows "write".
     flags, metavar
         Options of ``deskull strip`` that request it, and the metavar of their value.
     more
@@ -63,6 +64,12 @@ class Output:
     sidecar
         Fields of its JSON sidecar in BIDS, ``{source}`` standing for the URI of the image; None
         if it has none.
+
+    Examples
+    --------
+    >>> mask = find_output("mask")
+    >>> mask.option, mask.ending, mask.is_image, mask.depends_on_mask
+    ('mask', '_mask.nii.gz', True, False)
     """
 
     name: str
@@ -258,6 +265,10 @@ def check_packages(names: Iterable[str]) -> None:
     ------
     InputError
         If a package is missing.
+
+    Examples
+    --------
+    >>> check_packages(["brain", "mask"])
     """
     for row in map(find_output, names):
         if row.package and find_spec(row.package) is None:
@@ -265,7 +276,13 @@ def check_packages(names: Iterable[str]) -> None:
 
 
 def need_maps(names: Collection[str]) -> bool:
-    """Whether some outputs take the memory of a map."""
+    """Whether some outputs take the memory of a map.
+
+    Examples
+    --------
+    >>> need_maps(["brain", "mask"]), need_maps(["mask", "distance"])
+    (False, True)
+    """
     return any(_BY_NAME[name].is_map for name in names if name in _BY_NAME)
 
 
@@ -276,19 +293,25 @@ class Option:
     Parameters
     ----------
     name
-        Its name in the interfaces and, with hyphens, on the command line.
+        Name of the option in the interfaces and, with hyphens, on the command line.
     kind
         ``float``, ``int``, ``str``, or ``bool`` of a flag.
     metavar
         Placeholder of its value in help texts; empty for a flag.
     description
-        Its effect or its value, as a phrase.
+        Effect or value of the option, as a phrase.
     flags
         Options of the command line.
     default
         Default value; None if the option has none.
     low, high
         Inclusive range of a number; None where it is open.
+
+    Examples
+    --------
+    >>> border = next(option for option in SETTINGS if option.name == "border")
+    >>> border.default, border.low, border.high
+    (0.0, -50.0, 50.0)
     """
 
     name: str

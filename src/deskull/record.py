@@ -17,7 +17,7 @@ from deskull.errors import OutputError
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.padding import Padding
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, save_bytes
+from deskull.image.writing import Transaction, save_bytes
 from deskull.measure.quality import Flag
 from deskull.settings import Settings
 from deskull.tables import make_json
@@ -41,6 +41,11 @@ class WeightsName:
         Name of the bundled set, or of the folder.
     sha256
         SHA-256 over the hashes of all their files.
+
+    Examples
+    --------
+    >>> WeightsName("default", 64 * "0").name
+    'default'
     """
 
     name: str
@@ -54,8 +59,8 @@ class InputScan(Fingerprint):
     Parameters
     ----------
     path
-        Of a batch the path below the common root of its inputs, else the name of the file; empty
-        if it was no file.
+        Path below the common root of a batch's inputs, else the name of the file; empty if it was
+        no file.
     file
         Path as seen from the record; null where the record was not written by a batch.
     bytes, modified, sha256
@@ -70,7 +75,7 @@ class InputScan(Fingerprint):
     frame
         Frame of a 4D scan, from 0; null for a 3D scan, and for the mean of all frames.
     notes
-        What was assumed in reading it, or left out.
+        Phrases that say what was assumed in reading it, or left out.
     padding
         Part of the field that was filled, not measured; null if there is none.
     """
@@ -95,6 +100,11 @@ class OutputFile(Fingerprint):
         Path as seen from the record.
     bytes, modified, sha256
         Size in bytes, time of change in ns since 1970 and SHA-256 when it was written.
+
+    Examples
+    --------
+    >>> OutputFile(path="sub-01_T1w_mask.nii.gz", bytes=41234).bytes
+    41234
     """
 
     path: str
@@ -112,6 +122,11 @@ class CorrectedMask(Fingerprint):
         Volume of the mask in millilitres.
     bytes, modified, sha256
         Size in bytes, time of change in ns since 1970 and SHA-256 of the file.
+
+    Examples
+    --------
+    >>> CorrectedMask(file="sub-01_T1w_mask_manual.nii.gz", volume_ml=1440.0).volume_ml
+    1440.0
     """
 
     file: str
@@ -125,7 +140,7 @@ class RequestedSettings(Settings):
     Parameters
     ----------
     threshold, border, csf, n4, fill
-        As in `settings` of the record; what is null there was left to the weights.
+        Values as in `settings` of the record; what is null was left to the weights.
     frame
         Frame of 4D scans, from 0; null for the mean of all frames.
     orientation
@@ -148,6 +163,12 @@ class Request:
         SHA-256 of the weights.
     mask_of
         Name of the scan whose mask was to be put on this one; null if it has its own.
+
+    Examples
+    --------
+    >>> request = Request(RequestedSettings(border=1.0), weights=64 * "0")
+    >>> request.is_same(Request(RequestedSettings(border=1.0), weights=64 * "0"))
+    True
     """
 
     settings: RequestedSettings
@@ -166,7 +187,7 @@ class Query:
     Parameters
     ----------
     suffixes
-        Contrasts.
+        Suffixes of the contrasts.
     sessions
         Labels of the sessions; none means all.
     """
@@ -186,41 +207,47 @@ class Record:
     status
         Whether there is a mask; null in records of ``deskull strip`` of schema 0.
     error
-        Why there is none.
+        Reason why there is no mask.
     deskull
-        Version of deskull.
+        Version of deskull that wrote it.
     weights
-        Which weights were used; left out if it did not come to that.
+        Name and hash of the weights; left out if none were used.
     runtime, device, threads
-        What ran the network, where, and on how many cores.
+        Runtime of the network, its device, and the number of cores.
     settings
         Settings that were used.
     input
-        The scan.
+        Scan that was stripped.
     mask_of
         Name of the scan of the same session whose mask was put on this one, if it has none of
         its own.
     volume_ml
         Volume of the automatic mask in millilitres; null without a mask.
     score
-        How far the mask can be trusted, 0 to 100; null if it was not judged.
+        Trust in the mask, from 0 to 100; null if it was not judged.
     flags
-        Doubts.
+        Doubts about the scan and its mask.
     traits
-        What was measured in the network's window, by name.
+        Measurements in the network's window, by name.
     seconds
         Seconds of each step: of a batch reading, stripping and saving, else those of `steps`.
     steps
-        Of a batch, seconds of each step of the stripping.
+        Seconds of each step of the stripping, in records of a batch.
     outputs
         Files that a batch wrote, by the name of the output.
     request
-        What a batch was asked for.
+        Settings and weights that a batch requested.
     finished
         UTC time stamp of a batch's scan.
     corrected
         The mask corrected by hand that brain and volume are of, if they are not those of the
         automatic mask.
+
+    Examples
+    --------
+    >>> record = Record(input=InputScan(path="sub-01_T1w.nii.gz"), volume_ml=1432.5, score=98)
+    >>> record.final_ml, record.mask_kind
+    (1432.5, 'automatic')
     """
 
     schema: int = field(default=SCHEMA, metadata={"range": (0, 2**31)})
@@ -294,6 +321,11 @@ def parse_record(plain: Any) -> Record:
     ------
     ValueError
         If it is no record of deskull.
+
+    Examples
+    --------
+    >>> parse_record({"input": {"path": "sub-01_T1w.nii.gz"}, "score": 98}).score
+    98
     """
     if not isinstance(plain, dict):
         raise ValueError(f"{plain!r:.60}; expected an object")
@@ -301,7 +333,10 @@ def parse_record(plain: Any) -> Record:
 
 
 def save_records(
-    records: Sequence[Record], path: Path, scan: Path | None = None, batch: Batch | None = None
+    records: Sequence[Record],
+    path: Path,
+    scan: Path | None = None,
+    transaction: Transaction | None = None,
 ) -> None:
     """Write the record of a scan, or the list of those of each frame, whole.
 
@@ -310,12 +345,12 @@ def save_records(
     records
         Record of the scan, or those of its frames.
     path
-        Where it goes.
+        Path of the file.
     scan
         File of the scan, to be named in its record with its hash; None if it is named already,
         or was no file.
-    batch
-        Files that shall appear together with this one, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with this one; None for a file by itself.
 
     Raises
     ------
@@ -335,4 +370,4 @@ def save_records(
         named = {"path": scan.name, **vars(make_fingerprint(scan))}
         records = [replace(one, input=replace(one.input, **named)) for one in records]
     content = [to_plain(record) for record in records]
-    save_bytes(make_json(content[0] if len(content) == 1 else content), path, batch)
+    save_bytes(make_json(content[0] if len(content) == 1 else content), path, transaction)

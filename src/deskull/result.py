@@ -18,7 +18,7 @@ from deskull.errors import InputError
 from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.grid import Grid
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, check_output_path, save_bytes, save_image
+from deskull.image.writing import Transaction, check_output_path, save_bytes, save_image
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
@@ -46,7 +46,7 @@ class MaskedScan:
     fill
         Intensity outside of the brain.
     threads
-        Cores to use for what is made later.
+        Largest number of cores to use for what is made later.
     """
 
     volume: Volume
@@ -106,17 +106,17 @@ class Result(MaskedScan):
     Parameters
     ----------
     volume, mask, fill, threads
-        As for `MaskedScan`.
+        Scan, mask, fill value and number of cores, as for `MaskedScan`.
     probability
-        That a voxel is brain, (X, Y, Z) float32 in [0, 1].
+        Probability that a voxel is brain, (X, Y, Z) float32 in [0, 1].
     bias_corrected
         The image after N4 if that was a step, else None.
     flags
         Doubts; empty when there are none.
     volume_ml
-        Of the mask, in millilitres; NaN of a frame in which no brain was found.
+        Volume of the mask in millilitres; NaN of a frame in which no brain was found.
     record
-        What was done: versions, weights, settings, timings, volume and flags.
+        Record of what was done: versions, weights, settings, timings, volume and flags.
 
     Examples
     --------
@@ -227,7 +227,7 @@ def save_results(
     results: Iterable[Result],
     paths: Mapping[str, Path],
     count: int = 1,
-    batch: Batch | None = None,
+    transaction: Transaction | None = None,
 ) -> None:
     """Write the outputs of one scan, or of all frames of a 4D one as 4D images.
 
@@ -236,21 +236,21 @@ def save_results(
     Parameters
     ----------
     results
-        Of each frame, in order. They are taken one by one, and of each only what will be
+        Results of the frames, in order. They are taken one by one, and of each only what will be
         written is kept, so that a long series fits into memory.
     paths
         Where each output goes, by its name in `deskull.outputs.OUTPUTS`. Where there are several
         results the record is a list of records, and files that are no images are made of the
         first with a brain.
     count
-        How many results there are.
-    batch
-        Files that shall appear together with these, in an open ``with``.
+        Number of results.
+    transaction
+        Open transaction of files that appear together with these.
     """
     check_packages(paths)
     rows = {find_output(name): path for name, path in paths.items()}
     first, arrays, records = _gather(results, {r.made for r in rows if r.is_image}, count)
-    with nullcontext(batch) if batch else Batch() as together:
+    with nullcontext(transaction) if transaction else Transaction() as together:
         for row, path in rows.items():
             if row.name == "record":
                 save_records(records, path, first.volume.path, together)
@@ -262,7 +262,7 @@ def save_output(
     scan: MaskedScan,
     row: Output,
     path: Path,
-    batch: Batch,
+    transaction: Transaction,
     array: NDArray[Any] | None = None,
 ) -> None:
     """Write one output of a scan and its mask.
@@ -275,16 +275,16 @@ def save_output(
         Row of the output in the table.
     path
         Path of the file.
-    batch
-        Files that shall appear together with this one, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with this one.
     array
-        Of an image, (X, Y, Z) or (X, Y, Z, T); taken from `scan` if not given.
+        Array of an image, (X, Y, Z) or (X, Y, Z, T); taken from `scan` if not given.
     """
     if row.is_image:
         array = getattr(scan, row.made) if array is None else array
-        save_image(scan.make_image(row.name, array), path, batch)
+        save_image(scan.make_image(row.name, array), path, transaction)
     else:
-        save_bytes(row.encode(scan, path.suffix), path, batch)
+        save_bytes(row.encode(scan, path.suffix), path, transaction)
 
 
 def _gather(

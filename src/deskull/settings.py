@@ -25,12 +25,18 @@ class BiasSettings:
         the same mm, so that the time and the field depend little on the scan: at 0.5 mm twice
         as much, 5 mm slices not at all.
     iterations
-        Most iterations at each resolution of the spline, coarse to fine; at least one level.
+        Largest number of iterations at each resolution of the spline, coarse to fine; at least one
+        level.
 
     Raises
     ------
     InputError
         If `shrink` or an iteration is below 1, or there is no level.
+
+    Examples
+    --------
+    >>> BiasSettings(shrink=3, iterations=(20, 10)).iterations
+    (20, 10)
     """
 
     shrink: int = 4

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deskull import __version__
 from deskull.errors import EmptyMaskError, InputError, OptionError, WeightsError
-from deskull.image.grid import Box, Grid
+from deskull.image.grid import Box
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
@@ -32,8 +32,8 @@ from deskull.network.engine import (
     find_runtimes,
     make_engine,
 )
-from deskull.network.view import Network, Observer, Scan, View, locate, segment
-from deskull.network.weights import Stage, Weights, bundled_folder, load_weights
+from deskull.network.view import Network, Observer, Scan, View, ignore, locate, segment
+from deskull.network.weights import Stage, Weights, bundled_folder, find_channel, load_weights
 from deskull.prepare.bias import correct_bias
 from deskull.prepare.conform import to_native
 from deskull.prepare.intensity import find_air, make_finite
@@ -52,7 +52,7 @@ class Stripper:
     Parameters
     ----------
     weights
-        Verified weights.
+        Weights, loaded and verified.
     device
         ``"cpu"``, ``"cuda:0"``, ``"mps"``.
     threads
@@ -137,7 +137,7 @@ class Stripper:
         scan
             A loaded volume, or a nibabel image of one 3D frame.
         settings
-            What to choose; the defaults if not given.
+            Threshold, border and the like; the defaults if not given.
         observe
             Called with the name, array and grid of what each step made.
 
@@ -154,7 +154,7 @@ class Stripper:
             If the weights cannot do what `settings` ask for.
         """
         volume = scan if isinstance(scan, Volume) else _make_volume(scan)
-        work = _Work(self, volume, settings or Settings(), observe or (lambda *_: None))
+        work = _Work(self, volume, settings or Settings(), observe or ignore)
         return work.run()
 
     def give_up(self, volume: Volume, error: str, settings: Settings | None = None) -> Result:
@@ -165,15 +165,25 @@ class Stripper:
         volume
             The frame, which may hold no head.
         error
-            Why there is no mask.
+            Reason why there is no mask.
         settings
-            As for the other frames.
+            Settings of the other frames.
         """
-        work = _Work(self, volume, settings or Settings(), lambda *_: None)
-        nothing = np.zeros(volume.grid.shape, np.float32)
+        settings = settings or Settings()
+        empty = np.zeros(volume.grid.shape, np.float32)
         quality = Quality(0, [Flag(NO_BRAIN, error)], {})
-        record = replace(work.make_record(None, quality, None), status=FAILED, error=error)
-        return work.make_result(nothing > 0, nothing, volume.data, quality.flags, math.nan, record)
+        record = _Work(self, volume, settings, ignore).make_record(None, quality, None)
+        return Result(
+            volume,
+            mask=empty > 0,
+            probability=empty,
+            bias_corrected=volume.data,
+            flags=quality.flags,
+            volume_ml=math.nan,
+            record=replace(record, status=FAILED, error=error),
+            fill=settings.fill,
+            threads=self.threads,
+        )
 
 
 def strip(
@@ -199,7 +209,7 @@ def strip(
     threads
         Cores to use; all that the process may have if not given.
     frame
-        Which frame of a 4D file, from 0.
+        Frame of a 4D file, from 0.
     settings
         Threshold, border and the like.
     **choices
@@ -244,11 +254,10 @@ def _choose(settings: Settings | None, choices: dict[str, Any]) -> Settings | No
 def _make_volume(scan: Any) -> Volume:
     """Make a volume of a nibabel image; an array does not say how its voxels lie."""
     if not isinstance(scan, SpatialImage):
-        shape = " ".join(["of shape", str(scan.shape)]) if hasattr(scan, "shape") else ""
+        shape = f" of shape {scan.shape}" if hasattr(scan, "shape") else ""
         raise InputError(
-            f"{type(scan).__name__} {shape}".rstrip() + ": it has no voxel size or "
-            "orientation; expected a path, a nibabel image or a Volume. Make an image: "
-            "nibabel.Nifti1Image(array, affine)."
+            f"{type(scan).__name__}{shape}: it has no voxel size or orientation; expected a path, "
+            "a nibabel image or a Volume. Make an image: nibabel.Nifti1Image(array, affine)."
         )
     return make_volume(scan)
 
@@ -276,19 +285,22 @@ class _Work:
     timings: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Result:
-        """Go all the way."""
-        volume, grid, weights = self.volume, self.volume.grid, self.stripper.weights
+        """Strip the scan."""
+        volume, grid = self.volume, self.volume.grid
+        weights, threads = self.stripper.weights, self.stripper.threads
         channel = find_channel(weights, self.settings)
         data, air = make_finite(volume.data, grid)
         corrected = None
         bias = self._choose_n4()
         if bias is not None:
             with self._timed("n4"):
-                corrected = self._correct(data, bias)
+                corrected, _ = correct_bias(data, grid.voxel_size, bias, threads)
+                self.observe("n4", corrected, grid)
                 data, air = corrected, find_air(corrected, grid)
         view = self._look(Scan(data, air, grid))
         with self._timed("to_native"):
-            probability, box = _to_probability(view, channel, grid, self.stripper.threads)
+            logits, box = to_native(view.logits[channel], view.window, grid, threads=threads)
+            probability = _to_probability(logits)
         with self._timed("clean"):
             mask = self._make_mask(probability, box)
         whole = np.zeros(grid.shape, np.float32)
@@ -298,23 +310,26 @@ class _Work:
             traits = measure_traits(view.image, view.logits[0], view.window.voxel_size[0])
             quality = judge(volume, mask, whole, traits, weights.card.likeness)
         ml = volume_ml(mask, grid.voxel_volume)
-        record = self.make_record(ml, quality, bias)
-        return self.make_result(mask, whole, corrected, quality.flags, ml, record)
+        return Result(
+            volume,
+            mask=mask,
+            probability=whole,
+            bias_corrected=corrected,
+            flags=quality.flags,
+            volume_ml=ml,
+            record=self.make_record(ml, quality, bias),
+            fill=self.settings.fill,
+            threads=threads,
+        )
 
     def _choose_n4(self) -> BiasSettings | None:
         """Choose how bias is corrected: the user's way, else the recipe's, else not."""
-        chosen, recipe = self.settings.n4, self.stripper.weights.n4
+        chosen, recipe = self.settings.n4, self.stripper.weights.card.segment.preparation.n4
         if isinstance(chosen, BiasSettings):
             return chosen
         if chosen is False or (chosen is None and recipe is None):
             return None
         return recipe or BiasSettings()
-
-    def _correct(self, data: NDArray[np.float32], bias: BiasSettings) -> NDArray[np.float32]:
-        grid = self.volume.grid
-        corrected, _ = correct_bias(data, grid.voxel_size, bias, self.stripper.threads)
-        self.observe("n4", corrected, grid)
-        return corrected
 
     def _look(self, scan: Scan) -> View:
         """Let the networks find the brain, and look at the window about it."""
@@ -323,7 +338,7 @@ class _Work:
             brain = locate(scan, coarse, fine, self.observe)
         with self._timed("segment"):
             view = segment(scan, fine, brain, self.observe)
-        for name, channel in zip(fine.stage.outputs, view.logits, strict=True):
+        for name, channel in zip(fine.stage.spec.outputs, view.logits, strict=True):
             self.observe(f"logits_{name}", channel, view.window)
         return view
 
@@ -342,11 +357,6 @@ class _Work:
         if not (mask := move_border(mask, size, mm, self.stripper.threads)).any():
             raise EmptyMaskError(f"{volume.name}: a border of {mm:g} mm leaves no brain.")
         return mask
-
-    def make_result(self, *made: Any) -> Result:
-        """Make the result from what `Result` holds beside the scan and the choices."""
-        fill, threads = self.settings.fill, self.stripper.threads
-        return Result(self.volume, *made, fill=fill, threads=threads)
 
     def make_record(self, ml: float | None, quality: Quality, bias: BiasSettings | None) -> Record:
         """Say what was done, and what came of it."""
@@ -374,26 +384,7 @@ class _Work:
         self.timings[name] = time.perf_counter() - began
 
 
-def find_channel(weights: Weights, settings: Settings) -> int:
-    """Find which of the network's answers is asked for.
-
-    Raises
-    ------
-    WeightsError
-        If the weights give no such answer.
-    """
-    name = "brain" if settings.csf else "tissue"
-    if name not in weights.segment.outputs:
-        raise WeightsError(
-            f"weights {weights.name!r} give {', '.join(weights.segment.outputs)}, not {name}: "
-            "they cannot leave out the CSF. Choose others with --weights, or omit --no-csf."
-        )
-    return weights.segment.outputs.index(name)
-
-
-def _to_probability(
-    view: View, channel: int, grid: Grid, threads: int
-) -> tuple[NDArray[np.float32], Box]:
-    native, box = to_native(view.logits[channel], view.window, grid, threads=threads)
-    np.exp(np.negative(native, out=native), out=native)
-    return np.reciprocal(np.add(native, 1, out=native), out=native), box
+def _to_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn logits into probabilities, in place."""
+    np.exp(np.negative(logits, out=logits), out=logits)
+    return np.reciprocal(np.add(logits, 1, out=logits), out=logits)

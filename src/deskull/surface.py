@@ -31,9 +31,16 @@ class Mesh(NamedTuple):
     Parameters
     ----------
     points
-        RAS+ mm of each corner, (N, 3) float64.
+        Position of each corner in RAS+ mm, (N, 3) float64.
     triangles
         Indices of the corners of each triangle, (M, 3), counterclockwise seen from outside.
+
+    Examples
+    --------
+    >>> points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
+    >>> tetrahedron = Mesh(points, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    >>> round(6 * tetrahedron.volume_mm3)
+    1
     """
 
     points: NDArray[np.float64]
@@ -53,16 +60,25 @@ def make_surface(mask: NDArray[Any], grid: Grid, threads: int = 1) -> Mesh:
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of the mask, with any affine.
     threads
-        Cores to use.
+        Largest number of cores to use.
 
     Raises
     ------
     EmptyMaskError
         If the mask is empty.
+
+    Examples
+    --------
+    >>> from deskull.image.grid import make_ras_grid
+    >>> x, y, z = np.indices((24, 24, 24)) - 11.5
+    >>> ball = x**2 + y**2 + z**2 < 8**2
+    >>> mesh = make_surface(ball, make_ras_grid((0, 0, 0), (24, 24, 24), 1.0))
+    >>> bool(abs(mesh.volume_mm3 / ball.sum() - 1) < 0.05)
+    True
     """
     from skimage.measure import marching_cubes
 

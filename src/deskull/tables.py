@@ -86,7 +86,7 @@ def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
     Parameters
     ----------
     row
-        Cells by column.
+        Cells of a row by the names of their columns.
     newest
         The newest version that can be read; 1 has no such column.
     path
@@ -96,6 +96,11 @@ def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
     ------
     InputError
         If the table is of a newer version, which must not be read, let alone written, by halves.
+
+    Examples
+    --------
+    >>> read_schema({"image": "scan.nii.gz"}, newest=2, path=Path("corrected.tsv"))
+    1
     """
     cell = row.get("schema", "")
     version = int(cell) if cell.isdecimal() else 1
@@ -108,20 +113,25 @@ def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:
 
 
 def _list(names: Sequence[str]) -> str:
-    """Names in words: `a`, `b` and `c`."""
+    """List names in a phrase: `a`, `b` and `c`."""
     *first, last = [f"`{name}`" for name in names]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def make_tsv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Make the text of a table; write it with the error handler ``surrogateescape``.
+    r"""Make the text of a table; write it with the error handler ``surrogateescape``.
 
     Parameters
     ----------
     columns
-        Their names, for the first line.
+        Names of the columns, for the first line.
     rows
         Cells in the order of the columns.
+
+    Examples
+    --------
+    >>> make_tsv(["scan", "ml"], [["sub-01", 1432]])
+    'scan\tml\nsub-01\t1432\n'
     """
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
@@ -131,7 +141,13 @@ def make_tsv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def make_json(value: Any) -> bytes:
-    """Make the bytes of a JSON file: UTF-8, indented, with a final line break."""
+    r"""Make the bytes of a JSON file: UTF-8, indented, with a final line break.
+
+    Examples
+    --------
+    >>> make_json({"score": 98})
+    b'{\n "score": 98\n}\n'
+    """
     try:
         return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # the name of a file that is not valid text
@@ -158,12 +174,24 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def make_stamp() -> str:
-    """Make a time stamp of now, in UTC: ``2026-01-31T09:05:00Z``."""
+    """Make a time stamp of now, in UTC: ``2026-01-31T09:05:00Z``.
+
+    Examples
+    --------
+    >>> len(make_stamp())
+    20
+    """
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def make_relative(path: Path, folder: Path) -> str:
-    """Write a path as seen from a folder, with forward slashes, so that both can be moved."""
+    """Write a path as seen from a folder, with forward slashes, so that both can be moved.
+
+    Examples
+    --------
+    >>> make_relative(Path("study/masks/a.nii.gz"), Path("study/tables"))
+    '../masks/a.nii.gz'
+    """
     try:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # another drive of Windows

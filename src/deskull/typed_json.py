@@ -24,25 +24,46 @@ OMIT = {"omit": True}
 EXACT = {"exact": True, **OMIT}
 """Metadata of such a field that is None unless every part of it can be read."""
 
-_WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
 _PART = re.compile(r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
 
 
 def rest() -> Any:
-    """Define the field of a dataclass that takes what no other field is named for."""
+    """Define the field of a dataclass that takes what no other field is named for.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Card:
+    ...     licence: str
+    ...     more: Mapping[str, Any] = rest()
+    >>> from_plain(Card, {"licence": "CC0", "funding": "none"}).more
+    {'funding': 'none'}
+    """
     return field(default_factory=dict, metadata={_REST: True})
 
 
 def any_number(default: float) -> Any:
-    """Define the field of a dataclass that takes NaN and infinity as well."""
+    """Define the field of a dataclass that takes NaN and infinity as well.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Choice:
+    ...     fill: float = any_number(0.0)
+    >>> from_plain(Choice, {"fill": "inf"})
+    Choice(fill=inf)
+    """
     return field(default=default, metadata={_ANY_NUMBER: True})
 
 
 def to_plain(value: Any) -> Any:
     """Make plain values, fit for JSON: of a dataclass an object, of a tuple a list.
 
-    JSON has no number for NaN and infinity: they become the words ``"nan"``, ``"inf"`` and
+    JSON has no number for NaN and infinity: they become the strings ``"nan"``, ``"inf"`` and
     ``"-inf"``.
 
     Examples
@@ -77,7 +98,8 @@ def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
         Dataclass whose annotations are of ``bool``, ``int``, ``float``, ``str``, ``None``,
         ``Any``, literals, tuples, mappings, unions, and dataclasses of the same.
     value
-        As the JSON file has it. What no field is named for goes into the field for the `rest`.
+        Value as read from the JSON file. What no field is named for goes into the field for the
+        `rest`.
     lenient
         Whether what has not the type of its field counts as missing, and what no field is named
         for is ignored, so that a file that is damaged or of another version is read as far as it
@@ -114,8 +136,8 @@ def _convert(kind: Any, value: Any, where: str, lenient: bool) -> Any:
         return value
     if kind is float and (type(value) is int or type(value) is float):
         return _to_float(value, where)
-    if kind is float and isinstance(value, str) and value in _WORDS:
-        return _WORDS[value]
+    if kind is float and isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
     if kind in (bool, int, str, NoneType) and type(value) is kind:
         return value
     raise ValueError(f"{_name(where)}: {value!r:.60}; expected {_describe(kind)}")
@@ -227,11 +249,11 @@ def _name(where: str) -> str:
 
 
 def _describe(kind: Any) -> str:
-    """Say in words what a type takes."""
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    """Describe the values that a type accepts."""
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(repr, get_args(kind)))}"
-    return {**words, NoneType: "null"}.get(kind) or (
+    return {**names, NoneType: "null"}.get(kind) or (
         "a list" if get_origin(kind) is tuple else "an object"
     )
 
@@ -262,12 +284,13 @@ def make_schema(kind: type, title: str) -> dict[str, Any]:
 
 def _describe_fields(kind: type, parts: dict[str, Any]) -> dict[str, Any]:
     text = cleandoc(kind.__doc__ or "")
-    words, hints, properties = _read_parameters(text), _find_hints(kind), {}
+    descriptions, hints, properties = _read_parameters(text), _find_hints(kind), {}
     for one in fields(cast(Any, kind)):
         if not one.metadata.get(_REST):
             more = _make_limits(one, hints[one.name])
-            told = {"description": words[one.name]} if one.name in words else {}
-            properties[one.name] = {**_make_type(hints[one.name], parts), **more, **told}
+            properties[one.name] = {**_make_type(hints[one.name], parts), **more}
+            if one.name in descriptions:
+                properties[one.name]["description"] = descriptions[one.name]
     needed = [one.name for one in fields(cast(Any, kind)) if _is_needed(one)]
     return {
         "description": " ".join(text.partition("\n\n")[0].split()),
@@ -291,8 +314,8 @@ def _read_parameters(text: str) -> dict[str, str]:
     """Descriptions of the section Parameters of a docstring in numpy style."""
     section = text.partition("Parameters\n----------\n")[2].partition("\n----")[0]
     return {
-        name.strip(): " ".join(words.split()).replace("``", "`")
-        for names, words in _PART.findall(section + "\n")
+        name.strip(): " ".join(lines.split()).replace("``", "`")
+        for names, lines in _PART.findall(section + "\n")
         for name in names.split(",")
     }
 

@@ -72,11 +72,11 @@ export class Browser {
     });
   }
 
-  static async start(address: string, options: { width?: number; height?: number; dark?: boolean } = {}): Promise<Browser> {
+  static async start(address: string, options: { width?: number; height?: number; dark?: boolean; flags?: string[] } = {}): Promise<Browser> {
     const profile = mkdtempSync(join(tmpdir(), "deskull-browser-"));
     const context = await chromium.launchPersistentContext(profile, {
       executablePath: BROWSERS.find(existsSync),
-      args: FLAGS,
+      args: [...FLAGS, ...(options.flags ?? [])],
       viewport: { width: options.width ?? 1280, height: options.height ?? 860 },
       colorScheme: options.dark ? "dark" : "light",
       acceptDownloads: true,

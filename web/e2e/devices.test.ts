@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 
+import type { Page } from "playwright-core";
 import { afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 
 import { Browser, DIST, keep, Server, strip, waitReady } from "./browser";
@@ -43,9 +44,44 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     expect(dice(readMask(find("one_thread.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
     await page.keyboard.press("b");
     expect(await page.getAttribute("[data-tool=brush]", "aria-pressed")).toBe("true");
+    const before = await page.textContent("#volume");
+    await page.keyboard.press("e");
+    await page.fill("#size", "25");
+    await page.focus("#canvas");
+    await page.keyboard.press("PageUp");
+    await page.keyboard.press("Enter"); // the eraser at the cross-hair
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent !== old, before);
+    await page.keyboard.press("z");
+    await page.waitForFunction((old) => document.querySelector("#volume")!.textContent === old, before);
     await page.focus("#border");
     await page.keyboard.press("ArrowRight");
     await page.waitForFunction(() => document.querySelector("#border-value")!.textContent === "+0.25 mm");
+  });
+
+  /** Ask for the graphics card, and hear what is said of it. */
+  async function askForWebgpu(flags: string[]): Promise<{ page: Page; said: string }> {
+    browser = await Browser.start(server.address, { flags });
+    const page = await browser.open();
+    await strip(page, find("demo_T1w.nii.gz"));
+    await page.click("#speed summary");
+    await page.click("#webgpu");
+    await page.waitForFunction(() => document.querySelector("#said")!.textContent !== "", null, { timeout: 250_000 });
+    return { page, said: (await page.textContent("#said"))! };
+  }
+
+  it("takes the graphics card if its answer to the check is right", async () => {
+    const { page, said } = await askForWebgpu(["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]);
+    expect(said).toBe("The graphics card passed the check; it does the next scans.");
+    expect(await page.isChecked("#webgpu")).toBe(true);
+    expect(browser.outside).toEqual([]);
+  });
+
+  it("keeps to the processor where there is no WebGPU, and to the scan", async () => {
+    const { page, said } = await askForWebgpu([]);
+    expect(said).toMatch(/^The graphics card is not used: .* The processor does the work\.$/);
+    expect(await page.isChecked("#webgpu")).toBe(false);
+    await keep(page, "[data-output=mask]", find("refused.nii.gz"));
+    expect(dice(readMask(find("refused.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
   });
 
   it("makes the mask where nothing can be shown", async () => {

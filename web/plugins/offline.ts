@@ -6,6 +6,7 @@ import type { Plugin } from "vite";
 
 const SCRIPT = "service-worker.js";
 const PLACE = "__FILES__";
+const LATER = /asyncify|ort\.webgpu/; // large, and of use to few: kept when they are first used
 
 export function offline(publicFiles: readonly string[]): Plugin {
   return {
@@ -21,7 +22,8 @@ export function offline(publicFiles: readonly string[]): Plugin {
       }
       const script = bundle[SCRIPT];
       if (script?.type !== "chunk" || !script.code.includes(PLACE)) this.error(`${SCRIPT} has no ${PLACE}`);
-      const list = JSON.stringify({ version: hash.digest("hex").slice(0, 16), files });
+      const [first, later] = [files.filter((name) => !LATER.test(name)), files.filter((name) => LATER.test(name))];
+      const list = JSON.stringify({ version: hash.digest("hex").slice(0, 16), files: first, later });
       script.code = script.code.replace(PLACE, list);
     },
   };

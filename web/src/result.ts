@@ -77,22 +77,24 @@ export interface Drawn {
 export class Result {
   private quality: Quality | null = null;
 
-  /** The brain has its mask by these settings already. */
+  /** The brain has its mask by these settings already; `find` finds it with the CSF around, or without. */
   constructor(
     readonly volume: Volume,
-    readonly brain: Brain,
+    public brain: Brain,
+    private readonly find: (csf: boolean) => Brain,
     private settings: Settings,
     private readonly traits: Traits,
-    private readonly weights: Weights,
-    private readonly threads: number,
+    private readonly made: { weights: Weights; threads: number; onWebgpu: boolean },
     private readonly seconds: Record<string, number>,
   ) {}
 
   /** Make the mask by other settings. */
   remake(settings: Settings): void {
-    const { threshold, border } = this.settings;
-    if (settings.threshold === threshold && settings.border === border) return;
-    this.brain.makeMask(settings);
+    const { threshold, border, csf } = this.settings;
+    if (settings.threshold === threshold && settings.border === border && settings.csf === csf) return;
+    const brain = settings.csf === csf ? this.brain : this.find(settings.csf);
+    brain.makeMask(settings);
+    this.brain = brain;
     this.settings = settings;
     this.quality = null;
   }
@@ -103,7 +105,7 @@ export class Result {
     const { data, grid, padding } = this.volume;
     const { mask, probability, box } = this.brain;
     const scan = { data, mask, probability, box, voxelSize: grid.voxelSize, padded: padding?.voxels ?? 0 };
-    this.quality = judge(scan, this.traits, this.weights.card);
+    this.quality = judge(scan, this.traits, this.made.weights.card);
     return this.quality;
   }
 
@@ -125,17 +127,18 @@ export class Result {
   /** What was done, and what came of it, as `src/deskull/record.py` has it; `drawn` is a mask that may be mended. */
   makeRecord(version: string, file: Fingerprint, drawn: Drawn | null): object {
     const { grid, source, name, notes, padding } = this.volume;
+    const { weights, threads, onWebgpu } = this.made;
     const automatic = this.brain.mask.values;
     const isCorrected = drawn?.values.some((value, i) => value !== automatic[i]);
     return {
       schema: SCHEMA,
       status: "done",
       deskull: version,
-      weights: { name: this.weights.name, sha256: this.weights.digest },
+      weights: { name: weights.name, sha256: weights.digest },
       runtime: RUNTIME,
-      device: "browser",
-      threads: this.threads,
-      settings: { ...this.settings, csf: true, n4: null, fill: 0 },
+      device: onWebgpu ? "browser, WebGPU" : "browser",
+      threads,
+      settings: { ...this.settings, n4: null, fill: 0 },
       input: {
         ...file,
         path: name,

@@ -1,7 +1,7 @@
 /**
  * Lets the page work offline, and gives it threads where the server sends no headers for them.
  *
- * All files of the page are kept at the first visit. Each answer carries the two headers by which
+ * All files of the page are kept at the first visit, those for the graphics card at their first use. Each answer carries the two headers by which
  * a browser isolates a page, the condition for memory that threads share.
  */
 
@@ -10,7 +10,7 @@
 const scope = self as unknown as ServiceWorkerGlobalScope;
 
 // The build puts the list of files here.
-const { version, files } = JSON.parse(String.raw`__FILES__`) as { version: string; files: string[] };
+const { version, files, later } = JSON.parse(String.raw`__FILES__`) as Record<"files" | "later", string[]> & { version: string };
 const CACHE = `deskull-${version}`;
 
 scope.addEventListener("install", (event) => {
@@ -35,7 +35,10 @@ scope.addEventListener("fetch", (event) => {
 async function answer(request: Request): Promise<Response> {
   const cache = await caches.open(CACHE);
   const kept = await cache.match(request, { ignoreSearch: true });
-  return isolate(kept ?? (await fetch(request)));
+  if (kept) return isolate(kept);
+  const response = await fetch(request);
+  if (response.ok && later.some((name) => request.url.endsWith(name))) await cache.put(request, response.clone());
+  return isolate(response);
 }
 
 function isolate(response: Response): Response {

@@ -5,13 +5,14 @@
  * What each step does is in `prepare/` and `network/`; what comes out is `result.ts`.
  */
 
-import { EmptyMaskError } from "./errors";
+import { EmptyMaskError, WeightsError } from "./errors";
 import type { Triple } from "./image/affine";
 import { type Field, select } from "./image/field";
 import type { Grid } from "./image/grid";
 import type { Volume } from "./image/volume";
 import { measureTraits } from "./measure/traits";
-import { type Engine, makeEngine } from "./network/engine";
+import { type Engine, makeEngine, type Runtime } from "./network/engine";
+import { makeWebgpuEngine } from "./network/webgpu";
 import type { Stage, Weights } from "./network/weights";
 import { conform, type Extent, findHeadCentres, makeWindow, measureExtent, toNative } from "./prepare/conform";
 import { makeFinite, normalise } from "./prepare/intensity";
@@ -48,14 +49,17 @@ export class Stripper {
   private constructor(
     readonly weights: Weights,
     readonly threads: number,
+    /** Whether the graphics card runs the networks. */
+    readonly onWebgpu: boolean,
     private readonly segmentEngine: Engine,
     private readonly locateEngine: Engine | null,
   ) {}
 
-  static async load(weights: Weights, threads: number): Promise<Stripper> {
-    const segment = await makeEngine(weights.segment);
-    const locate = weights.locate && (await makeEngine(weights.locate));
-    return new Stripper(weights, threads, segment, locate);
+  /** Make networks ready: on the processor, or on the graphics card by a runtime that can. */
+  static async load(weights: Weights, threads: number, webgpu: Runtime | null = null): Promise<Stripper> {
+    const make = (stage: Stage) => (webgpu ? makeWebgpuEngine(stage, webgpu) : makeEngine(stage));
+    const locate = weights.locate && (await make(weights.locate));
+    return new Stripper(weights, threads, webgpu !== null, await make(weights.segment), locate);
   }
 
   /** Strip one scan; `begin` is told of each step before it. */
@@ -72,11 +76,12 @@ export class Stripper {
     const { data, air } = makeFinite(volume.data, grid);
     const found = await timed("locate", () => this.locate(data, grid, air));
     const view = await timed("segment", () => this.segment(data, grid, air, found));
-    const brain = await timed("to_native", () => findBrain(view, volume));
+    const find = (csf: boolean) => findBrain(view.logits[findChannel(this.weights, csf)]!, view.window, volume);
+    const brain = await timed("to_native", () => find(settings.csf));
     await timed("clean", () => brain.makeMask(settings));
     const result = await timed("flags", () => {
       const traits = measureTraits(view.image, view.logits[0]!, view.window.voxelSize[0]);
-      const made = new Result(volume, brain, settings, traits, this.weights, this.threads, seconds);
+      const made = new Result(volume, brain, find, settings, traits, this, seconds);
       made.judge();
       return made;
     });
@@ -136,8 +141,16 @@ function isMisplaced(brain: Extent, window: Grid, voxelSize: number): boolean {
   return off / (size * Math.min(...window.shape)) > OFF_CENTRE || Math.abs(voxelSize / size - 1) > MISFIT;
 }
 
-function findBrain(view: View, volume: Volume): Brain {
-  const found = toNative(view.logits[0]!, view.window, volume.grid);
+/** Which of the network's answers is asked for. */
+function findChannel(weights: Weights, csf: boolean): number {
+  const name = csf ? "brain" : "tissue";
+  const { outputs } = weights.segment;
+  if (outputs.includes(name)) return outputs.indexOf(name);
+  throw new WeightsError(`weights '${weights.name}' give ${outputs.join(", ")}, not ${name}: they cannot leave out the CSF.`);
+}
+
+function findBrain(logits: Field, window: Grid, volume: Volume): Brain {
+  const found = toNative(logits, window, volume.grid);
   if (!found) {
     throw new EmptyMaskError(`${volume.name}: no brain found. Is it a head, and is the brain in its field of view?`);
   }

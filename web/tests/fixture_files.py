@@ -1,5 +1,6 @@
 """Files of images for the fixtures, good and refused, and what Python reads from each."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,39 @@ from deskull.image.derived import make_brain_image, make_mask_image
 from deskull.image.fingerprint import make_fingerprint
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
-from nifti_files import EXTENSION, HEADERS, make_header, write_nifti
+from nifti_files import AFFINE, EXTENSION, HEADERS, make_header, write_nifti
 from nifti_files import HEAD as RAW
 from scans import WRITERS
+
+NO_SFORM = {"sform_code": 0, "pixdim": [1, 2, 1.5, 3, 1, 0, 0, 0]}
+ODD_HEADERS: dict[str, dict[str, Any]] = {
+    "sform_of_zeros": {"srow_x": [0, 0, 0, 0]},
+    "minus": NO_SFORM | {"pixdim": [1, -2, 1.5, 3, 1, 0, 0, 0]},
+    "long_quaternion": NO_SFORM | {"quatern_b": 0, "quatern_c": 1.003, "quatern_d": 0},
+    "unplaced": NO_SFORM | {"qform_code": 0},
+    "no_frames": {"dim": [4, 5, 6, 7, 0, 1, 1, 1]},
+    "in_metres": {f"srow_{axis}": AFFINE[k] / 1000 for k, axis in enumerate("xyz")}
+    | {"xyzt_units": 1},
+    "says_micrometres": {"xyzt_units": 3},
+}
+"""Headers of which something must be assumed."""
+
+
+def _write_odd(folder: Path) -> list[Path]:
+    """Write files of which Python notes something, or that only look damaged."""
+    paths = [folder / f"{name}.nii" for name in ODD_HEADERS]
+    for path, changes in zip(paths, ODD_HEADERS.values(), strict=True):
+        write_nifti(path, make_header(**changes), RAW)
+    whole = paths[0].read_bytes()
+    packed = gzip.compress(whole)
+    for name, content in {
+        "zeros_behind": packed + b"\0" * 512,
+        "bytes_behind": packed + b"something else",
+        "two_streams": gzip.compress(whole[:500]) + gzip.compress(whole[500:]),
+    }.items():
+        paths.append(folder / f"{name}.nii.gz")
+        paths[-1].write_bytes(content)
+    return paths
 
 
 def _describe_image(write: Writer, path: Path, frame: int | None = None) -> dict[str, Any]:
@@ -32,6 +63,7 @@ def _describe_image(write: Writer, path: Path, frame: int | None = None) -> dict
         "data": write.array(volume.data),
         "inside": write.array(mask),
         "frame": frame,
+        "notes": volume.notes,
         **outputs,
     }
 
@@ -50,6 +82,7 @@ def make_images(write: Writer) -> list[dict[str, Any]]:
         path = folder / f"{dtype}.nii.gz"
         write_nifti(path, make_header(dtype=dtype, scl_slope=2.5, scl_inter=-7), RAW % 100)
         cases.append({"files": [path.name]} | _describe_image(write, path))
+    cases += [{"files": [path.name]} | _describe_image(write, path) for path in _write_odd(folder)]
     path = folder / "frames.nii.gz"
     frames = np.stack([RAW, RAW + 1, RAW[::-1]], axis=-1)
     write_nifti(path, make_header(shape=frames.shape), frames)

@@ -276,7 +276,7 @@ def make_constants() -> dict[str, Any]:
             name: value for name, value in vars(padding).items() if isinstance(value, int | float)
         },
         "SCHEMA": SCHEMA,
-        "DEFAULTS": {"threshold": Settings.threshold, "border": Settings.border},
+        "DEFAULTS": {name: getattr(Settings, name) for name in ("threshold", "border", "csf")},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }
 

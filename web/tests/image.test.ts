@@ -19,6 +19,8 @@ describe.each(index.images!)("$files.0", (one) => {
     const volume = await read();
     expectNear(volume.grid.affine.flat(), one.affine.flat(), 1e-5);
     expectClose(volume.data, field(one.data), 0);
+    const count = (notes: string[]) => notes.map((note) => note.replace(/^\d+ bytes after/, "bytes after")); // which the page does not count
+    expect(volume.notes).toEqual(count(one.notes));
   });
 
   it("gives the bytes that Python writes", async () => {

@@ -40,7 +40,7 @@ async function makeResult(name: string): Promise<Result> {
   probability.crop(shape.map((n) => [1, n - 1] as [number, number])).forEach((place) => (probability.values[place] = 0.9));
   const brain = new Brain(name, probability, shape.map((n) => [0, n]) as never, volume.grid);
   brain.makeMask(DEFAULTS);
-  return new Result(volume, brain, DEFAULTS, index.judged![0]!.traits, await readWeights(), 1, { locate: 0.51234, segment: 1 });
+  return new Result(volume, brain, () => brain, DEFAULTS, index.judged![0]!.traits, { weights: await readWeights(), threads: 1, onWebgpu: false }, { locate: 0.51234, segment: 1 });
 }
 
 it("is one that Python reads, of the schema that it writes", async () => {
@@ -74,10 +74,10 @@ it("judges the mask that the sliders make", async () => {
   const volume = { data: field(one.data), grid, source: null as never, name: "x", padding: null, notes: [] };
   const brain = new Brain("x", field(one.probability), grid.shape.map((n) => [0, n]) as never, grid);
   brain.makeMask(DEFAULTS);
-  const result = new Result(volume, brain, DEFAULTS, one.traits, await readWeights(), 1, {});
+  const result = new Result(volume, brain, () => brain, DEFAULTS, one.traits, { weights: await readWeights(), threads: 1, onWebgpu: false }, {});
   const find = () => result.judge().flags.find(({ name }) => name === "volume")?.sentence;
   expect(find()).toBeUndefined();
-  result.remake({ threshold: 0.5, border: -8 });
+  result.remake({ ...DEFAULTS, border: -8 });
   expect(find()).toContain(`The mask has ${result.measureMl(brain.mask.values).toFixed(0)} ml`);
 });
 

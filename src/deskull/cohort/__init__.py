@@ -11,42 +11,39 @@ records and the table are in `records.py`.
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deskull import __version__
 from deskull.cohort.cluster import strip_on_cluster
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
     MARKER,
     Outcome,
+    find_outcome,
     is_done,
     make_gap_outcome,
-    make_outcome,
     make_request,
     mark_run,
     name_table,
-    read_record,
     record_failure,
     remove_stale_files,
     save_table,
+    warn_of_versions,
 )
 from deskull.cohort.search import make_plan
-from deskull.cohort.steps import Job, run_task
+from deskull.cohort.steps import Job
 from deskull.cohort.stripped import apply_corrections
 from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
 from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
-from deskull.network.weights import load_weights
+from deskull.network.weights import find_channel, load_weights
 from deskull.outputs import check_packages
 from deskull.prepare.bias import check_n4
 from deskull.record import FAILED, Request
-from deskull.stripper import find_channel
 
 __all__ = [
     "Gap",
@@ -57,7 +54,6 @@ __all__ = [
     "Task",
     "is_done",
     "make_plan",
-    "run_task",
     "strip_cohort",
 ]
 logger = logging.getLogger(__name__)
@@ -164,11 +160,11 @@ def strip_cohort(
         for record in apply_corrections(member for task in tasks for member in task.members):
             found.pop(record, None)
         outcomes = [
-            replace(_find_outcome(member, found), earlier=task.record not in now)
+            replace(find_outcome(member, found), earlier=task.record not in now)
             for task in tasks
             for member in task.members
         ]
-        _warn_of_versions(outcomes, out)
+        warn_of_versions(outcomes, out)
         outcomes += map(make_gap_outcome, gaps)
         save_table(outcomes, out / name_table(label))
     return outcomes
@@ -236,28 +232,3 @@ def _watch(
                 logger.warning("%s: failed: %s", outcome.name, outcome.error)
             observe(progress)
     return found
-
-
-def _find_outcome(task: Task, found: dict[Path, Outcome]) -> Outcome:
-    """Find the outcome of a scan; its record decides if the mask is that of another scan."""
-    outcome = found.get(task.record)
-    if outcome is None or outcome.name != task.name:
-        outcome = make_outcome(task, read_record(task))
-        if outcome.error:
-            logger.warning("%s: failed: %s", outcome.name, outcome.error)
-    return outcome
-
-
-def _warn_of_versions(outcomes: Sequence[Outcome], out: Path) -> None:
-    """Warn of scans that keep the outputs of another version of deskull."""
-    kept = Counter(outcome.version for outcome in outcomes if outcome.earlier)
-    for version, count in sorted(kept.items()):
-        if version != __version__:
-            logger.warning(
-                "%s: %d scans keep outputs of deskull %s with the same weights and "
-                "settings; this is %s. --force strips them again",
-                out,
-                count,
-                version,
-                __version__,
-            )

@@ -6,9 +6,11 @@ folder damage nothing.
 """
 
 import json
+import logging
 import math
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -34,6 +36,7 @@ from deskull.record import (
 from deskull.settings import Settings
 from deskull.tables import make_relative, make_stamp, make_tsv
 
+logger = logging.getLogger(__name__)
 COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
 WAITING, LEFT_OUT = "waiting", "left out"
 CORRECTED = "corrected"
@@ -243,19 +246,38 @@ def make_outcome(task: Task, record: Record | None) -> Outcome:
     )
 
 
+def find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
+    """Find the outcome of a scan; its record decides if the mask is that of another scan."""
+    outcome = found.get(task.record)
+    if outcome is None or outcome.name != task.name:
+        outcome = make_outcome(task, read_record(task))
+        if outcome.error:
+            logger.warning("%s: failed: %s", outcome.name, outcome.error)
+    return outcome
+
+
 def make_gap_outcome(gap: Gap) -> Outcome:
     """Make the outcome of what is not stripped."""
     return Outcome(gap.name, FAILED if gap.failed else LEFT_OUT, error=gap.reason)
 
 
-def name_table(label: str = "") -> str:
-    """Name the table of a run.
+def warn_of_versions(outcomes: Sequence[Outcome], out: Path) -> None:
+    """Warn of scans that keep the outputs of another version of deskull."""
+    kept = Counter(outcome.version for outcome in outcomes if outcome.earlier)
+    for version, count in sorted(kept.items()):
+        if version != __version__:
+            logger.warning(
+                "%s: %d scans keep outputs of deskull %s with the same weights and "
+                "settings; this is %s. --force strips them again",
+                out,
+                count,
+                version,
+                __version__,
+            )
 
-    Parameters
-    ----------
-    label
-        Ending for a run over some of the scans, such as ``"_1-of-5"``.
-    """
+
+def name_table(label: str = "") -> str:
+    """Name the table of a run; `label` tells shards apart, such as ``"_1-of-5"``."""
     return f"deskull_batch{label}.tsv"
 
 

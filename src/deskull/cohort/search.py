@@ -301,7 +301,8 @@ def _count_ignored(ours: int, rest: Sequence[Path]) -> str:
     counts = [f"{ours} written by deskull"] if ours else []
     kinds = sorted({path.suffix.lower() or "without suffix" for path in rest})
     more = ", ..." if len(kinds) > 6 else ""
-    counts += [f"{len(rest)} no images ({', '.join(kinds[:6])}{more})"] if rest else []
+    files = "file that is not an image" if len(rest) == 1 else "files that are not images"
+    counts += [f"{len(rest)} {files} ({', '.join(kinds[:6])}{more})"] if rest else []
     return ", ".join(counts)
 
 

@@ -33,7 +33,7 @@ from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.grid import Grid
 from deskull.image.volume import Volume, count_frames, make_mean_volume, make_volume
-from deskull.image.writing import Batch, make_folder, save_bytes
+from deskull.image.writing import Transaction, make_folder, save_bytes
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import CUT_MM2, Flag
 from deskull.measure.score import COSTS, LOW
@@ -201,8 +201,8 @@ def save_scan(scan: Scan, job: Job, request: Request) -> Outcome:
     make_folder(task.record.parent)
     stripped: Record | None = None
     if result is not None:
-        with scan.step("save"), _save_outputs(task) as batch:
-            save_results([result], task.outputs, batch=batch)
+        with scan.step("save"), _save_outputs(task) as transaction:
+            save_results([result], task.outputs, transaction=transaction)
         stripped = replace(result.record, steps=result.record.seconds)
     record = make_record(task, request, scan.fingerprint, stripped, scan.seconds, scan.error)
     save_records([record], task.record)
@@ -216,15 +216,15 @@ def save_scan(scan: Scan, job: Job, request: Request) -> Outcome:
 
 
 @contextmanager
-def _save_outputs(task: Task) -> Iterator[Batch]:
+def _save_outputs(task: Task) -> Iterator[Transaction]:
     """Write outputs together with the sidecars of a task: all of them, or none."""
     for path in task.outputs.values():
         make_folder(path.parent)
-    with Batch() as batch:
-        yield batch
+    with Transaction() as transaction:
+        yield transaction
         for name, fields in task.sidecars.items():
             content = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-            save_bytes(content.encode(), task.files[f"{name}.json"], batch)
+            save_bytes(content.encode(), task.files[f"{name}.json"], transaction)
 
 
 # --- the mask of one scan on the others of its session
@@ -251,9 +251,9 @@ def _apply(task: Task, result: Result, job: Job) -> Record:
     score, flags = _judge_shared(result, volume, brain)
     every = replace(volume, frame=None)  # the mask is for all frames
     masked = MaskedScan(every, brain, fill=job.settings.fill, threads=result.threads)
-    with _save_outputs(task) as batch:
+    with _save_outputs(task) as transaction:
         for output, path in task.outputs.items():
-            save_output(masked, find_output(output), path, batch)
+            save_output(masked, find_output(output), path, transaction)
     return Record(
         deskull=result.record.deskull,
         weights=result.record.weights,

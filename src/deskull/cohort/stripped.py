@@ -21,12 +21,12 @@ from deskull.apply import find_brain, load_mask
 from deskull.cohort.plan import Task
 from deskull.cohort.records import read_record
 from deskull.errors import DeskullError, GeometryError, ImageFileError, InputError
-from deskull.image import names as image_names
 from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.formats import open_image
+from deskull.image.lookup import find_manual, is_inside
 from deskull.image.volume import Volume, count_frames, make_volume
-from deskull.image.writing import Batch, find_start
+from deskull.image.writing import Transaction, find_start
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.outputs import OUTPUTS, RECORD, check_packages, find_output
@@ -166,14 +166,6 @@ class Stripped:
         return path
 
 
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path, links followed, lies below a folder."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is none
-        return False
-
-
 def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
     """Find the stripped scans of a folder; those that most need a look come first.
 
@@ -231,29 +223,6 @@ def find_usual_settings(scans: Sequence[Stripped]) -> Settings | None:
     known = Counter(scan.record.settings for scan in scans if scan.record.settings)
     settings, count = next(iter(known.most_common(1)), (None, 0))
     return settings if count > known.total() / 2 else None
-
-
-def find_stem(path: Path) -> str:
-    """Name of an image without the suffix of its format; for a folder of DICOM, its name."""
-    return path.name if path.is_dir() else image_names.find_stem(path)
-
-
-def find_manual(scan: Path, mask: Path | None) -> Path:
-    """Find the path of the corrected mask, beside the automatic one.
-
-    It is ``X_mask_manual.nii.gz``, or in BIDS ``X_desc-brainManual_mask.nii.gz``; for contrasts
-    other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
-
-    Parameters
-    ----------
-    scan
-        Path of the scan, after which the corrected mask is named if there is no automatic one.
-    mask
-        Path of the automatic mask, or None. The path of a corrected mask is returned unchanged.
-    """
-    source = scan if mask is None else mask
-    name = image_names.name_manual(find_stem(scan), None if mask is None else find_stem(mask))
-    return source if name == find_stem(source) else source.with_name(f"{name}.nii.gz")
 
 
 # --- outputs made again from a corrected mask
@@ -318,9 +287,9 @@ def remake_outputs(
     try:
         corrected = _CorrectedScan(volume, mask, fill=_find_fill(scan))
         check_packages(paths)
-        with Batch() as batch:
+        with Transaction() as transaction:
             for name, path in paths.items():
-                save_output(corrected, find_output(name), path, batch)
+                save_output(corrected, find_output(name), path, transaction)
         ml = volume_ml(mask, volume.grid.voxel_volume)
         save_records([_update_record(scan, paths, manual, ml)], scan.path)
     except DeskullError as error:

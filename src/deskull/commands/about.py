@@ -7,7 +7,6 @@ import textwrap
 from argparse import Namespace
 from importlib import resources
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from deskull import __version__
@@ -50,8 +49,8 @@ def _describe_version() -> str:
     Returns
     -------
     str
-        Such as ``0.2.0 (weights default, 1a2b3c4d5e6f)``: the first 12 digits of their SHA-256,
-        which `deskull info` and every record give in full.
+        A text such as ``0.2.0 (weights default, 1a2b3c4d5e6f)``, with the first 12 digits of the
+        SHA-256 that `deskull info` and every record give in full.
     """
     card = resources.files("deskull").joinpath("weights", DEFAULT_WEIGHTS, "card.json")
     digest = compute_digest(json.loads(card.read_text("utf-8"))["files"])
@@ -140,6 +139,8 @@ def run_weights(options: Namespace) -> None:
 
 def _describe_card(weights: "Weights") -> list[str]:
     """Describe weights in at most twenty lines."""
+    from statistics import mean
+
     card = weights.card
     fields = _describe(weights) | {"data": card.data or "not documented"}
     for stage in filter(None, (weights.locate, weights.segment)):
@@ -147,7 +148,7 @@ def _describe_card(weights: "Weights") -> list[str]:
         size = "fitted to" if window.is_fitted else f"of {window.voxel_size:g} mm about"
         fields[stage.name] = (
             f"{' x '.join(map(str, window.shape))} voxels {size} the {stage.centre}; "
-            f"gives {', '.join(stage.outputs)}"
+            f"gives {', '.join(stage.spec.outputs)}"
         )
     dice = [one.dice for one in card.likeness.tested] if card.likeness else []
     if dice:
@@ -192,7 +193,7 @@ def run_demo(options: Namespace) -> None:
     """Strip the bundled synthetic head, and compare the mask with the exact reference."""
     from deskull.commands.paths import check_outputs
     from deskull.demo import strip_demo
-    from deskull.image.writing import Batch, save_image
+    from deskull.image.writing import Transaction, save_image
     from deskull.result import save_results
     from deskull.stripper import Stripper
 
@@ -204,9 +205,9 @@ def run_demo(options: Namespace) -> None:
     check_outputs(paths, [], [path for _, path in paths])
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = strip_demo(stripper)
-    with Batch() as batch:
-        save_results([result], outputs, batch=batch)
-        save_image(result.volume.source, scan, batch)
+    with Transaction() as transaction:
+        save_results([result], outputs, transaction=transaction)
+        save_image(result.volume.source, scan, transaction)
     print(
         f"Dice {agreement:.4f} against the exact reference; brain volume {result.volume_ml:.0f} ml"
     )

@@ -62,7 +62,7 @@ def run_evaluate(options: Namespace) -> None:
     """Compare masks with their references, print the summary, and write the outputs."""
     from deskull.evaluate import evaluate, find_swapped, summarise, to_json, to_tsv
     from deskull.evaluate.pages import make_evaluation_page
-    from deskull.image.writing import Batch, save_bytes
+    from deskull.image.writing import Transaction, save_bytes
     from deskull.picture.page import encode_page
 
     pairing = _find_pairs(options)
@@ -86,9 +86,9 @@ def run_evaluate(options: Namespace) -> None:
             to_json(summaries, rows, pairing.unpaired),
             encode_page(page),
         )
-        with Batch() as batch:
+        with Transaction() as transaction:
             for path, content in zip(outputs, contents, strict=True):
-                save_bytes(content, path, batch)
+                save_bytes(content, path, transaction)
     if not options.quiet:
         print(_describe_summaries(summaries))
     if failed:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import webbrowser
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ def add_report(commands: Any) -> None:
     )
     parser.add_argument("folder", metavar="DIR", help="output of deskull batch or deskull-bids")
     parser.add_argument(
-        "-o", "--out", metavar="HTML", help="the page (default: DIR/deskull_report.html)"
+        "-o", "--out", metavar="HTML", help="file of the page (default: DIR/deskull_report.html)"
     )
     parser.add_argument(
         "--each",
@@ -58,7 +57,10 @@ def add_view(commands: Any) -> None:
     )
     parser.add_argument("scan", metavar="SCAN", help="image, or folder of DICOM")
     parser.add_argument(
-        "mask", nargs="?", metavar="MASK", help="(default: <stem>_mask.nii.gz beside the scan)"
+        "mask",
+        nargs="?",
+        metavar="MASK",
+        help="mask to show (default: <stem>_mask.nii.gz beside the scan)",
     )
     parser.add_argument(
         "--reference", metavar="MASK", help="another mask, to show the difference in colour"
@@ -217,6 +219,8 @@ def _browser(address: str | None) -> Iterator[bool]:
 
 
 def _open(address: str, page: Path) -> bool:
+    import webbrowser
+
     refresh = f'<meta http-equiv="refresh" content="0;url={address}">'
     content = (
         f'<!DOCTYPE html>\n<title>deskull</title>\n{refresh}\n<a href="{address}">deskull</a>\n'

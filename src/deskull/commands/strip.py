@@ -4,7 +4,6 @@ import logging
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,6 +97,8 @@ class FrameSummary(NamedTuple):
 
 def run_strip(options: Namespace) -> None:
     """Strip one scan and write the requested outputs."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from deskull.commands.paths import find_strip_paths
     from deskull.measure.score import LOW
     from deskull.prepare.bias import check_n4
@@ -235,7 +236,7 @@ def run_apply(options: Namespace) -> None:
     from deskull.image.formats import open_image
     from deskull.image.lookup import find_image
     from deskull.image.volume import count_frames, make_volume
-    from deskull.image.writing import Batch, save_image
+    from deskull.image.writing import Transaction, save_image
 
     began, out = time.perf_counter(), options.out
     if out is not None and not is_folder(out) and len(options.images) > 1:
@@ -253,7 +254,7 @@ def run_apply(options: Namespace) -> None:
     check_outputs(named, [mask_path, *paths])
     replaced = [output for output in outputs if output.exists()]
     judged: list[Quality] = []
-    with progress(options.quiet) as show, Batch() as batch:
+    with progress(options.quiet) as show, Transaction() as transaction:
         show("reading")
         mask = _load_mask(mask_path)
         for number, (path, output) in enumerate(zip(paths, outputs, strict=True), start=1):
@@ -262,7 +263,9 @@ def run_apply(options: Namespace) -> None:
             frame = None if count_frames(image) > 1 else 0
             volume = make_volume(image, path.name, 0 if frame is None else None)
             brain = find_brain(mask, volume.grid, path.name)
-            save_image(make_brain_image(brain, volume.source, options.fill, frame), output, batch)
+            save_image(
+                make_brain_image(brain, volume.source, options.fill, frame), output, transaction
+            )
             judged.append(_judge(mask, brain, volume))
     if not options.quiet:
         count = "1 brain" if len(paths) == 1 else f"{len(paths)} brains"

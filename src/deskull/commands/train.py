@@ -42,7 +42,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument(
         "--start",
         metavar="WEIGHTS|RUN",
-        help="weights that a new run begins with, such as default (default: random weights)",
+        help="weights that a new run starts from, such as default (default: random weights)",
     )
     _add_run(parser)
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_train(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="share of the participants for the test",
+        help="share of the participants held out for the test",
     )
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="test on one of K folds")
     parser.add_argument(
@@ -165,12 +165,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="DIR",
-        help="folder of the run, which goes on if begun",
+        help="folder of the run; an existing run is continued",
     )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="number of steps, counted from the first of the run"
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="longest time of this call")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="time limit of this call in minutes"
+    )
     parser.add_argument(
         "--validation",
         type=float,
@@ -253,8 +255,8 @@ def _report_run(out: Path, recipe: "Recipe") -> None:
             out / "curves.png",
         )
     else:
-        logger.warning("no validation yet: the last weights are what is released")
-    logger.warning("go on: the same command; release: deskull export %s --about card.json", out)
+        logger.warning("no validation yet: the last weights are those to release")
+    logger.warning("continue: the same command; release: deskull export %s --about card.json", out)
 
 
 def _test_run(out: Path, sources: "Sources", device: str) -> None:

@@ -87,6 +87,15 @@ def compare_masks(
     -------
     dict
         Metrics by the names of `COLUMNS`; nan where a value does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deskull.image.grid import make_ras_grid
+    >>> mask = np.zeros((8, 8, 8))
+    >>> mask[2:6, 2:6, 2:6] = 1
+    >>> compare_masks(mask, mask, make_ras_grid((0, 0, 0), mask.shape, 1.0))["dice"]
+    1.0
     """
     prediction, reference = prediction.astype(bool), reference.astype(bool)
     surface = surface_distances(prediction, reference, grid.voxel_size)

@@ -24,7 +24,13 @@ Entry = tuple[str, IO[bytes] | None]  # name in an archive, and its content if i
 
 
 def is_archive(head: bytes, name: str) -> bool:
-    """Whether a file is a zip or tar, by its first unpacked bytes, or a tar by its name."""
+    r"""Whether a file is a zip or tar, by its first unpacked bytes, or a tar by its name.
+
+    Examples
+    --------
+    >>> is_archive(b"PK\3\4", "scans"), is_archive(b"DICM", "scan.dcm")
+    (True, False)
+    """
     is_tar = head[_TAR_MAGIC] == b"ustar" or find_suffix(name) in ARCHIVES[1:]
     return is_tar or head.startswith((b"PK\3\4", b"PK\5\6"))
 
@@ -105,7 +111,7 @@ def _read_tar(path: Path) -> Iterator[Entry]:
 
 
 class _Guarded:
-    """A stream that refuses reads which only a tar with damaged headers asks for."""
+    """A stream that refuses reads that only a tar with damaged headers causes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -34,6 +34,12 @@ def make_mask_image(mask: NDArray[Any], source: SpatialImage) -> SpatialImage:
     ------
     GeometryError
         If the shapes disagree.
+
+    Examples
+    --------
+    >>> source = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
+    >>> make_mask_image(np.ones((2, 2, 2), bool), source).get_data_dtype().name
+    'uint8'
     """
     mask = np.asarray(mask)
     _check_shape(mask.shape[:3], source.shape[:3])
@@ -49,12 +55,18 @@ def make_map_image(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
     Parameters
     ----------
     values
-        (X, Y, Z) or (X, Y, Z, T) on the grid of `source`.
+        Values on the grid of `source`, (X, Y, Z) or (X, Y, Z, T); stored as float32.
 
     Raises
     ------
     GeometryError
         If the shapes disagree.
+
+    Examples
+    --------
+    >>> source = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
+    >>> make_map_image(np.full((2, 2, 2), 0.5), source).get_data_dtype().name
+    'float32'
     """
     return _make_measure(np.asarray(values).astype(np.float32), source)
 
@@ -69,7 +81,7 @@ def make_brain_image(
     mask
         {0, 1} or boolean, (X, Y, Z) for every frame or (X, Y, Z, T).
     source
-        3D or 4D; stored type, scaling and byte order are kept.
+        Scan, 3D or 4D; its stored type, scaling and byte order are kept.
     fill
         Value outside the mask in scaled units; the nearest storable value is written.
     frame
@@ -81,6 +93,12 @@ def make_brain_image(
         If the shapes disagree.
     InputError
         If `fill` is NaN and the stored type holds integers.
+
+    Examples
+    --------
+    >>> scan = nib.Nifti1Image(np.array([[[7, 8]]], np.int16), np.eye(4))
+    >>> np.asarray(make_brain_image(np.array([[[1, 0]]]), scan, fill=-1).dataobj).tolist()
+    [[[7, -1]]]
     """
     source = to_writable(source)
     stored = to_stored(source).without_singletons()
@@ -157,6 +175,12 @@ def turn_to_ras(image: SpatialImage) -> SpatialImage:
     """Turn an image to the axes nearest to RAS+, as nibabel's ``as_closest_canonical`` does.
 
     Stored values stay bit for bit; what a header says of axes and places is turned with them.
+
+    Examples
+    --------
+    >>> image = nib.Nifti1Image(np.array([[[7]], [[8]]], np.int16), np.diag([-1.0, 1, 1, 1]))
+    >>> np.asarray(turn_to_ras(image).dataobj).ravel().tolist()
+    [8, 7]
     """
     image = to_writable(image)
     source: Any = image
@@ -186,13 +210,13 @@ def _turn_header(
     Parameters
     ----------
     old
-        The header.
+        Header of the image before it is turned.
     targets
         New axis of each old one.
     turn
         New voxel index to old one, (4, 4).
     affine
-        That the header shall have; one without any gets it as its sform.
+        Affine of the turned image, (4, 4); a header without any gets it as its sform.
     shape
         Shape of the reoriented array.
     """

@@ -44,6 +44,14 @@ class Grid:
     ------
     GeometryError
         If the shape has no voxels, or the affine is not finite, singular or not affine.
+
+    Examples
+    --------
+    >>> grid = Grid((192, 256, 256), np.diag([-1.0, 1.0, 2.0, 1.0]))
+    >>> grid.orientation, grid.voxel_size, grid.voxel_volume
+    ('LAS', (1.0, 1.0, 2.0), 2.0)
+    >>> grid.to_mm((10, 0, 5)).tolist()
+    [-10.0, 0.0, 10.0]
     """
 
     shape: Shape
@@ -143,11 +151,16 @@ def make_ras_grid(centre: ArrayLike, shape: Shape, voxel_size: float) -> Grid:
     Parameters
     ----------
     centre
-        RAS+ mm of the middle of the field, (3,).
+        Middle of the field in RAS+ mm, (3,).
     shape
-        Voxels along x, y, z.
+        Number of voxels along x, y and z.
     voxel_size
-        Millimetres, the same along all axes.
+        Edge of a voxel in mm, the same along all axes.
+
+    Examples
+    --------
+    >>> make_ras_grid((0, 0, 0), (3, 3, 3), 2.0).affine[:3, 3].tolist()
+    [-2.0, -2.0, -2.0]
     """
     affine = np.diag([voxel_size, voxel_size, voxel_size, 1.0])
     affine[:3, 3] = np.asarray(centre) - voxel_size * (np.array(shape) - 1) / 2
@@ -175,12 +188,26 @@ def has_size_of_head(shape: Sequence[int], voxel_size: Sequence[float]) -> bool:
 
 
 def to_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:
-    """View of an array on `grid` with its axes permuted and flipped nearest to RAS+."""
+    """View of an array on `grid` with its axes permuted and flipped nearest to RAS+.
+
+    Examples
+    --------
+    >>> grid = Grid((2, 1, 1), np.diag([-1.0, 1, 1, 1]))
+    >>> to_canonical_array(np.array([1, 2]).reshape(2, 1, 1), grid).ravel().tolist()
+    [2, 1]
+    """
     return np.asarray(nib.orientations.apply_orientation(array, grid.canonical_transform()))
 
 
 def from_canonical_array(array: NDArray[T], grid: Grid) -> NDArray[T]:
-    """View of an array on ``grid.canonical()`` with its axes as those of `grid`."""
+    """View of an array on ``grid.canonical()`` with its axes as those of `grid`.
+
+    Examples
+    --------
+    >>> grid = Grid((2, 1, 1), np.diag([-1.0, 1, 1, 1]))
+    >>> from_canonical_array(np.array([2, 1]).reshape(2, 1, 1), grid).ravel().tolist()
+    [1, 2]
+    """
     transform = grid.canonical_transform()
     view = np.transpose(array, transform[:, 0].astype(int))
     return view[tuple(slice(None, None, int(flip)) for flip in transform[:, 1])]
@@ -192,7 +219,7 @@ def find_box(mask: NDArray[Any], margin: int | tuple[int, int, int] = 0) -> Box:
     Parameters
     ----------
     mask
-        (X, Y, Z) or (X, Y, Z, T), nonzero inside.
+        Mask, (X, Y, Z) or (X, Y, Z, T), nonzero inside.
     margin
         Voxels added on every side, one number or one per axis; the box is clipped to the array.
 
@@ -200,6 +227,13 @@ def find_box(mask: NDArray[Any], margin: int | tuple[int, int, int] = 0) -> Box:
     -------
     Box
         Slices with plain starts and stops along X, Y and Z; an empty mask has an empty box.
+
+    Examples
+    --------
+    >>> mask = np.zeros((5, 5, 5), bool)
+    >>> mask[1:3, 2, 4] = True
+    >>> find_box(mask)
+    (slice(1, 3, None), slice(2, 3, None), slice(4, 5, None))
     """
     extents = []
     for axis, wider in enumerate(np.broadcast_to(margin, 3).tolist()):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deskull.errors import ImageFileError
-from deskull.image.names import HEADS, PACKED, find_stem, find_suffix
+from deskull.image.names import HEADS, PACKED, find_stem, find_suffix, name_manual
 
 STDIN = "-"
 """Name of standard input in the place of a scan."""
@@ -31,8 +31,8 @@ def find_image(path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     path
-        As typed: with a ``~``, or without the suffix of its format as FSL's tools have it; ``-``
-        is standard input.
+        Path as typed: with a ``~``, or without the suffix of its format as FSL's tools have it;
+        ``-`` is standard input.
 
     Raises
     ------
@@ -61,7 +61,13 @@ def find_image(path: str | os.PathLike[str]) -> Path:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """Give what `find_image` finds, or the path as it is if that is nothing."""
+    """Give what `find_image` finds, or the path as it is if that is nothing.
+
+    Examples
+    --------
+    >>> resolve("no_such_head").as_posix()
+    'no_such_head'
+    """
     try:
         return find_image(path)
     except ImageFileError:
@@ -111,7 +117,13 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def name_partner(path: Path) -> Path | None:
-    """Name the other file of a .hdr/.img pair; None for single files."""
+    """Name the other file of a .hdr/.img pair; None for single files.
+
+    Examples
+    --------
+    >>> name_partner(Path("head.hdr")).name, name_partner(Path("head.nii"))
+    ('head.img', None)
+    """
     suffix = find_suffix(path)
     if suffix[:4] not in _PAIRS:
         return None
@@ -142,7 +154,13 @@ def find_partner(path: Path) -> Path | None:
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path is standard input (``-``) or another pipe, which can be read once only."""
+    """Whether a path is standard input (``-``) or another pipe, which can be read once only.
+
+    Examples
+    --------
+    >>> is_pipe(Path("-")), is_pipe(Path("no_such_file.nii"))
+    (True, False)
+    """
     if str(path) == STDIN:
         return True
     try:
@@ -158,9 +176,9 @@ class Pointer(NamedTuple):
     Parameters
     ----------
     what
-        A few words.
+        Name of the pointer, such as ``"a git-annex link"``.
     remedy
-        How the content is got, as a sentence.
+        Sentence that says how to get the content.
     """
 
     what: str
@@ -178,7 +196,12 @@ def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
     path
         The file, or a link to nothing.
     head
-        Its first bytes.
+        First bytes of the file.
+
+    Examples
+    --------
+    >>> find_pointer(Path("head.nii"), b"version https://git-lfs.github.com/spec/v1").what
+    'a Git LFS pointer'
     """
     place = shlex.quote(str(path))
     if path.is_symlink() and not path.exists():
@@ -196,3 +219,34 @@ def find_pointer(path: Path, head: bytes = b"") -> Pointer | None:
 
 def _get_annexed(place: str) -> str:
     return f"Get it with `datalad get {place}` or `git annex get {place}`."
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, links followed, lies below a folder."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is none
+        return False
+
+
+def find_scan_stem(path: Path) -> str:
+    """Name of an image without the suffix of its format; for a folder of DICOM, its name."""
+    return path.name if path.is_dir() else find_stem(path)
+
+
+def find_manual(scan: Path, mask: Path | None) -> Path:
+    """Find the path of the corrected mask, beside the automatic one.
+
+    It is ``X_mask_manual.nii.gz``, or in BIDS ``X_desc-brainManual_mask.nii.gz``; for contrasts
+    other than T1w ``X_desc-brainManualT2w_mask.nii.gz``.
+
+    Parameters
+    ----------
+    scan
+        Path of the scan, after which the corrected mask is named if there is no automatic one.
+    mask
+        Path of the automatic mask, or None. The path of a corrected mask is returned unchanged.
+    """
+    source = scan if mask is None else mask
+    name = name_manual(find_scan_stem(scan), None if mask is None else find_scan_stem(mask))
+    return source if name == find_scan_stem(source) else source.with_name(f"{name}.nii.gz")

@@ -117,9 +117,9 @@ def find_base(path: PurePath, words: Sequence[str] = DERIVED_WORDS) -> str | Non
     Parameters
     ----------
     path
-        Only its name counts, in any case.
+        Path of the file, of which only the name counts, in any case.
     words
-        What may follow the image's name, after ``_``, ``-``, ``.`` or ``+``, also several.
+        Words that may follow the image's name, after ``_``, ``-``, ``.`` or ``+``, also several.
 
     Returns
     -------

@@ -75,7 +75,12 @@ class Padding:
     values
         Values of the padding, ascending.
     voxels
-        How many.
+        Number of voxels that hold one of these values.
+
+    Examples
+    --------
+    >>> Padding((-1000.0,), voxels=50).describe(size=200)
+    '25 % of the field is filled with -1000; treated as air'
     """
 
     values: tuple[float, ...]
@@ -96,7 +101,8 @@ def take_out_padding(data: Array) -> Padding | None:
     Parameters
     ----------
     data
-        (X, Y, Z), changed in place; NaN and infinite voxels are looked past.
+        Intensities, (X, Y, Z) float32, changed in place; voxels that are NaN or infinite are
+        ignored.
 
     Returns
     -------

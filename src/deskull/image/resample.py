@@ -32,18 +32,27 @@ def resample(
     array
         Values on `source`, (X, Y, Z), finite.
     source, target
-        Where the values are, and where they are wanted.
+        Grid of the array, and grid of the result.
     fill
         Value outside of the source's field.
     order
-        Of the interpolating spline: 1 linear, 0 nearest.
+        Order of the interpolating spline: 1 for linear, 0 for the nearest voxel.
     threads
-        Slabs worked on at a time.
+        Number of slabs worked on at a time.
 
     Returns
     -------
     NDArray
         ``target.shape``, float32.
+
+    Examples
+    --------
+    >>> from deskull.image.grid import make_ras_grid
+    >>> fine = make_ras_grid((0, 0, 0), (4, 4, 4), 1.0)
+    >>> coarse = make_ras_grid((0, 0, 0), (2, 2, 2), 2.0)
+    >>> ramp = np.broadcast_to(np.arange(4, dtype=np.float32)[:, None, None], (4, 4, 4))
+    >>> resample(ramp, fine, coarse)[:, 0, 0].tolist()
+    [0.5, 2.5]
     """
     values, grid, wanted = (
         to_canonical_array(array, source),

@@ -51,15 +51,21 @@ class StoredArray:
     raw
         Voxels in the stored type, (X, Y, Z) or more axes.
     slope, inter
-        As the header has them; a slope of 0 or NaN means no scaling.
+        Slope and intercept of the header; a slope of 0 or NaN means no scaling.
     lead
         Bytes between a NIfTI header and its voxels: the extensions.
     tail
         Bytes after an MGH file's footer: its tags.
     frame
-        Which frame of a 4D file these voxels are, if only one was read.
+        Number of the frame of a 4D file, from 0, if these voxels are that frame alone.
     notes
-        What was assumed in reading them, or left out, each in a few words.
+        Phrases that say what was assumed in reading the voxels, or left out.
+
+    Examples
+    --------
+    >>> stored = StoredArray(np.array([[[1, 2]]], np.int16), slope=0.5)
+    >>> stored.to_float32().tolist()
+    [[[0.5, 1.0]]]
     """
 
     is_proxy = True
@@ -194,6 +200,12 @@ def make_nifti(
     ------
     GeometryError
         If the affine is singular.
+
+    Examples
+    --------
+    >>> image = make_nifti(StoredArray(np.ones((2, 3, 4), np.int16)), np.eye(4))
+    >>> image.shape, int(image.header["sform_code"])
+    ((2, 3, 4), 1)
     """
     try:
         affine = Grid(cast(Shape, stored.shape[:3]), affine).affine
@@ -220,6 +232,12 @@ def check_frame(frame: int, count: int, name: str) -> None:
     ------
     ImageFileError
         If `frame` is not one of 0 to `count` - 1.
+
+    Examples
+    --------
+    >>> check_frame(7, 3, "sub-01_bold.nii.gz")
+    Traceback (most recent call last):
+    deskull.errors.ImageFileError: sub-01_bold.nii.gz: no frame 7; expected 0 to 2.
     """
     if not 0 <= frame < count:
         raise ImageFileError(f"{name}: no frame {frame}; expected 0 to {count - 1}.")
@@ -235,7 +253,7 @@ def check_promise(
     shape, dtype
         Shape and type of the voxels in the header.
     name
-        What messages call the file.
+        Name of the file in messages.
     held
         Bytes of the file that must hold them, if known.
 
@@ -244,6 +262,12 @@ def check_promise(
     ImageFileError
         For complex and colour types, axes without voxels, more than `MAX_BYTES`, and more than
         the file can hold however well it is packed.
+
+    Examples
+    --------
+    >>> check_promise((4, 4, 4), np.dtype(np.complex64), "field.nii.gz")
+    Traceback (most recent call last):
+    deskull.errors.ImageFileError: field.nii.gz: complex voxels (complex64); ...
     """
     if dtype.kind not in "iufb":
         what = "complex" if dtype.kind == "c" else "colour" if dtype.names else "unknown"

@@ -1,4 +1,4 @@
-"""Bytes of a file in their order, unpacked on the way, and never more than were asked for.
+"""Bytes of a file in their order, unpacked on the way, and never more than requested.
 
 gzip, bzip2, xz and Zstandard are known by their first bytes, whatever a file is called. What the
 bytes mean is `formats/`.
@@ -84,7 +84,7 @@ def _make_zstd() -> Unpacker:
 
 
 class Packing(NamedTuple):
-    """A way to pack files: the word for it, its first bytes, and what unpacks it."""
+    """A way to pack files: its name, its first bytes, and what unpacks it."""
 
     name: str
     start: bytes
@@ -107,9 +107,9 @@ class Unpacked(io.RawIOBase):
     Parameters
     ----------
     file
-        The packed bytes.
+        Stream of the packed bytes.
     packing
-        How they are packed.
+        Way in which the bytes are packed.
     """
 
     def __init__(self, file: BinaryIO, packing: Packing) -> None:
@@ -189,7 +189,13 @@ class Unpacked(io.RawIOBase):
 
 
 def find_packing(head: bytes) -> Packing | None:
-    """How a file is packed, by its first bytes; None if it is not."""
+    """How a file is packed, by its first bytes; None if it is not.
+
+    Examples
+    --------
+    >>> find_packing(b"BZh91AY").name
+    'bzip2'
+    """
     return next((one for one in PACKINGS if head.startswith(one.start)), None)
 
 

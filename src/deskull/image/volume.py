@@ -49,9 +49,9 @@ class Volume:
     name
         Name in messages: the file name.
     frame
-        Which frame of a 4D file `data` is, from 0; None for a 3D one.
+        Number of the frame of a 4D file that `data` is, from 0; None for a 3D file.
     notes
-        What was assumed in reading it, or left out; empty when nothing was.
+        Phrases that say what was assumed in reading it, or left out; empty when nothing was.
     padding
         Part of the field that was filled, not measured; None if there is none.
     path
@@ -85,9 +85,9 @@ def load_volume(
     path
         Image file, or folder of DICOM.
     frame
-        Which frame of a 4D image, from 0.
+        Frame of a 4D image, from 0.
     series
-        Which DICOM series, where there are several: the first word of its line in the list.
+        DICOM series, where there are several: the first word of its line in the list.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def make_volume(
     Parameters
     ----------
     image, name, frame
-        As for `load_volume`, with what messages call it.
+        Image, its name in messages, and its frame if it is 4D, from 0.
     checked
         False lets voxels pass that hold no head; `check_values` refuses them.
 
@@ -127,8 +127,16 @@ def make_volume(
         have a single value or no finite value.
     GeometryError
         If the affine is missing or singular.
+
+    Examples
+    --------
+    >>> voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    >>> make_volume(nib.Nifti1Image(voxels, np.eye(4))).data.dtype
+    dtype('float32')
     """
     source = _check_source(image, name)
+    grid = make_grid(source, name)
+    _check_size(grid, name)
     stored = _read_stored(source, name)
     if stored.ndim == 4:
         chosen = _pick_frame(stored, frame, name)
@@ -136,8 +144,6 @@ def make_volume(
         chosen = stored
     else:
         raise ImageFileError(f"{name}: no frame {frame}; it is a 3D image. Omit --frame.")
-    grid = make_grid(source, name)
-    _check_size(grid, name)
     data = chosen.to_float32()
     if checked:
         check_values(data, name)
@@ -157,6 +163,12 @@ def make_grid(image: SpatialImage, name: str = "image") -> Grid:
     ------
     GeometryError
         If the affine gives voxels no size or no place.
+
+    Examples
+    --------
+    >>> image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.diag([2.0, 2, 3, 1]))
+    >>> make_grid(image).voxel_size
+    (2.0, 2.0, 3.0)
     """
     x, y, z = image.shape[:3]
     affine = np.array(image.affine, dtype=np.float64)
@@ -174,12 +186,12 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     Parameters
     ----------
     image
-        As for `make_volume`; one of 3D has a single frame.
+        Image of 3D or 4D; one of 3D has a single frame.
     name
         Name of the image in messages.
     frames
-        From 0; all if none is given. Frames without a head (all voxels the same, or none
-        finite) do not count.
+        Numbers of the frames, from 0; all if none is given. Frames without a head (all voxels the
+        same, or none finite) do not count.
 
     Returns
     -------
@@ -223,7 +235,13 @@ def _check_size(grid: Grid, name: str) -> None:
 
 
 def count_frames(image: SpatialImage) -> int:
-    """Frames of an image: 1 unless an axis beyond the third is longer than 1."""
+    """Frames of an image: 1 unless an axis beyond the third is longer than 1.
+
+    Examples
+    --------
+    >>> count_frames(nib.Nifti1Image(np.zeros((2, 2, 2, 5), np.int16), np.eye(4)))
+    5
+    """
     return math.prod(n for n in image.shape[3:] if n > 1)
 
 
@@ -282,6 +300,12 @@ def check_values(data: NDArray[np.float32], name: str) -> None:
     ------
     ImageFileError
         If all are the same, or none is finite.
+
+    Examples
+    --------
+    >>> check_values(np.zeros((2, 2, 2), np.float32), "empty.nii.gz")
+    Traceback (most recent call last):
+    deskull.errors.ImageFileError: empty.nii.gz: every voxel is 0; expected a head.
     """
     with np.errstate(invalid="ignore"):
         low, high = float(data.min()), float(data.max())

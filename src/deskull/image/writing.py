@@ -43,12 +43,12 @@ def check_output_path(
     Parameters
     ----------
     path
-        Where the file shall be written; its folder is made when it is.
+        Path of the file to be written; its folder is made when it is.
     inputs
         Files that must stay, under whatever name, with what belongs to them: the other file of a
         .hdr/.img pair, files that a header names for its voxels, and the JSON sidecar.
     suffixes
-        What the name may end in; by default those of the writable image formats.
+        Endings that the name may have; by default those of the writable image formats.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def find_files(path: str | os.PathLike[str]) -> list[Path]:
     return [path] if partner is None else [path, partner]
 
 
-class Batch:
+class Transaction:
     """Files that appear under their names together, at the end of a ``with``, or not at all.
 
     They are written under temporary names in the same folders and renamed when all are whole.
@@ -231,7 +231,7 @@ def _explain(error: OSError, path: Path) -> OutputError:
 
 
 def save_image(
-    image: SpatialImage, path: str | os.PathLike[str], batch: Batch | None = None
+    image: SpatialImage, path: str | os.PathLike[str], transaction: Transaction | None = None
 ) -> None:
     """Write an image, NIfTI or MGH by the extension of `path`, whole or not at all.
 
@@ -244,8 +244,8 @@ def save_image(
         Image to write.
     path
         Path of the file.
-    batch
-        Files that shall appear together with this one, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with this one; None for a file by itself.
 
     Raises
     ------
@@ -254,12 +254,14 @@ def save_image(
     """
     path = Path(path)
     _check_suffix(path)
-    with nullcontext(batch) if batch else Batch() as together:
+    with nullcontext(transaction) if transaction else Transaction() as together:
         for file, parts in _encode(image, path):
             together.write(file, parts, file.name.lower().endswith((".gz", ".mgz")))
 
 
-def save_bytes(data: bytes, path: str | os.PathLike[str], batch: Batch | None = None) -> None:
+def save_bytes(
+    data: bytes, path: str | os.PathLike[str], transaction: Transaction | None = None
+) -> None:
     """Write bytes, such as JSON or PNG, whole or not at all.
 
     Parameters
@@ -268,8 +270,8 @@ def save_bytes(data: bytes, path: str | os.PathLike[str], batch: Batch | None = 
         Content of the file.
     path
         Path of the file.
-    batch
-        Files that shall appear together with this one, in an open ``with``.
+    transaction
+        Open transaction of files that appear together with this one; None for a file by itself.
 
     Raises
     ------
@@ -278,7 +280,7 @@ def save_bytes(data: bytes, path: str | os.PathLike[str], batch: Batch | None = 
     """
     path = Path(path)
     _check_folder(path)
-    with nullcontext(batch) if batch else Batch() as together:
+    with nullcontext(transaction) if transaction else Transaction() as together:
         together.write(path, [data], compress=False)
 
 

@@ -1,7 +1,7 @@
 """How like a head is to those that the weights learned from.
 
 A card of weights may hold quantiles of each trait over its training heads, and what became of
-heads that it was tested on. The distance is per trait and simple, so that it can be said in words
+heads that it was tested on. The distance is per trait and simple, so that it can be said
 which trait is unusual; it knows nothing of traits that are unusual only together.
 """
 
@@ -43,7 +43,7 @@ class TrainingHeads:
     Parameters
     ----------
     heads
-        Number of heads.
+        Number of training heads.
     traits
         Values of each trait at the percentiles `QUANTILES`, by its name.
     """
@@ -80,7 +80,7 @@ class Likeness:
     training
         The training heads; null if unknown.
     tested
-        The test heads.
+        Heads that the weights were tested on, none of which they were trained on.
     """
 
     training: TrainingHeads | None = None
@@ -99,12 +99,18 @@ def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[flo
     Parameters
     ----------
     heads
-        As `measure_traits` gives them; a trait that one lacks is taken from the others.
+        Traits of each head by name, from `measure_traits`; a trait that one head lacks is taken
+        from the others.
 
     Returns
     -------
     dict
         Name to the values at `QUANTILES`.
+
+    Examples
+    --------
+    >>> describe_traits([{"mirror": 0.02}, {"mirror": 0.04}])["mirror"][3]
+    0.03
     """
     names = sorted({name for head in heads for name in head})
     return {
@@ -124,7 +130,7 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
     traits
         Traits of one head by name.
     likeness
-        What the training heads of the weights were like; None if unknown.
+        Traits of the heads that the weights were trained on; None if unknown.
 
     Returns
     -------
@@ -132,6 +138,13 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
         Name to the distance from the nearest of the 1st and 99th percentile, in units of the
         distance between them: 0 is within, 1 a whole range off. None if that is unknown, or
         known of too few heads.
+
+    Examples
+    --------
+    >>> usual = TrainingHeads(30, {"structure": (0.1, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3)})
+    >>> unlike = find_unlike({"structure": 0.4}, Likeness(usual))
+    >>> round(unlike["structure"], 2)
+    0.5
     """
     if likeness is None or likeness.known is None:
         return None
@@ -146,5 +159,11 @@ def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[
 
 
 def sum_up(unlike: Mapping[str, float]) -> float:
-    """Distance from the training heads: the root of the sum of the squares."""
+    """Distance from the training heads: the root of the sum of the squares.
+
+    Examples
+    --------
+    >>> sum_up({"length_x": 3.0, "length_y": 4.0})
+    5.0
+    """
     return float(np.sqrt(sum(value**2 for value in unlike.values())))

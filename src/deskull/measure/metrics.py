@@ -43,7 +43,7 @@ class SurfaceDistances:
         95th percentile Hausdorff distance: the larger of the two directed 95th percentiles,
         as Metrics Reloaded (Maier-Hein et al., Nature Methods 21, 2024) has it.
     largest
-        Hausdorff distance.
+        Hausdorff distance: the largest distance from one surface to the other.
     """
 
     mean: float
@@ -58,6 +58,11 @@ def dice(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> dice(np.array([1, 1, 0]), np.array([0, 1, 1]))
+    0.5
     """
     both, first, second = _count(prediction, reference)
     return 2 * both / (first + second) if first + second else 1.0
@@ -70,6 +75,11 @@ def iou(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> iou(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1]))
+    0.25
     """
     both, first, second = _count(prediction, reference)
     return both / (first + second - both) if first + second else 1.0
@@ -82,6 +92,11 @@ def sensitivity(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> sensitivity(np.array([1, 1, 0]), np.array([0, 1, 1]))
+    0.5
     """
     both, first, second = _count(prediction, reference)
     return _share(both, second, first)
@@ -94,6 +109,11 @@ def precision(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> precision(np.array([1, 0, 0]), np.array([1, 1, 0]))
+    1.0
     """
     both, first, second = _count(prediction, reference)
     return _share(both, first, second)
@@ -105,9 +125,14 @@ def volume_ml(mask: NDArray[Any], voxel_volume: float) -> float:
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     voxel_volume
-        Cubic millimetres of one voxel, `Grid.voxel_volume`.
+        Volume of a voxel in mm3, such as `Grid.voxel_volume`.
+
+    Examples
+    --------
+    >>> volume_ml(np.ones((10, 10, 10)), voxel_volume=8.0)
+    8.0
     """
     return float(np.count_nonzero(mask) * voxel_volume / 1000)
 
@@ -123,9 +148,9 @@ def surface_distances(
     Parameters
     ----------
     prediction, reference
-        (X, Y, Z), nonzero inside, on one grid.
+        Masks on one grid, (X, Y, Z), nonzero inside.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
 
     Returns
     -------
@@ -136,6 +161,13 @@ def surface_distances(
     ------
     InputError
         If the shapes differ.
+
+    Examples
+    --------
+    >>> first, second = np.zeros((2, 9, 9, 9), bool)
+    >>> first[2:5, 2:7, 2:7] = second[4:7, 2:7, 2:7] = True
+    >>> surface_distances(first, second, (1.0, 1.0, 1.0)).largest
+    2.0
     """
     _check_shapes(prediction, reference)
     first = _find_surface(prediction, voxel_size)
@@ -157,9 +189,9 @@ def find_regions(height: NDArray[np.float64], depth: NDArray[np.float64]) -> NDA
     Parameters
     ----------
     height
-        0 at the lower and 1 at the upper edge of the reference's box; any shape.
+        Height within the reference's box, 0 at its lower and 1 at its upper edge; any shape.
     depth
-        0 at the back and 1 at the front edge of the box; of the same shape.
+        Depth within the box, 0 at its back and 1 at its front edge; of the same shape.
 
     Returns
     -------
@@ -168,6 +200,12 @@ def find_regions(height: NDArray[np.float64], depth: NDArray[np.float64]) -> NDA
         (with the rest of the face) below `FACE_TOP` and before `FACE_BACK`, the vertex above
         `VERTEX_BOTTOM`, the cerebellum below `CEREBELLUM_TOP` and behind `CEREBELLUM_FRONT`,
         and frontal is what is left before `FACE_BACK`.
+
+    Examples
+    --------
+    >>> found = find_regions(np.array([0.04, 0.9, 0.5]), np.array([0.5, 0.5, 0.9]))
+    >>> [REGIONS[number] for number in found]
+    ['neck', 'vertex', 'frontal']
     """
     front = depth > FACE_BACK
     conditions = [
@@ -186,12 +224,12 @@ def share_by_region(wrong: NDArray[Any], reference: NDArray[Any], grid: Grid) ->
     Parameters
     ----------
     wrong
-        (X, Y, Z), nonzero where the masks differ.
+        Map of the differences, (X, Y, Z), nonzero where the masks differ.
     reference
-        (X, Y, Z), nonzero inside; its box is what regions are parts of.
+        Reference mask, (X, Y, Z), nonzero inside; the regions are parts of its box.
     grid
-        Of both. Its axes nearest to RAS+ are up and front: a head that lies in the scanner in
-        another way than its header says is cut into the wrong regions.
+        Grid of both arrays. Its axes nearest to RAS+ are up and front: a head that lies in the
+        scanner in another way than its header says is cut into the wrong regions.
 
     Returns
     -------

@@ -28,8 +28,8 @@ REACH_MM = 32.0
 """How far is looked along each axis; what is farther off still shows as far off."""
 
 OFF_MM = 8.0
-"""Least displacement that is told: the masks of 41 heads lie within 9 mm of where they fit best,
-where the gain is 1.06 at most."""
+"""Smallest displacement that is flagged: the masks of 41 heads lie within 9 mm of where they fit
+best, where the gain is 1.06 at most."""
 
 OFF_GAIN = 1.12
 """Least ratio of the information there and here: 1.1 to 1.5 for masks that were moved by 8 mm."""
@@ -44,9 +44,9 @@ class Displacement:
     Parameters
     ----------
     mm
-        RAS+ mm to there; zeros if it fits best where it is.
+        Displacement to where it would fit better, in RAS+ mm; zeros if it fits best where it is.
     gain
-        Mutual information there over that here, 1 or more.
+        Ratio of the mutual information there to that here, 1 or more.
     """
 
     mm: tuple[float, float, float]
@@ -61,11 +61,11 @@ def find_displacement(
     Parameters
     ----------
     image
-        (X, Y, Z) near RAS+, finite.
+        Intensities on a grid near RAS+, (X, Y, Z) float32, finite.
     mask
-        (X, Y, Z), on the same grid.
+        Mask on the same grid, (X, Y, Z) bool.
     voxel_size
-        mm along every axis.
+        Edge of a voxel in mm, the same along all axes.
     """
     from scipy import ndimage
 
@@ -98,7 +98,13 @@ def find_displacement(
 
 
 def find_misplaced(found: Displacement) -> Flag | None:
-    """Flag a mask that would fit better elsewhere."""
+    """Flag a mask that would fit better elsewhere.
+
+    Examples
+    --------
+    >>> find_misplaced(Displacement((0.0, 0.0, 16.0), gain=1.3)).name
+    'misplaced'
+    """
     far = float(np.linalg.norm(found.mm))
     if far < OFF_MM or found.gain < OFF_GAIN:
         return None

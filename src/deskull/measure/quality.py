@@ -1,6 +1,6 @@
 """Doubts as data: what about a scan or its mask a user should look at.
 
-Each check is a small function that returns a flag or nothing; `find_flags` asks those that
+Each check is a small function that returns a flag or nothing; `find_flags` runs those that
 look at the scan's own voxels, `find_trait_flags` those that look at what was measured in the
 network's window. Nothing is refused or printed here. Checks read every few voxels (about
 `SAMPLE_MM` apart), so that all of them together take a small part of the network's time.
@@ -110,6 +110,12 @@ class Flag:
         Short and stable, such as ``"field-cuts-brain"``; programs may compare it.
     sentence
         Sentence for the user: what was found, with its value.
+
+    Examples
+    --------
+    >>> flag = Flag("volume", "The mask has 3100 ml; 600 to 2300 ml are plausible.")
+    >>> flag.name
+    'volume'
     """
 
     name: str
@@ -128,15 +134,15 @@ def find_flags(
     Parameters
     ----------
     data
-        (X, Y, Z), the scan as it was read; may hold NaN and infinite voxels.
+        Intensities as they were read, (X, Y, Z) float32; NaN and infinity are allowed.
     mask
-        (X, Y, Z), the final mask on the same grid.
+        Final mask on the same grid, (X, Y, Z) bool.
     probability
-        (X, Y, Z), [0, 1], before threshold and cleaning.
+        Probability before threshold and cleaning, (X, Y, Z) in [0, 1].
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     padded
-        How many voxels are NaN because they were padding.
+        Number of voxels that are NaN because they were padding.
 
     Returns
     -------
@@ -258,9 +264,16 @@ def measure_width(data: NDArray[np.float32], voxel_size: tuple[float, ...]) -> f
     Parameters
     ----------
     data
-        (X, Y, Z), the scan; what is not finite is air.
+        Intensities of the scan, (X, Y, Z); what is not finite counts as air.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
+
+    Examples
+    --------
+    >>> head = np.zeros((20, 20, 20), np.float32)
+    >>> head[4:16, 2:18, 2:18] = 100
+    >>> measure_width(head, (10.0, 10.0, 10.0))
+    120.0
     """
     finite = np.isfinite(data)
     if not finite.any():
@@ -298,11 +311,10 @@ def find_trait_flags(
     Parameters
     ----------
     traits
-        As `deskull.measure.traits.measure_traits` gives them, or `measure_mask_traits`; none
-        without a mask.
+        Traits by name, from `measure_traits` or `measure_mask_traits`; empty without a mask.
     unlike
-        How far each lies off what the training heads had, as
-        `deskull.measure.likeness.find_unlike` gives it; None if that is not known.
+        Distance of each trait from the range of the training heads, from
+        `deskull.measure.likeness.find_unlike`; None if unknown.
     cut
         Whether the field cuts the brain: then its form says nothing.
 
@@ -373,10 +385,10 @@ def _find_unlike(unlike: Mapping[str, float]) -> Flag | None:
     if distance <= UNLIKE:
         return None
     most = sorted(unlike, key=lambda name: -unlike[name])[:2]
-    words = " and ".join(TRAITS[name] for name in most if unlike[name] > 0.1 * distance)
+    names = " and ".join(TRAITS[name] for name in most if unlike[name] > 0.1 * distance)
     return Flag(
         "unlike-training",
-        f"The head is unlike the training heads of the weights, mostly in {words} "
+        f"The head is unlike the training heads of the weights, mostly in {names} "
         f"({distance:.1f} times the range that they span).",
     )
 

@@ -33,6 +33,11 @@ class Term:
         Limit on the good side of which good masks stay.
     weight
         Per unit of the trait; a negative one penalises what is below the limit.
+
+    Examples
+    --------
+    >>> Term(limit=2.0, weight=0.5).find_penalty(3.0)
+    0.5
     """
 
     limit: float
@@ -75,11 +80,11 @@ class Quality:
     Parameters
     ----------
     score
-        0 (surely wrong) to 100; below `LOW` a user should look.
+        Trust in the mask, from 0 (surely wrong) to 100; below `LOW` a user should look at it.
     flags
-        Doubts.
+        Doubts about the scan and its mask.
     traits
-        What was measured, as `measure_traits` gives it, to four digits.
+        Traits by name, from `measure_traits`, to four digits.
     """
 
     score: int
@@ -100,13 +105,13 @@ def judge(
     Parameters
     ----------
     volume
-        The scan.
+        Scan, as loaded.
     mask, probability
-        As for `find_flags`.
+        Final mask and probability on the scan's grid, as for `find_flags`.
     traits
-        As `measure_traits` gives them.
+        Traits by name, from `measure_traits`.
     likeness
-        What the training heads of the weights were like; None if unknown.
+        Traits of the heads that the weights were trained on; None if unknown.
     others
         Doubts that were found elsewhere.
     """
@@ -127,17 +132,22 @@ def make_score(
     Parameters
     ----------
     traits
-        As `measure_traits` gives them, or `measure_mask_traits`: what was not measured costs
+        Traits by name, from `measure_traits` or `measure_mask_traits`: what was not measured costs
         nothing.
     flags
-        Names of doubts.
+        Names of the doubts.
     unlike
-        As `find_unlike` gives it; None costs nothing.
+        Distance of each trait from the training heads, from `find_unlike`; None costs nothing.
 
     Returns
     -------
     int
         0 to 100; 0 without any traits.
+
+    Examples
+    --------
+    >>> make_score({"rim_mm": 1.7}, flags=[]), make_score({"rim_mm": 1.7}, flags=["volume"])
+    (100, 61)
     """
     if not traits:
         return 0

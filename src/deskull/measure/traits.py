@@ -1,4 +1,4 @@
-"""Numbers about a head and its mask by which a usual one can be told from an unusual one.
+"""Numbers about a head and its mask by which an unusual one is recognised.
 
 They are taken in the network's window, where every head has the same axes, voxels and scale of
 intensities, so that those of one scan can be compared with those of all training heads. What
@@ -62,7 +62,7 @@ TRAITS = {
     "shell_90": "the brightest tenth of what lies around",
     "structure": "the contrast within",
 }
-"""Name of each trait, and words for it. Brightness is in deviations of the foreground from its
+"""Name of each trait, and its description. Brightness is in deviations of the foreground from its
 mean; contrast is the deviation within the brain once noise and bias are averaged away, as a share
 of its brightness above the darkest around."""
 
@@ -75,11 +75,12 @@ def measure_traits(image: Array, logits: Array, voxel_size: float) -> dict[str, 
     Parameters
     ----------
     image
-        (X, Y, Z) near RAS+, normalised: foreground of mean 0 and deviation 1.
+        Normalised intensities near RAS+, (X, Y, Z) float32: the foreground has mean 0 and
+        deviation 1.
     logits
-        (X, Y, Z), of the brain; the mask is where they are above 0.
+        Logits of the brain, (X, Y, Z) float32; the mask is where they are above 0.
     voxel_size
-        mm along every axis.
+        Edge of a voxel in mm, the same along all axes.
 
     Returns
     -------
@@ -100,9 +101,9 @@ def measure_mask_traits(
     Parameters
     ----------
     image, voxel_size
-        As for `measure_traits`.
+        Normalised intensities and edge of a voxel in mm, as for `measure_traits`.
     mask
-        (X, Y, Z), on the grid of the image.
+        Mask on the grid of the image, (X, Y, Z) bool.
 
     Returns
     -------
@@ -161,7 +162,13 @@ def _to_floats(traits: dict[str, Any]) -> dict[str, float]:
 
 
 def make_blocks(values: Array, count: int) -> Array:
-    """Means of blocks of voxels; what is left over at the far ends is not looked at."""
+    """Means of blocks of voxels; what is left over at the far ends is not looked at.
+
+    Examples
+    --------
+    >>> make_blocks(np.arange(8, dtype=np.float32).reshape(2, 2, 2), 2).tolist()
+    [[[3.5]]]
+    """
     x, y, z = (length // count * count for length in values.shape)
     total = np.zeros((x // count, y // count, z // count), np.float32)
     for i, j, k in itertools.product(range(count), repeat=3):

@@ -108,7 +108,7 @@ class StageCard:
     training, augment
         Settings of the training, by name; `deskull.train.recipe` reads them.
     preparation
-        How a scan is prepared.
+        Settings by which a scan is prepared.
     seed
         Seed of the split and of every example.
     steps
@@ -183,17 +183,17 @@ class Card:
     convention
         Convention of the mask: what it includes.
     data
-        What the weights learned from, in the form that suits it.
+        Description of the data that the weights were trained on, in the form that suits it.
     more
         Further fields of the description, as whoever released the weights wrote them.
     stages
         The networks by name: ``segment``, and ``locate`` if there is one.
     parity
-        How far the runtimes differ; null if that was not measured.
+        Differences between the runtimes; null if they were not measured.
     files
         SHA-256 of each file, by its name in the folder of the card.
     likeness
-        What the training and test heads were like; null if unknown.
+        Traits of the training and test heads; null if unknown.
     """
 
     format: Literal[1] = FORMAT

@@ -16,5 +16,10 @@ def compute_digest(files: Mapping[str, str]) -> str:
     -------
     str
         SHA-256 over the sorted hashes of all files, as hexadecimal digits.
+
+    Examples
+    --------
+    >>> compute_digest({"segment.onnx": "ab", "locate.onnx": "cd"})[:12]
+    '88d4266fd4e6'
     """
     return hashlib.sha256("".join(sorted(files.values())).encode()).hexdigest()

@@ -37,11 +37,17 @@ DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def count_threads() -> int:
-    """Cores that this process may use: as the environment wishes, else what the system grants."""
+    """Count the cores that this process may use: as the environment or the system says.
+
+    Examples
+    --------
+    >>> count_threads() >= 1
+    True
+    """
     for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
-        wished = os.environ.get(name, "")
-        if wished.isdigit() and int(wished) > 0:
-            return int(wished)
+        requested = os.environ.get(name, "")
+        if requested.isdigit() and int(requested) > 0:
+            return int(requested)
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -101,12 +107,12 @@ def _read_v1(folder: Path) -> Iterator[float]:
         yield quota / int((folder / "cpu.cfs_period_us").read_text("utf-8"))  # -1: no limit
 
 
-def find_device(wished: str) -> str:
-    """Settle on a device.
+def find_device(requested: str) -> str:
+    """Choose the device that a network runs on.
 
     Parameters
     ----------
-    wished
+    requested
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Returns
@@ -117,28 +123,33 @@ def find_device(wished: str) -> str:
     Raises
     ------
     InputError
-        If the word is unknown, or a device asked for by name is not there.
+        If the name is unknown, or the device is not there.
+
+    Examples
+    --------
+    >>> find_device("cpu")
+    'cpu'
     """
-    if not DEVICES.fullmatch(wished):
-        raise OptionError(f"device {wished!r}; expected auto, cpu, cuda, cuda:N or mps.")
-    if wished == "cpu" or (wished == "auto" and not _may_have_gpu()):
+    if not DEVICES.fullmatch(requested):
+        raise OptionError(f"device {requested!r}; expected auto, cpu, cuda, cuda:N or mps.")
+    if requested == "cpu" or (requested == "auto" and not _may_have_gpu()):
         return "cpu"
     if importlib.util.find_spec("torch") is None:
         problem = "torch is not installed (pip install torch)"
     else:
         import torch
 
-        if wished in ("auto", "mps") and torch.backends.mps.is_available():
+        if requested in ("auto", "mps") and torch.backends.mps.is_available():
             return "mps"
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        number = int(wished.partition(":")[2] or 0)
-        if wished != "mps" and number < count:
+        number = int(requested.partition(":")[2] or 0)
+        if requested != "mps" and number < count:
             return f"cuda:{number}"
         problem = f"torch {torch.__version__} sees {count} CUDA devices" + (
-            " and no Apple GPU" if wished == "mps" else ""
+            " and no Apple GPU" if requested == "mps" else ""
         )
-    if wished != "auto":
-        raise InputError(f"device {wished!r} is not available: {problem}. Use --device cpu.")
+    if requested != "auto":
+        raise InputError(f"device {requested!r} is not available: {problem}. Use --device cpu.")
     if find_runtimes():
         logger.warning("a GPU is present, but %s: using the CPU", problem)
     return "cpu"
@@ -150,7 +161,7 @@ def _may_have_gpu() -> bool:
     return apple or Path("/proc/driver/nvidia/version").exists()
 
 
-def find_runtime(device: str, wished: str | None = None) -> str:
+def find_runtime(device: str, requested: str | None = None) -> str:
     """Choose what runs the network: the best installed one that serves the device.
 
     On a processor that multiplies bfloat16 matrices (AMX) that is OpenVINO, on others it is ONNX
@@ -160,25 +171,36 @@ def find_runtime(device: str, wished: str | None = None) -> str:
     ------
     InputError
         If the runtime is unknown or not installed, or none is.
+
+    Examples
+    --------
+    >>> find_runtime("cpu", "onnxruntime")
+    'onnxruntime'
     """
-    if wished is not None and wished not in RUNTIMES:
-        raise OptionError(f"runtime {wished!r}; expected one of {', '.join(RUNTIMES)}.")
+    if requested is not None and requested not in RUNTIMES:
+        raise OptionError(f"runtime {requested!r}; expected one of {', '.join(RUNTIMES)}.")
     best = "openvino" if _has_fast_bfloat16() else "onnxruntime"
     suited = sorted(RUNTIMES, key=lambda name: name != best) if device == "cpu" else ["torch"]
-    for name in suited if wished is None else (wished,):
+    for name in suited if requested is None else (requested,):
         if name in suited and importlib.util.find_spec(name) is not None:
             return name
-    missing = [wished] if wished else suited
-    words = f"{missing[0]} is not" if len(missing) == 1 else f"none of {', '.join(missing)} is"
-    wanted = wished or ("onnxruntime" if device == "cpu" else "torch")
-    wanted = "'deskull[openvino]'" if wanted == "openvino" else wanted
+    missing = [requested] if requested else suited
+    lacking = f"{missing[0]} is not" if len(missing) == 1 else f"none of {', '.join(missing)} is"
+    package = requested or ("onnxruntime" if device == "cpu" else "torch")
+    package = "'deskull[openvino]'" if package == "openvino" else package
     raise InputError(
-        f"no runtime for device {device!r}: {words} installed. Run: pip install {wanted}"
+        f"no runtime for device {device!r}: {lacking} installed. Run: pip install {package}"
     )
 
 
 def find_runtimes() -> dict[str, str]:
-    """Find the installed runtimes and their versions."""
+    """Find the installed runtimes and their versions.
+
+    Examples
+    --------
+    >>> "onnxruntime" in find_runtimes()
+    True
+    """
     found = {}
     for name in RUNTIMES:
         if importlib.util.find_spec(name) is not None:
@@ -195,13 +217,13 @@ def make_engine(stage: Stage, device: str, threads: int, runtime: str) -> Engine
     Parameters
     ----------
     stage
-        Network and window.
+        Network and its window.
     device
         Device, as returned by `find_device`.
     threads
         Cores for the CPU runtimes.
     runtime
-        As `find_runtime` gave it.
+        Name of the runtime, from `find_runtime`.
 
     Raises
     ------

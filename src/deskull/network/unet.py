@@ -94,7 +94,7 @@ class UNet(nn.Module):
     Parameters
     ----------
     spec
-        Its architecture.
+        Architecture of the network.
 
     Examples
     --------

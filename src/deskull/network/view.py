@@ -23,6 +23,11 @@ from deskull.prepare.postprocess import clean_mask
 Observer = Callable[[str, NDArray[np.float32], Grid], None]
 """Called with the name, array and grid of what a step made."""
 
+
+def ignore(name: str, array: NDArray[np.float32], grid: Grid) -> None:
+    """Take no notice of what a step made: the default `Observer`."""
+
+
 SURE = 3.0
 """Logit of what a network is sure of: a probability of 0.95."""
 
@@ -55,9 +60,9 @@ class Brain(NamedTuple):
     Parameters
     ----------
     centre
-        Its middle in RAS+ mm, (3,).
+        Middle of the brain in RAS+ mm, (3,).
     extent
-        Its length along x, y, z in mm, (3,); None if it is not known.
+        Length of the brain along x, y, z in mm, (3,); None if it is not known.
     """
 
     centre: NDArray[np.float64]
@@ -70,11 +75,11 @@ class View(NamedTuple):
     Parameters
     ----------
     window
-        The grid that it saw, near RAS+.
+        Grid of the window, with axes near RAS+.
     image
         Normalised intensities, (X, Y, Z) float32.
     logits
-        Its answer, (C, X, Y, Z) float32; the first channel is the brain.
+        Output of the network, (C, X, Y, Z) float32; the first channel is the brain.
     """
 
     window: Grid
@@ -84,7 +89,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """A network of a set of weights, ready to be asked; safe to share between threads.
+    """A network of a set of weights, ready to run; safe to share between threads.
 
     Parameters
     ----------
@@ -93,22 +98,21 @@ class Network:
     engine
         Engine that runs the network.
     threads
-        Cores to use, at most.
+        Largest number of cores to use.
     """
 
     stage: Stage
     engine: Engine
     threads: int
 
-    def look(self, scan: Scan, brain: Brain, observe: Observer | None = None) -> View:
+    def look(self, scan: Scan, brain: Brain, observe: Observer = ignore) -> View:
         """Conform, normalise, and run the network on the window about a brain."""
         size = self.stage.window.choose_voxel_size(brain.extent)
         window = make_window(brain.centre, scan.grid, self.stage.window.shape, size)
         conformed = conform(scan.data, scan.grid, window, fill=scan.air, threads=self.threads)
         image = normalise(conformed)
-        if observe is not None:
-            observe("conformed", conformed, window)
-            observe("normalised", image, window)
+        observe("conformed", conformed, window)
+        observe("normalised", image, window)
         release_memory()
         return View(window, image, self.engine(image))
 
@@ -125,7 +129,7 @@ def release_memory() -> None:
             trim(0)
 
 
-def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer) -> Brain:
+def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer = ignore) -> Brain:
     """Find the brain by the coarse network; the middle of the head without one."""
     window = (coarse or fine).stage.window
     centres = find_head_centres(
@@ -143,7 +147,7 @@ def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer)
     return found
 
 
-def segment(scan: Scan, network: Network, brain: Brain, observe: Observer) -> View:
+def segment(scan: Scan, network: Network, brain: Brain, observe: Observer = ignore) -> View:
     """Look at the window about the brain; once more where the brain does not fit it."""
     stage = network.stage
     view = network.look(scan, brain, observe)

@@ -5,7 +5,6 @@ ever fetched, nothing unpickled.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +13,7 @@ from deskull.errors import WeightsError
 from deskull.network.card import CARD, Card, NetworkSpec, StageCard, load_card
 from deskull.network.digest import compute_digest
 from deskull.prepare.conform import WindowSettings
-from deskull.settings import BiasSettings
+from deskull.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Stage:
     window
         The grid that the network sees.
     centre
-        What its window lies about: the ``"brain"``, or the middle of the ``"head"``.
+        Place that its window is centred on: the ``"brain"``, or the middle of the ``"head"``.
     onnx
         The network as ONNX, bytes.
     spec
@@ -44,11 +43,6 @@ class Stage:
     spec: NetworkSpec
     tensors: Path
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the channels of its answer."""
-        return self.spec.outputs
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -59,11 +53,12 @@ class Weights:
     name
         Name of the bundled set, or of the folder.
     digest
-        SHA-256 over the hashes of all files: one word for these very weights.
+        SHA-256 over the hashes of all files, which identifies the weights.
     card
         Description of the weights.
     segment, locate
-        The networks; without `locate` the window goes to the middle of the head.
+        Networks that draw the mask and that find the brain; without `locate` the window goes to
+        the middle of the head.
     """
 
     name: str
@@ -72,19 +67,26 @@ class Weights:
     segment: Stage
     locate: Stage | None
 
-    @property
-    def n4(self) -> BiasSettings | None:
-        """Settings of the bias correction that the networks were trained behind, if any."""
-        return self.card.segment.preparation.n4
-
 
 def bundled_folder() -> Path:
-    """Folder of the weights that come with the package."""
+    """Folder of the weights that come with the package.
+
+    Examples
+    --------
+    >>> bundled_folder().name
+    'weights'
+    """
     return Path(str(resources.files("deskull"))) / "weights"
 
 
 def list_weights() -> list[str]:
-    """Names of the bundled weights."""
+    """Names of the bundled weights.
+
+    Examples
+    --------
+    >>> "default" in list_weights()
+    True
+    """
     return sorted(path.parent.name for path in bundled_folder().glob(f"*/{CARD}"))
 
 
@@ -94,12 +96,17 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
     Parameters
     ----------
     name_or_path
-        A bundled set by name, or a folder that `deskull export` made.
+        Name of a bundled set, or a folder that `deskull export` made.
 
     Raises
     ------
     WeightsError
         If there is no such set, a file is missing, or a hash differs.
+
+    Examples
+    --------
+    >>> load_weights("default").segment.spec.outputs[0]
+    'brain'
     """
     folder = bundled_folder() / str(name_or_path)
     if str(name_or_path) not in list_weights():
@@ -111,16 +118,23 @@ def load_weights(name_or_path: str | Path = "default") -> Weights:
         )
     card = load_card(folder / CARD)
     contents = {
-        name: _read_verified(folder / name, wanted) for name, wanted in sorted(card.files.items())
+        name: _read_verified(folder / name, expected)
+        for name, expected in sorted(card.files.items())
+    }
+    if lacking := [name for name in card.stages if f"{name}.onnx" not in contents]:
+        raise WeightsError(
+            f"{folder / CARD}: an incomplete card, without the hash of {lacking[0]}.onnx; export "
+            "the weights again."
+        )
+    stages = {
+        name: make_stage(name, stage, folder, contents[f"{name}.onnx"])
+        for name, stage in card.stages.items()
     }
     digest = compute_digest(card.files)
-    stages = {
-        name: _make_stage(name, stage, folder, contents) for name, stage in card.stages.items()
-    }
     return Weights(folder.name, digest, card, stages["segment"], stages.get("locate"))
 
 
-def _read_verified(path: Path, wanted: str) -> bytes:
+def _read_verified(path: Path, expected: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -129,26 +143,51 @@ def _read_verified(path: Path, wanted: str) -> bytes:
             "weights again."
         ) from error
     found = hashlib.sha256(content).hexdigest()
-    if found != wanted:
+    if found != expected:
         raise WeightsError(
-            f"{path}: SHA-256 {found[:12]}…, expected {wanted[:12]}…: the file is damaged or "
+            f"{path}: SHA-256 {found[:12]}…, expected {expected[:12]}…: the file is damaged or "
             "changed. Install deskull again, or export the weights again."
         )
     return content
 
 
-def _make_stage(name: str, stage: StageCard, folder: Path, contents: Mapping[str, bytes]) -> Stage:
-    file = f"{name}.onnx"
-    if file not in contents:
+def make_stage(name: str, card: StageCard, folder: Path, onnx: bytes) -> Stage:
+    """Make a network of a set of weights from its part of the card.
+
+    Parameters
+    ----------
+    name
+        Name of the network, ``"segment"`` or ``"locate"``.
+    card
+        Part of the card that describes the network.
+    folder
+        Folder of the weights.
+    onnx
+        Content of its ONNX file.
+    """
+    tensors = folder / f"{name}.safetensors"
+    return Stage(name, card.window, card.preparation.centre, onnx, card.network, tensors)
+
+
+def find_channel(weights: Weights, settings: Settings) -> int:
+    """Find the channel of the network's output that the settings call for.
+
+    Parameters
+    ----------
+    weights
+        Weights, whose network has an output for each kind of mask that it can draw.
+    settings
+        Settings, which call for the brain with or without its CSF.
+
+    Raises
+    ------
+    WeightsError
+        If the network has no such output.
+    """
+    name, outputs = "brain" if settings.csf else "tissue", weights.segment.spec.outputs
+    if name not in outputs:
         raise WeightsError(
-            f"{folder / CARD}: an incomplete card, without the hash of {file}; export the weights "
-            "again."
+            f"weights {weights.name!r} give {', '.join(outputs)}, not {name}: they cannot leave "
+            "out the CSF. Choose others with --weights, or omit --no-csf."
         )
-    return Stage(
-        name=name,
-        window=stage.window,
-        centre=stage.preparation.centre,
-        onnx=contents[file],
-        spec=stage.network,
-        tensors=folder / f"{name}.safetensors",
-    )
+    return outputs.index(name)

@@ -1,6 +1,6 @@
 """How a mask looks: pictures of scans, drawn from arrays into memory.
 
-What is shown is `layout.py`; `mosaic.py` paints it, `vector.py` writes it as SVG.
+What is shown is `layout.py`; `mosaic.py` draws it, `vector.py` writes it as SVG.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def encode_picture(
     kind
         ``".svg"``, else a PNG.
     data, mask, grid, title
-        As for `draw_mosaic`.
+        Intensities, mask, their grid, and the title, as for `draw_mosaic`.
 
     Raises
     ------

@@ -13,14 +13,14 @@ from deskull.image.grid import Grid, find_box, to_canonical_array
 from deskull.picture.colours import CANVAS_GREY, MISSED_COLOUR, OVER_COLOUR
 from deskull.picture.layout import (
     HALF,
-    SMALL,
     Cut,
+    Label,
     Shown,
-    Word,
     cut_slice,
     make_view,
     place_row,
 )
+from deskull.picture.mosaic import write_label
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,11 +43,11 @@ def draw_differences(
     Parameters
     ----------
     prediction, reference
-        (X, Y, Z), nonzero inside.
+        Masks on one grid, (X, Y, Z), nonzero inside.
     grid
         Grid of all arrays.
     image
-        (X, Y, Z) intensities of the scan; without it the brain is plain grey.
+        Intensities of the scan, (X, Y, Z); without them the brain is plain grey.
 
     Returns
     -------
@@ -60,6 +60,8 @@ def draw_differences(
     GeometryError
         If the shapes differ.
     """
+    from PIL import Image, ImageDraw
+
     first, second = prediction.astype(bool), reference.astype(bool)
     either = first | second
     data = either.astype(np.float32) if image is None else image
@@ -70,14 +72,18 @@ def draw_differences(
     masks = [replace(view, mask=to_canonical_array(mask, grid)) for mask in (first, second)]
     tiles, height = place_row(view, row)
     pixels = np.full((height, HALF, 3), CANVAS_GREY, np.uint8)
-    words: list[Word] = []
+    labels: list[Label] = []
     for tile in tiles:
         grey = cut_slice(view, tile.cut)[0] * (NO_SCAN_GREY if image is None else 1.0)
-        mine, wanted = (cut_slice(one, tile.cut)[1] >= 0.5 for one in masks)
+        predicted, true = (cut_slice(one, tile.cut)[1] >= 0.5 for one in masks)
         place = (slice(tile.top, tile.top + tile.height), slice(tile.left, tile.left + tile.width))
-        pixels[place] = _paint(grey, mine & ~wanted, wanted & ~mine)
-        words += tile.words()
-    return _write(pixels, words)
+        pixels[place] = _colour(grey, predicted & ~true, true & ~predicted)
+        labels += tile.labels()
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    for label in labels:
+        write_label(draw, label, colour="white")
+    return picture
 
 
 def _find_worst(wrong: NDArray[np.bool_], part: slice, axis: int) -> float:
@@ -88,28 +94,10 @@ def _find_worst(wrong: NDArray[np.bool_], part: slice, axis: int) -> float:
     return float((counts.argmax() + 0.5 - part.start) / (part.stop - part.start))
 
 
-def _paint(
+def _colour(
     grey: NDArray[np.float32], over: NDArray[np.bool_], missed: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     colours = np.repeat(255 * grey[..., None], 3, axis=-1)
     for where, colour in ((over, OVER_COLOUR), (missed, MISSED_COLOUR)):
         colours[where] = (1 - STRENGTH) * colours[where] + STRENGTH * np.array(colour)
     return np.round(colours).astype(np.uint8)
-
-
-def _write(pixels: NDArray[np.uint8], words: list[Word]) -> "Image":
-    from PIL import Image, ImageDraw, ImageFont
-
-    image = Image.fromarray(pixels)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(SMALL)
-    for word in words:
-        draw.text(
-            (word.left, word.top),
-            word.text,
-            "white",
-            font,
-            word.anchor,
-            stroke_width=1,
-            stroke_fill="black",
-        )
-    return image

@@ -1,6 +1,6 @@
 """What a picture shows and where: slices in three planes, voxel sizes respected.
 
-Nothing is drawn here: `mosaic.py` paints pixels of it, `vector.py` writes SVG.
+Nothing is drawn here: `mosaic.py` draws pixels of it, `vector.py` writes SVG.
 """
 
 from collections.abc import Sequence
@@ -63,8 +63,8 @@ class Cut:
         return ((1, 2), (0, 2), (0, 1))[self.axis]
 
     @property
-    def label(self) -> tuple[str, str]:
-        """Words at the left and right corner of the slice."""
+    def sides(self) -> tuple[str, str]:
+        """Texts at the left and right corner of the slice."""
         if self.axis:
             return "L", "R"
         if self.share == 0.5:
@@ -91,11 +91,11 @@ class Shown:
     Parameters
     ----------
     name
-        Written above it.
+        Text above the slices.
     data
-        (X, Y, Z) intensities.
+        Intensities, (X, Y, Z).
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of both arrays.
     """
@@ -107,8 +107,26 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Word:
-    """Text on a strip, from its left or right end, cut short where there is no room."""
+class Label:
+    """Text on a picture.
+
+    Parameters
+    ----------
+    text
+        Text of one line.
+    left, top
+        Pixel of its upper left corner; of its upper right one if `anchor` is ``"ra"``.
+    size
+        Size of the letters in pixels.
+    grey
+        Brightness, 0 to 255.
+    anchor
+        Anchor as Pillow names it: ``"la"`` or ``"ra"``.
+    room
+        Width in pixels beyond which the text is shortened; 0 for no limit.
+    outlined
+        Whether the letters have a black outline.
+    """
 
     text: str
     left: int
@@ -170,14 +188,14 @@ class Tile:
     height: int
     position: str = ""
 
-    def words(self, shift: int = 0) -> list[Word]:
+    def labels(self, shift: int = 0) -> list[Label]:
         """Left and right, or which half of the head, and the position, moved to the right."""
         columns = (self.left + shift + 4, self.left + shift + self.width - 4)
         bottom = self.top + self.height - SMALL - 6
-        position = Word(self.position, columns[0], bottom, outlined=True)
+        position = Label(self.position, columns[0], bottom, outlined=True)
         return [position] * bool(self.position) + [
-            Word(text, column, self.top + 3, anchor=anchor, outlined=True)
-            for text, column, anchor in zip(self.cut.label, columns, ("la", "ra"), strict=True)
+            Label(text, column, self.top + 3, anchor=anchor, outlined=True)
+            for text, column, anchor in zip(self.cut.sides, columns, ("la", "ra"), strict=True)
             if text
         ]
 
@@ -192,7 +210,7 @@ def make_view(scan: Shown, rows: Sequence[Row], width: int = HALF_WIDTH) -> View
     rows
         Slices of each row of the picture.
     width
-        Pixels of a row.
+        Width of a row in pixels.
     """
     data, mask, grid = scan.data, scan.mask, scan.grid
     if not data.shape == mask.shape == grid.shape:
@@ -247,9 +265,9 @@ class ScaleBar:
     thickness = 4
 
     @property
-    def word(self) -> Word:
-        """Its length in words, left of it."""
-        return Word(f"{SCALE_BAR_MM:.0f} mm", self.left - 8, self.top - 7, anchor="ra")
+    def label(self) -> Label:
+        """Its length in mm, left of it."""
+        return Label(f"{SCALE_BAR_MM:.0f} mm", self.left - 8, self.top - 7, anchor="ra")
 
 
 def make_scale_bar(view: View) -> ScaleBar:
@@ -258,13 +276,13 @@ def make_scale_bar(view: View) -> ScaleBar:
     return ScaleBar(WIDTH - GUTTER - length, HEADER - 16, length)
 
 
-def make_header(title: str) -> list[Word]:
+def make_header(title: str) -> list[Label]:
     """Title, and headings of both halves."""
-    words = [Word(title, GUTTER + 2, 4, LARGE, room=WIDTH - 2 * GUTTER)]
+    labels = [Label(title, GUTTER + 2, 4, LARGE, room=WIDTH - 2 * GUTTER)]
     for half, heading in enumerate(("scan with the mask's outline", "brain")):
         left = GUTTER + half * HALF + 2
-        words.append(Word(heading, left, HEADER - 24, grey=HEADING_GREY))
-    return words
+        labels.append(Label(heading, left, HEADER - 24, grey=HEADING_GREY))
+    return labels
 
 
 def _find_window(
@@ -317,13 +335,13 @@ def _resize(values: NDArray[np.float64], view: View, cut: Cut, method: int) -> N
     return np.asarray(image.resize(view.pixels(cut), method, box=box))
 
 
-def fit_text(word: Word) -> str:
-    """Cut a word short where there is no room for it."""
+def fit_text(label: Label) -> str:
+    """Shorten the text of a label where there is no room for it."""
     from PIL import ImageFont
 
-    font, text = ImageFont.load_default(word.size), word.text
-    if not word.room or font.getlength(text) <= word.room:
+    font, text = ImageFont.load_default(label.size), label.text
+    if not label.room or font.getlength(text) <= label.room:
         return text
-    while text and font.getlength(text + "...") > word.room:
+    while text and font.getlength(text + "...") > label.room:
         text = text[:-1]
     return text + "..."

@@ -18,7 +18,7 @@ def make_widget(
     Parameters
     ----------
     data, mask
-        (X, Y, Z) on one grid.
+        Intensities and mask on one grid, (X, Y, Z).
     affine
         Affine of that grid, (4, 4).
 

@@ -24,10 +24,10 @@ from deskull.picture.layout import (
     SHEET_ROW,
     WIDTH,
     Cut,
+    Label,
     Row,
     Shown,
     View,
-    Word,
     cut_slice,
     fit_text,
     make_header,
@@ -49,10 +49,10 @@ OUTLINE = 255
 
 @dataclass(frozen=True, eq=False)
 class _Strip:
-    """What is stacked to a picture: pixels as wide as it, and words on them."""
+    """Part of a picture, over its whole width: pixels, and labels on them."""
 
     pixels: NDArray[np.uint8]
-    words: Sequence[Word]
+    labels: Sequence[Label]
 
 
 def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = "") -> "Image":
@@ -67,9 +67,9 @@ def draw_mosaic(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str =
     Parameters
     ----------
     data
-        (X, Y, Z) intensities; voxels that are not finite are drawn black.
+        Intensities, (X, Y, Z); voxels that are not finite are drawn black.
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     grid
         Grid of `data` and `mask`.
     title
@@ -96,7 +96,7 @@ def draw_planes(data: NDArray[Any], mask: NDArray[Any], grid: Grid, width: int) 
     Parameters
     ----------
     data, mask, grid
-        As for `draw_mosaic`.
+        Intensities, mask and their grid, as for `draw_mosaic`.
     width
         Width of the picture in pixels.
 
@@ -117,7 +117,7 @@ def draw_planes(data: NDArray[Any], mask: NDArray[Any], grid: Grid, width: int) 
     for tile in tiles:
         rows, columns = slice(tile.top, tile.top + tile.height), slice(tile.left, None)
         pixels[rows, columns][:, : tile.width] = _draw_slice(view, tile.cut, thickness=2)[0]
-    return _stack([_Strip(pixels, [word for tile in tiles for word in tile.words()])])
+    return _stack([_Strip(pixels, [label for tile in tiles for label in tile.labels()])])
 
 
 def draw_sheets(scans: Iterable[Shown]) -> Iterator["Image"]:
@@ -162,13 +162,13 @@ def _draw_row(view: View, row: Row) -> _Strip:
     """Draw slices side by side: the scan with the outline, then the brain."""
     tiles, height = place_row(view, row)
     pixels = np.full((height + GUTTER, WIDTH), CANVAS_GREY, np.uint8)
-    words: list[Word] = []
+    labels: list[Label] = []
     for tile in tiles:
         below = slice(tile.top, tile.top + tile.height)
         for shift, drawn in zip((0, HALF), _draw_slice(view, tile.cut), strict=True):
             pixels[below, tile.left + shift : tile.left + shift + tile.width] = drawn
-            words += tile.words(shift)
-    return _Strip(pixels, words)
+            labels += tile.labels(shift)
+    return _Strip(pixels, labels)
 
 
 def _draw_slice(
@@ -185,7 +185,13 @@ def _draw_slice(
 
 
 def to_grey(values: NDArray[np.float32], levels: int) -> NDArray[np.uint8]:
-    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`."""
+    """Turn brightness in [0, 1] into so many greys from 0 to below `OUTLINE`.
+
+    Examples
+    --------
+    >>> to_grey(np.array([0.0, 0.5, 1.0], np.float32), levels=3).tolist()
+    [0, 127, 254]
+    """
     return np.round(np.round(values * (levels - 1)) * (OUTLINE - 1) / (levels - 1)).astype(
         np.uint8
     )
@@ -195,40 +201,52 @@ def _draw_header(title: str, view: View) -> _Strip:
     bar = make_scale_bar(view)
     pixels = np.full((HEADER, WIDTH), CANVAS_GREY, np.uint8)
     pixels[bar.top : bar.top + bar.thickness, bar.left : bar.left + bar.length] = TEXT_GREY
-    return _Strip(pixels, [*make_header(title), bar.word])
+    return _Strip(pixels, [*make_header(title), bar.label])
 
 
 def _make_caption(name: str) -> _Strip:
     """Name of a scan on a sheet."""
-    words = [Word(name, GUTTER + 2, 5, room=WIDTH - 2 * GUTTER)]
-    return _Strip(np.full((CAPTION, WIDTH), CANVAS_GREY, np.uint8), words)
+    labels = [Label(name, GUTTER + 2, 5, room=WIDTH - 2 * GUTTER)]
+    return _Strip(np.full((CAPTION, WIDTH), CANVAS_GREY, np.uint8), labels)
 
 
 def _stack(strips: Sequence[_Strip]) -> "Image":
-    """Put strips below each other, with their words, in greys and the outline's colour."""
+    """Put strips below each other, with their labels, in greys and the outline's colour."""
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(np.concatenate([strip.pixels for strip in strips]))
     draw = ImageDraw.Draw(image)
     top = 0
     for strip in strips:
-        for word in strip.words:
-            _write(draw, word, top)
+        for label in strip.labels:
+            write_label(draw, label, top)
         top += len(strip.pixels)
     image.putpalette([*np.repeat(np.arange(255), 3).tolist(), *OUTLINE_COLOUR])
     return image
 
 
-def _write(draw: "ImageDraw", word: Word, top: int) -> None:
+def write_label(draw: "ImageDraw", label: Label, top: int = 0, colour: str = "") -> None:
+    """Write a label on a picture.
+
+    Parameters
+    ----------
+    draw
+        Pillow's drawing of the picture.
+    label
+        Text, and where it goes.
+    top
+        Pixels by which the label is moved down.
+    colour
+        Colour of the letters as Pillow names it; by default the grey of the label.
+    """
     from PIL import ImageFont
 
-    place, edge, font = (word.left, top + word.top), int(word.outlined), word.size
     draw.text(
-        place,
-        fit_text(word),
-        word.grey,
-        ImageFont.load_default(font),
-        word.anchor,
-        stroke_width=edge,
+        (label.left, top + label.top),
+        fit_text(label),
+        colour or label.grey,
+        ImageFont.load_default(label.size),
+        label.anchor,
+        stroke_width=int(label.outlined),
         stroke_fill=0,
     )

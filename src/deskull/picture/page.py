@@ -76,7 +76,13 @@ def _make_environment(package: str) -> "Environment":
 
 
 def to_digits(value: float | None, digits: int = 0, sign: bool = False) -> str:
-    """Write a number with so many digits after the point; a dash where it does not exist."""
+    """Write a number with so many digits after the point; a dash where it does not exist.
+
+    Examples
+    --------
+    >>> to_digits(1432.46, 1), to_digits(0.5, 1, sign=True), to_digits(None)
+    ('1432.5', '+0.5', '–')
+    """
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:{'+' if sign else ''}.{digits}f}"
@@ -96,10 +102,21 @@ def to_data_address(content: bytes, kind: str) -> str:
         Bytes of the file.
     kind
         Media type, such as ``"image/webp"``.
+
+    Examples
+    --------
+    >>> to_data_address(b"GIF", "image/gif")
+    'data:image/gif;base64,R0lG'
     """
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def encode_page(page: str) -> bytes:
-    """Encode a page as UTF-8; characters of file names that are not text become ``?``."""
+    r"""Encode a page as UTF-8; characters of file names that are not text become ``?``.
+
+    Examples
+    --------
+    >>> encode_page("<p>ä</p>")
+    b'<p>\xc3\xa4</p>'
+    """
     return page.encode("utf-8", "replace")

@@ -51,7 +51,7 @@ class Text:
     element: ClassVar[str] = "text"
     x: float
     y: float
-    words: str
+    text: str
     anchor: str = "start"
     kind: str = ""
 
@@ -75,7 +75,7 @@ class Dot:
     element: ClassVar[str] = "ellipse"
     x: float
     y: float
-    words: str
+    tooltip: str
     kind: str = "dot"
     reach: tuple[float, float] = (RADIUS, RADIUS)
     target: str = ""
@@ -93,11 +93,11 @@ class Point:
     name
         Name of the scan, for the tooltip.
     x, y
-        Its values; a distribution has x alone.
+        Values of the scan; a distribution shows x alone.
     target
         Identifier of the element of the page that a click leads to; empty for none.
     doubtful
-        Drawn in the colour that asks for a look.
+        Whether the dot is drawn in the colour of doubts.
     """
 
     name: str
@@ -119,9 +119,15 @@ class Scale:
     Parameters
     ----------
     low, high
-        Values at its ends.
+        Values at both ends of the scale.
     start, stop
-        Pixels at its ends.
+        Pixels at both ends of the scale.
+
+    Examples
+    --------
+    >>> scale = Scale(0.0, 10.0, 100.0, 200.0)
+    >>> scale(2.5), scale.ticks()
+    (125.0, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
     """
 
     low: float
@@ -144,7 +150,14 @@ class Scale:
 
 
 def make_scale(values: Sequence[float], start: float, stop: float) -> Scale:
-    """Make a scale that holds all values, which are finite, with a margin of 5 %."""
+    """Make a scale that holds all values, which are finite, with a margin of 5 %.
+
+    Examples
+    --------
+    >>> scale = make_scale([0.0, 10.0], 0.0, 100.0)
+    >>> scale.low, scale.high
+    (-0.5, 10.5)
+    """
     low, high = (min(values), max(values)) if len(values) else (0.0, 1.0)
     room = 0.05 * (high - low) or max(0.01 * abs(high), 1e-3)
     return Scale(low - room, high + room, start, stop)
@@ -182,8 +195,8 @@ def draw_chart(title: str, unit: str, points: Sequence[Point]) -> "Markup":
         for height, point in enumerate(stack):
             x, y = CHART_EDGE + (number + 0.5) * BIN, floor - (height + 0.5) * step - 2
             kind = "dot doubtful" if point.doubtful else "dot"
-            words = f"{point.name}: {point.x:.4g} {unit}".rstrip()
-            parts.append(Dot(x, y, words, kind, reach, point.target))
+            tooltip = f"{point.name}: {point.x:.4g} {unit}".rstrip()
+            parts.append(Dot(x, y, tooltip, kind, reach, point.target))
     return _make_svg(parts, width, CHART_HEIGHT, label)
 
 
@@ -231,7 +244,7 @@ def draw_over_range(
     points
         `Point.x` is the value.
     limits
-        Ends of the range.
+        Lower and upper end of the range.
     label
         Name and unit of the values, for the axis.
     span
@@ -374,5 +387,5 @@ def _make_svg(parts: Sequence[Part], width: int, height: int, label: str) -> "Ma
     )
 
 
-def _shorten(words: str, most: int = 24) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"
+def _shorten(text: str, length: int = 24) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

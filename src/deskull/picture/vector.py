@@ -21,10 +21,10 @@ from deskull.picture.layout import (
     HEADER,
     MOSAIC,
     WIDTH,
+    Label,
     ScaleBar,
     Shown,
     Tile,
-    Word,
     cut_slice,
     fit_text,
     make_header,
@@ -45,6 +45,9 @@ FINE = 10
 
 STROKE = 1.5
 """Pixels of the outline's width."""
+
+LEVEL = 0.5
+"""Value of the resampled mask along its outline."""
 
 _TOP, _RIGHT, _BOTTOM, _LEFT = range(4)
 _LINES = {  # corners inside (1 upper left, then clockwise 2, 4, 8) -> edges that a line joins
@@ -71,7 +74,7 @@ def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
     Parameters
     ----------
     data, mask, grid, title
-        As for `draw_mosaic`.
+        Intensities, mask, their grid, and the title, as for `draw_mosaic`.
 
     Returns
     -------
@@ -98,13 +101,13 @@ def draw_svg(data: NDArray[Any], mask: NDArray[Any], grid: Grid, title: str = ""
         brightness[top : top + tile.height, tile.left : tile.left + tile.width] = values
         lines += [line + corner for line in find_contours(inside)]
     bar = make_scale_bar(view)
-    words = [
+    labels = [
         *make_header(title),
-        bar.word,
-        *(w for tile in tiles for s in (0, HALF) for w in tile.words(s)),
+        bar.label,
+        *(w for tile in tiles for s in (0, HALF) for w in tile.labels(s)),
     ]
     path = _make_path(lines)
-    return _compose(_encode(brightness, len(path)), path, tiles, (words, bar), height)
+    return _compose(_encode(brightness, len(path)), path, tiles, (labels, bar), height)
 
 
 def _encode(brightness: NDArray[np.float32], taken: int) -> bytes:
@@ -120,17 +123,17 @@ def _encode(brightness: NDArray[np.float32], taken: int) -> bytes:
 
 def _make_path(lines: Sequence[NDArray[np.float64]]) -> str:
     """Write closed lines as the data of a path, in steps of `FINE` to a pixel."""
-    words = []
+    labels = []
     for line in lines:
         points = np.round(line * FINE).astype(int)
         x, y = points[0]
         steps = [(a, b) for a, b in np.diff(points, axis=0).tolist() if a or b]
-        words.append(f"M{x} {y}l" + " ".join(f"{a} {b}" for a, b in steps) + "z")
-    return "".join(words).replace(" -", "-")
+        labels.append(f"M{x} {y}l" + " ".join(f"{a} {b}" for a, b in steps) + "z")
+    return "".join(labels).replace(" -", "-")
 
 
-def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArray[np.float64]]:
-    """Find the closed lines around what is at or above a level, by marching squares.
+def find_contours(field: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Find the closed lines around what is at or above `LEVEL`, by marching squares.
 
     Where two opposite corners of a square are inside and two are not, the corners inside are taken
     as apart. Beyond its edge the field is 0.
@@ -138,18 +141,22 @@ def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArra
     Parameters
     ----------
     field
-        (rows, columns), its values at the middles of pixels.
-    level
-        Above 0.
+        Values at the middles of pixels, (rows, columns).
 
     Returns
     -------
     list
         Of each line its points (N, 2): x to the right and y down in pixels, 0 at the outer edge
         of the first pixel. The last point is joined to the first.
+
+    Examples
+    --------
+    >>> (line,) = find_contours(np.ones((1, 1), np.float32))
+    >>> line.tolist()
+    [[0.5, 1.0], [1.0, 0.5], [0.5, 0.0], [0.0, 0.5]]
     """
     padded = np.pad(np.asarray(field, np.float64), 1)
-    first, second = _find_segments(padded >= level)
+    first, second = _find_segments(padded >= LEVEL)
     neighbours: dict[int, list[int]] = {}
     for a, b in zip(first.tolist(), second.tolist(), strict=True):
         neighbours.setdefault(a, []).append(b)
@@ -161,7 +168,7 @@ def find_contours(field: NDArray[np.float32], level: float = 0.5) -> list[NDArra
             line.append(edge)
             one, other = neighbours.pop(edge)
             edge = one if one in neighbours else other
-        lines.append(_place(np.array(line), padded, level))
+        lines.append(_place(np.array(line), padded))
     return lines
 
 
@@ -179,14 +186,12 @@ def _find_segments(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArra
     return first, second
 
 
-def _place(
-    edges: NDArray[np.int64], padded: NDArray[np.float64], level: float
-) -> NDArray[np.float64]:
+def _place(edges: NDArray[np.int64], padded: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the level is crossed on each edge, (N, 2)."""
     corners, down = edges // 2, edges % 2
     rows, columns = np.divmod(corners, padded.shape[1])
     start, end = padded[rows, columns], padded[rows + down, columns + 1 - down]
-    share = (level - start) / (end - start)
+    share = (LEVEL - start) / (end - start)
     return np.stack([columns + share * (1 - down), rows + share * down], axis=1) - 0.5
 
 
@@ -194,14 +199,14 @@ def _compose(
     png: bytes,
     path: str,
     tiles: Sequence[Tile],
-    texts: tuple[Sequence[Word], ScaleBar],
+    texts: tuple[Sequence[Label], ScaleBar],
     height: int,
 ) -> bytes:
-    """Put the scan, the outline, the brain, the words and the scale bar into one file."""
-    words, bar = texts
+    """Put the scan, the outline, the brain, the labels and the scale bar into one file."""
+    labels, bar = texts
     own = hashlib.sha256(png + path.encode()).hexdigest()[:8]
     scan, mask, brain = (f"{name}-{own}" for name in ("scan", "mask", "brain"))
-    title = words[0].text or "mask of the brain"
+    title = labels[0].text or "mask of the brain"
     black = "".join(
         f'<rect x="{t.left + HALF}" y="{t.top}" width="{t.width}" height="{t.height}"/>'
         for t in tiles
@@ -221,7 +226,7 @@ def _compose(
         f'{black}<g transform="translate({HALF})"><g clip-path="url(#{brain})">'
         f'<use href="#{scan}"/></g></g>',
         '<g font-family="Open Sans,Verdana,sans-serif">',
-        *(_write(word) for word in words if word.text),
+        *(_write(label) for label in labels if label.text),
         f'<rect x="{bar.left}" y="{bar.top}" width="{bar.length}" height="{bar.thickness}" '
         f'fill="{_to_colour(TEXT_GREY)}"/>',
         "</g></svg>\n",
@@ -229,14 +234,14 @@ def _compose(
     return "\n".join(parts).encode()
 
 
-def _write(word: Word) -> str:
-    """Text; a word's top is that of its letters, SVG wants the line that they stand on."""
-    anchor = ' text-anchor="end"' if word.anchor[0] == "r" else ""
-    edge = ' stroke="#000" stroke-width="2" paint-order="stroke"' if word.outlined else ""
+def _write(label: Label) -> str:
+    """Text; a label's top is that of its letters, SVG wants the line that they stand on."""
+    anchor = ' text-anchor="end"' if label.anchor[0] == "r" else ""
+    edge = ' stroke="#000" stroke-width="2" paint-order="stroke"' if label.outlined else ""
     return (
-        f'<text x="{word.left}" y="{word.top + round(0.85 * word.size)}" '
-        f'font-size="{word.size}" fill="{_to_colour(word.grey)}"{anchor}{edge}>'
-        f"{escape(fit_text(word))}</text>"
+        f'<text x="{label.left}" y="{label.top + round(0.85 * label.size)}" '
+        f'font-size="{label.size}" fill="{_to_colour(label.grey)}"{anchor}{edge}>'
+        f"{escape(fit_text(label))}</text>"
     )
 
 

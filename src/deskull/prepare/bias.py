@@ -24,10 +24,6 @@ FEWEST_SAMPLES = 8
 """Planes kept along an axis that has them: N4's cubic spline starts with 4 control points."""
 
 
-ARTICLE = BiasSettings(shrink=3, iterations=(20, 10, 10, 5))
-"""The settings of the published recipe that deskull grew from."""
-
-
 def check_n4() -> None:
     """Check that N4 can run.
 
@@ -35,6 +31,10 @@ def check_n4() -> None:
     ------
     InputError
         If SimpleITK is not installed.
+
+    Examples
+    --------
+    >>> check_n4()
     """
     if find_spec("SimpleITK") is None:
         raise InputError(f"N4, the bias correction: {explain_missing('SimpleITK')}")
@@ -55,9 +55,9 @@ def correct_bias(
     Parameters
     ----------
     data
-        (X, Y, Z); NaN and infinite voxels count as background.
+        Intensities, (X, Y, Z) float32; NaN and infinite voxels count as background.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     settings
         Shrink factor and iterations; None takes the defaults.
     threads

@@ -22,6 +22,7 @@ COARSE_MM = 4.0  # fine enough to find a head
 HEAD_LEVEL = 0.15  # of the way from air to bright: above noise and ghosts
 HEAD_SHARE = 0.05  # of the fullest slice: what a slice of the head holds at least
 FITTED_MM = (1.0, 2.2)  # voxel sizes of a fitted window, from a newborn's brain to the largest
+SURELY_OUTSIDE = -8.0  # logit; a surer voxel must not outvote its neighbour in interpolation
 STRAY = 1.0  # percent of a brain's voxels at each end that may be a neck, a nose or noise
 
 
@@ -72,7 +73,13 @@ class WindowSettings:
 
 
 def make_window_settings(fields: Mapping[str, Any]) -> WindowSettings:
-    """Build the settings from the plain lists and words of a card or a recipe."""
+    """Build the settings from the plain lists and words of a card or a recipe.
+
+    Examples
+    --------
+    >>> make_window_settings({"shape": [96, 112, 96], "voxel_size": "fit"}).is_fitted
+    True
+    """
     x, y, z = fields["shape"]
     size = fields["voxel_size"]
     fill = fields.get("fill", WindowSettings.fill)
@@ -89,14 +96,21 @@ def measure_extent(
     Parameters
     ----------
     brain
-        (X, Y, Z), not empty.
+        Mask of the brain, (X, Y, Z) bool, not empty.
     grid
-        Its grid, RAS+.
+        Grid of the mask, with axes RAS+.
 
     Returns
     -------
     tuple
         Middle in RAS+ mm, (3,), and length along x, y, z in mm, (3,).
+
+    Examples
+    --------
+    >>> brain = np.ones((100, 140, 100), bool)
+    >>> middle, extent = measure_extent(brain, make_ras_grid((0, 0, 0), brain.shape, 1.0))
+    >>> extent.round().tolist()
+    [98.0, 138.0, 98.0]
     """
     ends = np.percentile(np.argwhere(brain), [STRAY, 100 - STRAY], axis=0)
     return grid.to_mm(ends.mean(axis=0)), (ends[1] - ends[0] + 1) * np.array(grid.voxel_size)
@@ -112,11 +126,17 @@ def make_window(centre: ArrayLike, source: Grid, shape: Shape, voxel_size: float
     Parameters
     ----------
     centre
-        RAS+ mm, (3,).
+        Middle of the window in RAS+ mm, (3,).
     source
-        The scan's grid.
+        Grid of the scan.
     shape, voxel_size
-        Shape of the window, and edges of its voxels in mm.
+        Number of voxels of the window along x, y, z, and the edge of a voxel in mm.
+
+    Examples
+    --------
+    >>> scan = make_ras_grid((0, 0, 0), (200, 200, 200), 1.0)
+    >>> make_window((10.2, 0, 0), scan, (96, 112, 96), 2.0).voxel_size
+    (2.0, 2.0, 2.0)
     """
     window = make_ras_grid(centre, shape, voxel_size)
     lattice = source.canonical()
@@ -145,9 +165,9 @@ def find_head_centres(
     Parameters
     ----------
     data
-        (X, Y, Z), finite.
+        Intensities, (X, Y, Z) float32, finite.
     grid
-        Its grid.
+        Grid of the intensities.
     reach
         Length of the window's shortest edge in mm.
 
@@ -182,13 +202,13 @@ def conform(
     Parameters
     ----------
     data
-        (X, Y, Z), finite.
+        Intensities, (X, Y, Z) float32, finite.
     grid, window
-        The scan's grid and the network's.
+        Grid of the scan, and grid of the network's window.
     fill
-        Value of air, for what the window holds outside of the scan's field.
+        Intensity of air, for the part of the window outside of the scan's field.
     threads
-        At most so many cores.
+        Largest number of cores to use.
 
     Returns
     -------
@@ -202,34 +222,29 @@ def to_native(
     logits: NDArray[np.float32],
     window: Grid,
     grid: Grid,
-    *,
-    floor: float = -8.0,
     threads: int = 1,
 ) -> tuple[NDArray[np.float32], Box]:
     """Bring a map from the network's window back onto the scan's own voxels.
 
     Only the box of the scan that the brain can reach is worked on; elsewhere the map is at
-    its floor.
+    `SURELY_OUTSIDE`.
 
     Parameters
     ----------
     logits
-        On `window`; clipped to ``[floor, -floor]`` first, so that a very sure voxel does not
-        outvote its neighbour in the interpolation.
+        Logits on the window, (X, Y, Z) float32; clipped to plus or minus `SURELY_OUTSIDE` first.
     window, grid
         The network's grid and the scan's.
-    floor
-        Logit of "surely outside".
     threads
-        At most so many cores.
+        Largest number of cores to use.
 
     Returns
     -------
     tuple
         The interpolated logits in a box of the scan, float32, and that box.
     """
-    clipped = np.clip(logits, floor, -floor)
-    inside = find_box(clipped > floor / 2)
+    clipped = np.clip(logits, SURELY_OUTSIDE, -SURELY_OUTSIDE)
+    inside = find_box(clipped > SURELY_OUTSIDE / 2)
     if inside[0].stop == 0:
         return np.zeros((0, 0, 0), np.float32), inside
     x, y, z = (slice(s.start - 1, s.stop + 1) for s in inside)
@@ -241,4 +256,5 @@ def to_native(
     box = (x, y, z)
     if min(stop - start) == 0:
         return np.zeros(tuple(stop - start), np.float32), box
-    return resample(clipped, window, grid.crop(box), fill=floor, threads=threads), box
+    native = resample(clipped, window, grid.crop(box), fill=SURELY_OUTSIDE, threads=threads)
+    return native, box

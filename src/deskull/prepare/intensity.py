@@ -21,12 +21,18 @@ def normalise(image: NDArray[np.float32]) -> NDArray[np.float32]:
     Parameters
     ----------
     image
-        Any shape, finite.
+        Intensities of any shape, finite.
 
     Returns
     -------
     NDArray
         Same shape, float32. A constant image gives zeros.
+
+    Examples
+    --------
+    >>> image = np.array([0.0, 0.0, 100.0, 200.0, 300.0], np.float32)
+    >>> bool(np.allclose(normalise(image), normalise(5 * image + 20), atol=1e-5))
+    True
     """
     low, high = np.percentile(image, [LOW, HIGH])
     if high <= low:
@@ -46,14 +52,21 @@ def make_finite(data: NDArray[np.float32], grid: Grid) -> tuple[NDArray[np.float
     Parameters
     ----------
     data
-        (X, Y, Z), at least one voxel finite.
+        Intensities, (X, Y, Z) float32, at least one voxel finite.
     grid
-        Its grid.
+        Grid of the intensities.
 
     Returns
     -------
     tuple
         The intensities, all finite (the same array if they were), and the intensity of air.
+
+    Examples
+    --------
+    >>> from deskull.image.grid import make_ras_grid
+    >>> data = np.array([[[1.0, np.nan, 3.0]]], np.float32)
+    >>> bool(np.isfinite(make_finite(data, make_ras_grid((0, 0, 0), (1, 1, 3), 1.0))[0]).all())
+    True
     """
     air = find_air(data, grid)
     if np.isfinite(data).all():

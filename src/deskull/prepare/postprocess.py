@@ -27,12 +27,17 @@ def clean_mask(mask: NDArray[Any]) -> NDArray[np.bool_]:
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside. It is not changed.
+        Mask, (X, Y, Z), nonzero inside. It is not changed.
 
     Returns
     -------
     NDArray[np.bool_]
         (X, Y, Z); empty if `mask` is.
+
+    Examples
+    --------
+    >>> clean_mask(np.array([[[1, 0, 1, 1]]])).astype(int).tolist()
+    [[[0, 0, 1, 1]]]
     """
     from scipy import ndimage
 
@@ -74,19 +79,24 @@ def make_signed_distance(
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside.
+        Mask, (X, Y, Z), nonzero inside.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     threads
-        At most so many cores.
+        Largest number of cores to use.
     reach
-        mm from the surface up to which distances are wanted; what lies farther may be infinite,
-        with its sign. A small one saves time.
+        Distance from the surface in mm up to which values are needed; those farther away may be
+        infinite, with their sign. A small one saves time.
 
     Returns
     -------
     NDArray[np.float32]
         (X, Y, Z), mm, negative inside; +inf everywhere for an empty mask, -inf for a full one.
+
+    Examples
+    --------
+    >>> make_signed_distance(np.array([[[1, 1, 0, 0]]]), (1.0, 1.0, 2.0)).ravel().tolist()
+    [-3.0, -1.0, 1.0, 3.0]
     """
     mask = mask.astype(bool, copy=False)
     if not mask.any():
@@ -107,15 +117,15 @@ def move_border(
     Parameters
     ----------
     mask
-        (X, Y, Z), nonzero inside. It is not changed.
+        Mask, (X, Y, Z), nonzero inside. It is not changed.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
     border
-        mm, fractions allowed: plus grows, minus shrinks, 0 returns the mask as it is. Voxels
-        whose `make_signed_distance` is at most `border` are in. Where the field cuts the mask
-        it is not shrunk from the cut.
+        Distance in mm, fractions allowed: plus grows, minus shrinks, 0 returns the mask as it is.
+        Voxels whose `make_signed_distance` is at most `border` are in. Where the field cuts the
+        mask it is not shrunk from the cut.
     threads
-        At most so many cores.
+        Largest number of cores to use.
 
     Returns
     -------
@@ -126,6 +136,12 @@ def move_border(
     ------
     InputError
         If `border` is not a finite number.
+
+    Examples
+    --------
+    >>> mask = np.array([[[1, 1, 0, 0]]])
+    >>> move_border(mask, (1.0, 1.0, 2.0), border=1.5).astype(int).tolist()
+    [[[1, 1, 1, 0]]]
     """
     if not np.isfinite(border):
         raise InputError(f"border {border}; expected a finite number of mm.")

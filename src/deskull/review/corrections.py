@@ -18,17 +18,16 @@ from deskull.cohort.stripped import (
     Remade,
     Stripped,
     find_old_outputs,
-    find_stem,
     find_stripped,
-    is_inside,
     load_recorded,
     remake_outputs,
 )
 from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import DeskullError, InputError, OutputError
 from deskull.image.derived import make_mask_image
+from deskull.image.lookup import find_scan_stem, is_inside
 from deskull.image.volume import Volume
-from deskull.image.writing import Batch, save_bytes, save_image
+from deskull.image.writing import Transaction, save_bytes, save_image
 from deskull.record import Request
 from deskull.review.marks import find_user
 from deskull.review.scene import ScanFiles, find_files
@@ -109,13 +108,13 @@ def _write(
     mask: NDArray[np.bool_], volume: Volume, files: ScanFiles, fields: dict[str, Any]
 ) -> None:
     """Write a corrected mask and its sidecar, both or none."""
-    with Batch() as batch:
-        save_image(make_mask_image(mask, volume.source), files.manual, batch)
-        save_bytes(make_json(fields), _find_sidecar(files.manual), batch)
+    with Transaction() as transaction:
+        save_image(make_mask_image(mask, volume.source), files.manual, transaction)
+        save_bytes(make_json(fields), _find_sidecar(files.manual), transaction)
 
 
 def _find_sidecar(path: Path) -> Path:
-    return path.with_name(find_stem(path) + ".json")
+    return path.with_name(find_scan_stem(path) + ".json")
 
 
 def _describe(files: ScanFiles, correction: Correction) -> dict[str, Any]:

@@ -75,7 +75,10 @@ def load_pair(
     brain = find_brain(given, volume.grid, volume.name)
     if given.grid.matches(volume.grid):
         return Pair(volume, brain)
-    shapes = [" x ".join(map(str, grid.shape)) for grid in (given.grid, volume.grid)]
+    grids = given.grid, volume.grid
+    shapes = [" x ".join(map(str, grid.shape)) for grid in grids]
+    if shapes[0] == shapes[1]:
+        shapes = [f"{shape}, {g.orientation}" for shape, g in zip(shapes, grids, strict=True)]
     note = (
         f"{mask.name} lies on another grid ({shapes[0]}) than the scan ({shapes[1]}); it is shown "
         "where it lies in space, on the grid of the scan."

@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 from deskull.cohort.stripped import (
     Stripped,
-    find_stem,
     find_stripped,
     find_usual_settings,
     make_command,
 )
 from deskull.errors import DeskullError, InputError
+from deskull.image.lookup import find_scan_stem
 from deskull.image.writing import make_folder, save_bytes
 from deskull.measure.score import LOW
 from deskull.outputs import RECORD
@@ -272,7 +272,7 @@ def make_scan_page(scan: Stripped, picture: str, problem: str = "") -> str:
 def find_own_names(scan: Stripped) -> tuple[Path, Path | None]:
     """Path of a scan's own page, and in a BIDS data set that of its figure if it has none yet."""
     mask = scan.find_output("mask")
-    stem = "" if mask is None else find_stem(mask)
+    stem = "" if mask is None else find_scan_stem(mask)
     subject = stem.split("_")[0]
     if mask is None or not (subject.startswith("sub-") and "_desc-brain" in stem):
         return scan.path.with_name(scan.path.name.removesuffix(RECORD) + "_report.html"), None

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import load_mask
-from deskull.cohort.stripped import Stripped, find_manual, is_inside
+from deskull.cohort.stripped import Stripped
 from deskull.errors import EmptyMaskError, GeometryError, InputError
 from deskull.image.derived import make_mask_image
 from deskull.image.fingerprint import make_fingerprint
 from deskull.image.grid import Box, find_box, from_canonical_array, to_canonical_array
+from deskull.image.lookup import find_manual, is_inside
 from deskull.image.volume import Volume
 from deskull.image.writing import find_start, save_image
 from deskull.outputs import find_output
@@ -74,16 +75,26 @@ class ScanFiles:
     @property
     def version(self) -> str:
         """State of the corrected mask: changes with each save; empty if there is none."""
-        try:
-            stat = self.manual.stat()
-        except OSError:
-            return ""
-        return f"{stat.st_mtime_ns}-{stat.st_size}-{stat.st_ino}"
+        return _read_state(self.manual)
+
+    @property
+    def automatic_version(self) -> str:
+        """State of the automatic mask and its probability: a new batch may replace them."""
+        paths = self.mask, self.probability
+        return " ".join(_read_state(path) for path in paths if path is not None)
 
     def hash_shown(self) -> str:
         """SHA-256 of the file of the mask that counts: the corrected one, else the automatic."""
         mask = self.manual if self.version else self.mask
         return "" if mask is None else make_fingerprint(mask).sha256
+
+
+def _read_state(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return f"{stat.st_mtime_ns}-{stat.st_size}-{stat.st_ino}"
 
 
 def find_files(scan: Stripped, no_face: bool = False) -> ScanFiles:
@@ -133,6 +144,8 @@ class Scene:
     probability: NDArray[np.float32] | None
     settings: Mapping[str, float]
     """Threshold and border that the automatic mask was made with."""
+    version: str
+    """`ScanFiles.automatic_version` when the files were read."""
     _distances: dict[float, NDArray[np.float32]] = field(default_factory=dict, init=False)
 
     @property
@@ -225,13 +238,14 @@ def load_scene(files: ScanFiles, settings: Mapping[str, float]) -> Scene:
     DeskullError
         As for `load_pair`.
     """
+    version = files.automatic_version
     pair = files.load(files.mask)
     probability = None
     if files.probability is not None:
         given = load_mask(files.probability)
         if given.grid.matches(pair.volume.grid):
             probability = np.nan_to_num(given.data)
-    return Scene(files, pair, probability, settings)
+    return Scene(files, pair, probability, settings, version)
 
 
 # --- the scans of the page

@@ -67,6 +67,14 @@ MAX_POST = 2**29
 MAX_SCENES, MAX_VOXELS = 3, 60_000_000
 """Scans kept open, for the next two that the page fetches ahead; fewer if they are large."""
 
+STEPS = {
+    "locate": "looking for the brain",
+    "conformed": "running the network",
+    "mask_raw": "making the mask",
+    "probability": "checking the mask",
+}
+"""What follows each intermediate image of the stripper, as the page shows it."""
+
 MAX_KEPT = 500
 """Number of scans whose pictures are kept in memory, 100 kB each."""
 
@@ -90,7 +98,10 @@ class StripNow:
         with self._lock:
             self.steps[number] = "loading the weights"
             self._stripper = stripper = self._stripper or self._load()
-            return stripper(volume, observe=lambda name, *_: self.steps.update({number: name}))
+            return stripper(volume, observe=lambda step, *_: self._note(number, step))
+
+    def _note(self, number: int, step: str) -> None:
+        self.steps[number] = STEPS.get(step, self.steps[number])
 
 
 class Viewer:
@@ -118,7 +129,7 @@ class Viewer:
         self._open: dict[int, Scene] = {}
         self._opening = threading.Lock()
         self._drawing = threading.Lock()
-        self._pictures: dict[tuple[str, int], tuple[str, bytes, bytes]] = {}
+        self._pictures: dict[tuple[str, str, int], tuple[str, bytes, bytes]] = {}
 
     def start(self, port: int = 0) -> LocalServer:
         """Make the server whose requests this viewer answers."""
@@ -283,7 +294,7 @@ class Viewer:
         """Draw a scan with its corrected mask if there is one, and keep the picture."""
         number = self._read_scan_number(request)
         files = self.entries[number].find()
-        key = files.version, number
+        key = files.version, files.automatic_version, number
         with self._drawing:  # one after the other: each holds a scan in memory
             if key not in self._pictures:
                 digest, pair = files.hash_shown(), load_shown(files)
@@ -333,7 +344,7 @@ class Viewer:
         with self._opening:
             files = self.entries[number].find()  # raises if a file is gone
             scene = self._open.pop(number, None)
-            if scene is None or scene.files != files:
+            if scene is None or scene.files != files or scene.version != files.automatic_version:
                 scene = load_scene(files, self.entries[number].settings)
             self._open[number] = scene
             _forget(self._open)

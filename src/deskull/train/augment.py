@@ -85,7 +85,14 @@ class Pose:
 
 
 def draw_pose(settings: AugmentSettings, generator: Generator) -> Pose:
-    """Draw position, rotation, size, shear and mirroring."""
+    """Draw position, rotation, size, shear and mirroring.
+
+    Examples
+    --------
+    >>> from deskull.train.recipe import NO_AUGMENTATION
+    >>> draw_pose(NO_AUGMENTATION, torch.Generator()).affine.equal(torch.eye(3))
+    True
+    """
     shift = torch.tensor([uniform(-settings.shift, settings.shift, generator) for _ in range(3)])
     affine = _make_affine(settings, generator)
     if chance(settings.flip, generator):
@@ -179,14 +186,20 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
     Parameters
     ----------
     values
-        (C, X, Y, Z) float32.
+        Values to interpolate, (C, X, Y, Z) float32.
     index
-        (X', Y', Z', 3) voxel indices into `values`.
+        Voxel indices into `values`, (X', Y', Z', 3).
 
     Returns
     -------
     Tensor
         (C, X', Y', Z') float32.
+
+    Examples
+    --------
+    >>> values = torch.arange(3.0).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    >>> float(sample(values, torch.tensor([[[[0.5, 0.0, 0.0]]]])))
+    0.5
     """
     size = torch.tensor(values.shape[1:], dtype=torch.float32)
     normalised = (2 * index / (size - 1) - 1).flip(-1)
@@ -202,13 +215,13 @@ def corrupt(
     Parameters
     ----------
     image
-        (X, Y, Z); air is 0, tissue about 1.
+        Intensities, (X, Y, Z) float32; air is 0, tissue about 1.
     voxel_size
         Voxel size in mm.
     generator
         Source of randomness.
     strength
-        0 leaves the image nearly as it is; 1 is a bad day.
+        Strength of the artefacts: 0 leaves the image nearly as it is, 1 is a bad scan.
 
     Returns
     -------
@@ -296,9 +309,10 @@ def remove_face(
     Parameters
     ----------
     image
-        (X, Y, Z).
+        Intensities, (X, Y, Z) float32.
     points
-        (X, Y, Z, 3) mm relative to the brain's centre, as from `make_points`.
+        Place of each voxel in mm relative to the brain's centre, (X, Y, Z, 3), as from
+        `make_points`.
     settings
         Give the share of heads without a face (`deface`).
     generator
@@ -318,7 +332,7 @@ def ring(image: Tensor, generator: Generator) -> Tensor:
     Parameters
     ----------
     image
-        (X, Y, Z).
+        Intensities, (X, Y, Z) float32.
     generator
         Source of randomness: of the axis, and the share of frequencies kept, 0.5 to 0.8.
     """
@@ -336,7 +350,7 @@ def add_ghosts(image: Tensor, generator: Generator) -> Tensor:
     Parameters
     ----------
     image
-        (X, Y, Z), not negative.
+        Intensities, (X, Y, Z) float32, not negative.
     generator
         Source of randomness: of the axis, the number of copies (1 to 4) and their brightness
         (up to 0.15).
@@ -357,7 +371,7 @@ def cut_field(
     Parameters
     ----------
     image
-        (X, Y, Z).
+        Intensities, (X, Y, Z) float32.
     settings
         Give the share of cut fields (`field_cut`), and of those that wrap around (`wrap`).
     generator

@@ -38,7 +38,7 @@ class Border:
     dice, moved_dice
         Mean Dice with the weights' masks: as the masks are, and moved by each scan's border.
     scans
-        Number of scans.
+        Number of scans measured.
     """
 
     mm: float
@@ -59,7 +59,7 @@ def measure_border(
     Parameters
     ----------
     index
-        As from `make_index` or `load_index`; of each participant the first pair is used.
+        Index as from `make_index` or `load_index`; of each participant the first pair is used.
     strip
         Returns the weights' mask of a scan, (X, Y, Z) on the scan's grid.
     observe
@@ -107,9 +107,9 @@ def find_border(
     Parameters
     ----------
     mask, wanted
-        (X, Y, Z), on one grid, not empty.
+        Masks on one grid, (X, Y, Z) bool, not empty: the one to move, and the one to agree with.
     voxel_size
-        mm along each array axis.
+        Edges of a voxel in mm, along each array axis.
 
     Returns
     -------

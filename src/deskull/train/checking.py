@@ -176,7 +176,7 @@ def save_sheets(
     Parameters
     ----------
     index
-        As from `make_index` or `load_index`.
+        Index as from `make_index` or `load_index`.
     path
         PNG of the first page, with a dozen heads; the next are ``NAME-2.png`` and so on.
     observe
@@ -214,5 +214,5 @@ def _load_rows(index: pd.DataFrame, observe: Observe | None) -> Iterator[Shown]:
             scan = load_volume(row["label_map"])
             labels = load_tissues()["labels"]
             mask = np.isin(scan.data, [label for name in TISSUE for label in labels[name]])
-        words = [*row[["participant", "session", "contrast"]], Path(row["mask"]).name or scan.name]
-        yield Shown("   ".join(word for word in words if word), scan.data, mask, scan.grid)
+        texts = [*row[["participant", "session", "contrast"]], Path(row["mask"]).name or scan.name]
+        yield Shown("   ".join(text for text in texts if text), scan.data, mask, scan.grid)

@@ -249,8 +249,8 @@ def _load_pair(
     }
 
     def make() -> Arrays:
-        head = make_real_head(load_volume(image), load_volume(mask), recipe, border=border)
-        return _to_arrays(head)
+        scan, reference = load_volume(image), load_volume(mask)
+        return _to_arrays(make_real_head(scan, reference, recipe, participant, border))
 
     arrays = cached(cache, key, make)
     size = float(arrays.pop("voxel_size"))
@@ -286,7 +286,7 @@ def cached(folder: Path | None, key: Mapping[str, Any], make: Callable[[], Array
     key
         All that the arrays depend on, ready for JSON.
     make
-        Makes the arrays.
+        Function that makes the arrays.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def make_example(sources: Sources, recipe: Recipe, generator: Generator) -> Exam
     Parameters
     ----------
     sources
-        At least one head.
+        Heads to draw from, at least one.
     recipe
         Recipe with the shares of real and synthetic heads, and the limits of augmentation.
     generator
@@ -112,7 +112,7 @@ def make_phantom(
     Parameters
     ----------
     window, settings, generator
-        As for `synthesis.synthesise`.
+        Window, limits of the augmentation and source of randomness, as for `synthesis.synthesise`.
     """
     pose = draw_pose(settings, generator)
     half = torch.tensor([uniform(40, 100, generator) for _ in range(3)])
@@ -169,7 +169,7 @@ def make_batch(sources: Sources, recipe: Recipe, rank: int, count: int, step: in
     Parameters
     ----------
     sources, recipe
-        As for `make_example`.
+        Heads to draw from, and recipe, as for `make_example`.
     rank, count
         Number of the process, from 0, and number of processes that share the batch.
     step
@@ -214,7 +214,7 @@ class Batches:
 
     def __init__(self, make: Callable[[int], Batch], makers: int) -> None:
         self.make, self.makers = make, makers
-        self.threads = torch.get_num_threads()  # asked here, this thread keeps them
+        self.threads = torch.get_num_threads()  # of this thread, which keeps them
         self.pool = ThreadPoolExecutor(makers, initializer=torch.set_num_threads, initargs=(1,))
         self.coming: dict[int, Future[Batch]] = {}
 

@@ -5,19 +5,13 @@ heads (`check_parity`).
 """
 
 import hashlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
 from deskull.errors import InputError, WeightsError
@@ -34,16 +28,14 @@ from deskull.network.card import (
     save_card,
 )
 from deskull.network.engine import count_threads, find_runtimes, make_engine
-from deskull.network.unet import UNet
-from deskull.network.weights import Stage, Weights, load_weights
-from deskull.prepare.conform import conform, find_head_centres, make_window
-from deskull.prepare.intensity import make_finite, normalise
-from deskull.train.graph import settle
+from deskull.network.view import Network, Scan, locate
+from deskull.network.weights import Stage, Weights, load_weights, make_stage
+from deskull.prepare.intensity import make_finite
+from deskull.train.graph import make_onnx
 from deskull.train.recipe import Recipe
 from deskull.train.run_folder import load_released
 from deskull.train.split import count_split
 
-OPSET = 18
 GENERATED = ("format", "stages", "parity", "files", "likeness", "more")
 """Fields of the card that deskull writes."""
 
@@ -105,9 +97,10 @@ def export(
         }
         save_bytes(save(halves), folder / f"{name}.safetensors")
         network.load_state_dict(halves)
-        save_bytes(make_onnx(network, recipe), folder / f"{name}.onnx")
+        onnx = make_onnx(network, recipe.window.shape)
+        save_bytes(onnx, folder / f"{name}.onnx")
         stages[name] = _make_stage_card(recipe, step, runs[name])
-        made.append(_make_stage(name, recipe, folder))
+        made.append(make_stage(name, stages[name], folder, onnx))
     if base is not None and base.locate is not None and "locate" not in runs:
         stages["locate"] = base.card.stages["locate"]
         save_bytes(base.locate.onnx, folder / "locate.onnx")
@@ -141,18 +134,6 @@ def _make_stage_card(recipe: Recipe, step: int, run: Path) -> StageCard:
     )
 
 
-def _make_stage(name: str, recipe: Recipe, folder: Path) -> Stage:
-    """Describe a network that was just written, as `load_weights` will do."""
-    return Stage(
-        name=name,
-        window=recipe.window,
-        centre=recipe.preparation.centre,
-        onnx=(folder / f"{name}.onnx").read_bytes(),
-        spec=recipe.network,
-        tensors=folder / f"{name}.safetensors",
-    )
-
-
 def check_about(about: object) -> None:
     """Check the description for a card.
 
@@ -180,63 +161,6 @@ def check_about(about: object) -> None:
         raise InputError(f"card: {', '.join(taken)} given; export itself writes these.")
 
 
-def make_onnx(network: UNet, recipe: Recipe) -> bytes:
-    """Write a network as ONNX with its weights stored in half precision.
-
-    The weights are cast to float32 on loading, so that every runtime computes with the very
-    same numbers.
-    """
-    image = torch.zeros(1, 1, *recipe.window.shape)
-    with _silent_torch():
-        program = torch.onnx.export(
-            network.eval(),
-            (image,),
-            input_names=["image"],
-            output_names=["logits"],
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise WeightsError("the network could not be written as ONNX.")
-    model = program.model_proto
-    settle(model)
-    for entry in list(model.graph.initializer):
-        values = numpy_helper.to_array(entry)
-        if values.dtype == np.float32 and values.size > 1:
-            _store_half(model.graph, entry, values)
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.graph.metadata_props[:], model.metadata_props[:], model.graph.value_info[:]
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-@contextmanager
-def _silent_torch() -> Iterator[None]:
-    """Silence torch's messages while it writes ONNX."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _store_half(
-    graph: onnx.GraphProto, entry: onnx.TensorProto, values: np.ndarray[Any, Any]
-) -> None:
-    """Replace a float32 constant by a float16 constant and a cast."""
-    name, stored = entry.name, f"{entry.name}.half"
-    graph.initializer.remove(entry)
-    graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
-    graph.node.insert(0, helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
-
-
 def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> Parity:
     """Compare every installed runtime with torch on the same heads.
 
@@ -257,19 +181,29 @@ def check_parity(stages: Sequence[Stage], heads: Sequence[Volume]) -> Parity:
     WeightsError
         If a runtime's probabilities differ by more than `MAX_MEAN_DIFFERENCE`.
     """
-    told = {stage.name: _compare(stage, heads) for stage in stages}
-    return Parity(len(heads), TRUSTED, **told)
+    return Parity(len(heads), TRUSTED, **{stage.name: _compare(stage, heads) for stage in stages})
 
 
 def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, Difference]:
     """Return the worst difference of each runtime over the heads."""
-    brain, versions = stage.outputs.index("brain"), find_runtimes()
-    engines = {name: make_engine(stage, "cpu", count_threads(), name) for name in versions}
+    channel, versions, threads = (
+        stage.spec.outputs.index("brain"),
+        find_runtimes(),
+        count_threads(),
+    )
+    networks = {
+        name: Network(stage, make_engine(stage, "cpu", threads, name), threads)
+        for name in versions
+    }
     worst: dict[str, Difference] = {}
     for head in heads:
-        image = _conform_head(head, stage)
-        answers = {name: _to_probability(ask(image)[brain]) for name, ask in engines.items()}
-        for name in engines.keys() - {TRUSTED}:
+        scan = Scan(*make_finite(head.data, head.grid), head.grid)
+        middle = locate(scan, None, networks[TRUSTED])
+        answers = {
+            name: _to_probability(network.look(scan, middle).logits[channel])
+            for name, network in networks.items()
+        }
+        for name in networks.keys() - {TRUSTED}:
             here = _measure(answers[name], answers[TRUSTED], versions[name])
             if here.mean > MAX_MEAN_DIFFERENCE:
                 raise WeightsError(
@@ -280,15 +214,6 @@ def _compare(stage: Stage, heads: Sequence[Volume]) -> dict[str, Difference]:
             if name not in worst or here.mean > worst[name].mean:
                 worst[name] = here
     return dict(sorted(worst.items()))
-
-
-def _conform_head(head: Volume, stage: Stage) -> NDArray[np.float32]:
-    """Return the window about the centre of the head, normalised."""
-    data, air = make_finite(head.data, head.grid)
-    size, shape = stage.window.choose_voxel_size(), stage.window.shape
-    centre = np.mean(find_head_centres(data, head.grid, size * min(shape)), axis=0)
-    window = make_window(centre, head.grid, shape, size)
-    return normalise(conform(data, head.grid, window, fill=air))
 
 
 def _to_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:

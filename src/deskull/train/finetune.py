@@ -76,7 +76,7 @@ def load_start(name: str | Path, recipe: Recipe) -> UNet:
     Parameters
     ----------
     name
-        As for `load_trained`; of two networks the one that fits is taken.
+        Name or folder as for `load_trained`; of two networks the one that fits is taken.
     recipe
         Recipe of the new run; its network may add the layer `refine`.
 
@@ -192,7 +192,7 @@ def finetune(
         )
         after = average(evaluate(load_released(folder)[1], held_out, recipe, group.device))[0]
         if group.is_first:
-            about = _tell_about(weights, sources, validation)
+            about = _describe_weights(weights, sources, validation)
             export({"segment": folder}, folder / "weights", about, weights, check)
     return before, after
 
@@ -208,7 +208,7 @@ def _check_validation(sources: Sources, held_out: Sources) -> None:
         )
 
 
-def _tell_about(weights: Weights, sources: Sources, validation: Sources) -> dict[str, Any]:
+def _describe_weights(weights: Weights, sources: Sources, validation: Sources) -> dict[str, Any]:
     """Describe the new weights; the names of the participants stay in the run's folder."""
     card = weights.card
     data = {

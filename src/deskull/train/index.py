@@ -333,7 +333,7 @@ def fix_parts(index: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame
     Parameters
     ----------
     index
-        As from `make_index`.
+        Index as from `make_index`.
     path
         TSV or CSV with the columns ``participant`` (or ``participant_id``) and ``part``.
 
@@ -370,7 +370,16 @@ def fix_parts(index: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame
 
 
 def describe_index(index: pd.DataFrame, findings: list[Finding]) -> str:
-    """Describe in one line what an index contains."""
+    """Describe in one line what an index contains.
+
+    Examples
+    --------
+    >>> index = pd.DataFrame(
+    ...     {"participant": ["a"], "contrast": ["T1w"], "mask": ["a_mask.nii"], "label_map": [""]}
+    ... )
+    >>> describe_index(index, [])
+    '1 pairs (T1w 1) and 0 label maps of 1 participants; 0 left out'
+    """
     pairs = int((index["mask"] != "").sum())
     maps = int((index["label_map"] != "").sum())
     contrasts = Counter(index.loc[index["mask"] != "", "contrast"])

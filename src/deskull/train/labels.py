@@ -63,7 +63,13 @@ MADE = ("dura", "sinus", "fat", "flesh", "fluid")
 
 @cache
 def load_tissues() -> dict[str, Any]:
-    """Read the table of labels (``labels``) and intensities (``contrast``) of each tissue."""
+    """Read the table of labels (``labels``) and intensities (``contrast``) of each tissue.
+
+    Examples
+    --------
+    >>> "cortex" in load_tissues()["labels"]
+    True
+    """
     text = (resources.files("deskull.train") / "tissues.toml").read_text("utf-8")
     return tomllib.loads(text)
 

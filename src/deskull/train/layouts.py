@@ -38,7 +38,7 @@ class Candidate:
     Parameters
     ----------
     participant, session, contrast
-        Empty where the names do not tell.
+        Names as in the index; empty where the file names do not contain them.
     images, masks
         Paths in order of preference: the first two on one grid are the pair.
     brain
@@ -68,7 +68,14 @@ Finder = Callable[[Path, list[Path]], Found]
 
 
 def make_stems(files: Iterable[Path]) -> Stems:
-    """Map folder and stem to files; of two formats of one image the first stays."""
+    """Map folder and stem to files; of two formats of one image the first stays.
+
+    Examples
+    --------
+    >>> stems = make_stems([Path("a/head.nii.gz"), Path("a/head.mgz")])
+    >>> stems[Path("a"), "head"].name
+    'head.nii.gz'
+    """
     stems: dict[tuple[Path, str], Path] = {}
     for file in files:
         stems.setdefault((file.parent, find_stem(file)), file)
@@ -76,7 +83,13 @@ def make_stems(files: Iterable[Path]) -> Stems:
 
 
 def is_manual(mask: Path) -> bool:
-    """Whether a mask was corrected by hand: by its name, or ``Manual: true`` in its sidecar."""
+    """Whether a mask was corrected by hand: by its name, or ``Manual: true`` in its sidecar.
+
+    Examples
+    --------
+    >>> is_manual(Path("head_mask_manual.nii.gz"))
+    True
+    """
     if says_manual(mask):
         return True
     return read_json(mask.with_name(f"{find_stem(mask)}.json")).get("Manual") is True
@@ -92,7 +105,13 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
-    """Put masks corrected by hand first; otherwise keep the order."""
+    """Put masks corrected by hand first; otherwise keep the order.
+
+    Examples
+    --------
+    >>> [path.name for path in rank_masks([Path("a_mask.nii"), Path("a_mask_manual.nii")])]
+    ['a_mask_manual.nii', 'a_mask.nii']
+    """
     return tuple(sorted(dict.fromkeys(masks), key=lambda mask: not is_manual(mask)))
 
 
@@ -113,6 +132,13 @@ def find_beside(folder: Path, files: list[Path]) -> Found:
 
     NFBS is ``A000*/sub-*_T1w.nii.gz`` with ``_T1w_brainmask`` and ``_T1w_brain``. An image
     without a mask may be a label map.
+
+    Examples
+    --------
+    >>> files = [Path("d/a_T1w.nii.gz"), Path("d/a_T1w_mask.nii.gz")]
+    >>> (pair,), rest = find_beside(Path("d"), files)
+    >>> pair.participant, pair.masks[0].name
+    ('a', 'a_T1w_mask.nii.gz')
     """
     stems = make_stems(files)
     candidates, used = [], set()
@@ -146,6 +172,13 @@ def find_freesurfer(folder: Path, files: list[Path]) -> Found:
     """Find FreeSurfer's and FastSurfer's subjects: ``SUBJECT/mri`` with an image or a mask.
 
     Time points of a longitudinal study (``A.long.BASE``) are one participant, that of the base.
+
+    Examples
+    --------
+    >>> files = [Path("d/bert/mri/orig.mgz"), Path("d/bert/mri/brainmask.mgz")]
+    >>> (pair,), rest = find_freesurfer(Path("d"), files)
+    >>> pair.participant, rest
+    ('bert', [])
     """
     known = {*FREESURFER_IMAGES, *FREESURFER_MASKS}
     wanted = {file for file in files if file.parent.name == "mri" and file.name in known}
@@ -171,7 +204,13 @@ def find_freesurfer(folder: Path, files: list[Path]) -> Found:
 
 
 def find_dataset_above(path: Path) -> Path | None:
-    """Find the folder of the ``derivatives`` that contain a path."""
+    """Find the folder of the ``derivatives`` that contain a path.
+
+    Examples
+    --------
+    >>> find_dataset_above(Path("study/derivatives/freesurfer/sub-01")).as_posix()
+    'study'
+    """
     return next((p.parent for p in path.parents if p.name == "derivatives"), None)
 
 
@@ -192,6 +231,13 @@ def make_pattern_finder(pattern: str, mask_pattern: str | None = None) -> Finder
     ------
     OptionError
         If a pattern has no ``{participant}``, or an unknown field.
+
+    Examples
+    --------
+    >>> find = make_pattern_finder("{participant}.nii", "{participant}_m.nii")
+    >>> (pair,), _ = find(Path("d"), [Path("d/p1.nii"), Path("d/p1_m.nii")])
+    >>> pair.participant, pair.masks[0].name
+    ('p1', 'p1_m.nii')
     """
     image_rule = _make_rule(pattern)
     mask_rule = None if mask_pattern is None else _make_rule(mask_pattern)

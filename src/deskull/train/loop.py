@@ -30,7 +30,13 @@ from deskull.train.examples import (
     make_seed,
     stack,
 )
-from deskull.train.losses import HeadOverlap, dice, dice_and_cross_entropy, distance, overlap
+from deskull.train.losses import (
+    HeadOverlap,
+    dice_and_cross_entropy_loss,
+    dice_loss,
+    distance_loss,
+    overlap,
+)
 from deskull.train.processes import (
     Group,
     StopRequest,
@@ -46,9 +52,9 @@ CHECKPOINT_SECONDS = 120
 """Time between two checkpoints."""
 
 LOSSES = {
-    "dice": dice,
-    "dice_and_cross_entropy": dice_and_cross_entropy,
-    "distance": distance,
+    "dice": dice_loss,
+    "dice_and_cross_entropy": dice_and_cross_entropy_loss,
+    "distance": distance_loss,
 }
 Show = Callable[[str], None]
 
@@ -194,14 +200,14 @@ class _Loop:
         batches = Batches(self.make, count_makers(group.device))
         try:
             while state.step < last_step:
-                asked = group.add([request.stop, time.monotonic() > stop_at])
-                interrupted, late = asked[0] > 0, asked[1] > 0
+                votes = group.add([request.stop, time.monotonic() > stop_at])
+                interrupted, late = votes[0] > 0, votes[1] > 0
                 if interrupted or late:
                     break
-                told = self.take_step(batches.take(state.step))
+                measured = self.take_step(batches.take(state.step))
                 seconds, began = time.monotonic() - began, time.monotonic()
-                run.log_step(state.step, *told, seconds)
-                show(_describe(state.step, last_step, told, seconds, stop_at - began))
+                run.log_step(state.step, *measured, seconds)
+                show(_describe(state.step, last_step, measured, seconds, stop_at - began))
                 if held_out and state.step % self.recipe.training.validate_every == 0:
                     _validate(state, held_out, run, group.device)
                 if began - saved_at > CHECKPOINT_SECONDS:
@@ -267,9 +273,9 @@ def _fill_unknown(
     """Replace unknown targets by the teacher's output, within the target of the brain."""
     if bool(known.all()):
         return target, known
-    answer = torch.minimum(teacher(image).float().sigmoid(), target[:, brain : brain + 1])
-    told = known[:, :, None, None, None] > 0
-    return torch.where(told, target, answer), torch.ones_like(known)
+    output = torch.minimum(teacher(image).float().sigmoid(), target[:, brain : brain + 1])
+    is_known = known[:, :, None, None, None] > 0
+    return torch.where(is_known, target, output), torch.ones_like(known)
 
 
 @contextmanager
@@ -278,9 +284,9 @@ def _explain_memory(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        words = str(error).lower()
-        told = "not enough memory" in words or "allocate memory" in words
-        if not told and not isinstance(error, torch.OutOfMemoryError):
+        message = str(error).lower()
+        lacks_memory = "not enough memory" in message or "allocate memory" in message
+        if not lacks_memory and not isinstance(error, torch.OutOfMemoryError):
             raise
         raise InputError(
             f"not enough memory for a step of batch {recipe.training.batch} with windows of "
@@ -298,6 +304,13 @@ def learning_rate(step: int, recipe: Recipe) -> float:
         Number of the step, from 0.
     recipe
         Recipe with the schedule; the cosine ends at a hundredth at the horizon.
+
+    Examples
+    --------
+    >>> from deskull.train.recipe import load_recipe
+    >>> recipe = load_recipe("segment")
+    >>> learning_rate(0, recipe) < learning_rate(recipe.training.warmup, recipe)
+    True
     """
     settings = recipe.training
     rate = settings.learning_rate * min(1.0, (step + 1) / settings.warmup)
@@ -340,10 +353,10 @@ def _validate(state: State, examples: list[Example], run: Run, device: str) -> N
 
 
 def _describe(
-    step: int, last: int, told: tuple[float, float, float], seconds: float, left: float
+    step: int, last: int, measured: tuple[float, float, float], seconds: float, left: float
 ) -> str:
     minutes = min((last - step) * seconds, left) / 60
-    loss, dice, iou = told
+    loss, dice, iou = measured
     return (
         f"step {step} of {last}, loss {loss:.3f}, Dice {dice:.3f}, IoU {iou:.3f}, "
         f"{seconds:.2f} s a step, {minutes:.0f} min left"
@@ -368,7 +381,7 @@ def evaluate(
     network
         Moved to the device, and put into evaluation mode.
     sources
-        At least one head.
+        Heads to evaluate on, at least one.
     recipe
         Recipe that the network was trained by.
     device

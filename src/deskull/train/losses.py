@@ -11,20 +11,28 @@ REACH_MM = 8.0
 """Distance from the surface beyond which targets are clipped: probability 0.0003 or 0.9997."""
 
 
-def dice(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Soft Dice loss over the known outputs; parameters as of `dice_and_cross_entropy`."""
+def dice_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Soft Dice loss over the known outputs; parameters as of `dice_and_cross_entropy_loss`.
+
+    Examples
+    --------
+    >>> target = torch.ones(1, 1, 2, 2, 2)
+    >>> bool(dice_loss(40 * target, target, torch.ones(1, 1)) < 1e-4)
+    True
+    """
     return _mean_of_known(1 - soft_dice(logits.float().sigmoid(), target), known)
 
 
-def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def dice_and_cross_entropy_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Soft Dice loss plus voxelwise cross-entropy, over the known outputs.
 
     Parameters
     ----------
     logits, target
-        (N, C, X, Y, Z) float32; targets are shares in [0, 1].
+        Output of the network and its target, (N, C, X, Y, Z) float32; targets are shares in [0,
+        1].
     known
-        (N, C), 1 where a target counts, else 0.
+        Whether a target counts, (N, C): 1 or 0.
 
     Returns
     -------
@@ -35,7 +43,7 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Ten
     --------
     >>> target = (torch.arange(8.0) > 3).view(1, 1, 2, 2, 2).float()
     >>> sure = 40 * (target - 0.5)
-    >>> bool(dice_and_cross_entropy(sure, target, torch.ones(1, 1)) < 1e-4)
+    >>> bool(dice_and_cross_entropy_loss(sure, target, torch.ones(1, 1)) < 1e-4)
     True
     """
     logits = logits.float()
@@ -43,7 +51,7 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Ten
     return _mean_of_known(1 - soft_dice(logits.sigmoid(), target) + entropy.mean((2, 3, 4)), known)
 
 
-def distance(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def distance_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Smooth L1 loss of signed distances, over the known outputs (after Hoopes et al. 2022).
 
     It is quadratic as far as two distances within reach can differ. A narrower parabola would
@@ -53,11 +61,17 @@ def distance(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     Parameters
     ----------
     logits
-        (N, C, X, Y, Z), taken as mm to the surface, positive inside.
+        Output of the network, (N, C, X, Y, Z), taken as mm to the surface, positive inside.
     target
         Sigmoid of the mm from `to_distance`, so that it is above 0.5 inside as shares are.
     known
-        As for `dice_and_cross_entropy`.
+        Whether a target counts, as for `dice_and_cross_entropy_loss`.
+
+    Examples
+    --------
+    >>> target = torch.full((1, 1, 2, 2, 2), 3.0)
+    >>> bool(distance_loss(target, target.sigmoid(), torch.ones(1, 1)) < 1e-6)
+    True
     """
     goal = target.logit(eps=1 / (1 + math.exp(REACH_MM)))
     loss = F.smooth_l1_loss(logits.float(), goal, beta=2 * REACH_MM, reduction="none")
@@ -76,7 +90,7 @@ def to_distance(shares: Tensor, voxel_size: float) -> Tensor:
     Parameters
     ----------
     shares
-        (C, X, Y, Z) in [0, 1].
+        Share of each voxel that is inside, (C, X, Y, Z) in [0, 1].
     voxel_size
         Voxel size in mm.
 
@@ -139,6 +153,11 @@ def soft_dice(probability: Tensor, target: Tensor) -> Tensor:
     -------
     Tensor
         (N, C).
+
+    Examples
+    --------
+    >>> float(soft_dice(torch.ones(1, 1, 2, 2, 2), torch.ones(1, 1, 2, 2, 2)))
+    1.0
     """
     axes = (2, 3, 4)
     overlap = 2 * (probability * target).sum(axes)
@@ -147,7 +166,13 @@ def soft_dice(probability: Tensor, target: Tensor) -> Tensor:
 
 
 def hard_dice(logits: Tensor, target: Tensor) -> Tensor:
-    """Dice after thresholding both at one half, (N, C)."""
+    """Dice after thresholding both at one half, (N, C).
+
+    Examples
+    --------
+    >>> float(hard_dice(torch.full((1, 1, 2, 2, 2), 9.0), torch.ones(1, 1, 2, 2, 2)))
+    1.0
+    """
     a, b = logits > 0, target > 0.5
     overlap = 2 * torch.logical_and(a, b).sum((2, 3, 4))
     total = a.sum((2, 3, 4)) + b.sum((2, 3, 4))
@@ -155,13 +180,25 @@ def hard_dice(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def hard_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Intersection over union after thresholding both at one half, (N, C)."""
+    """Intersection over union after thresholding both at one half, (N, C).
+
+    Examples
+    --------
+    >>> float(hard_iou(torch.full((1, 1, 2, 2, 2), 9.0), torch.ones(1, 1, 2, 2, 2)))
+    1.0
+    """
     dice = hard_dice(logits, target)
     return dice / (2 - dice)
 
 
 def overlap(logits: Tensor, target: Tensor, output: int) -> tuple[float, float]:
-    """Return Dice and IoU of one output, means over a batch (N, C, X, Y, Z)."""
+    """Return Dice and IoU of one output, means over a batch (N, C, X, Y, Z).
+
+    Examples
+    --------
+    >>> overlap(torch.full((1, 1, 2, 2, 2), 9.0), torch.ones(1, 1, 2, 2, 2), output=0)
+    (1.0, 1.0)
+    """
     dice, iou = (measure(logits, target)[:, output].mean() for measure in (hard_dice, hard_iou))
     return float(dice), float(iou)
 
@@ -176,6 +213,11 @@ class HeadOverlap:
         File name of the scan, or name of the participant of a synthetic head.
     dice, iou
         Dice and intersection over union, after thresholding both at one half.
+
+    Examples
+    --------
+    >>> HeadOverlap("sub-01_T1w.nii.gz", dice=0.98, iou=0.96).dice
+    0.98
     """
 
     head: str

@@ -109,7 +109,13 @@ class Group:
 
 
 def count_processes() -> int:
-    """Return the number of processes that torchrun started; 1 without it."""
+    """Return the number of processes that torchrun started; 1 without it.
+
+    Examples
+    --------
+    >>> count_processes()
+    1
+    """
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -122,6 +128,12 @@ def join_processes(device: str) -> Iterator[Group]:
     device
         Torch device, as from `engine.find_device`; under torchrun each process takes the CUDA
         device of its own number on its machine.
+
+    Examples
+    --------
+    >>> with join_processes("cpu") as group:
+    ...     group.is_first
+    True
     """
     if count_processes() == 1:
         yield Group(0, 1, device)
@@ -143,7 +155,13 @@ def join_processes(device: str) -> Iterator[Group]:
 
 @dataclass
 class StopRequest:
-    """The signals that have asked the process to stop."""
+    """The signals that have asked the process to stop.
+
+    Examples
+    --------
+    >>> StopRequest().stop, StopRequest({15}).stop
+    (False, True)
+    """
 
     signals: set[int] = field(default_factory=set)
 
@@ -160,6 +178,12 @@ def record_stop_signals() -> Iterator[StopRequest]:
     So a training step is completed before the run stops. A different second signal does not
     interrupt: after Ctrl-C torchrun sends SIGTERM by itself. Only the main thread can record
     signals; in other threads nothing changes.
+
+    Examples
+    --------
+    >>> with record_stop_signals() as request:
+    ...     request.stop
+    False
     """
     request = StopRequest()
 

@@ -24,7 +24,7 @@ CHANNELS = ("brain", "tissue")
 """Outputs that an example has a target for, in the order of its channels."""
 
 PARTS = ("stem", "enter", "down", "up", "head", "refine")
-"""Parts of a network: the first words of the names of its tensors."""
+"""Parts of a network: the first parts of the names of its tensors."""
 
 MAX_BATCH = 128
 """Largest number of examples in a batch; each of them has its own seed."""
@@ -91,6 +91,11 @@ class AugmentSettings:
         Relative error of a fitted window's voxel size, uniform in 1 plus or minus.
     tight
         Share of synthetic heads whose cortex touches the dura in places.
+
+    Examples
+    --------
+    >>> AugmentSettings(rotation=10).keeps_pose
+    False
     """
 
     rotation: float = ranged(0, 180, 20.0)
@@ -154,11 +159,16 @@ class TrainingSettings:
     validate_every
         Number of steps between validations; the best weights are kept.
     best
-        Which weights are the best: those of the lowest validation loss, or of the highest
+        Weights that count as the best: those of the lowest validation loss, or of the highest
         validation Dice of the brain.
     frozen
         Parts of the network that are not trained, out of `PARTS`: such as
         ``("stem", "enter", "down")``, the encoder.
+
+    Examples
+    --------
+    >>> TrainingSettings(horizon=1000).optimiser
+    'adamw'
     """
 
     horizon: int = ranged(1, 2**31)
@@ -186,7 +196,7 @@ class Recipe:
     name
         Name of the recipe's file.
     window, network, training, preparation, augment
-        Sections of the file.
+        Settings of each section of the file.
     seed
         Seed of the split and of every example.
 
@@ -261,6 +271,14 @@ def make_recipe(sections: dict[str, Any], name: str) -> Recipe:
         If a value is out of range.
     KeyError, TypeError, ValueError
         If a section or field is missing or unknown.
+
+    Examples
+    --------
+    >>> window = {"shape": [32, 32, 32], "voxel_size": 6.0}
+    >>> network = {"filters": [4, 8]}
+    >>> sections = {"window": window, "network": network, "training": {"horizon": 100}}
+    >>> make_recipe(sections, name="small").training.batch
+    1
     """
     training, preparation = sections["training"], sections.get("preparation", {})
     recipe = Recipe(
@@ -296,6 +314,10 @@ def check_recipe(recipe: Recipe) -> None:
     ------
     InputError
         With the field, its value and what was expected.
+
+    Examples
+    --------
+    >>> check_recipe(load_recipe("segment"))
     """
     check_settings(recipe)
     spec, frozen = recipe.network, recipe.training.frozen
@@ -358,7 +380,7 @@ def _is_valid(value: Any, hint: Any, limits: tuple[float, float]) -> bool:
 
 
 def _describe_type(hint: Any, limits: tuple[float, float]) -> str:
-    """Say in words what `_is_valid` accepts."""
+    """Describe what `_is_valid` accepts."""
     kind, options = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):
         return " or ".join(_describe_type(option, limits) for option in options)
@@ -367,9 +389,9 @@ def _describe_type(hint: Any, limits: tuple[float, float]) -> str:
     if kind is tuple:
         return f"a list, each {_describe_type(options[0], limits)}"
     between = "" if math.isinf(limits[1]) else f" from {limits[0]:g} to {limits[1]:g}"
-    words = {bool: "true or false", int: f"a whole number{between}", float: f"a number{between}"}
-    words |= {str: "text", NoneType: "none"}
-    return words.get(hint) or f"a table of {hint.__name__}"
+    names = {bool: "true or false", int: f"a whole number{between}", float: f"a number{between}"}
+    names |= {str: "text", NoneType: "none"}
+    return names.get(hint) or f"a table of {hint.__name__}"
 
 
 def _check(right: bool, name: str, value: object, expected: str) -> None:

@@ -270,6 +270,13 @@ def find_best(table: pd.DataFrame, recipe: Recipe) -> dict[str, float] | None:
         Rows of ``validation.tsv``.
     recipe
         Recipe that says what the best is.
+
+    Examples
+    --------
+    >>> from deskull.train.recipe import load_recipe
+    >>> table = pd.DataFrame({"step": [1, 2], "loss": [0.5, 0.4], "dice": [0.8, 0.9]})
+    >>> find_best(table, load_recipe("segment"))["step"]
+    2.0
     """
     column, sign = _rank_by(recipe)
     rows = [{str(k): float(v) for k, v in row.items()} for row in table.to_dict("records")]
@@ -341,7 +348,16 @@ def _load_state(state: State, path: Path) -> None:
 
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
-    """Seed torch's own generators within a block, and restore them afterwards."""
+    """Seed torch's own generators within a block, and restore them afterwards.
+
+    Examples
+    --------
+    >>> with seeded(3, "cpu"):
+    ...     first = torch.rand(())
+    >>> with seeded(3, "cpu"):
+    ...     bool(first == torch.rand(()))
+    True
+    """
     where = torch.device(device)
     devices = [where.index or 0] if where.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -120,9 +120,9 @@ def settle_split(
     folder
         Folder of the run.
     sources
-        All heads.
+        Heads of all participants.
     plan
-        How the participants whose part is not fixed are divided when the run begins.
+        Plan by which participants whose part is not fixed are divided when the run begins.
     seed
         Seed of the draw.
     writes
@@ -169,7 +169,7 @@ def draw_split(sources: Sources, plan: SplitPlan, seed: int) -> dict[str, str]:
     sources
         All heads, with the parts that are fixed.
     plan
-        How the other participants are divided.
+        Plan by which the other participants are divided.
     seed
         Seed of the draw.
 

@@ -52,11 +52,11 @@ class Example:
     Parameters
     ----------
     image
-        (X, Y, Z) float32, in arbitrary units.
+        Intensities in arbitrary units, (X, Y, Z) float32.
     target
-        (outputs, X, Y, Z) float32: share of each voxel that belongs to the output, in [0, 1].
+        Share of each voxel that belongs to each output, (outputs, X, Y, Z) float32 in [0, 1].
     known
-        (outputs,) float32: 1 where the target is known, else 0.
+        Whether the target of each output is known, (outputs,) float32: 1 or 0.
     voxel_size
         Voxel size of the window in mm.
     tissue
@@ -234,7 +234,7 @@ def vary_anatomy(
     tissue
         Tissue codes as of `labels.tissue_codes`, (X, Y, Z) uint8.
     points
-        (X, Y, Z, 3) mm relative to the brain's centre.
+        Place of each voxel in mm relative to the brain's centre, (X, Y, Z, 3).
     voxel_size
         Voxel size of the tissue codes in mm.
     settings

@@ -4,7 +4,7 @@ import { ImageFileError } from "../errors";
 import { diagonal, makeAffine, type Matrix, multiply, transform } from "./affine";
 import { chooseFrame, readVoxels } from "./formats";
 import type { Shape } from "./grid";
-import { makeSource } from "./mgh";
+import { makeSource, type Voxels } from "./mgh";
 import { SIZES, type VoxelType } from "./stored";
 import { ByteReader } from "./streams";
 import type { Source } from "./volume";
@@ -42,6 +42,8 @@ const META_TYPES: Record<string, VoxelType> = {
   MET_FLOAT: "float32",
   MET_DOUBLE: "float64",
 };
+const UNPLACED = "no orientation in its header; axes assumed to be left, posterior, superior (LPS)";
+const META_DIRECTIONS = ["TransformMatrix", "Rotation", "Orientation"];
 const LONGEST_TEXT = 1024 * 1024;
 
 /** What the text says about the voxels. */
@@ -60,7 +62,7 @@ async function readText(file: File): Promise<string> {
 }
 
 /** Read one frame of voxels from the end of the text on, or from the file that it names. */
-async function readDescribed(files: readonly File[], text: Description, wanted: number | null) {
+async function readDescribed(files: readonly File[], text: Description, wanted: number | null, isPlaced: boolean): Promise<Voxels> {
   const [file, ...others] = files as [File, ...File[]];
   const holder = text.beside === null ? file : others.find(({ name }) => name === text.beside);
   if (!holder) {
@@ -69,8 +71,9 @@ async function readDescribed(files: readonly File[], text: Description, wanted: 
   const { shape, frame } = chooseFrame(text.shape, wanted, file.name);
   const start = text.start >= 0 ? text.start : holder.size - shape.reduce((a, b) => a * b, SIZES[text.type]);
   const reader = await ByteReader.open(holder.slice(start), file.name, text.encoding);
-  const bytes = await readVoxels(reader, shape, text.type, frame, holder.size);
-  return { bytes, shape: shape as Shape, type: text.type, isLittle: text.isLittle, frame };
+  const notes = isPlaced ? [] : [UNPLACED];
+  const bytes = await readVoxels(reader, shape, text.type, frame, holder.size, notes);
+  return { bytes, shape: shape as Shape, type: text.type, isLittle: text.isLittle, frame, notes };
 }
 
 export async function readNrrd(files: readonly File[], wanted: number | null): Promise<Source> {
@@ -87,7 +90,8 @@ export async function readNrrd(files: readonly File[], wanted: number | null): P
   const start = beside === null ? (end ? end.index + end[0].length : text.length) : 0;
   const description = describeNrrd(fields, start, beside, file.name);
   const affine = readNrrdAffine(fields, description.shape.length, file.name);
-  return makeSource(await readDescribed(files, description, wanted), affine, file.name);
+  const isPlaced = fields.has("space") || fields.has("space directions");
+  return makeSource(await readDescribed(files, description, wanted, isPlaced), affine, file.name);
 }
 
 function describeNrrd(fields: Map<string, string>, start: number, beside: string | null, name: string): Description {
@@ -159,7 +163,8 @@ export async function readMetaimage(files: readonly File[], wanted: number | nul
     start: isLocal ? start : skip,
     beside: isLocal ? null : where,
   };
-  return makeSource(await readDescribed(files, description, wanted), readMetaAffine(fields, shape.length), file.name);
+  const isPlaced = META_DIRECTIONS.some((key) => fields.has(key));
+  return makeSource(await readDescribed(files, description, wanted, isPlaced), readMetaAffine(fields, shape.length), file.name);
 }
 
 function readMetaAffine(fields: Map<string, string>, count: number): Matrix {
@@ -167,7 +172,7 @@ function readMetaAffine(fields: Map<string, string>, count: number): Matrix {
     const words = keys.map((key) => fields.get(key)).find((value) => value !== undefined);
     return words === undefined ? usual : words.split(/\s+/).map(Number);
   };
-  const directions = read(["TransformMatrix", "Rotation", "Orientation"], diagonal(Array<number>(count).fill(1)).flat());
+  const directions = read(META_DIRECTIONS, diagonal(Array<number>(count).fill(1)).flat());
   const spacing = read(["ElementSpacing", "ElementSize"], [1, 1, 1]);
   const origin = read(["Offset", "Position", "Origin"], [0, 0, 0]).slice(0, 3);
   const matrix = [0, 1, 2].map((k) => [0, 1, 2].map((axis) => directions[axis * count + k]! * spacing[axis]!));

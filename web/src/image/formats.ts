@@ -72,6 +72,7 @@ async function readNifti(files: readonly File[], wanted: number | null): Promise
   let reader = await ByteReader.open(file, name);
   const header = NiftiHeader.find(await reader.readUpTo(LENGTHS[1]))!;
   reader.close();
+  const notes = header.mendDimensions();
   const promise = header.readPromise(name);
   const { shape, frame } = chooseFrame(promise.shape, wanted, name);
   const offset = header.get("vox_offset");
@@ -92,7 +93,7 @@ async function readNifti(files: readonly File[], wanted: number | null): Promise
     await reader.skip(Math.trunc(offset));
   }
   const held = (header.isSingle ? file : partner!).size;
-  const bytes = await readVoxels(reader, shape, promise.type, frame, held);
+  const bytes = await readVoxels(reader, shape, promise.type, frame, held, notes);
   const stored: Stored = {
     bytes,
     shape,
@@ -101,22 +102,27 @@ async function readNifti(files: readonly File[], wanted: number | null): Promise
     slope: header.get("scl_slope"),
     inter: header.get("scl_inter"),
   };
-  return { header, lead, stored, affine: header.readAffine(name), frame };
+  return { header, lead, stored, affine: header.readAffine(name, notes), frame, notes };
 }
 
-/** Read the voxels of one frame, and close the file. */
+/** Read the voxels of one frame, and close the file; what lies behind them is noted. */
 export async function readVoxels(
   reader: ByteReader,
   shape: readonly number[],
   type: VoxelType,
   frame: number | null,
   held: number,
+  notes: string[],
 ): Promise<Uint8Array> {
   checkPromise(shape, type, reader.name, held);
   const count = shape.reduce((a, b) => a * b, 1) * SIZES[type];
   await reader.skip((frame ?? 0) * count);
   const bytes = await reader.read(count);
-  if (frame === null) await reader.finish();
-  else reader.close();
+  if (frame !== null) {
+    reader.close();
+    return bytes;
+  }
+  const behind = await reader.finish();
+  if (behind) notes.push(behind);
   return bytes;
 }

@@ -26,8 +26,11 @@ export async function readMgh(file: File, wanted: number | null): Promise<Source
   }
   const dims = [4, 8, 12, 16].map((place) => view.getInt32(place));
   const { shape, frame } = chooseFrame(dims, wanted, file.name);
-  const bytes = await readVoxels(reader, shape, type, frame, file.size);
-  return makeSource({ bytes, shape: shape as Shape, type, isLittle: false, frame }, readAffine(view, shape as Shape, file.name), file.name);
+  const notes: string[] = [];
+  const bytes = await readVoxels(reader, shape, type, frame, file.size, notes);
+  if (view.getInt16(28) === 0) notes.push("no orientation in its header; 1 mm and LIA assumed, as by FreeSurfer");
+  const voxels = { bytes, shape: shape as Shape, type, isLittle: false, frame, notes };
+  return makeSource(voxels, readAffine(view, shape as Shape, file.name), file.name);
 }
 
 function readAffine(view: DataView, shape: Shape, name: string): number[][] {
@@ -44,9 +47,19 @@ function readAffine(view: DataView, shape: Shape, name: string): number[][] {
   return makeAffine(matrix, centre.map((value, k) => value - middle[k]!));
 }
 
-/** Voxels from a format without a NIfTI header, under one made for them. */
+/** Voxels from a format without a NIfTI header, and what was assumed in reading them. */
+export interface Voxels {
+  bytes: Uint8Array;
+  shape: Shape;
+  type: VoxelType;
+  isLittle: boolean;
+  frame: number | null;
+  notes: string[];
+}
+
+/** Put voxels under a NIfTI header that is made for them. */
 export function makeSource(
-  voxels: { bytes: Uint8Array; shape: Shape; type: VoxelType; isLittle: boolean; frame: number | null },
+  voxels: Voxels,
   affine: number[][],
   name: string,
 ): Source {
@@ -56,11 +69,11 @@ export function makeSource(
   } catch (error) {
     throw new GeometryError(`${name}: ${(error as Error).message}`);
   }
-  const { bytes, shape, type, frame } = voxels;
+  const { bytes, shape, type, frame, notes } = voxels;
   const header = makeNiftiHeader(shape, type, grid);
   const swapped = voxels.isLittle ? bytes : swap(bytes, type);
   const stored = { bytes: swapped, shape, type, isLittle: true, slope: 1, inter: 0 };
-  return { header, lead: new Uint8Array(0), stored, affine: grid.affine, frame };
+  return { header, lead: new Uint8Array(0), stored, affine: grid.affine, frame, notes };
 }
 
 /** Bytes in the order of the header that is made. */

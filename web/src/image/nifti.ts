@@ -1,8 +1,9 @@
 /** The NIfTI header, version 1 or 2, in either byte order: read field by field, copied byte by byte. */
 
 import { GeometryError, ImageFileError } from "../errors";
-import { diagonal, makeAffine, type Matrix, nearestRotation, type Triple } from "./affine";
-import type { Grid } from "./grid";
+import { toRepr } from "../statistics";
+import { diagonal, length, makeAffine, type Matrix, nearestRotation, type Triple } from "./affine";
+import { Grid } from "./grid";
 import { SIZES, type VoxelType } from "./stored";
 
 const CODES: Record<number, VoxelType> = {
@@ -19,6 +20,8 @@ const CODES: Record<number, VoxelType> = {
 };
 const REFUSED: Record<number, string> = { 32: "complex", 1792: "complex", 2048: "complex", 128: "colour", 2304: "colour" };
 const QUATERNION_SLACK = -3 * 2 ** -23; // as nibabel allows
+const LONG_QUATERNION = 1.01;
+const ROUNDING = 1e-6;
 
 type Kind = "int16" | "int32" | "int64" | "float32" | "float64";
 type Place = readonly [offset: number, kind: Kind];
@@ -153,31 +156,82 @@ export class NiftiHeader {
     return { type, shape: this.shape };
   }
 
-  /** Affine by nibabel's rule: sform if coded, else qform if coded, else voxel sizes. */
-  readAffine(name: string): Matrix {
-    const sizes = [1, 2, 3].map((k) => this.get("pixdim", k)) as Triple;
+  /** Take an axis beyond the third without voxels as one of length 1, and say so. */
+  mendDimensions(): string[] {
+    const notes: string[] = [];
+    for (let axis = 4; axis <= Math.min(this.get("dim"), 7); axis++) {
+      const length = this.get("dim", axis);
+      if (length >= 1) continue;
+      notes.push(`dim[${axis}] is ${length}; used as 1`);
+      this.set("dim", 1, axis);
+    }
+    return notes;
+  }
+
+  /** The unit of its lengths, as a code of NIfTI. */
+  get unit(): number {
+    return this.bytes[this.version === 1 ? 123 : this.isLittle ? 500 : 503]! & 7;
+  }
+
+  /**
+   * Affine by nibabel's rule: sform if coded, else qform if coded, else voxel sizes. A coded sform that
+   * is no place gives way to a good qform. What is assumed is noted.
+   */
+  readAffine(name: string, notes: string[] = []): Matrix {
     if (isCoded(this.get("sform_code"))) {
-      const row = (k: number) => [0, 1, 2, 3].map((j) => this.get("srow", 4 * k + j));
-      return [row(0), row(1), row(2), [0, 0, 0, 1]];
+      const sform = this.readSform();
+      const assumed: string[] = [];
+      const qform = isPlace(sform) || !isCoded(this.get("qform_code")) ? null : this.tryQform(name, assumed);
+      if (!qform || !isPlace(qform)) return sform;
+      notes.push("its sform is no valid affine; its qform was used", ...assumed);
+      return qform;
     }
-    if (!sizes.every((size) => size > 0 && size < Infinity)) {
-      throw new GeometryError(
-        `${name}: voxel size [${sizes.join(", ")}] in its header; expected numbers above zero. ` +
-          "Repair the header first (pixdim, or a coded sform).",
-      );
-    }
-    if (isCoded(this.get("qform_code"))) return this.readQform(sizes, name);
+    if (isCoded(this.get("qform_code"))) return this.readQform(name, notes);
+    const sizes = this.readSizes(name, notes);
     const shape = [1, 2, 3].map((k) => this.get("dim", k));
     const scaled = [-sizes[0], sizes[1], sizes[2]];
+    notes.push("no orientation in its header (both codes are 0); axes assumed to be LAS");
     return makeAffine(diagonal(scaled), scaled.map((size, k) => -((shape[k]! - 1) / 2) * size));
   }
 
-  private readQform(sizes: Triple, name: string): Matrix {
-    const [b, c, d] = [0, 1, 2].map((k) => this.get("quatern", k)) as Triple;
+  private readSform(): Matrix {
+    const row = (k: number) => [0, 1, 2, 3].map((j) => this.get("srow", 4 * k + j));
+    return [row(0), row(1), row(2), [0, 0, 0, 1]];
+  }
+
+  /** Voxel sizes; those below zero are noted. */
+  private readSizes(name: string, notes: string[]): Triple {
+    const sizes = [1, 2, 3].map((k) => this.get("pixdim", k)) as Triple;
+    if (!sizes.every((size) => Math.abs(size) > 0 && Math.abs(size) < Infinity)) {
+      throw new GeometryError(
+        `${name}: voxel size ${showList(sizes)} in its header; expected numbers above zero. ` +
+          "Repair the header first (pixdim, or a coded sform).",
+      );
+    }
+    if (Math.min(...sizes) < 0) notes.push(`voxel size ${showList(sizes)} in its header; the minus sign was ignored`);
+    return sizes.map(Math.abs) as Triple;
+  }
+
+  private tryQform(name: string, notes: string[]): Matrix | null {
+    try {
+      return this.readQform(name, notes);
+    } catch {
+      return null;
+    }
+  }
+
+  /** Affine of the qform, of a quaternion slightly too long the nearest rotation. */
+  private readQform(name: string, notes: string[]): Matrix {
+    const sizes = this.readSizes(name, notes);
+    const read = [0, 1, 2].map((k) => this.get("quatern", k)) as Triple;
+    const long = length(read);
+    const isLong = long > 1 && long < LONG_QUATERNION;
+    if (isLong && long > 1 + ROUNDING) notes.push(`its qform's quaternion ${showList(read)} is ${long.toFixed(4)} long; used as 1`);
+    const [b, c, d] = (isLong ? read.map((part) => Math.fround(part / long)) : read) as Triple;
     const rest = 1 - (b * b + c * c + d * d);
     if (!(rest >= QUATERNION_SLACK)) {
       throw new GeometryError(
-        `${name}: qform with quaternion [${[b, c, d].join(", ")}] is no rotation. Repair the header first (its qform or sform).`,
+        `${name}: qform with quaternion ${showList(read)} is no rotation. Repair the header first (its qform or sform).`,
       );
     }
     const rotation = toRotation(Math.sqrt(Math.max(rest, 0)), b, c, d);
@@ -193,6 +247,19 @@ export class NiftiHeader {
     const [start, length] = INTENT_NAME[this.version - 1]!;
     this.bytes.fill(0, start, start + length);
   }
+}
+
+function isPlace(affine: Matrix): boolean {
+  try {
+    return Boolean(new Grid([1, 1, 1], affine));
+  } catch {
+    return false;
+  }
+}
+
+/** Numbers as Python shows a list of them. */
+function showList(values: readonly number[]): string {
+  return `[${values.map(toRepr).join(", ")}]`;
 }
 
 function isCoded(code: number): boolean {

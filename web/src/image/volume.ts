@@ -5,15 +5,14 @@
  */
 
 import { GeometryError, ImageFileError } from "../errors";
+import { toGeneral } from "../statistics";
 import type { Matrix } from "./affine";
 import { Field } from "./field";
 import { Grid, type Shape } from "./grid";
 import type { NiftiHeader } from "./nifti";
 import { describePadding, type Padding, takeOutPadding } from "./padding";
 import { encodeZero, showShape, SIZES, type Stored, toFloat32 } from "./stored";
-
-const VOXEL_MM = [0.02, 50] as const; // from microscopy of specimens to a localiser's slabs
-const FIELD_MM = 3000; // a body from head to foot, and more
+import { FIELD_MM, findUnit, hasSizeOfHead, VOXEL_MM } from "./units";
 
 /** An image as it was read: header untouched, extensions, stored voxels. */
 export interface Source {
@@ -24,6 +23,8 @@ export interface Source {
   affine: Matrix;
   /** Which frame of a 4D file the voxels are. */
   frame: number | null;
+  /** What was assumed in reading it, or left out. */
+  notes: string[];
 }
 
 /** One 3D image of a head on its own grid. */
@@ -45,9 +46,11 @@ export function makeVolume(source: Source, name: string): Volume {
   if (Math.min(...shape) < 2) {
     throw new ImageFileError(`${name}: a single slice ${showShape(shape)}; expected a 3D image of a head.`);
   }
+  const { mm, note } = findUnit(source.header.unit, shape, source.affine);
+  const affine = source.affine.map((row, k) => row.map((value) => (k < 3 ? mm * value : value)));
   let grid: Grid;
   try {
-    grid = new Grid(shape as Shape, source.affine);
+    grid = new Grid(shape as Shape, affine);
   } catch (error) {
     if (error instanceof GeometryError) throw new GeometryError(`${name}: ${error.message}`);
     throw error;
@@ -56,16 +59,17 @@ export function makeVolume(source: Source, name: string): Volume {
   const data = new Field(toFloat32(source.stored), grid.shape);
   checkValues(data.values, name);
   const padding = takeOutPadding(data);
-  return { data, grid, source, name, padding, notes: padding ? [describePadding(padding, data.size)] : [] };
+  const notes = [...source.notes, note, padding ? describePadding(padding, data.size) : ""].filter(Boolean);
+  return { data, grid, source, name, padding, notes };
 }
 
 function checkSize(grid: Grid, name: string): void {
   const [low, high] = VOXEL_MM;
-  const field = Math.max(...grid.shape.map((n, axis) => n * grid.voxelSize[axis]!));
   const sizes = grid.voxelSize;
-  if (low <= Math.min(...sizes) && Math.max(...sizes) <= high && field <= FIELD_MM) return;
+  if (hasSizeOfHead(grid.shape, sizes)) return;
+  const field = Math.max(...grid.shape.map((n, axis) => n * sizes[axis]!));
   throw new GeometryError(
-    `${name}: voxels of ${sizes.map((size) => +size.toPrecision(6)).join(" x ")} mm in a field of ${+field.toPrecision(6)} mm; ` +
+    `${name}: voxels of ${sizes.map((size) => toGeneral(size)).join(" x ")} mm in a field of ${toGeneral(field)} mm; ` +
       `expected ${low} to ${high} mm and at most ${FIELD_MM} mm. Are the header's units metres or micrometres?`,
   );
 }

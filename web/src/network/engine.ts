@@ -13,25 +13,36 @@ import type { Stage } from "./weights";
 
 export type Engine = (image: Field) => Promise<Field[]>;
 
+/** The runtime, of which there is a second build for graphics cards. */
+export type Runtime = typeof ort;
+
+/** Addresses of a runtime's own files. */
+export interface RuntimeFiles {
+  mjs: string;
+  wasm: string;
+}
+
 export const RUNTIME = `onnxruntime-web ${ort.env.versions.web}`;
 
 /** Where the runtime's own files lie, and how many threads it may use. */
-export function configure(files: { mjs: string; wasm: string } | null, threads: number): void {
-  ort.env.wasm.numThreads = threads;
-  ort.env.logLevel = "error";
-  if (files) ort.env.wasm.wasmPaths = files;
+export function configure(files: RuntimeFiles | null, threads: number, runtime: Runtime = ort): void {
+  runtime.env.wasm.numThreads = threads;
+  runtime.env.logLevel = "error";
+  if (files) runtime.env.wasm.wasmPaths = files;
 }
 
-/** Make a network ready to run. */
-export async function makeEngine(stage: Stage): Promise<Engine> {
+/** Make a network ready to run: on the processor, or on the graphics card by a runtime that can. */
+export async function makeEngine(stage: Stage, webgpu: Runtime | null = null): Promise<Engine> {
+  const runtime = webgpu ?? ort;
+  const options = { executionProviders: [webgpu ? "webgpu" : "wasm"], graphOptimizationLevel: "all" } as const;
   let session: ort.InferenceSession;
   try {
-    session = await ort.InferenceSession.create(stage.onnx, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+    session = await runtime.InferenceSession.create(stage.onnx, options);
   } catch (error) {
     throw new WeightsError(`network "${stage.name}": the browser cannot run it (${(error as Error).message}). Try another browser.`);
   }
   return async (image) => {
-    const tensor = new ort.Tensor("float32", toTensorOrder(image), [1, 1, ...image.shape]);
+    const tensor = new runtime.Tensor("float32", toTensorOrder(image), [1, 1, ...image.shape]);
     const answer = Object.values(await session.run({ image: tensor }))[0]!;
     const values = (await answer.getData()) as Float32Array;
     return stage.outputs.map((_, channel) => fromTensorOrder(values, channel, image));

@@ -2,6 +2,7 @@
 
 import "./style.css";
 
+import type { Triple } from "../image/affine";
 import { LIMITS, DEFAULTS } from "../settings";
 import { Client } from "../worker/client";
 import type { Output } from "../worker/protocol";
@@ -12,6 +13,15 @@ import { Session } from "./session";
 import { type Tool, Viewer, type ViewName, VIEWS } from "./viewer";
 
 const KEYS: Record<string, Tool> = { l: "look", b: "brush", e: "eraser" };
+/** Where keys move the cross-hair, while the picture has the focus. */
+const STEPS: Record<string, Triple> = {
+  ArrowLeft: [-1, 0, 0],
+  ArrowRight: [1, 0, 0],
+  ArrowDown: [0, -1, 0],
+  ArrowUp: [0, 1, 0],
+  PageDown: [0, 0, -1],
+  PageUp: [0, 0, 1],
+};
 
 function find<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
@@ -39,7 +49,7 @@ function onSaid(words: string, kind: "" | "good" | "bad"): void {
 
 function onUnseen(words: string): void {
   find("unseen").hidden = !words;
-  find("unseen").textContent = words;
+  find("unseen-words").textContent = words;
 }
 
 async function onChoice(message: string, kind: "frame" | "series", options: string[]): Promise<string | null> {
@@ -61,6 +71,8 @@ function onChange(): void {
   find("start").hidden = session.queue.entries.length > 0;
   find("work").hidden = session.queue.entries.length === 0;
   find<HTMLFieldSetElement>("controls").disabled = !isReady;
+  input("webgpu").disabled = entry?.state === "working";
+  find("again").hidden = entry?.state !== "failed" && entry?.state !== "stopped";
   find<HTMLButtonElement>("undo").disabled = !session.history.canUndo;
   if (entry) showEntry(entry);
   showList();
@@ -80,6 +92,7 @@ function showEntry(entry: Entry): void {
   );
   input("threshold").value = String(entry.settings.threshold);
   input("border").value = String(entry.settings.border);
+  input("tissue").checked = !entry.settings.csf;
 }
 
 function makeLine(...parts: (string | HTMLElement)[]): HTMLElement {
@@ -162,13 +175,22 @@ async function takeExample(): Promise<void> {
 
 function remake(): void {
   showValues();
-  void session.remake({ threshold: Number(input("threshold").value), border: Number(input("border").value) });
+  void session.remake({
+    threshold: Number(input("threshold").value),
+    border: Number(input("border").value),
+    csf: !input("tissue").checked,
+  });
 }
 
 function reset(): void {
   input("threshold").value = String(DEFAULTS.threshold);
   input("border").value = String(DEFAULTS.border);
+  input("tissue").checked = !DEFAULTS.csf;
   remake();
+}
+
+async function useWebgpu(): Promise<void> {
+  input("webgpu").checked = await session.useWebgpu(input("webgpu").checked);
 }
 
 function chooseTool(name: Tool): void {
@@ -209,6 +231,10 @@ function pressKey(event: KeyboardEvent): void {
   VIEWS.forEach((name, k) => (acts[String(k + 1)] = () => chooseView(name)));
   for (const [letter, name] of Object.entries(KEYS)) acts[letter] = () => chooseTool(name);
   if (key === " " && !target.matches("button, summary, input, select")) acts[" "] = () => viewer.setHidden(true);
+  if (target.id === "canvas") {
+    acts.Enter = () => viewer.drawHere();
+    for (const [name, by] of Object.entries(STEPS)) acts[name] = () => viewer.step(by);
+  }
   const act = acts[key];
   if (!act) return;
   event.preventDefault();
@@ -245,11 +271,13 @@ function listenToFiles(): void {
 function listenToControls(): void {
   const click = (id: string, act: () => void) => find(id).addEventListener("click", act);
   click("cancel", () => session.cancel());
+  click("again", () => void session.choose(session.current!));
   click("zip", () => void session.saveAll());
   click("reset", reset);
   click("undo", () => session.undo());
-  for (const id of ["threshold", "border"]) input(id).addEventListener("input", remake);
+  for (const id of ["threshold", "border", "tissue"]) input(id).addEventListener("input", remake);
   for (const id of ["opacity", "outline"]) input(id).addEventListener("input", showOpacity);
+  input("webgpu").addEventListener("change", () => void useWebgpu());
   input("size").addEventListener("input", () => setSize(Number(input("size").value)));
   for (const button of document.querySelectorAll<HTMLElement>("[data-tool], [data-view], [data-output]")) {
     const { tool: wanted, view: shown, output } = button.dataset;

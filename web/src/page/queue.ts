@@ -53,6 +53,7 @@ export class Queue {
 
   /** Ask for a scan to be the next. */
   want(entry: Entry): void {
+    if (entry.state !== "done") entry.state = "waiting";
     this.wanted = entry;
   }
 

@@ -35,8 +35,10 @@ export class Session {
   current: Entry | null = null;
   readonly history = new History<Settings>(UNDOS);
   private isWorking = false;
+  private isKeeping = false;
   private wish: Settings | null = null;
-  private isRemaking = false;
+  /** Settled unless the mask is being made anew: what is saved waits for it. */
+  private remaking: Promise<void> | null = null;
 
   constructor(
     private readonly client: Client,
@@ -64,6 +66,28 @@ export class Session {
     await this.work();
   }
 
+  /** Have the graphics card run the networks from now on, or the processor; whether the card does. */
+  async useWebgpu(isWanted: boolean): Promise<boolean> {
+    if (this.isWorking) return !isWanted;
+    let isTaken = false;
+    this.isWorking = this.isKeeping = true; // nothing of the current scan may be lost
+    this.observer.onChange();
+    this.observer.onBusy(isWanted ? "checking the graphics card …" : "loading the networks …");
+    try {
+      const { refusal } = await this.client.useWebgpu(isWanted);
+      const taken = isWanted ? "The graphics card passed the check; it does the next scans." : "";
+      this.observer.onSaid(refusal || taken, refusal ? "bad" : "good");
+      isTaken = isWanted && !refusal;
+    } catch (error) {
+      if (!this.client.isAlive && this.current) this.lose(this.current, error as Error);
+      this.observer.onSaid((error as Error).message, "bad");
+    } finally {
+      this.isWorking = this.isKeeping = false;
+    }
+    void this.work(); // scans that were added meanwhile
+    return isTaken;
+  }
+
   /** Show a scan of the list, after what is being done. */
   async choose(entry: Entry): Promise<void> {
     if (entry === this.current && entry.state === "done") return;
@@ -71,18 +95,20 @@ export class Session {
     await this.work();
   }
 
+  /** Stop what is done and what waits; files of a scan that is done are still made. */
   cancel(): void {
     for (const entry of this.queue.entries) if (entry.state === "waiting") entry.state = "stopped";
-    this.client.cancel();
+    if (!this.isKeeping) this.client.cancel();
   }
 
   private async work(): Promise<void> {
     if (this.isWorking) return;
     this.isWorking = true;
+    this.observer.onChange();
     try {
       for (let entry = this.queue.takeNext(); entry; entry = this.queue.takeNext()) {
-        await this.keep();
-        await this.attempt(entry);
+        await this.keep().catch((error: Error) => this.lose(this.current!, error));
+        if (entry.state !== "stopped") await this.attempt(entry);
       }
     } finally {
       this.isWorking = false;
@@ -95,7 +121,14 @@ export class Session {
   private async keep(): Promise<void> {
     const entry = this.current;
     if (entry?.state !== "done") return;
-    for (const output of OUTPUTS) entry.outputs[output] ??= await this.make(output);
+    this.observer.onBusy(`keeping the files of ${entry.item.name} …`);
+    this.isKeeping = true;
+    try {
+      await this.remaking;
+      for (const output of OUTPUTS) entry.outputs[output] ??= await this.make(output);
+    } finally {
+      this.isKeeping = false;
+    }
   }
 
   private async attempt(entry: Entry): Promise<void> {
@@ -113,8 +146,8 @@ export class Session {
     } catch (error) {
       const choice = findChoice(error);
       if (choice && (await this.settle(entry, choice.message, choice.choice!))) return this.attempt(entry);
-      entry.state = error instanceof Cancelled ? "stopped" : "failed";
-      entry.message = error instanceof Cancelled ? "stopped" : (error as Error).message;
+      entry.state = choice || error instanceof Cancelled ? "stopped" : "failed";
+      entry.message = choice ? "left out" : (error as Error).message;
       this.viewer.blank();
       this.observer.onUnseen(entry.message);
       this.observer.onSaid(entry.message, entry.state === "failed" ? "bad" : "");
@@ -137,10 +170,10 @@ export class Session {
     say(item.isDicom ? "converting DICOM" : "loading the networks", 0);
     const loading = this.client.load();
     const files = item.isDicom ? [await convertDicom(item.files, entry.series, item.name)] : item.files;
-    await loading;
+    const { refusal } = await loading;
     say(STAGES[0]!, 0);
     const shown = await this.client.ask("open", { item, files, frame: entry.frame });
-    entry.warnings = shown.warnings;
+    entry.warnings = [...shown.warnings, refusal].filter(Boolean);
     this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
@@ -158,28 +191,32 @@ export class Session {
   /** Make the mask anew as the sliders say. Only the newest wish counts: a slider may move on meanwhile. */
   async remake(settings: Settings): Promise<void> {
     this.wish = settings;
-    if (this.isRemaking || !this.isReady) return;
-    this.isRemaking = true;
-    const entry = this.current!;
+    if (this.remaking || !this.isReady) return;
+    this.remaking = this.follow(this.current!).finally(() => (this.remaking = null));
+    await this.remaking;
+  }
+
+  private async follow(entry: Entry): Promise<void> {
     const replaced = entry.isMended;
-    try {
-      while (this.wish) {
-        const now: Settings = this.wish;
-        this.wish = null;
+    let words = replaced ? "The mask was made anew; undo brings your drawing back." : "";
+    let kind: "" | "bad" = "";
+    this.observer.onSaid("making the mask anew …", "");
+    while (this.wish && entry.state === "done") {
+      const now: Settings = this.wish;
+      this.wish = null;
+      try {
         const { mask } = await this.client.ask("remake", { settings: now });
-        if (!this.isReady || this.current !== entry) return; // another scan takes its place
         this.viewer.setMask(mask, false);
         entry.settings = now;
         this.history.add(now);
         this.changed(false);
         if (!this.wish) await this.judge(entry);
+      } catch (error) {
+        [words, kind] = [(error as Error).message, "bad"];
+        this.observer.onChange(); // the sliders go back to the mask that is shown
       }
-      this.observer.onSaid(replaced ? "The mask was made anew; undo brings your drawing back." : "", "");
-    } catch (error) {
-      this.observer.onSaid((error as Error).message, "bad");
-    } finally {
-      this.isRemaking = false;
     }
+    this.observer.onSaid(words, kind);
   }
 
   undo(): void {
@@ -209,14 +246,19 @@ export class Session {
     }
   }
 
-  /** What the worker held of the current scan is lost; a drawing is not. */
   private noteDeath(error: Error): void {
     if (!this.isReady) return; // whoever waits for an answer hears of it
-    this.current!.state = "failed";
-    this.current!.message = error.message;
-    this.current!.drawn = this.current!.isMended ? this.viewer.mask.slice() : null;
+    this.lose(this.current!, error);
+    this.observer.onUnseen(error.message);
     this.observer.onSaid(error.message, "bad");
     this.observer.onChange();
+  }
+
+  /** What the worker held of the current scan is lost; a drawing is not. */
+  private lose(entry: Entry, { message }: Error): void {
+    entry.state = "failed";
+    entry.message = message;
+    entry.drawn = entry.isMended ? this.viewer.mask.slice() : null;
   }
 
   private changed(isMended: boolean): void {
@@ -237,6 +279,7 @@ export class Session {
 
   /** Save one file of the current scan. */
   async save(output: Output): Promise<void> {
+    await this.remaking; // what the sliders say is what is saved
     if (!this.isReady) return;
     const entry = this.current!;
     if (!entry.ml) {
@@ -257,6 +300,7 @@ export class Session {
   async saveAll(): Promise<void> {
     if (this.isWorking || !this.queue.done.length) return;
     try {
+      await this.remaking;
       this.observer.onSaid("packing …", "");
       await this.keep();
       const files = this.queue.done.flatMap((entry) =>
@@ -269,6 +313,8 @@ export class Session {
       this.observer.onSaid(`Downloaded ${files.length} files as deskull.zip.`, "good");
     } catch (error) {
       this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");
+    } finally {
+      this.observer.onBusy(null);
     }
   }
 

@@ -2,6 +2,7 @@
 
 import { MULTIPLANAR_TYPE, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
 
+import type { Triple } from "../image/affine";
 import type { Shown } from "../worker/protocol";
 
 const ORANGE = [255, 107, 38, 255];
@@ -19,6 +20,9 @@ const SLICES: Record<ViewName, SLICE_TYPE> = {
   sagittal: SLICE_TYPE.SAGITTAL,
   render: SLICE_TYPE.RENDER,
 };
+
+/** NiiVue's number of the plane that a brush is flat in; the axial one where there are several. */
+const PLANES: Record<ViewName, number> = { multiplanar: 0, axial: 0, coronal: 1, sagittal: 2, render: 0 };
 
 export class Viewer {
   private nv: Niivue | null = null;
@@ -133,6 +137,24 @@ export class Viewer {
     this.nv.opts.isFilledPen = false;
     this.nv.opts.drawingEnabled = tool !== "look";
     this.canvas.style.cursor = tool === "look" ? "default" : "crosshair";
+  }
+
+  /** Move the cross-hair by voxels to the right, to the front and up. */
+  step(by: Triple): void {
+    this.nv?.moveCrosshairInVox(...by);
+  }
+
+  /** Draw at the cross-hair, as a click there does. */
+  drawHere(): void {
+    const { nv } = this;
+    if (!nv || this.chosen.tool === "look") return;
+    const [x, y, z] = nv.frac2vox(nv.scene.crosshairPos);
+    nv.drawPenAxCorSag = PLANES[this.chosen.view];
+    nv.drawPt(x!, y!, z!, nv.opts.penValue);
+    nv.drawPenAxCorSag = -1;
+    nv.drawAddUndoBitmap();
+    nv.refreshDrawing(true);
+    this.onDrawing("draw");
   }
 
   setPenSize(size: number): void {

@@ -23,7 +23,8 @@ interface Waiting {
 
 export class Client {
   private worker: Worker | null = null;
-  private loading: Promise<unknown> | null = null;
+  private loading: Promise<Tasks["load"]["get"]> | null = null;
+  private webgpu = false;
   private readonly waiting = new Map<number, Waiting>();
   private count = 0;
   /** Called when the worker has died of itself, and all that it held is lost. */
@@ -38,7 +39,7 @@ export class Client {
   }
 
   /** Load the networks, at the first call or after a worker has died. */
-  load(): Promise<unknown> {
+  load(): Promise<Tasks["load"]["get"]> {
     this.loading ??= this.start().catch((error: unknown) => {
       this.loading = null;
       throw error;
@@ -46,12 +47,34 @@ export class Client {
     return this.loading;
   }
 
+  /** Whether there is a worker that may hold a scan. */
+  get isAlive(): boolean {
+    return this.worker !== null;
+  }
+
+  /** Have the graphics card run the networks, or the processor; a worker that is there keeps its scan. */
+  async useWebgpu(webgpu: boolean): Promise<Tasks["load"]["get"]> {
+    this.webgpu = webgpu;
+    this.loading = null;
+    const answer = await this.load();
+    if (answer.refusal) {
+      this.webgpu = false;
+      this.loading = Promise.resolve({ refusal: "" }); // which is said once
+    }
+    return answer;
+  }
+
   /** Stop at once whatever is done: nothing else stops a network in its middle. */
   cancel(): void {
     this.stop(new Cancelled("stopped"));
   }
 
-  private start(): Promise<unknown> {
+  private start(): Promise<Tasks["load"]["get"]> {
+    if (!this.worker) this.startWorker();
+    return this.send("load", { base: document.baseURI, threads: this.threads, webgpu: this.webgpu });
+  }
+
+  private startWorker(): void {
     this.worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.hear(data);
     this.worker.onerror = (event) => {
@@ -60,7 +83,6 @@ export class Client {
       this.stop(error);
       this.onDeath(error);
     };
-    return this.send("load", { base: document.baseURI, threads: this.threads });
   }
 
   private send<K extends Task>(task: K, give: Tasks[K]["give"], onStep?: (step: Step) => void): Promise<Tasks[K]["get"]> {

@@ -33,6 +33,7 @@ export function makeShown(volume: Volume): Shown {
     const value = Math.round((values.values[place]! - low) * scale);
     file[start + count] = value > 0 ? Math.min(value, LEVELS) : 0; // nothing is above NaN
   });
-  const warnings = padding?.values.every((value) => value === 0) ? [] : notes; // 0 is what every tool fills with
+  const isUsual = padding?.values.every((value) => value === 0); // 0 is what every tool fills with
+  const warnings = isUsual ? notes.slice(0, -1) : notes; // of padding the last one tells
   return { name, shape, voxelSize, voxelMl: grid.voxelVolume / 1000, warnings, file: file.buffer };
 }

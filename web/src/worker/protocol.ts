@@ -30,7 +30,8 @@ export type Drawn = Uint8Array | null;
 
 /** What the worker does: arguments and answers. */
 export interface Tasks {
-  load: { give: { base: string; threads: number }; get: { threads: number } };
+  /** Answers why the graphics card is not used although it was asked for; else with no words. */
+  load: { give: { base: string; threads: number; webgpu: boolean }; get: { refusal: string } };
   /** `files` are what is to be read of the scan: converted where it is DICOM. */
   open: { give: { item: Item; files: File[]; frame: number | null }; get: Shown };
   strip: { give: { settings: Settings }; get: { mask: Uint8Array; judged: Judged } };

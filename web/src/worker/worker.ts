@@ -1,5 +1,7 @@
 /** The worker: does the work of one scan at a time, so that the page stays alive. */
 
+import webgpuMjs from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url";
+import webgpuWasm from "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url";
 import mjs from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 
@@ -11,7 +13,8 @@ import { fromCanonicalField, toCanonicalField } from "../image/grid";
 import { ByteReader, gzip } from "../image/streams";
 import { makeVolume, type Volume } from "../image/volume";
 import { configure } from "../network/engine";
-import { loadWeights } from "../network/weights";
+import { loadWebgpu } from "../network/webgpu";
+import { loadWeights, type Weights } from "../network/weights";
 import { encodePicture } from "../picture/mosaic";
 import type { Result } from "../result";
 import { Stripper } from "../stripper";
@@ -28,15 +31,16 @@ let result: Result | null = null;
 type Work = { [K in Task]: (give: Tasks[K]["give"], id: number) => Promise<Tasks[K]["get"]> };
 
 const WORK: Work = {
-  async load({ base, threads }) {
+  async load({ base, threads, webgpu }) {
     configure({ mjs: absolute(mjs), wasm: absolute(wasm) }, threads);
     const weights = await loadWeights("default", async (name, hash) => {
       const response = await fetch(new URL(`weights/${name}?${hash.slice(0, 12)}`, base));
       if (!response.ok) throw new DeskullError(`weights/${name}: the server answers ${response.status}. Host the page anew.`);
       return new Uint8Array(await response.arrayBuffer());
     });
-    stripper = await Stripper.load(weights, threads);
-    return { threads };
+    const found = webgpu ? await tryWebgpu(weights, threads) : "";
+    stripper = typeof found === "string" ? await Stripper.load(weights, threads) : found;
+    return { refusal: typeof found === "string" ? found : "" };
   },
 
   async open({ item, files, frame }) {
@@ -84,6 +88,16 @@ const WORK: Work = {
   },
 };
 
+/** A stripper on the graphics card, or why there is none. */
+async function tryWebgpu(weights: Weights, threads: number): Promise<Stripper | string> {
+  try {
+    const files = { mjs: absolute(webgpuMjs), wasm: absolute(webgpuWasm) };
+    return await Stripper.load(weights, threads, await loadWebgpu(files));
+  } catch (error) {
+    return `The graphics card is not used: ${(error as Error).message} The processor does the work.`;
+  }
+}
+
 function describeQuality(of: Result): Judged {
   const { score, flags } = of.judge();
   return { score, flags };
@@ -111,7 +125,7 @@ function explain(error: unknown): Failure {
   if (/memory|allocat|bad_alloc|Invalid (typed )?array( buffer)? length/i.test(reason)) {
     return { message: "not enough memory in this browser. Close other tabs, or use the command line." };
   }
-  return { message: `a fault of deskull's own (${reason}). Please report it.` };
+  return { message: `an internal error (${reason}). Please report it.` };
 }
 
 self.onmessage = async ({ data }: MessageEvent<{ id: number; task: Task; give: never }>) => {

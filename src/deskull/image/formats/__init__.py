@@ -50,9 +50,10 @@ def open_image(
     path
         File, folder or archive of DICOM, name without its suffix, or ``-`` for standard input.
     series
-        Which DICOM series, where there are several: the first word of its line in the list.
+        DICOM series to read, where there are several: the first word of its line in the list.
     frame
-        Of a 4D NIfTI file read only this frame, from 0, as a 3D image; of others all are read.
+        Frame of a 4D NIfTI file, from 0, which alone is read, as a 3D image; of other formats all
+        are read.
 
     Returns
     -------

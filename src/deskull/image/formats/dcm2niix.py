@@ -1,7 +1,7 @@
 """DICOM files to NIfTI with dcm2niix, the field's own converter.
 
 It gets the files of one image and nothing else, and what it made is counted: a converter that
-leaves slices out without a word must not go unseen.
+leaves slices out silently must not go unnoticed.
 """
 
 import logging
@@ -23,9 +23,9 @@ MADE_EVEN, MADE_UPRIGHT = "Eq_", "Tilt_"
 """In the names of images that dcm2niix adds where slices are uneven, or sheared."""
 
 _STEM = "deskull"
-_WORDS = ("-b", "n", "-z", "n", "-g", "i", "-f", _STEM, "-d", "0")
+_ARGUMENTS = ("-b", "n", "-z", "n", "-g", "i", "-f", _STEM, "-d", "0")
 _COUNT = re.compile(r"^Convert (\d+) DICOM as", re.MULTILINE)
-_TELLING = ("Error", "No valid", "Unsupported", "Unable", "Warning")
+_COMPLAINTS = ("Error", "No valid", "Unsupported", "Unable", "Warning")
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Conversion(NamedTuple):
     used
         DICOM files that went into them.
     complaint
-        What it said that may tell why something is missing.
+        Line of its output that may explain why something is missing, and its exit code.
     failed
         Whether its exit code says so.
     """
@@ -99,7 +99,7 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
         _place(one, given / f"{number:06d}.dcm")
     try:
         done = subprocess.run(
-            [converter, *_WORDS, "-o", str(made), str(given)],
+            [converter, *_ARGUMENTS, "-o", str(made), str(given)],
             capture_output=True,
             text=True,
             errors="replace",
@@ -111,8 +111,8 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
     _log.debug("%s, exit %d:\n%s", converter, done.returncode, report)
     images = {path.stem[len(_STEM) :].lstrip("_"): path for path in sorted(made.glob("*.nii"))}
     complaint = f"exit code {done.returncode}"
-    for words in _TELLING:
-        lines = [line.strip() for line in report.splitlines() if line.startswith(words)]
+    for start in _COMPLAINTS:
+        lines = [line.strip() for line in report.splitlines() if line.startswith(start)]
         if lines:
             complaint = f"{lines[0]}; {complaint}"
             break

@@ -34,7 +34,8 @@ class Description:
     encoding
         ``"raw"``, ``"text"``, ``"gzip"`` or ``"bzip2"``.
     files
-        That hold them one after the other, in equal shares; none if they follow the text.
+        Files that hold the voxels one after the other, in equal shares; none if they follow the
+        text.
     lines, skip
         Lines of a file, and then bytes of its content, before the voxels; a skip of -1 says
         that they are what a raw file ends with.
@@ -86,11 +87,11 @@ def _read_share(file: BinaryIO, text: Description, count: int) -> NDArray[np.uin
     return np.frombuffer(unpack(packed, text.encoding, count + skip, text.name), np.uint8)[skip:]
 
 
-def find_files(words: str, path: Path) -> list[Path]:
+def find_files(entry: str, path: Path) -> list[Path]:
     """Files of voxels: one name, or a pattern such as ``slice%03d.raw 1 20 1``."""
-    pattern, *numbers = words.rsplit(maxsplit=3)
+    pattern, *numbers = entry.rsplit(maxsplit=3)
     if "%" not in pattern or len(numbers) != 3:
-        return [path.parent / words]
+        return [path.parent / entry]
     first, last, step = (int(number) for number in numbers)
     count = (last - first) // step + 1
     if not 0 < count <= MAX_FILES:

@@ -72,7 +72,7 @@ class DicomFile:
     facts
         Values by the names in `_FACTS`; empty if it is no DICOM.
     lead
-        What a converter misses before the file's first byte: preamble and transfer syntax.
+        Bytes that a converter needs before the file's first byte: preamble and transfer syntax.
     damage
         Why its voxels cannot be read; empty if they can.
     pointer

@@ -50,8 +50,8 @@ class Series:
     Parameters
     ----------
     label
-        What ``--series`` takes: the number of the series, ``3``; ``3.1`` and ``3.2`` where
-        several images share one.
+        Value of ``--series`` that selects it: the number of the series, ``3``; ``3.1`` and ``3.2``
+        where several images share one.
     identity
         Identity that its files share.
     files
@@ -61,7 +61,7 @@ class Series:
     copies
         Files that were left out as copies of those.
     difference
-        What tells it from others of its number, in words.
+        Phrase that says how it differs from others of its number.
     """
 
     label: str
@@ -202,10 +202,10 @@ def identify(facts: Mapping[str, str]) -> Identity:
     )
 
 
-def _to_numbers(words: str, count: int) -> tuple[float, ...]:
+def _to_numbers(text: str, count: int) -> tuple[float, ...]:
     """Numbers of a value, if there are so many finite ones; else none."""
     try:
-        numbers = tuple(float(word) for word in words.split("\\"))
+        numbers = tuple(float(number) for number in text.split("\\"))
     except ValueError:
         return ()
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else ()
@@ -237,32 +237,34 @@ def _label(found: Sequence[Series]) -> list[Series]:
     labelled: list[Series] = []
     for _, group in groupby(found, key=lambda one: one.identity.number):
         same = list(group)
-        words = [_tell_apart(one, same) for one in same]
+        differences = [_describe_difference(one, same) for one in same]
         for place, one in enumerate(same):
-            number, twins = one.identity.number, words.count(words[place])
+            number, twins = one.identity.number, differences.count(differences[place])
             label = f"{number}.{place + 1}" if len(same) > 1 else str(number)
-            twin = [f"number {words[: place + 1].count(words[place])} of {twins} alike"]
-            difference = ", ".join([*words[place], *(twin if twins > 1 else [])])
+            twin = [
+                f"number {differences[: place + 1].count(differences[place])} of {twins} alike"
+            ]
+            difference = ", ".join([*differences[place], *(twin if twins > 1 else [])])
             labelled.append(replace(one, label=label, difference=difference))
     return labelled
 
 
-def _tell_apart(one: Series, same: Sequence[Series]) -> list[str]:
+def _describe_difference(one: Series, same: Sequence[Series]) -> list[str]:
     """Say what an image has that others of its number have not."""
-    kind, words = one.identity, []
+    kind, differences = one.identity, []
     kinds = [other.identity for other in same]
     common = set.intersection(*(set(other.image_type) for other in kinds))
-    words.append(" ".join(_PARTS.get(w, w) for w in kind.image_type if w not in common))
+    differences.append(" ".join(_PARTS.get(w, w) for w in kind.image_type if w not in common))
     if len({other.part for other in kinds}) > 1:
-        words.append(kind.part)
+        differences.append(kind.part)
     if len({(other.echo, other.echo_time) for other in kinds}) > 1:
-        words.append(f"echo {kind.echo}, TE {kind.echo_time:g} ms")
+        differences.append(f"echo {kind.echo}, TE {kind.echo_time:g} ms")
     if len({_name_plane(other.plane) for other in same}) > 1:
-        words.append(_name_plane(one.plane))
+        differences.append(_name_plane(one.plane))
     if len({other.study_date for other in kinds}) > 1:
         day = re.sub(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", kind.study_date)
-        words.append(f"study of {day or 'an unknown day'}")
-    return [word for word in words if word]
+        differences.append(f"study of {day or 'an unknown day'}")
+    return [difference for difference in differences if difference]
 
 
 def _name_plane(plane: tuple[float, ...]) -> str:

@@ -51,7 +51,7 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[dict[str, str], list[str]]
     header: dict[str, str] = {}
     for _ in range(_MAX_LINES):
         line = file.readline(_MAX_LINE).decode("utf-8", "surrogateescape")
-        key, equals, value = (word.strip() for word in line.partition("="))
+        key, equals, value = (part.strip() for part in line.partition("="))
         if not equals:
             break
         header[key] = value
@@ -99,8 +99,8 @@ def _is_true(header: dict[str, str], key: str, usual: str = "False") -> bool:
 
 def _find_affine(header: dict[str, str], ndim: int) -> NDArray[np.float64]:
     def read(keys: tuple[str, ...], usual: NDArray[np.float64]) -> NDArray[np.float64]:
-        words = next((header[key] for key in keys if key in header), None)
-        return usual if words is None else np.array([float(word) for word in words.split()])
+        text = next((header[key] for key in keys if key in header), None)
+        return usual if text is None else np.array([float(number) for number in text.split()])
 
     directions = read(_DIRECTIONS, np.eye(ndim))
     spacing = read(("ElementSpacing", "ElementSize"), np.ones(ndim))[:3]

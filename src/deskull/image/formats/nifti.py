@@ -54,7 +54,7 @@ def read_nifti(path: Path, frame: int | None = None) -> SpatialImage:
     path
         The file; of a pair its header.
     frame
-        Of a 4D file read only this frame, from 0, as a 3D image.
+        Frame of a 4D file, from 0, which alone is read, as a 3D image.
     """
     name, notes = path.name, list[str]()
     with open_stream(path) as stream:
@@ -201,6 +201,13 @@ def find_unit(
     -------
     tuple
         Millimetres in one unit; and what was assumed, empty if nothing was.
+
+    Examples
+    --------
+    >>> header = nib.Nifti1Header()
+    >>> header.set_xyzt_units("meter")
+    >>> find_unit(header, (256, 256, 256), np.diag([0.001, 0.001, 0.001, 1.0]))[0]
+    1000.0
     """
     code = int(header["xyzt_units"]) & 7 if isinstance(header, nib.Nifti1Header) else 2
     if code not in _UNITS or affine is None:

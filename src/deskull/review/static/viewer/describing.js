@@ -48,6 +48,7 @@ export function describeMask(about) {
   $("border").value = about.settings.border;
   $("threshold").disabled = !about.probability;
   $("no-probability").hidden = about.probability || !about.can_strip;
+  $("why").hidden = !about.mask && !about.version; // it is stripped at once
   $("reset").textContent = about.own ? "Take deskull's own mask" : "Reset to the automatic mask";
   $("border").disabled = $("reset").disabled = !about.mask && !about.probability;
   showValues();

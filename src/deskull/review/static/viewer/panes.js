@@ -16,6 +16,8 @@ export class Pane {
    */
   constructor(canvas, scene, act, axis) {
     Object.assign(this, { canvas, scene, act, own: axis, camera: { zoom: 1, move: [0, 0] } });
+    // Drawn by the processor: where graphics are emulated (remote desktops) outlines take 100 times as long.
+    this.pen = canvas.getContext("2d", { willReadFrequently: true });
     this.sheet = document.createElement("canvas");
     this.drag = null;
     this.pointer = null;
@@ -32,7 +34,7 @@ export class Pane {
   }
 
   blank() {
-    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
   draw() {
@@ -42,11 +44,11 @@ export class Pane {
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     this.blank();
     if (!scene.volume) return;
-    const pen = canvas.getContext("2d"), { frame, axis } = this, index = scene.cross[axis], stripped = this.own < 0;
+    const { pen, frame, axis } = this, index = scene.cross[axis], stripped = this.own < 0;
     const hidden = scene.hidden && !stripped;
     const image = paintSlice(hidden ? { ...scene, fill: 0 } : scene, axis, index, stripped);
     [this.sheet.width, this.sheet.height] = [image.width, image.height];
-    this.sheet.getContext("2d").putImageData(image, 0, 0);
+    this.sheet.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
     pen.setTransform(frame.matrix);
     pen.imageSmoothingQuality = "high";
     pen.imageSmoothingEnabled = frame.scale * Math.min(frame.du, frame.dv) < 6;

@@ -151,14 +151,15 @@ function reset() {
   remake();
 }
 
-// --- strip now, for a probability or where there is no mask at all
-
+// Strip now, for a probability or where there is no mask at all.
 async function strip() {
-  const mine = turn, began = Date.now();
+  const mine = turn, began = Date.now(), place = $(scene.mask.includes(1) ? "stripping" : "busy");
+  const report = (step) => { if (mine === turn) place.textContent = `stripping: ${step || "starting"}, ${Math.round((Date.now() - began) / 1000)} s`; };
   $("strip").disabled = true;
-  const watch = setInterval(async () => {
-    const { step } = await (await ask(`progress?scan=${number}`)).json().catch(() => ({}));
-    if (mine === turn) $("stripping").textContent = `stripping: ${step || "starting"}, ${Math.round((Date.now() - began) / 1000)} s`;
+  report("");
+  let watch = setInterval(async () => {
+    const { step } = await ask(`progress?scan=${number}`).then((answer) => answer.json()).catch(() => ({}));
+    if (watch) report(step);
   }, 500);
   try {
     const fresh = await (await send(`strip?scan=${number}`)).json();
@@ -170,12 +171,12 @@ async function strip() {
       windowing.choose("brain");
       goToMiddle();
     }
-    say(`Threshold and border now make the mask anew.${about.own ? " The mask as deskull makes it: the button below them." : ""}`);
+    say(`Threshold and border now make the mask anew.${about.own ? ` To give up the mask of the file: "${$("reset").textContent}".` : ""}`);
   } catch (error) {
     if (mine === turn) say(error.message, "bad");
   } finally {
-    clearInterval(watch);
-    if (mine === turn) { $("stripping").textContent = ""; $("strip").disabled = false; }
+    watch = clearInterval(watch);
+    if (mine === turn) { place.textContent = ""; $("strip").disabled = false; }
   }
 }
 
@@ -222,7 +223,7 @@ async function go(to) {
 }
 
 async function mark(value) {
-  if (!about?.review) return;
+  if (about && !about.review) return;
   if (!ready) {
     const why = $("busy").className === "bad" ? "cannot be shown; mark it in the list of all scans" : "is not shown yet";
     return say(`Not marked: scan ${number + 1} ${why}.`, "bad");

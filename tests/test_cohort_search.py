@@ -1,4 +1,4 @@
-"""Which images among the inputs are scans: not by the name alone, and nothing in silence."""
+"""Which images among the inputs are scans, and how the others are reported."""
 
 import gzip
 import json
@@ -23,9 +23,9 @@ BRAIN = make_head()[1].astype(np.uint8)
 OTHER = nib.Nifti1Image(np.asarray(HEAD.dataobj)[2:], HEAD.affine)
 
 
-def find(*words, out="out"):
+def find(*inputs, out="out"):
     """Names of the scans, and the reason for each image that is left out."""
-    plan = make_plan(words, out)
+    plan = make_plan(inputs, out)
     return [task.name for task in plan], {gap.name: gap.reason for gap in plan.gaps}
 
 
@@ -42,7 +42,7 @@ def find(*words, out="out"):
         "probability.mgz",
     ],
 )
-def test_a_head_is_stripped_whatever_its_name_says(study, name):
+def test_a_head_is_stripped_whatever_its_name(study, name):
     write_scan(study / "heads" / name)
     write_scan(study / "heads/other.nii.gz", OTHER)
     assert find("heads") == (sorted([name, "other.nii.gz"]), {})
@@ -50,14 +50,14 @@ def test_a_head_is_stripped_whatever_its_name_says(study, name):
     assert [row["status"] for row in read_table()] == ["done", "done"]
 
 
-def test_a_head_of_another_grid_is_stripped_though_its_name_is_that_of_a_brain_beside_it(study):
+def test_a_head_named_like_a_brain_is_stripped_if_its_grid_differs(study):
     write_scan(study / "heads/x.nii.gz")
     write_scan(study / "heads/x_brain.nii.gz", OTHER)
     assert find("heads") == (["x.nii.gz", "x_brain.nii.gz"], {})
 
 
 @pytest.mark.parametrize("word", ["brain", "BRAIN", "bet", "mask", "dseg", "corrected", "prob"])
-def test_what_others_made_beside_a_scan_is_left_out_and_named(study, word, capsys):
+def test_images_that_other_tools_made_from_a_scan_are_left_out_and_named(study, word, capsys):
     write_scan(study / "heads/x.nii.gz")
     write_scan(study / f"heads/x_{word}.nii.gz")
     reason = "made from x.nii.gz, by its name and grid"
@@ -68,7 +68,7 @@ def test_what_others_made_beside_a_scan_is_left_out_and_named(study, word, capsy
     assert f"deskull: left out: x_{word}.nii.gz ({reason})\n" in capsys.readouterr().err
 
 
-def test_a_folder_of_freesurfer_gives_its_heads(study):
+def test_only_the_heads_of_a_freesurfer_folder_are_stripped(study):
     for name in ("T1", "brain", "brainmask", "aseg", "aparc+aseg"):
         write_scan(study / f"heads/s1/mri/{name}.mgz")
     scans, left = find("heads")
@@ -84,7 +84,7 @@ def test_masks_in_a_folder_of_their_own_are_left_out_by_name_and_voxels(study, v
     assert find("heads") == (["images/x.nii.gz"], {"masks/x_mask.nii.gz": reason})
 
 
-def test_bids_names_of_what_was_made_are_left_out(study):
+def test_derivatives_are_left_out_by_their_bids_names(study):
     write_scan(study / "heads/sub-1_desc-preproc_T1w.nii.gz")
     write_scan(study / "heads/sub-1_desc-brain_T1w.nii.gz")
     write_scan(study / "heads/sub-1_label-GM_probseg.nii.gz")
@@ -93,7 +93,7 @@ def test_bids_names_of_what_was_made_are_left_out(study):
     assert set(left.values()) == {"made from a scan, by its BIDS name"}
 
 
-def test_a_broken_file_is_no_mask_and_fails_with_its_reason(study):
+def test_a_broken_file_named_like_a_mask_fails_with_its_reason(study):
     (study / "heads").mkdir()
     (study / "heads/x_mask.nii.gz").write_text("no image")
     assert find("heads") == (["x_mask.nii.gz"], {})
@@ -107,13 +107,13 @@ def test_a_broken_file_is_no_mask_and_fails_with_its_reason(study):
 EVERYTHING = ",".join(row.name for row in list_outputs("batch"))
 
 
-def test_nothing_that_deskull_wrote_is_stripped_wherever_it_lies(study, capsys):
-    words = ["batch", "study", "-o", "study", "--outputs", EVERYTHING]
-    assert run(*words) == 0
-    assert run(*words) == 0
+def test_outputs_of_deskull_are_never_stripped_even_if_moved(study, capsys):
+    args = ["batch", "study", "-o", "study", "--outputs", EVERYTHING]
+    assert run(*args) == 0
+    assert run(*args) == 0
     assert [row["input"] for row in read_table("study/deskull_batch.tsv")] == STUDY
     err = capsys.readouterr().err
-    assert "left out: 24 written by deskull, 1 no images (.tsv)" in err
+    assert "left out: 24 written by deskull, 1 file that is not an image (.tsv)" in err
     Path("study/moved").mkdir()
     shutil.move("study/a/one_brain.nii.gz", "study/moved/anything.nii.gz")
     shutil.copy("study/a/two_corrected.nii.gz", "study/moved/head.nii.gz")
@@ -122,14 +122,14 @@ def test_nothing_that_deskull_wrote_is_stripped_wherever_it_lies(study, capsys):
     assert left == {}
 
 
-def test_another_scan_in_the_place_of_an_output_is_stripped(study):
+def test_a_scan_that_replaced_an_output_is_stripped(study):
     assert batch() == 0
     write_scan(Path("out/a/one_brain.nii.gz"), OTHER)
     scans, _ = find("out", out="elsewhere")
     assert scans == ["a/one_brain.nii.gz"]
 
 
-def test_outputs_of_a_run_that_was_killed_before_its_record_are_no_scans(study):
+def test_outputs_without_a_record_are_not_stripped(study):
     assert run("batch", "study", "-o", "study", "--outputs", EVERYTHING) == 0
     for record in Path("study").rglob("*_record.json"):
         record.unlink()
@@ -138,9 +138,9 @@ def test_outputs_of_a_run_that_was_killed_before_its_record_are_no_scans(study):
     assert len(left) == 15
 
 
-def test_a_record_that_is_damaged_or_of_others_says_nothing(study):
-    words = ("[]", "{", '{"input": {}, "outputs": []}', '{"input": {}, "outputs": {"a": 1}}')
-    for number, text in enumerate(words):
+def test_a_damaged_or_foreign_record_is_ignored(study):
+    texts = ("[]", "{", '{"input": {}, "outputs": []}', '{"input": {}, "outputs": {"a": 1}}')
+    for number, text in enumerate(texts):
         Path(f"study/{number}_record.json").write_text(text)
     Path("study/x_record.json").write_text(
         json.dumps({"input": {}, "outputs": {"brain": {"path": "a/one.nii", "bytes": 1}}})
@@ -148,11 +148,11 @@ def test_a_record_that_is_damaged_or_of_others_says_nothing(study):
     assert find("study")[0] == STUDY
 
 
-# --- of other kinds
+# --- formats and other files
 
 
 @pytest.mark.parametrize("suffix", [s for s in HEADS if s.endswith((".bz2", ".xz", ".zst"))])
-def test_every_packing_that_can_be_read_is_found(study, suffix):
+def test_scans_in_every_readable_packing_are_found(study, suffix):
     Path(f"study/packed{suffix}").touch()
     assert f"packed{suffix}" in find("study")[0]
 
@@ -176,7 +176,8 @@ def test_images_that_cannot_be_read_and_archives_are_named(study):
 def test_other_files_are_counted(study):
     for name in ("a.json", "b.json", "c.bval", "README"):
         Path("study", name).touch()
-    assert make_plan(["study"], "out").ignored == "4 no images (.bval, .json, without suffix)"
+    ignored = make_plan(["study"], "out").ignored
+    assert ignored == "4 files that are not images (.bval, .json, without suffix)"
 
 
 def write_dicom(folder, names):
@@ -198,7 +199,7 @@ def test_a_folder_of_dicom_is_one_scan(study, names):
     assert find("study/p1/T1/*")[0] == ["T1"]
 
 
-def test_one_dicom_file_that_is_named_is_a_scan_of_its_own(study):
+def test_a_single_named_dicom_file_is_a_scan(study):
     write_dicom(study / "series", ["IM1", "IM2"])
     assert find("series/IM1")[0] == ["IM1"]
     assert find("series/IM1", "series/IM2")[0] == ["series"]
@@ -214,7 +215,7 @@ def test_real_dicom_in_folders_is_stripped(study):
     assert Path("out/p1/supine_mask.nii.gz").exists()
 
 
-def test_a_pointer_and_a_file_of_no_rights_fail_with_their_reason(study):
+def test_a_git_annex_pointer_and_an_unreadable_file_fail_with_their_reasons(study):
     Path("study/a/gone.nii.gz").symlink_to(".git/annex/x")
     with gzip.open("study/a/cut.nii.gz", "wb") as file:
         file.write(b"\0" * 400)
