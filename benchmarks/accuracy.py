@@ -5,7 +5,8 @@ r"""Make the table of accuracy of the docs from what `compare.py` wrote.
         --figure docs/images/compare.png
 
 writes docs/background/accuracy.tsv: a row for each method and kind of heads, with the mean Dice
-and its interval; and the figure of accuracy and time on the real heads. `--apart` is a data set
+and its interval; and the figure of accuracy and time on the T1w heads. Seconds are those of the
+cores, which other work on a machine hardly changes. `--apart` is a data set
 with rows of its own, `--exact` a comparison on synthetic heads. Each may be given several times,
 such as where a peer ran later: what a method did on a head counts once, as in the first. The
 numbers of sentences in docs/numbers.toml and the table of the README are changed by hand; a test
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += make_rows(_load(*paths).assign(data_set=name, reference="exact"), "summary")
     pd.DataFrame(rows).to_csv(options.out, sep="\t", index=False, na_rep="n/a")
     if options.figure:
-        draw(real, options.figure)
+        draw(real[real.contrast == "T1w"], options.figure)
 
 
 def _group(texts: Sequence[str]) -> dict[str, list[Path]]:
@@ -87,7 +88,6 @@ def make_rows(table: pd.DataFrame, level: str) -> Iterator[dict[str, object]]:
                 "dice_best_border_worst": round(rows.best.min(), 4),
                 **describe(rows.hd95, "hd95", 2),
                 **describe(gain if method != DESKULL.name else gain[:0], "dice_gain", 4),
-                "wall_s": round(rows.wall.median(), 2),
                 "cpu_s": round(rows.cpu.median(), 2),
                 "peak_mb": round(rows.peak_mb.max()),
                 "failed": int(rows.failed.sum()),

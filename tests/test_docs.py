@@ -126,7 +126,12 @@ def test_the_numbers_of_the_readme_are_those_of_the_pages():
 def test_the_numbers_in_sentences_are_those_of_the_table_of_accuracy():
     rows = site_accuracy.load_rows(DOCS / "background/accuracy.tsv")
     numbers = site_pages.load_numbers()
-    for name, method in (("t1w", "deskull"), ("deepbet_t1w", "deepbet")):
+    for name, method in (
+        ("t1w", "deskull"),
+        ("deepbet_t1w", "deepbet"),
+        ("robex_t1w", "ROBEX"),
+        ("afni_t1w", "AFNI 3dSkullStrip (niimath)"),
+    ):
         (row,) = (
             row
             for row in rows
