@@ -156,6 +156,27 @@ def test_only_what_changed_is_stripped_again(study, spoil, args, again):
     assert [row["status"] for row in read_table()] == ["done"] * 3
 
 
+@pytest.mark.parametrize("args", [[], ["--border", "1"]])
+def test_a_mask_edited_in_place_is_kept_until_force(study, capsys, args):
+    assert batch() == 0
+    mask = Path("out/a/one_mask.nii.gz")
+    image = nib.load(mask)
+    edited = np.asarray(image.dataobj)
+    edited[:2] = 1
+    save_image(nib.Nifti1Image(edited, image.affine, image.header), mask)
+    content = mask.read_bytes()
+    assert batch(*args) == 1
+    assert (
+        "rename it to one_mask_manual.nii.gz; to replace it, add --force"
+        in capsys.readouterr().err
+    )
+    assert mask.read_bytes() == content
+    assert [row["status"] for row in read_table()] == ["failed", "done", "done"]
+    assert batch(*args) == 1
+    assert batch(*args, "--force") == 0
+    assert mask.read_bytes() != content
+
+
 def write_changed(path):
     save_image(nib.Nifti1Image(np.asarray(HEAD.dataobj) + 1, HEAD.affine), path)
 

@@ -12,10 +12,11 @@ records and the table are in `records.py`.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deskull.apply import load_mask
 from deskull.cohort.cluster import strip_on_cluster
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
@@ -28,6 +29,7 @@ from deskull.cohort.records import (
     make_request,
     mark_run,
     name_table,
+    read_record,
     record_failure,
     remove_stale_files,
     save_table,
@@ -37,7 +39,9 @@ from deskull.cohort.search import make_plan
 from deskull.cohort.steps import Job
 from deskull.cohort.stripped import apply_corrections
 from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
-from deskull.errors import OptionError
+from deskull.errors import DeskullError, OptionError
+from deskull.image.fingerprint import is_unchanged
+from deskull.image.lookup import find_manual
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import find_channel, load_weights
@@ -151,12 +155,14 @@ def strip_cohort(
             if gap.failed:
                 logger.warning("%s: failed: %s", gap.name, gap.reason)
         waiting = [task for task in tasks if force or not is_done(task, request)]
+        edited = {} if force else _find_edited(waiting)
+        waiting = [task for task in waiting if task.record not in edited]
         now = {task.record for task in waiting}
         if cluster is None or not waiting:
             stream = _strip_here(waiting, job, request, workers)
         else:
             stream = strip_on_cluster(waiting, job, request, cluster, marker)
-        found = _watch(stream, Progress(len(tasks), len(tasks) - len(waiting)), observe)
+        found = edited | _watch(stream, Progress(len(tasks), len(tasks) - len(waiting)), observe)
         for record in apply_corrections(member for task in tasks for member in task.members):
             found.pop(record, None)
         outcomes = [
@@ -196,6 +202,43 @@ def _check_job(
     weights = load_weights(job.weights)
     find_channel(weights, job.settings)
     return job, make_request(job.settings, weights.digest, job.frame, job.orientation)
+
+
+def _find_edited(tasks: Sequence[Task]) -> dict[Path, Outcome]:
+    """Find the tasks one of whose masks was edited in place: it is kept, and they fail.
+
+    Returns
+    -------
+    dict
+        Path of the task's record to its outcome.
+    """
+    found = {}
+    for task in tasks:
+        for member in task.members:
+            mask = _find_edited_mask(member)
+            if mask is not None and task.record not in found:
+                error = (
+                    f"{mask}: edited since deskull wrote it, and kept. To use it, rename it to "
+                    f"{find_manual(member.scan, mask).name}; to replace it, add --force."
+                )
+                found[task.record] = Outcome(task.name, FAILED, error=error)
+                logger.warning("%s: failed: %s", task.name, error)
+    return found
+
+
+def _find_edited_mask(task: Task) -> Path | None:
+    """Find the mask of a task if it is a mask still, but not the file that deskull wrote."""
+    record = read_record(task)
+    written = record.outputs.get("mask") if record else None
+    if written is None or not written.sha256:
+        return None
+    path = task.record.parent / written.path
+    if not path.exists() or is_unchanged(path, written):
+        return None
+    with suppress(DeskullError):
+        load_mask(path)
+        return path
+    return None
 
 
 def _strip_here(tasks: Sequence[Task], job: Job, request: Request, workers: int) -> Stream:
