@@ -157,7 +157,9 @@ class Stripper:
         work = _Work(self, volume, settings or Settings(), observe or ignore)
         return work.run()
 
-    def give_up(self, volume: Volume, error: str, settings: Settings | None = None) -> Result:
+    def make_empty_result(
+        self, volume: Volume, error: str, settings: Settings | None = None
+    ) -> Result:
         """Make the result of a frame without a brain among others: an empty mask, and a doubt.
 
         Parameters

@@ -185,7 +185,7 @@ def _strip_frame(
     except (ImageFileError, EmptyMaskError) as error:
         if alone:
             raise
-        return stripper.give_up(volume, str(error), settings)
+        return stripper.make_empty_result(volume, str(error), settings)
 
 
 def _log_result(result: "Result") -> None:

@@ -17,6 +17,7 @@ from deskull.image.grid import VoxelSize, find_box
 from deskull.image.volume import Volume, load_volume
 from deskull.prepare.postprocess import make_signed_distance
 from deskull.train.checking import INSIDE
+from deskull.train.pairs import find_share
 
 MAX_SCANS = 20
 """Largest number of scans that are stripped, of as many participants."""
@@ -136,7 +137,7 @@ def find_border(
     borders = np.arange(-steps, steps + 1) * STEP_MM
     dice = []
     for border in borders:
-        share = np.clip(0.5 - (distance - border) / width, 0, 1)
+        share = find_share(distance, border, width)
         overlap, size = both + float(share @ inside), count + float(share @ share)
         dice.append(2 * overlap / (size + total))
     best = int(np.argmax(dice))

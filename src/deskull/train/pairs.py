@@ -116,8 +116,28 @@ def _resample_moved(
     box = find_box(mask, margin=int(np.ceil(reach / min(source.voxel_size))) + 1)
     distance = make_signed_distance(mask[box], source.voxel_size).clip(-reach, reach)
     distance = resample(distance, source.crop(box), grid, fill=reach)
-    share = np.clip(0.5 - (distance - border) / width, 0, 1)
+    share = find_share(distance, border, width)
     return np.asarray(share if soft else share > 0.5, np.float32)
+
+
+def find_share(distance: NDArray[np.float32], border: float, width: float) -> NDArray[np.float32]:
+    """Find the share of each voxel that lies inside a surface moved by a border.
+
+    Parameters
+    ----------
+    distance
+        Signed distance of each voxel's centre to the surface in mm, negative inside; any shape.
+    border
+        Distance in mm by which the surface is moved; plus grows.
+    width
+        Edge of a voxel in mm, over which the share falls from 1 to 0.
+
+    Examples
+    --------
+    >>> find_share(np.array([-2.0, 0.0, 0.5], np.float32), border=0.0, width=1.0).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return np.asarray(np.clip(0.5 - (distance - border) / width, 0, 1))
 
 
 def _choose_grid(
