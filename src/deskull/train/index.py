@@ -17,10 +17,11 @@ from typing import Any
 
 import pandas as pd
 
-from deskull import corrections
+from deskull.corrections_table import TABLE as CORRECTIONS
+from deskull.corrections_table import load_corrections
 from deskull.errors import InputError, OptionError
+from deskull.image.file_names import name_head
 from deskull.image.lookup import list_images
-from deskull.image.names import name_head
 from deskull.image.writing import save_bytes
 from deskull.network.engine import count_threads
 from deskull.tables import TABLES, read_table
@@ -270,9 +271,9 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read the lines of a table; of the viewer's table of corrections its pairs."""
-    if path.name != corrections.TABLE:
+    if path.name != CORRECTIONS:
         return read_table(path)
-    pairs = corrections.load_corrections(path)
+    pairs = load_corrections(path)
     columns = ("image", "mask", "manual")
     rows = [{name: getattr(pair, name) for name in columns} for pair in pairs]
     return list(enumerate(rows, start=2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import OptionError
-from deskull.image.names import (
+from deskull.image.file_names import (
     BRAIN_WORDS,
     MASK_WORDS,
     HeadName,
