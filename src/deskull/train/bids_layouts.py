@@ -17,7 +17,7 @@ from deskull.image.bids_names import (
 )
 from deskull.image.file_names import find_base, find_stem
 from deskull.image.lookup import list_images
-from deskull.train.layouts import (
+from deskull.train.candidates import (
     Candidate,
     Found,
     Stems,

@@ -25,13 +25,11 @@ from deskull.image.lookup import list_images
 from deskull.image.writing import save_bytes
 from deskull.network.engine import count_threads
 from deskull.tables import TABLES, read_table
-from deskull.train.bids_layouts import find_bids
+from deskull.train.candidates import Candidate
 from deskull.train.checking import Checked, Finding, Observe, Row, check_candidate
 from deskull.train.layouts import (
-    Candidate,
-    Finder,
-    find_beside,
-    find_freesurfer,
+    FINDERS,
+    KNOWN_LAYOUTS,
     make_pattern_finder,
 )
 
@@ -52,13 +50,6 @@ MAX_BORDER_MM = 10.0
 
 MAX_WORKERS = 4
 """Largest number of candidates checked at once; each holds an image and its mask in memory."""
-
-FINDERS: tuple[Finder, ...] = (find_freesurfer, find_bids, find_beside)
-KNOWN_LAYOUTS = (
-    "NFBS (sub-*_T1w with _T1w_brainmask), BIDS (sub-*/ with desc-brain_mask in a derivative "
-    "data set), FreeSurfer (SUBJECT/mri with brainmask.mgz or aseg.mgz), X with X_mask, "
-    "X_brainmask, X_reference, X_majority or X_mask_manual, and label maps"
-)
 
 
 def make_index(
