@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from damaged_heads import Head
 from deskull.image.grid import make_ras_grid
-from heads import Head
 
 SHAPE, SIZE = (96, 112, 96), 2.0
 

@@ -27,11 +27,7 @@ from scipy.optimize import nnls
 from scipy.stats import rankdata
 
 from compare import find_pairs
-from deskull import Stripper
-from deskull.errors import DeskullError
-from deskull.measure.metrics import dice
-from deskull.measure.score import COSTS, LOW, TERMS, make_score
-from heads import (
+from damaged_heads import (
     Head,
     add_bias,
     add_ghosts,
@@ -46,6 +42,10 @@ from heads import (
     thicken,
     wrap_round,
 )
+from deskull import Stripper
+from deskull.errors import DeskullError
+from deskull.measure.metrics import dice
+from deskull.measure.score import COSTS, LOW, TERMS, make_score
 from phantoms import make_phantoms
 
 AS_IS, PHANTOM = "as is", "phantom"

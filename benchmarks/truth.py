@@ -23,6 +23,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from damaged_heads import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
 from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.writing import Transaction, save_image
@@ -36,7 +37,6 @@ from deskull.train.labels import (
 )
 from deskull.train.recipe import AugmentSettings
 from deskull.train.synthesis import synthesise
-from heads import Head, add_bias, add_noise, cut_field, save_head, thicken
 
 SHAPE, VOXEL_MM = (192, 232, 224), 1.0
 """Field of the heads: face and neck are in it."""
