@@ -1,11 +1,12 @@
 """Running commands as whole processes and measuring them as the operating system saw them."""
 
+import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
-import time
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -47,15 +48,26 @@ def parse_peer(text: str) -> Command:
     return Command(name.strip(), words.strip())
 
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+seconds = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+with open(sys.argv[1], "w") as file:
+    json.dump([*seconds, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status)], file)
+"""
+"""A small process that starts the command. The peak that the system reports begins with the memory
+of the process that started it, and a benchmark holds scans."""
+
+
 def measure(words: list[str], log: Path) -> Run:
     """Run one process to its end; what it prints goes to `log`."""
-    with log.open("ab") as file:
-        began = time.perf_counter()
-        process = subprocess.Popen(words, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode)
+    with tempfile.TemporaryDirectory() as folder, log.open("ab") as file:
+        report = Path(folder) / "run.json"
+        launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(report), *words]
+        subprocess.run(launch, stdout=file, stderr=file, check=True)
+        return Run(*json.loads(report.read_text()))
 
 
 def summarise(runs: list[Run]) -> Run:

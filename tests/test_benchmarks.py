@@ -21,6 +21,7 @@ import corruption
 import damaged_heads
 import peers
 import phantoms
+import processes
 import quality
 import recipes
 import synthetic
@@ -247,6 +248,18 @@ def test_networks_are_judged_on_the_same_synthetic_heads(tmp_path, capsys):
     synthetic.main([*words, str(tmp_path / "again")])
     again = tmp_path / "again/synthetic.tsv"
     assert again.read_bytes() == (tmp_path / "out/synthetic.tsv").read_bytes()
+
+
+# --- processes
+
+
+def test_the_peak_of_a_command_is_its_own_and_not_that_of_the_benchmark(tmp_path):
+    held = np.ones(40_000_000)  # 320 MB
+    run = processes.measure([sys.executable, "-S", "-c", "raise SystemExit(3)"], tmp_path / "log")
+    assert held.nbytes / 2**20 > 300
+    assert 2 < run.peak_mb < 100
+    assert run.code == 3
+    assert run.wall > 0
 
 
 # --- damage
