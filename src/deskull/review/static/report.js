@@ -47,9 +47,28 @@
       card.dataset.mask = answer.headers.get("Deskull-Mask") ?? "";
       if (image.src) URL.revokeObjectURL(image.src);
       image.src = URL.createObjectURL(await answer.blob());
+    } else {
+      const place = `picture-${card.dataset.index}`;
+      await arrive(place);
+      image.src = readPicture(place);
     }
     await image.decode();
     [image.width, image.height] = [image.naturalWidth, image.naturalHeight];
+  }
+
+  // The pictures of a page from disk lie behind this script: wait until one is there as a whole.
+  async function arrive(place) {
+    while (!$(place)?.nextElementSibling && document.readyState === "loading") await new Promise((go) => setTimeout(go, 30));
+  }
+
+  const readPicture = (place) => $(place).textContent.match(/ src="([^"]*)"/)[1];
+
+  // On paper all are needed, and at once.
+  function showAll() {
+    for (const card of cards) {
+      const image = card.querySelector("img"), place = `picture-${card.dataset.index}`;
+      if (image && !image.src && $(place)) image.src = readPicture(place);
+    }
   }
 
   async function get(address, options) {
@@ -71,7 +90,8 @@
     $("zoom-doubts").textContent = "loading …";
     canvas.ariaLabel = `slices of ${card.dataset.name} in all planes`;
     try {
-      const address = card.dataset.picture || card.querySelector("img")?.src;
+      if (!served) await arrive(`large-${card.dataset.index}`);
+      const address = card.dataset.picture || $(`large-${card.dataset.index}`)?.dataset.picture || card.querySelector("img")?.src;
       if (!address) throw new Error("it has no picture");
       const answer = served ? await get(address) : null;
       const bitmap = await createImageBitmap(answer ? await answer.blob() : decode(address));
@@ -139,7 +159,8 @@
     const hasScore = (card) => card.dataset.score === "" ? low <= 0 : card.dataset.score >= low && card.dataset.score <= high;
     const hasText = (card) => !text || `${card.dataset.name} ${card.querySelector(".doubts").textContent} ${card.dataset.tags} ${card.querySelector(".comment").value}`.toLowerCase().includes(text);
     for (const card of cards) card.hidden = !(fits(card) && hasScore(card) && hasText(card));
-    list.append(...cards.slice().sort(compare));
+    const sorted = cards.slice().sort(compare);
+    if (sorted.some((card, place) => card !== list.children[place])) list.append(...sorted);
     order = [...list.children].filter((card) => !card.hidden);
     $("count").textContent = order.length < cards.length ? `${order.length} of ${cards.length} shown` : "";
     if (current && !current.hidden) current.scrollIntoView({ block: "nearest" });
@@ -296,6 +317,7 @@
   for (const dialog of document.querySelectorAll("dialog"))
     dialog.addEventListener("click", (event) => { if (event.target === dialog || dialog.id === "zoom") dialog.close(); });
   addEventListener("hashchange", follow);
+  if (!served) addEventListener("beforeprint", showAll);
 
   function follow() {
     const card = cards.find((one) => `#${one.id}` === location.hash);
