@@ -61,7 +61,7 @@
     while (!$(place)?.nextElementSibling && document.readyState === "loading") await new Promise((go) => setTimeout(go, 30));
   }
 
-  const readPicture = (place) => $(place).textContent.match(/ src="([^"]*)"/)[1];
+  const readPicture = (place) => $(place).textContent.match(/"(data:image[^"]*)"/)[1];
 
   // On paper all are needed, and at once.
   function showAll() {
