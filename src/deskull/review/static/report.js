@@ -165,7 +165,7 @@
     else if (order.length) choose(order[0], false);
   }
 
-  // Cards lie in groups: a browser watches hundreds of groups in no time, but not thousands of cards.
+  // Cards lie in groups: to watch each of a thousand cards costs a browser more than to draw them.
   function arrange(shown) {
     if (order && shown.length === order.length && shown.every((card, place) => card === order[place])) return;
     order = shown;
