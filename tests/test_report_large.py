@@ -1,5 +1,6 @@
 """A cohort of 1,000 scans: what its page weighs, and that it fetches only what is looked at."""
 
+import base64
 from dataclasses import replace
 
 import pytest
@@ -26,21 +27,80 @@ def scans(batch):
     return [replace(one, name=f"sub-{number:04d}_T1w.nii.gz") for number in range(COUNT)]
 
 
-@pytest.fixture
-def page(scans, tmp_path):
-    """Their report, as it is written to disk."""
-    source = scans[0].find_scan()
-    pair = load_pair(source, scans[0].find_output("mask"))
-    card = to_data_address(draw_card(pair), WEBP)
-    picture = to_data_address(draw_picture(pair, "a scan"), WEBP)
-    path = tmp_path / "report.html"
-    shots = [Shot(scan, card, picture) for scan in scans]
+def write_page(scans, path):
+    """Write the report of scans; what follows each picture makes it one of its own."""
+    pair = load_pair(scans[0].find_scan(), scans[0].find_output("mask"))
+    card, picture = draw_card(pair), draw_picture(pair, "a scan")
+    shots = [
+        Shot(scan, *(to_data_address(one + b"%d" % number, WEBP) for one in (card, picture)))
+        for number, scan in enumerate(scans)
+    ]
     path.write_bytes(encode_page(make_cohort_page("many", shots)))
     return path
 
 
+@pytest.fixture
+def page(scans, tmp_path):
+    """Their report, as it is written to disk."""
+    return write_page(scans, tmp_path / "report.html")
+
+
 def test_a_scan_weighs_less_than_300_kb(page):
     assert page.stat().st_size < 300_000 * COUNT
+
+
+def test_cards_and_script_come_before_the_first_picture(page):
+    before, found, _ = page.read_text("utf-8").partition("data:image/webp")
+    assert found
+    assert before.count('class="card') == COUNT
+    assert "</script>" in before
+    assert len(before) < 5_000 * COUNT
+
+
+def measure_work(driver):
+    """Seconds of processor time that the page's main thread has worked."""
+    found = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(one["value"] for one in found if one["name"] == "TaskDuration")
+
+
+@pytest.mark.slow
+def test_a_report_of_a_thousand_scans_opens_and_scrolls_with_little_work(browser, page):
+    run = browser.driver.execute_cdp_cmd
+    run("Performance.enable", {"timeDomain": "threadTicks"})
+    browser.driver.get(page.as_uri())
+    browser.wait("document.getElementById('scan-0').dataset.shown === 'yes'")
+    opened = measure_work(browser.driver)
+    assert opened < 2
+    gesture = {"x": 700, "y": 500, "yDistance": -12_000, "speed": 4_000}
+    run("Input.synthesizeScrollGesture", gesture | {"gestureSourceType": "mouse"})
+    assert browser.run("return scrollY") > 11_000
+    assert measure_work(browser.driver) - opened < 1.5  # of the 3 s that it took
+    run("Performance.disable", {})
+
+
+@pytest.mark.slow
+def test_every_picture_is_printed_also_of_scans_never_looked_at(browser, scans, tmp_path):
+    page = write_page(scans[:60], tmp_path / "report.html")
+    browser.driver.get(page.as_uri())
+    browser.wait("document.getElementById('scan-0').dataset.shown === 'yes'")
+    assert browser.run("return document.querySelectorAll('.card[data-shown=yes]').length") < 30
+    printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    assert base64.b64decode(printed["data"]).count(b"/Subtype /Image") >= 60
+
+
+@pytest.mark.slow
+def test_without_scripts_the_pictures_are_below_the_cards(browser, scans, tmp_path):
+    page = write_page(scans[:5], tmp_path / "report.html")
+    off = "Emulation.setScriptExecutionDisabled"
+    browser.driver.execute_cdp_cmd(off, {"value": True})
+    try:
+        browser.driver.get(page.as_uri())
+        shown = browser.driver.find_elements("css selector", "noscript > p > img")
+        assert [one.is_displayed() for one in shown] == [True] * 5
+        assert not browser.find("#bar").is_displayed()
+        browser.shoot("without-scripts")
+    finally:
+        browser.driver.execute_cdp_cmd(off, {"value": False})
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ from deskull.typed_json import to_plain
 
 NAME = "deskull_report.html"
 LARGE_PICTURES = 200
-"""Number of scans with slices in all planes: with more, the page would open slowly."""
+"""Number of scans with slices in all planes: with more, the file would be hard to send on."""
 
 WORST = 3
 """Number of scans that the page of a cohort shows at its top, to be looked at first."""

@@ -6,8 +6,8 @@
   const $ = (id) => document.getElementById(id);
   const report = $("report"), list = $("cards"), cards = [...list.children];
   const served = report.dataset.served === "yes", key = "deskull-marks-" + report.dataset.key;
-  const AHEAD = 2, MARKS = { p: "pass", f: "fail", m: "maybe", u: "" };
-  let current = null, order = cards, zoomed = null;
+  const AHEAD = 2, GROUP = 10, MARKS = { p: "pass", f: "fail", m: "maybe", u: "" };
+  let current = null, order = null, zoomed = null;
 
   function say(text, bad = false) {
     $("trouble").textContent = text;
@@ -47,9 +47,28 @@
       card.dataset.mask = answer.headers.get("Deskull-Mask") ?? "";
       if (image.src) URL.revokeObjectURL(image.src);
       image.src = URL.createObjectURL(await answer.blob());
+    } else {
+      const place = `picture-${card.dataset.index}`;
+      await arrive(place);
+      image.src = readPicture(place);
     }
     await image.decode();
     [image.width, image.height] = [image.naturalWidth, image.naturalHeight];
+  }
+
+  // The pictures of a page from disk lie behind this script: wait until one is there as a whole.
+  async function arrive(place) {
+    while (!$(place)?.nextElementSibling && document.readyState === "loading") await new Promise((go) => setTimeout(go, 30));
+  }
+
+  const readPicture = (place) => $(place).textContent.match(/"(data:image[^"]*)"/)[1];
+
+  // On paper all are needed, and at once.
+  function showAll() {
+    for (const card of cards) {
+      const image = card.querySelector("img"), place = `picture-${card.dataset.index}`;
+      if (image && !image.src && $(place)) image.src = readPicture(place);
+    }
   }
 
   async function get(address, options) {
@@ -71,7 +90,8 @@
     $("zoom-doubts").textContent = "loading …";
     canvas.ariaLabel = `slices of ${card.dataset.name} in all planes`;
     try {
-      const address = card.dataset.picture || card.querySelector("img")?.src;
+      if (!served) await arrive(`large-${card.dataset.index}`);
+      const address = card.dataset.picture || $(`large-${card.dataset.index}`)?.dataset.picture || card.querySelector("img")?.src;
       if (!address) throw new Error("it has no picture");
       const answer = served ? await get(address) : null;
       const bitmap = await createImageBitmap(answer ? await answer.blob() : decode(address));
@@ -139,12 +159,38 @@
     const hasScore = (card) => card.dataset.score === "" ? low <= 0 : card.dataset.score >= low && card.dataset.score <= high;
     const hasText = (card) => !text || `${card.dataset.name} ${card.querySelector(".doubts").textContent} ${card.dataset.tags} ${card.querySelector(".comment").value}`.toLowerCase().includes(text);
     for (const card of cards) card.hidden = !(fits(card) && hasScore(card) && hasText(card));
-    list.append(...cards.slice().sort(compare));
-    order = [...list.children].filter((card) => !card.hidden);
+    arrange(cards.filter((card) => !card.hidden).sort(compare));
     $("count").textContent = order.length < cards.length ? `${order.length} of ${cards.length} shown` : "";
     if (current && !current.hidden) current.scrollIntoView({ block: "nearest" });
     else if (order.length) choose(order[0], false);
   }
+
+  // Cards lie in groups: to watch each of a thousand cards costs a browser more than to draw them.
+  function arrange(shown) {
+    if (order && shown.length === order.length && shown.every((card, place) => card === order[place])) return;
+    order = shown;
+    nearGroups.disconnect();
+    nearCards.disconnect();
+    const groups = [];
+    for (let first = 0; first < order.length; first += GROUP) {
+      const group = document.createElement("div"), held = order.slice(first, first + GROUP);
+      group.className = "group";
+      group.style.containIntrinsicSize = `auto ${held.reduce((sum, card) => sum + (card.matches(".no-picture") ? 110 : 560), 0)}px`;
+      group.append(...held);
+      groups.push(group);
+    }
+    list.replaceChildren(...groups);
+    for (const group of groups) nearGroups.observe(group);
+  }
+
+  const NEAR = { rootMargin: "100% 0px" };
+  const nearGroups = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries)
+      for (const card of target.children) isIntersecting ? nearCards.observe(card) : nearCards.unobserve(card);
+  }, NEAR);
+  const nearCards = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) load(target);
+  }, NEAR);
 
   function compare(a, b) {
     const by = $("sort").value, [one, other] = [a.dataset[by], b.dataset[by]];
@@ -296,6 +342,7 @@
   for (const dialog of document.querySelectorAll("dialog"))
     dialog.addEventListener("click", (event) => { if (event.target === dialog || dialog.id === "zoom") dialog.close(); });
   addEventListener("hashchange", follow);
+  if (!served) addEventListener("beforeprint", showAll);
 
   function follow() {
     const card = cards.find((one) => `#${one.id}` === location.hash);
@@ -303,15 +350,9 @@
     choose(card);
   }
 
-  const near = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) load(entry.target);
-  }, { rootMargin: "100% 0px" });
-
   restore();
-  for (const card of cards) {
-    if (card.dataset.mark || card.dataset.tags) showMark(card);
-    near.observe(card);
-  }
+  for (const card of cards) if (card.dataset.mark || card.dataset.tags) showMark(card);
+  arrange(cards);
   showProgress();
   choose(cards[0], false);
   for (const copy of document.querySelectorAll("#worst img")) load($(copy.dataset.of));
