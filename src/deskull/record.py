@@ -135,7 +135,7 @@ class CorrectedMask(Fingerprint):
 
 @dataclass(frozen=True)
 class RequestedSettings(Settings):
-    """Settings that were asked for, and how the scan was to be read.
+    """Settings that were requested, and how the scan was to be read.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Request:
     Parameters
     ----------
     settings
-        Settings that were asked for.
+        Settings that were requested.
     weights
         SHA-256 of the weights.
     mask_of
@@ -182,7 +182,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Query:
-    """Images of a BIDS data set that were asked for, of which this one could not be planned.
+    """Images of a BIDS data set that were requested, of which this one could not be planned.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from deskull.image.names import (
     COUNTING,
     ENTITIES,
     INV2,
-    MADE_WORDS,
+    MADE_ENDINGS,
     BidsName,
     find_base,
     find_inversion,
@@ -303,7 +303,7 @@ def _is_any(text: str, suffixes: Iterable[str]) -> bool:
 
 
 def _explain_odd(source: str, path: Path, participant: str, place: tuple[str, ...]) -> Gap:
-    if find_base(path, MADE_WORDS) is not None:
+    if find_base(path, MADE_ENDINGS) is not None:
         return Gap(source, "made from a scan, by its name")
     session = next((part for part in place if part.startswith("ses-")), "")
     start = "_".join(part for part in (participant, session) if part)

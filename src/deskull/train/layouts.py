@@ -13,8 +13,8 @@ from pathlib import Path
 
 from deskull.errors import OptionError
 from deskull.image.names import (
-    BRAIN_WORDS,
-    MASK_WORDS,
+    BRAIN_ENDINGS,
+    MASK_ENDINGS,
     HeadName,
     find_base,
     find_stem,
@@ -117,13 +117,13 @@ def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
 
 def find_masks_beside(image: Path, stems: Stems) -> list[Path]:
     """Find the masks in an image's folder with its name, or named as a mask alone."""
-    names = [f"{find_stem(image)}_{word}" for word in MASK_WORDS] + list(MASK_WORDS)
+    names = [f"{find_stem(image)}_{ending}" for ending in MASK_ENDINGS] + list(MASK_ENDINGS)
     return [stems[image.parent, name] for name in names if (image.parent, name) in stems]
 
 
 def find_brain_beside(image: Path, stems: Stems) -> Path | None:
     """Find the stripped brain in an image's folder with its name."""
-    names = [f"{find_stem(image)}_{word}" for word in BRAIN_WORDS]
+    names = [f"{find_stem(image)}_{ending}" for ending in BRAIN_ENDINGS]
     return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)
 
 
@@ -161,7 +161,7 @@ def make_candidate(head: HeadName, image: Path, masks: list[Path], stems: Stems)
 
 
 def _is_mask(file: Path) -> bool:
-    return find_stem(file).endswith(MASK_WORDS) and find_base(file) is not None
+    return find_stem(file).endswith(MASK_ENDINGS) and find_base(file) is not None
 
 
 def _has_base(file: Path, stems: Stems) -> bool:
