@@ -181,7 +181,7 @@ def summarise_tissues(table: pd.DataFrame) -> str:
 
 
 def summarise(table: pd.DataFrame, by_data_set: bool = False) -> str:
-    """Markdown: a line per method for each contrast, and for each data set if asked for.
+    """Markdown: a line per method for each contrast, and for each data set if requested.
 
     Majority masks stand apart from references, and participants trained on from others.
     """

@@ -140,15 +140,15 @@ def summarise(table: pd.DataFrame) -> str:
     for kind, corruption in CORRUPTIONS.items():
         for level in (corruption.untouched, *corruption.levels):
             rows = table[(table.corruption == kind) & (table.level == level)]
-            cells = [_tell(rows[rows.method == method]) for method in methods]
+            cells = [_summarise(rows[rows.method == method]) for method in methods]
             lines.append(f"| {corruption.label} | {level:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _tell(rows: pd.DataFrame) -> str:
+def _summarise(rows: pd.DataFrame) -> str:
     failed = int(rows.failed.sum())
-    words = f"{rows.dice.mean():.4f} ({rows.dice.min():.4f})"
-    return words + (f", {failed} failed" if failed else "")
+    text = f"{rows.dice.mean():.4f} ({rows.dice.min():.4f})"
+    return text + (f", {failed} failed" if failed else "")
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:

@@ -183,7 +183,7 @@ def wrap_round(head: Head) -> Head:
 
 
 def change_header(head: Head, matrix: ArrayLike) -> Head:
-    """Have the header tell other directions or sizes: (3, 3), applied to the mm that it told."""
+    """Give the header other directions or sizes: (3, 3), applied to the mm that it had."""
     change = np.eye(4)
     change[:3, :3] = matrix
     return replace(head, grid=Grid(head.grid.shape, change @ head.grid.affine))

@@ -1,4 +1,4 @@
-"""Figures as a journal prints them: direct labels, and colours that the colour-blind tell apart.
+"""Figures as a journal prints them: direct labels, colours that the colour-blind distinguish.
 
 Each figure is written twice, for light and for dark pages: `x.png` and `x_dark.png`.
 """
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito 2008; told apart also by `MARKS`."""
+"""Okabe and Ito 2008; distinguished also by `MARKS`."""
 
 MARKS = ("o", "s", "D", "^", "v", "P")
 THEMES = {"": ("white", "#1f2328"), "_dark": ("#0d1117", "#e6edf3")}

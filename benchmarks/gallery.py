@@ -22,7 +22,7 @@ from deskull.measure.metrics import dice
 from deskull.picture.differences import draw_differences
 from processes import DESKULL
 
-CAPTION = 22  # pixels of a line of words
+CAPTION = 22  # pixels of a line of text
 
 
 def main() -> None:
@@ -47,20 +47,20 @@ def find_worst(table: pd.DataFrame, count: int) -> list[str]:
 
 
 def draw_head(stripper: Stripper, name: str, scan: Path, reference: Path) -> Image.Image:
-    """Strip a head, and draw its errors below a line of words."""
+    """Strip a head, and draw its errors below a line of text."""
     volume, truth = load_volume(scan), load_canonical_mask(reference)
     result = stripper(volume)
     mask = to_canonical_array(result.mask, volume.grid)
     data = to_canonical_array(volume.data, volume.grid)
     picture = draw_differences(mask, truth.inside, truth.grid, data)
     doubts = ", ".join(flag.name for flag in result.flags) or "none"
-    words = (
+    caption = (
         f"{name.removeprefix('truth-')}: Dice {dice(mask, truth.inside):.3f}, "
         f"score {result.score:.0f}, doubts: {doubts}"
     )
     page = Image.new("RGB", (picture.width, picture.height + CAPTION), "black")
     page.paste(picture, (0, CAPTION))
-    ImageDraw.Draw(page).text((4, 3), words, "white", ImageFont.load_default(14))
+    ImageDraw.Draw(page).text((4, 3), caption, "white", ImageFont.load_default(14))
     return page
 
 

@@ -38,8 +38,8 @@ def main() -> None:
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel of this source."""
-    words = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder)]
-    subprocess.run([*words, str(ROOT)], check=True)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder)]
+    subprocess.run([*command, str(ROOT)], check=True)
     return next(folder.glob("deskull-*.whl"))
 
 
@@ -47,8 +47,8 @@ def measure(wheel: Path, extra: str, folder: Path) -> dict[str, int]:
     """Install into a fresh environment; bytes on disk by package."""
     venv.create(folder, with_pip=False)
     wanted = f"{wheel}[{extra}]" if extra else str(wheel)
-    words = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
-    subprocess.run([*words, "install", "-q", "--prefer-binary", wanted], check=True)
+    command = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    subprocess.run([*command, "install", "-q", "--prefer-binary", wanted], check=True)
     return dict(weigh(next(folder.glob("lib/*/site-packages"))))
 
 

@@ -32,19 +32,21 @@ def main() -> None:
     """Read the command line, run, and say what it took."""
     parser = argparse.ArgumentParser(description="Measure memory on a large scan.")
     parser.add_argument("--size", type=int, default=512, help="voxels along each edge")
-    parser.add_argument("words", nargs="*", help="further words for deskull, such as -m {mask}")
+    parser.add_argument(
+        "arguments", nargs="*", help="further arguments of deskull, such as -m {mask}"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan, out, mask = (Path(folder) / name for name in ("scan.nii", "out.nii", "mask.nii"))
         write_head(scan, options.size)
-        words = f"{sys.executable} -m deskull {{in}} {{out}} {' '.join(options.words)}"
+        template = f"{sys.executable} -m deskull {{in}} {{out}} {' '.join(options.arguments)}"
         log = Path(folder) / "log"
-        run = measure(Command("deskull", words).fill(scan, out, mask), log)
+        run = measure(Command("deskull", template).fill(scan, out, mask), log)
         print(log.read_text("utf-8"), end="")
     bytes_a_voxel = run.peak_mb * 2**20 / options.size**3
     print(describe_machine())
     print(
-        f"{options.size}^3 int16, {' '.join(options.words) or 'brain only'}: exit {run.code}, "
+        f"{options.size}^3 int16, {' '.join(options.arguments) or 'brain only'}: exit {run.code}, "
         f"{run.wall:.1f} s, peak {run.peak_mb:.0f} MB, {bytes_a_voxel:.1f} bytes a voxel"
     )
 

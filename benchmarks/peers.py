@@ -38,8 +38,8 @@ class Peer:
     ----------
     title
         Name in tables and figures.
-    words
-        Command with {in}, {out} and {mask}; its first word is the program.
+    command
+        Command with {in}, {out} and {mask}; the program comes first.
     install
         How a user gets it.
     version
@@ -58,7 +58,7 @@ class Peer:
     """
 
     title: str
-    words: str
+    command: str
     install: str
     version: str
     published: str
@@ -70,7 +70,7 @@ class Peer:
     @property
     def program(self) -> str:
         """Its program."""
-        return shlex.split(self.words)[0]
+        return shlex.split(self.command)[0]
 
 
 def _in_folder(line: str) -> str:
@@ -176,18 +176,18 @@ def find_peer(text: str) -> Command:
     program = _name_program(text)
     if shutil.which(program) is None:
         raise SystemExit(f"--peer {text}: no {program} on the PATH. Install it: {peer.install}")
-    words = peer.words.replace("{program}", program)
-    return Command(f"{peer.title} {find_version(text)}".strip(), words)
+    command = peer.command.replace("{program}", program)
+    return Command(f"{peer.title} {find_version(text)}".strip(), command)
 
 
 def _name_program(name: str) -> str:
     """Name the program of a peer, also of those that run through a shell."""
-    found = re.search(r"&& ([\w-]+) ", PEERS[name].words)
+    found = re.search(r"&& ([\w-]+) ", PEERS[name].command)
     return found[1] if found else PEERS[name].program
 
 
 def find_version(name: str) -> str:
-    """Ask an installed peer for its version; empty where it does not tell."""
+    """Ask an installed peer for its version; empty where it does not print one."""
     peer, program = PEERS[name], shutil.which(_name_program(name))
     if program is None or not peer.version:
         return ""
@@ -195,10 +195,10 @@ def find_version(name: str) -> str:
     if package:
         python = Path(program).resolve().parent / "python"
         ask = f"import importlib.metadata as m; print(m.version({package!r}))"
-        words = [str(python) if python.exists() else sys.executable, "-c", ask]
+        command = [str(python) if python.exists() else sys.executable, "-c", ask]
     else:
-        words = [program, peer.version]
-    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+        command = [program, peer.version]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"\d+(\.\d+)+", answer.stdout)
     return found[0] if found else ""
 
@@ -224,14 +224,14 @@ def make_table(measured: list[dict[str, str]]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     by_method = {row["method"]: row for row in measured}
     published = {peer.title: peer.published for peer in PEERS.values()}
-    for title, told in ({"deskull": ""} | published).items():
+    for title, dice_published in ({"deskull": ""} | published).items():
         row = by_method.get(title)
         cells = ["not run"] + [""] * 3
         if row:
             dice, lowest = (f"{float(row[name]):.3f}" for name in ("dice", "dice_worst"))
             dice += f" ({row['failed']} of {row['scans']} failed)" if int(row["failed"]) else ""
             cells = [dice, lowest, f"{float(row['cpu_s']):.1f}", row["peak_mb"]]
-        lines.append("| " + " | ".join([title, *cells, told]) + " |")
+        lines.append("| " + " | ".join([title, *cells, dice_published]) + " |")
     return "\n".join(lines)
 
 
@@ -239,11 +239,11 @@ def describe_tools() -> str:
     """Make the Markdown table of what each tool is."""
     columns = ["tool", "made for", "how it works", "installed", "licence"]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    told = {
+    described = {
         peer.title: (peer.contrasts, peer.method, peer.size, peer.licence)
         for peer in PEERS.values()
     }
-    for title, cells in ({"deskull": OURS} | told).items():
+    for title, cells in ({"deskull": OURS} | described).items():
         lines.append("| " + " | ".join([title, *cells]) + " |")
     return "\n".join(lines)
 

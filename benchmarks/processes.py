@@ -14,15 +14,15 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Command:
-    """A tool to run: its name, and its words with {in}, {out} and {mask} to be filled in."""
+    """A tool to run: its name, and its command line with {in}, {out} and {mask} to fill in."""
 
     name: str
-    words: str
+    template: str
 
     def fill(self, scan: Path, out: Path, mask: Path) -> list[str]:
-        """Words for one scan."""
+        """Fill in the command line for one scan."""
         paths = {"in": str(scan), "out": str(out), "mask": str(mask)}
-        return [word.format(**paths) for word in shlex.split(self.words)]
+        return [part.format(**paths) for part in shlex.split(self.template)]
 
 
 DESKULL = Command(
@@ -42,10 +42,10 @@ class Run:
 
 def parse_peer(text: str) -> Command:
     """``'NAME: CMD {in} {mask}'`` as given on the command line."""
-    name, colon, words = text.partition(":")
-    if not colon or "{in}" not in words:
+    name, colon, template = text.partition(":")
+    if not colon or "{in}" not in template:
         raise SystemExit(f"--peer {text!r}: expected 'NAME: CMD {{in}} {{mask}}'")
-    return Command(name.strip(), words.strip())
+    return Command(name.strip(), template.strip())
 
 
 LAUNCHER = """
@@ -61,11 +61,11 @@ with open(sys.argv[1], "w") as file:
 of the process that started it, and a benchmark holds scans."""
 
 
-def measure(words: list[str], log: Path) -> Run:
+def measure(command: list[str], log: Path) -> Run:
     """Run one process to its end; what it prints goes to `log`."""
     with tempfile.TemporaryDirectory() as folder, log.open("ab") as file:
         report = Path(folder) / "run.json"
-        launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(report), *words]
+        launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(report), *command]
         subprocess.run(launch, stdout=file, stderr=file, check=True)
         return Run(*json.loads(report.read_text()))
 

@@ -247,10 +247,10 @@ def summarise(table: pd.DataFrame) -> str:
     table = table.assign(case=table.case.where(table["head"] != PHANTOM, PHANTOM))
     for case, rows in table.groupby("case"):
         flags = rows["flags"].explode().value_counts()
-        words = ", ".join(f"{name} {count}" for name, count in flags.head(3).items())
+        counts = ", ".join(f"{name} {count}" for name, count in flags.head(3).items())
         lines.append(
             f"| {case} | {len(rows)} | {rows.dice.mean():.3f} | {rows.dice.min():.3f} "
-            f"| {rows.score.mean():.0f} | {rows.score.min()} | {words} |"
+            f"| {rows.score.mean():.0f} | {rows.score.min()} | {counts} |"
         )
     used = {name: abs(term.weight) for name, term in TERMS.items()} | COSTS
     lines += ["", "| penalty | fitted | in use |", "|---|---|---|"]
@@ -276,8 +276,8 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             levels = np.arange(-1, 101)
             hit = [(rows.score[bad] <= level).mean() for level in levels]
             false = [(rows.score[~bad] <= level).mean() for level in levels]
-            words = f"{kind}: AUC {find_auc(rows.score, bad):.2f} ({bad.sum()} bad)"
-            left.plot(false, hit, label=words, color=COLOURS[number])
+            label = f"{kind}: AUC {find_auc(rows.score, bad):.2f} ({bad.sum()} bad)"
+            left.plot(false, hit, label=label, color=COLOURS[number])
         left.plot([0, 1], [0, 1], color="0.6", lw=0.8, label="chance")
         left.set(xlabel="share of good masks flagged", ylabel="share of bad masks found")
         left.set_title("data sets not fitted on")

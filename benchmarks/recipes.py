@@ -112,26 +112,27 @@ def take_turn(
     options: argparse.Namespace, name: str, recipe: str, *limit: str
 ) -> tuple[float, float, float]:
     """Run `deskull train`; return seconds of the clock, of the cores, and peak memory in MB."""
-    words = [
+    command = [
         *(sys.executable, "-m", "deskull", "train", str(options.index), "--recipe", recipe),
         *("--out", str(options.out / name), "--cache", str(options.out / "cache")),
         *("--validation", str(options.validation), "--threads", str(options.threads), *limit),
     ]
     log = options.out / f"{name}.log"
-    run = measure(words, log)
+    run = measure(command, log)
     if run.code:
-        raise SystemExit(f"{' '.join(words)} failed:\n{log.read_text('utf-8')[-2000:]}")
+        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text('utf-8')[-2000:]}")
     return run.wall, run.cpu, run.peak_mb
 
 
 def evaluate(options: argparse.Namespace, name: str) -> pd.DataFrame:
-    """Release a recipe's weights, and strip all heads kept apart."""
+    """Release a recipe's weights, and strip all held-out heads."""
     run, rows = options.out / name, []
     with TemporaryDirectory() as folder:
         about, weights = Path(folder) / "about.json", Path(folder) / "weights"
         about.write_text(json.dumps(ABOUT), "utf-8")
-        words = ["-m", "deskull", "export", str(run), "--about", str(about), "--out", str(weights)]
-        code = measure([sys.executable, *words], options.out / f"{name}.log").code
+        command = [sys.executable, "-m", "deskull", "export", str(run)]
+        command += ["--about", str(about), "--out", str(weights)]
+        code = measure(command, options.out / f"{name}.log").code
         if code:
             raise SystemExit(f"the weights of {run} cannot be released; see {name}.log")
         stripper = Stripper.load(weights, device="cpu", threads=options.threads)

@@ -56,18 +56,22 @@ def main() -> None:
     for recipe in options.recipe or ["article", "segment"]:
         for device in devices:
             for precision in PRECISIONS:
-                words = ["--one", recipe, device, precision, "--steps", str(options.steps)]
-                print_row(recipe, f"{device} {precision}", [*words, "-t", str(options.threads)])
+                arguments = ["--one", recipe, device, precision, "--steps", str(options.steps)]
+                print_row(
+                    recipe, f"{device} {precision}", [*arguments, "-t", str(options.threads)]
+                )
 
 
-def print_row(recipe: str, where: str, words: list[str]) -> None:
+def print_row(recipe: str, where: str, arguments: list[str]) -> None:
     """Measure one configuration in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, check=True)
-    told = json.loads(done.stdout)
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, check=True
+    )
+    found = json.loads(done.stdout)
     print(
-        f"| {Path(recipe).stem} | {where} | {1 / told['step']:.2f} | {told['step']:.2f} "
-        f"| {told['alone']:.2f} | {told['batch']:.2f} | {told['batch'] / told['alone']:.0%} "
-        f"| {told['peak_gb']:.1f} |",
+        f"| {Path(recipe).stem} | {where} | {1 / found['step']:.2f} | {found['step']:.2f} "
+        f"| {found['alone']:.2f} | {found['batch']:.2f} | {found['batch'] / found['alone']:.0%} "
+        f"| {found['peak_gb']:.1f} |",
         flush=True,
     )
 

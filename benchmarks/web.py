@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from deskull import Stripper, load_volume
-from deskull.image.file_names import MASK_WORDS
+from deskull.image.file_names import MASK_ENDINGS
 from deskull.measure.metrics import dice
 from processes import describe_machine
 
@@ -55,7 +55,7 @@ def find_scans(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     names = sorted(path.glob("*.nii.gz"))
-    return [p for p in names if not p.name.removesuffix(".nii.gz").endswith(MASK_WORDS)]
+    return [p for p in names if not p.name.removesuffix(".nii.gz").endswith(MASK_ENDINGS)]
 
 
 def strip_in_page(scans: list[Path], query: str, folder: Path) -> Iterator[dict[str, Any]]:

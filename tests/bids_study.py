@@ -43,5 +43,5 @@ def write_json(path, fields):
     Path(path).write_text(json.dumps(fields))
 
 
-def app(*words, level="participant"):
-    return run("bids", "raw", "out", level, *words)
+def app(*arguments, level="participant"):
+    return run("bids", "raw", "out", level, *arguments)

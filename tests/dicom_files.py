@@ -51,7 +51,7 @@ def make_slice(
         "instance": number + 1,
         "place": f"-8\\-7\\{number * 4 - 12}",
         "turn": "1\\0\\0\\0\\1\\0",
-        "person": PERSON,
+        "patient": PERSON,
     } | changes
     u2 = struct.Struct("<H").pack
     meta = encode(2, 0x10, b"UI", SYNTAXES.get(syntax, syntax))
@@ -63,8 +63,8 @@ def make_slice(
         (0x08, 0x60, b"CS", "MR"),
         (0x08, 0x70, b"LO", "SIEMENS"),
         (0x08, 0x103E, b"LO", description),
-        (0x10, 0x10, b"PN", fields["person"]),
-        (0x10, 0x20, b"LO", fields["person"]),
+        (0x10, 0x10, b"PN", fields["patient"]),
+        (0x10, 0x20, b"LO", fields["patient"]),
         (0x10, 0x4000, b"LT", PERSON),
         (0x18, 0x50, b"DS", 4),
         (0x18, 0x88, b"DS", 4),

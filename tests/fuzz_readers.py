@@ -207,9 +207,9 @@ def _repeat(whole: bytearray, place: int, rng: np.random.Generator) -> None:
 
 def _set_word(whole: bytearray, place: int, rng: np.random.Generator) -> None:
     """Put something else for a number or word of a text header."""
-    words = [match.span() for match in re.finditer(rb"[-+.\w]+", bytes(whole[:2000]))]
-    if words:
-        start, stop = words[int(rng.integers(len(words)))]
+    spans = [match.span() for match in re.finditer(rb"[-+.\w]+", bytes(whole[:2000]))]
+    if spans:
+        start, stop = spans[int(rng.integers(len(spans)))]
         whole[start:stop] = WORDS[int(rng.integers(len(WORDS)))]
 
 
@@ -339,9 +339,9 @@ def supervise(seed: int, cases: int, keep: Path) -> int:
     keep.mkdir(parents=True, exist_ok=True)
     found, endings, number, began = 0, Counter[str](), 0, time.time()
     while number < cases:
-        words = [sys.executable, __file__, "--worker", "--seed", str(seed)]
-        words += ["--first", str(number), "--cases", str(cases), "--keep", str(keep)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as worker:
+        command = [sys.executable, __file__, "--worker", "--seed", str(seed)]
+        command += ["--first", str(number), "--cases", str(cases), "--keep", str(keep)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
             assert worker.stdout is not None
             for line in worker.stdout:
                 if line.startswith("ENDINGS"):

@@ -25,7 +25,7 @@ def find_packages(root: str = "deskull") -> Iterator[str]:
             continue
         seen.add(name)
         yield name
-        wanted = [Requirement(words) for words in metadata.requires(name) or ()]
+        wanted = [Requirement(text) for text in metadata.requires(name) or ()]
         waiting += [
             one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})
         ]
@@ -35,9 +35,9 @@ def find_licence(name: str) -> str:
     """Licence as a package names it, in a line."""
     facts = metadata.metadata(name)
     classified = [
-        words.rpartition(" :: ")[2]
-        for words in facts.get_all("Classifier") or ()
-        if words.startswith("License ::")
+        text.rpartition(" :: ")[2]
+        for text in facts.get_all("Classifier") or ()
+        if text.startswith("License ::")
     ]
     said = facts.get("License-Expression") or ", ".join(classified) or facts.get("License") or ""
     return " ".join(said.split())

@@ -26,8 +26,8 @@ def write_scan(path, image=HEAD):
     save_image(image, path)
 
 
-def batch(*words):
-    return run("batch", "study", "--out-dir", "out", *words)
+def batch(*arguments):
+    return run("batch", "study", "--out-dir", "out", *arguments)
 
 
 def read_table(path="out/deskull_batch.tsv"):

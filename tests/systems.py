@@ -32,9 +32,9 @@ def skip_where_lacking(monkeypatch):
             monkeypatch.setattr(os, name, _make_skip(what), raising=False)
     link = os.symlink
 
-    def make_link(*words, **options):
+    def make_link(*arguments, **options):
         try:
-            link(*words, **options)
+            link(*arguments, **options)
         except OSError as error:
             if getattr(error, "winerror", error.errno) != 1314:
                 raise

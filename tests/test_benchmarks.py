@@ -95,8 +95,8 @@ def test_a_peer_is_known_by_its_name_and_asked_for_its_version(tmp_path, monkeyp
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     peer = peers.find_peer("synthstrip")
     assert peer.name == "SynthStrip 1.7"
-    words = peer.fill(Path("a.nii.gz"), Path("b.nii.gz"), Path("c.nii.gz"))
-    assert words == ["mri_synthstrip", "-i", "a.nii.gz", "-o", "b.nii.gz", "-m", "c.nii.gz"]
+    command = peer.fill(Path("a.nii.gz"), Path("b.nii.gz"), Path("c.nii.gz"))
+    assert command == ["mri_synthstrip", "-i", "a.nii.gz", "-o", "b.nii.gz", "-m", "c.nii.gz"]
 
 
 def test_a_peer_that_is_not_there_is_told_with_how_to_install_it(tmp_path, monkeypatch):
@@ -137,8 +137,9 @@ def test_the_border_of_another_tool_is_found_from_its_masks(heads, tmp_path, cap
     wide = make_signed_distance(BRAIN, GRID.voxel_size) <= 3  # larger by 3 mm
     for scan, _ in compare.find_pairs(heads, "a0"):
         save(wide, f"{scan}.wide.nii.gz")
-    words = ["--only", "a0", "--out", str(tmp_path / "out"), "--masks", str(tmp_path / "masks")]
-    compare.main([str(heads), *words, "--peer", "wide: cp {in}.wide.nii.gz {mask}"])
+    out, masks = str(tmp_path / "out"), str(tmp_path / "masks")
+    arguments = ["--only", "a0", "--out", out, "--masks", masks]
+    compare.main([str(heads), *arguments, "--peer", "wide: cp {in}.wide.nii.gz {mask}"])
     capsys.readouterr()
     borders.main([str(tmp_path / "masks")])
     (cells,) = read_cells(capsys.readouterr().out)
@@ -157,8 +158,8 @@ def test_participants_trained_on_are_counted_apart_and_gains_are_paired(heads, t
     for scan, _ in compare.find_pairs(heads, "a0"):
         save(BRAIN, f"{scan}.exact.nii.gz")
     save(ndimage.binary_erosion(BRAIN), scan)  # too little of the last, which was not trained on
-    words = ["--out", str(tmp_path), "--only", "a0", "--trained", "a01"]
-    compare.main([str(heads), *words, "--peer", "exact: cp {in}.exact.nii.gz {mask}"])
+    arguments = ["--out", str(tmp_path), "--only", "a0", "--trained", "a01"]
+    compare.main([str(heads), *arguments, "--peer", "exact: cp {in}.exact.nii.gz {mask}"])
     cells = read_cells(capsys.readouterr().out.split("\n\n")[1])
     assert [row[0] for row in cells[::2]] == [
         "T1w, reference (1)",
@@ -190,8 +191,8 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     monkeypatch.setattr(truth, "VOXEL_MM", 4.0)
     (tmp_path / "maps").mkdir()
     make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
-    words = [str(tmp_path / "maps"), "--participants", "one", "--out"]
-    truth.main([*words, str(tmp_path / "out")])
+    arguments = [str(tmp_path / "maps"), "--participants", "one", "--out"]
+    truth.main([*arguments, str(tmp_path / "out")])
     pairs = compare.find_pairs(tmp_path / "out", "")
     assert len(pairs) == sum(len(contrasts) for contrasts, _ in truth.KINDS.values())
     for scan, reference in pairs:
@@ -202,7 +203,7 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     assert kinds == {f"truth-{kind}" for kind in truth.KINDS}
     thick = nib.load(tmp_path / "out/truth-thick-one_T1w.nii.gz").header.get_zooms()
     assert sorted(thick) == [4, 4, 8]
-    truth.main([*words, str(tmp_path / "again"), "--kinds", "plain"])
+    truth.main([*arguments, str(tmp_path / "again"), "--kinds", "plain"])
     name = "truth-plain-one_T1w.nii.gz"
     assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
@@ -233,9 +234,9 @@ def test_networks_are_judged_on_the_same_synthetic_heads(tmp_path, capsys):
     save(100 * BRAIN, tmp_path / "real.nii.gz")
     save(BRAIN, tmp_path / "mask.nii.gz")
     (tmp_path / "pairs.csv").write_text("image,mask\nreal.nii.gz,mask.nii.gz\n", "utf-8")
-    words = [str(tmp_path / "maps"), *map(str, runs), "--participants", "one", "--heads", "2"]
-    words += ["--pairs", str(tmp_path / "pairs.csv"), "--out"]
-    synthetic.main([*words, str(tmp_path / "out")])
+    arguments = [str(tmp_path / "maps"), *map(str, runs), "--participants", "one", "--heads", "2"]
+    arguments += ["--pairs", str(tmp_path / "pairs.csv"), "--out"]
+    synthetic.main([*arguments, str(tmp_path / "out")])
     cells = read_cells(capsys.readouterr().out)
     assert [row[0] for row in cells] == [str(run) for run in runs]
     table = pd.read_csv(tmp_path / "out/synthetic.tsv", sep="\t")
@@ -245,7 +246,7 @@ def test_networks_are_judged_on_the_same_synthetic_heads(tmp_path, capsys):
     real = always.kind == synthetic.REAL
     wanted = [always[real].dice.item(), always[~real].dice.mean(), always[~real].dice.min()]
     assert [float(cell) for cell in cells[0][-3:]] == pytest.approx(wanted, abs=1e-3)
-    synthetic.main([*words, str(tmp_path / "again")])
+    synthetic.main([*arguments, str(tmp_path / "again")])
     again = tmp_path / "again/synthetic.tsv"
     assert again.read_bytes() == (tmp_path / "out/synthetic.tsv").read_bytes()
 
@@ -344,9 +345,9 @@ def trainer(tmp_path, monkeypatch):
     steps = dict.fromkeys(pace, 0)
 
     def take_turn(options, name, recipe, *limits):
-        words = dict(zip(limits[::2], limits[1::2], strict=True))
-        most = int(words.get("--steps", horizon)) - steps[name]
-        taken = min(most, round(float(words["--minutes"]) * 60 / pace[name]))
+        options = dict(zip(limits[::2], limits[1::2], strict=True))
+        most = int(options.get("--steps", horizon)) - steps[name]
+        taken = min(most, round(float(options["--minutes"]) * 60 / pace[name]))
         steps[name] += taken
         return taken * pace[name], 0.0, 0.0
 

@@ -118,9 +118,9 @@ def test_nrrd_of_every_encoding(tmp_path, encoding, name):
 
 
 @pytest.mark.parametrize("skip", [("line skip: 2", b"a\nb\n"), ("byte skip: 3", b"abc")])
-@pytest.mark.parametrize("words", ["unsigned short int", "ushort", "uint16_t", "signed short"])
-def test_nrrd_skips_and_spellings(tmp_path, skip, words):
-    text = f"NRRD0004\ntype: {words}\ndimension: 3\nsizes: 4 5 6\nencoding: raw\n{skip[0]}\n"
+@pytest.mark.parametrize("type_name", ["unsigned short int", "ushort", "uint16_t", "signed short"])
+def test_nrrd_skips_and_spellings(tmp_path, skip, type_name):
+    text = f"NRRD0004\ntype: {type_name}\ndimension: 3\nsizes: 4 5 6\nencoding: raw\n{skip[0]}\n"
     content = skip[1] + HEAD.astype(">i2").tobytes("F")
     (tmp_path / "scan.nrrd").write_bytes(f"{text}endian: big\n\n".encode() + content)
     assert np.array_equal(load_volume(tmp_path / "scan.nrrd").data, HEAD)

@@ -50,7 +50,7 @@ def test_folder(series):
 
 ANOTHER = {  # what has the series number of the first image and is another
     "study": {"study": f"{UID}.9", "uid": f"{UID}.9.3", "day": "20250102"},
-    "person": {"study": f"{UID}.9", "uid": f"{UID}.9.3", "person": "Roe^Jim"},
+    "patient": {"study": f"{UID}.9", "uid": f"{UID}.9.3", "patient": "Roe^Jim"},
     "day without other UIDs": {"day": "20250102"},
     "series": {"uid": f"{UID}.4"},
     "phase": {"kind": "ORIGINAL\\PRIMARY\\P"},

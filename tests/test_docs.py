@@ -52,9 +52,9 @@ def test_every_command_line_of_a_page_is_accepted(page):
     for line in find_command_lines(page):
         if "COMMAND" in line or line.startswith("deskull demo &&"):
             continue
-        program, *words = shlex.split(line, comments=True)
-        words = words[: words.index("&&")] if "&&" in words else words
-        commands.parse(["bids", *words] if program == "deskull-bids" else words)
+        program, *arguments = shlex.split(line, comments=True)
+        arguments = arguments[: arguments.index("&&")] if "&&" in arguments else arguments
+        commands.parse(["bids", *arguments] if program == "deskull-bids" else arguments)
 
 
 def test_the_command_line_page_has_every_option_of_every_command():
@@ -70,7 +70,7 @@ def test_the_command_line_page_has_every_option_of_every_command():
 
 
 def list_flags():
-    """Names that the source gives to flags, as words or as a constant."""
+    """Names that the source gives to flags, as text or as a constant."""
     text = "\n".join(SOURCES)
     names = set(re.findall(r"Flag\(\s*\"([a-z-]+)\"", text))
     for constant in re.findall(r"Flag\(\s*([A-Z_]+),", text):
@@ -98,11 +98,11 @@ def list_messages():
     return [part.strip() for line in headings for part in line.split("…") if part.strip()]
 
 
-@pytest.mark.parametrize("words", list_messages())
-def test_every_message_of_the_troubleshooting_page_is_one_of_ours(words):
+@pytest.mark.parametrize("message", list_messages())
+def test_every_message_of_the_troubleshooting_page_is_one_of_ours(message):
     text = re.sub(r"\"\s*\n\s*(?:f|rf)?\"", "", "\n".join(SOURCES))
-    pattern = r"[^\"]{0,40}?".join(re.escape(word) for word in words.split())
-    assert re.search(pattern, text, re.IGNORECASE), words
+    pattern = r"[^\"]{0,40}?".join(re.escape(word) for word in message.split())
+    assert re.search(pattern, text, re.IGNORECASE), message
 
 
 # --- numbers
@@ -189,8 +189,8 @@ def test_the_fields_of_jobs_are_all_explained():
     page = read_page("how-to/cluster.md")
     table = page[page.index("| field |") : page.index("What is not in the file")]
     known = {*queues._REQUIRED, *queues._COMMON}.union(*queues._OF_SYSTEM.values())
-    told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
-    assert set(told) == known
+    explained = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
+    assert set(explained) == known
 
 
 def test_the_file_of_jobs_in_the_docs_is_right(tmp_path):
@@ -250,8 +250,8 @@ def test_every_generated_part_is_used_and_made(name):
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 50

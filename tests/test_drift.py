@@ -206,7 +206,7 @@ def table(place):
     assert run("scan.nii.gz", "-m", "mask.nii.gz", "-q") == 0
     with (place / "heads.tsv").open("w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(["person", "image", "mask", "label_map"])
+        writer.writerow(["participant", "image", "mask", "label_map"])
         writer.writerows([[n, "scan.nii.gz", "mask.nii.gz", ""] for n in range(FEW)])
         writer.writerow(["map", "", "", "map.nii.gz"])
     return place / "heads.tsv"

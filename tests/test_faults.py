@@ -53,9 +53,9 @@ def small_disk(tmp_path):
     """A file system of 64 kB of its own; skips where none can be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
     try:
-        done = subprocess.run(words, capture_output=True)
+        done = subprocess.run(command, capture_output=True)
     except OSError as error:
         pytest.skip(f"no mount: {error}")
     if done.returncode != 0:
@@ -109,9 +109,9 @@ def test_out_of_memory_at_any_step_is_one_line_and_no_half_file(tmp_path, megaby
     data = np.kron(np.asarray(HEAD.dataobj).astype(np.int16), np.ones((2, 2, 2), np.int16))
     affine = HEAD.affine @ np.diag([0.5, 0.5, 0.5, 1])
     save_image(nib.Nifti1Image(data, affine), tmp_path / "scan.nii.gz")
-    words = [sys.executable, "-c", STARVED, TESTS, megabytes * 2**20]
+    command = [sys.executable, "-c", STARVED, TESTS, megabytes * 2**20]
     done = subprocess.run(
-        [str(word) for word in words], cwd=tmp_path, capture_output=True, timeout=300
+        [str(word) for word in command], cwd=tmp_path, capture_output=True, timeout=300
     )
     names = sorted(list_files(tmp_path))
     if done.returncode == 0:
@@ -135,8 +135,8 @@ def test_neither_home_nor_cache_is_needed(place, home):
     save_image(nib.Nifti1Image(data, affine), place / "scan.nii.gz")
     kept = {key: value for key, value in os.environ.items() if key in ("PATH", "PYTHONPATH")}
     homes = {} if home is None else {"HOME": home, "XDG_CACHE_HOME": home, "TMPDIR": home}
-    words = [sys.executable, "-m", "deskull", "scan.nii.gz", "-q"]
-    done = subprocess.run(words, cwd=place, env=kept | homes, capture_output=True, timeout=300)
+    command = [sys.executable, "-m", "deskull", "scan.nii.gz", "-q"]
+    done = subprocess.run(command, cwd=place, env=kept | homes, capture_output=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (place / "scan_brain.nii.gz").exists()
 
@@ -181,8 +181,8 @@ def study(place):
     return place
 
 
-def batch(*words):
-    return run("batch", "study", "-o", "out", *words)
+def batch(*arguments):
+    return run("batch", "study", "-o", "out", *arguments)
 
 
 def read_records():
@@ -302,11 +302,11 @@ def test_weights_that_are_no_tensors_are_refused_and_never_run(
 
 
 def test_no_source_file_unpickles():
-    words = ("import pickle", "pickle.load", "torch.load(", "allow_pickle=True", "eval(", "exec(")
+    calls = ("import pickle", "pickle.load", "torch.load(", "allow_pickle=True", "eval(", "exec(")
     found = [
         (path.name, word)
         for path in (TESTS.parent / "src").rglob("*.py")
-        for word in words
+        for word in calls
         for line in path.read_text("utf-8").splitlines()
         if word in line and ".eval()" not in line and "weights_only=True" not in line
     ]

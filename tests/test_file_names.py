@@ -14,7 +14,7 @@ from deskull.image.bids_names import (
     parse_name,
 )
 from deskull.image.file_names import (
-    MADE_WORDS,
+    MADE_ENDINGS,
     find_base,
     is_foreign,
     name_head,
@@ -55,7 +55,7 @@ from deskull.outputs import OUTPUTS, find_output
     ],
 )
 def test_a_name_tells_from_which_image_a_file_may_be_made(name, base, label):
-    assert find_base(Path(name), MADE_WORDS) == base
+    assert find_base(Path(name), MADE_ENDINGS) == base
     assert says_label(Path(name)) is label
 
 
@@ -83,7 +83,7 @@ def test_images_that_cannot_be_read_are_told_from_other_files(name, foreign):
 
 
 @pytest.mark.parametrize(
-    ("name", "person", "session", "contrast"),
+    ("name", "participant", "session", "contrast"),
     [
         ("x/ds011_01_T1w.nii.gz", "ds011_01", "", "T1w"),
         ("x/sub-01_ses-b_acq-hi_T2w.nii.gz", "sub-01", "ses-b", "T2w"),
@@ -95,9 +95,9 @@ def test_images_that_cannot_be_read_are_told_from_other_files(name, foreign):
         ("x/a_t1ce.nii", "a", "", "T1ce"),
     ],
 )
-def test_names_tell_person_session_and_contrast(name, person, session, contrast):
+def test_names_say_participant_session_and_contrast(name, participant, session, contrast):
     head = name_head(Path(name))
-    assert (head.participant, head.session, head.contrast) == (person, session, contrast)
+    assert (head.participant, head.session, head.contrast) == (participant, session, contrast)
 
 
 # --- masks

@@ -28,10 +28,10 @@ from deskull.stripper import Stripper
 __all__ = ["ball", "place"]
 
 
-def strip_to(place, name, *words):
+def strip_to(place, name, *arguments):
     """Array of one output, named by its option."""
     file = place / ALONE[name]
-    assert run("scan.nii.gz", name, file, *words) == 0
+    assert run("scan.nii.gz", name, file, *arguments) == 0
     return load(file)
 
 
@@ -52,7 +52,7 @@ def test_the_brain_keeps_the_stored_type(place):
 
 
 @pytest.mark.parametrize(
-    ("words", "radius"),
+    ("arguments", "radius"),
     [
         ("", BRAIN_MM),
         ("--no-csf", TISSUE_MM),
@@ -63,8 +63,8 @@ def test_the_brain_keeps_the_stored_type(place):
         ("--threshold 0.1", BRAIN_MM + np.log(9)),
     ],
 )
-def test_the_mask_is_the_ball_of_the_radius_asked_for(place, words, radius):
-    ml = strip_to(place, "-m", *words.split()).sum() * 0.064
+def test_the_mask_is_the_ball_of_the_radius_requested(place, arguments, radius):
+    ml = strip_to(place, "-m", *arguments.split()).sum() * 0.064
     assert (ml / ball_ml(1)) ** (1 / 3) == pytest.approx(radius, abs=1.5)
 
 
@@ -95,9 +95,9 @@ def test_the_picture_is_a_png(place):
         assert picture.width == 1600
 
 
-@pytest.mark.parametrize(("words", "first"), [([], "01_locate"), (["--n4"], "01_n4")])
-def test_steps_are_images_in_their_order(place, words, first):
-    assert run("scan.nii.gz", "--steps", "new/steps", *words) == 0
+@pytest.mark.parametrize(("arguments", "first"), [([], "01_locate"), (["--n4"], "01_n4")])
+def test_steps_are_images_in_their_order(place, arguments, first):
+    assert run("scan.nii.gz", "--steps", "new/steps", *arguments) == 0
     names = sorted(path.name for path in (place / "new/steps").iterdir())
     assert names[0] == f"{first}.nii.gz"
     assert {name[3:] for name in names} >= {
@@ -117,8 +117,8 @@ def test_the_record_holds_what_was_done_and_names_file_and_hash_alone(tmp_path, 
     head = nib.Nifti1Image(np.asarray(HEAD.dataobj), HEAD.affine)
     head.header["descrip"] = b"Doe^Jane"
     save_image(head, scan)
-    words = ["--record", folder / "r.json", "-b", "8", "-f", "3", "-t", "1", "--no-csf", "--n4"]
-    assert run(scan, *words) == 0
+    arguments = ["-b", "8", "-f", "3", "-t", "1", "--no-csf", "--n4"]
+    assert run(scan, "--record", folder / "r.json", *arguments) == 0
     record = read_json(folder / "r.json")
     assert record["schema"] == 1
     assert record["input"]["path"] == "s1.nii.gz"
@@ -168,8 +168,8 @@ def test_one_frame_gives_3d_outputs_of_that_frame(series):
 
 
 def test_all_frames_give_4d_outputs_each_with_its_own_mask(series):
-    words = [word for pair in ALONE.items() for word in pair]
-    assert run("bold.nii.gz", "--frame", "all", *words) == 0
+    arguments = [word for pair in ALONE.items() for word in pair]
+    assert run("bold.nii.gz", "--frame", "all", *arguments) == 0
     scan, brain, mask = (load(series / n) for n in ("bold.nii.gz", ALONE["-o"], ALONE["-m"]))
     np.testing.assert_array_equal(brain, scan * mask)
     assert brain.dtype == scan.dtype
@@ -193,18 +193,20 @@ def test_all_frames_are_what_each_frame_is_alone(series):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-@pytest.mark.parametrize(("value", "words"), [(0, "is 0"), (7, "is 7"), (np.nan, "is NaN or inf")])
-def test_a_dead_frame_costs_itself_alone_and_is_named(series, capsys, number, value, words):
+@pytest.mark.parametrize(
+    ("value", "message"), [(0, "is 0"), (7, "is 7"), (np.nan, "is NaN or inf")]
+)
+def test_a_dead_frame_costs_itself_alone_and_is_named(series, capsys, number, value, message):
     data = load(series / "bold.nii.gz").astype(np.float32)
     alive = [n for n in range(3) if n != number]
     data[..., number] = value
     save_image(nib.Nifti1Image(data, HEAD.affine), series / "bold.nii.gz")
-    asked = [word for pair in ALONE.items() for word in pair]
-    assert run("bold.nii.gz", "--frame", "all", *asked) == 0
+    arguments = [word for pair in ALONE.items() for word in pair]
+    assert run("bold.nii.gz", "--frame", "all", *arguments) == 0
     doubts = [line for line in capsys.readouterr().err.splitlines() if "no-brain" in line]
     assert doubts == [
         f"deskull: bold.nii.gz: no-brain: bold.nii.gz, frame {number}: every voxel "
-        f"{words}{'inite' if words.endswith('inf') else ''}; expected a head. "
+        f"{message}{'inite' if message.endswith('inf') else ''}; expected a head. "
         f"(frame {number}; 1 of 3 frames)"
     ]
     mask, brain, distance = (load(series / ALONE[o])[..., number] for o in ("-m", "-o", "-d"))
@@ -241,9 +243,9 @@ def test_a_doubt_about_many_frames_is_said_once(series, capsys):
     assert lines[0].endswith("(frames 1, 2; 2 of 3 frames)")
 
 
-@pytest.mark.parametrize("words", [[], ["--frame", "0"], ["--frame", "all"]])
-def test_trailing_axes_of_length_one_are_dropped(place, words):
+@pytest.mark.parametrize("arguments", [[], ["--frame", "0"], ["--frame", "all"]])
+def test_trailing_axes_of_length_one_are_dropped(place, arguments):
     data = np.asarray(HEAD.dataobj)[..., None, None]
     save_image(nib.Nifti1Image(data, HEAD.affine), place / "scan.nii.gz")
-    assert run("scan.nii.gz", "out.nii", "-m", "m.nii", *words) == 0
+    assert run("scan.nii.gz", "out.nii", "-m", "m.nii", *arguments) == 0
     assert load(place / "out.nii").shape == load(place / "m.nii").shape == HEAD.shape

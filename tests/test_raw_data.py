@@ -1,4 +1,4 @@
-"""Nothing that a person has is lost: names that exist, folders, links, two names of one file."""
+"""Nothing that a user has is lost: names that exist, folders, links, two names of one file."""
 
 import os
 import re
@@ -60,17 +60,17 @@ def test_the_line_that_a_message_offers_replaces_it(crowd, capsys):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     ["scan.nii.gz other.nii.gz", "scan.nii.gz other.nii.gz pair.hdr", "a.nii o.nii -o x.nii"],
 )
-def test_several_scans_are_told_the_line_of_a_batch(crowd, capsys, words):
+def test_several_scans_are_told_the_line_of_a_batch(crowd, capsys, arguments):
     for name in ("a.nii", "o.nii"):
         save_image(HEAD, crowd / name)
     before = list_files(crowd)
-    assert run(*words.split()) != 0
+    assert run(*arguments.split()) != 0
     assert list_files(crowd) == before
     line = read_line(capsys.readouterr().err, "deskull batch")
-    scans = [word for word in words.split() if word not in ("-o", "x.nii")]
+    scans = [word for word in arguments.split() if word not in ("-o", "x.nii")]
     assert [word for word in line if (crowd / word).exists()] == scans
 
 
@@ -88,8 +88,8 @@ def test_the_line_of_a_batch_runs(crowd, capsys):
 def test_the_files_of_a_series_are_told_their_folder(crowd, capsys):
     files = sorted(str(path.relative_to(crowd)) for path in (crowd / "series").iterdir())
     assert len(files) > 2
-    words = f"{len(files)} files; expected one scan. Run: `deskull series`"
-    check_refusal(capsys, crowd, files, words, 2)
+    message = f"{len(files)} files; expected one scan. Run: `deskull series`"
+    check_refusal(capsys, crowd, files, message, 2)
     check_refusal(capsys, crowd, files[:2], "To strip both: `deskull series`.")
     line = "Run: `deskull batch series scan.nii.gz -o brains`"
     check_refusal(capsys, crowd, [*files, "scan.nii.gz"], line, 2)
@@ -107,19 +107,19 @@ def test_names_without_suffix_are_scans_too(crowd, capsys):
 
 def test_two_folders_of_dicom_are_two_scans(crowd, capsys):
     shutil.copytree(crowd / "series", crowd / "second")
-    words = "To strip both: `deskull batch series second -o brains`."
-    check_refusal(capsys, crowd, ["series", "second"], words)
+    message = "To strip both: `deskull batch series second -o brains`."
+    check_refusal(capsys, crowd, ["series", "second"], message)
     check_refusal(capsys, crowd, ["scan.nii.gz", "series/"], "series: exists")
 
 
 def test_swapped_names_are_told(crowd, capsys):
-    words = "The scan comes first: `deskull other.nii.gz new.nii.gz`"
-    check_refusal(capsys, crowd, ["new.nii.gz", "other.nii.gz"], words)
+    message = "The scan comes first: `deskull other.nii.gz new.nii.gz`"
+    check_refusal(capsys, crowd, ["new.nii.gz", "other.nii.gz"], message)
 
 
 def test_a_pattern_that_no_shell_expanded_is_told_the_line_of_a_batch(crowd, capsys):
-    words = "Scans that it matches: `deskull batch 's*.nii.gz' -o brains`"
-    check_refusal(capsys, crowd, ["s*.nii.gz"], words)
+    message = "Scans that it matches: `deskull batch 's*.nii.gz' -o brains`"
+    check_refusal(capsys, crowd, ["s*.nii.gz"], message)
     check_refusal(capsys, crowd, ["x*.nii.gz"], "x*.nii.gz: no such file.")
 
 
@@ -148,7 +148,7 @@ def test_what_an_earlier_run_wrote_is_replaced(crowd):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         "series -o series/IM1.img",
         "series/0.dcm -m series/IM1.img",
@@ -165,7 +165,7 @@ def test_what_an_earlier_run_wrote_is_replaced(crowd):
         "scan.nii.gz -o brain.nii -m hard.nii",
     ],
 )
-def test_an_input_or_another_output_is_never_replaced(crowd, capsys, words):
+def test_an_input_or_another_output_is_never_replaced(crowd, capsys, arguments):
     series = sorted((crowd / "series").iterdir())
     series[0].rename(crowd / "series" / "0.dcm")
     series[1].rename(crowd / "series" / "IM1.img")
@@ -176,7 +176,7 @@ def test_an_input_or_another_output_is_never_replaced(crowd, capsys, words):
     (crowd / "brain.nii").write_text("old")
     (crowd / "link.nii").symlink_to("brain.nii")
     (crowd / "hard.nii").hardlink_to(crowd / "brain.nii")
-    check_refusal(capsys, crowd, words.split(), "")
+    check_refusal(capsys, crowd, arguments.split(), "")
 
 
 def test_what_comes_in_by_a_pipe_is_an_input_too(crowd):
@@ -196,15 +196,15 @@ def test_export_keeps_the_words_of_the_card(place, capsys):
     (place / "card.json").write_text(
         '{"licence": "x", "population": "x", "convention": "x", "data": "x"}'
     )
-    words = ["export", "run", "--about", "card.json", "-o", "."]
-    check_refusal(capsys, place, words, "card.json: it is an input")
+    arguments = ["export", "run", "--about", "card.json", "-o", "."]
+    check_refusal(capsys, place, arguments, "card.json: it is an input")
 
 
 def test_a_run_keeps_the_tables_that_it_learns_from(place, capsys):
     pytest.importorskip("torch")
     (place / "validation.tsv").write_text("image\tmask\n")
-    words = ["train", "validation.tsv", "-o", "."]
-    check_refusal(capsys, place, words, "validation.tsv: it is an input")
+    arguments = ["train", "validation.tsv", "-o", "."]
+    check_refusal(capsys, place, arguments, "validation.tsv: it is an input")
 
 
 def test_an_evaluation_that_is_not_ours_stays(place, capsys):
@@ -238,8 +238,8 @@ def test_a_folder_without_a_letter_does_too_but_nothing_in_it_is_replaced(crowd,
 
 def test_each_output_can_have_its_folder(crowd):
     before = list_files(crowd)
-    words = "-m masks/ -p study -d maps/ -c maps/ --record maps/ --picture pictures/ -o new.nii"
-    assert run("scan.nii.gz", *words.split()) == 0
+    options = "-m masks/ -p study -d maps/ -c maps/ --record maps/ --picture pictures/ -o new.nii"
+    assert run("scan.nii.gz", *options.split()) == 0
     assert [name for name in new_files(crowd, before) if "." in name] == [
         "maps/scan_corrected.nii.gz",
         "maps/scan_distance.nii.gz",

@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
 WORKFLOWS = {path.name: path for path in (ROOT / ".github/workflows").glob("*.yml")}
 PYTHONS = [
-    words.rpartition(" ")[2] for words in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", words)
+    text.rpartition(" ")[2] for text in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", text)
 ]
 
 
@@ -85,10 +85,10 @@ def test_citation_and_archive_agree():
 def test_nothing_is_tagged_from_a_tree_with_changes(tmp_path):
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    words = ["bash", tmp_path / "deploy/tag.sh"]
+    command = ["bash", tmp_path / "deploy/tag.sh"]
     (tmp_path / "src/deskull").mkdir(parents=True)
     (tmp_path / "src/deskull/__init__.py").write_text('__version__ = "9.9.9"\n')
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "tag.sh: the working tree has changes. Commit them first.\n"
 
@@ -145,8 +145,8 @@ def test_actions_are_pinned_by_commit_and_may_read_only(name):
     text = WORKFLOWS[name].read_text("utf-8")
     used = re.findall(r"uses: (.*)", text)
     assert used
-    for words in used:
-        assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", words), words
+    for action in used:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
     assert load_workflow(name)["permissions"] == {"contents": "read"}
 
 

@@ -120,19 +120,19 @@ def test_a_report_of_a_thousand_scans_is_gone_through_by_keyboard(browser, page)
 
 @pytest.mark.slow
 def test_a_review_of_a_thousand_scans_asks_for_the_pictures_in_sight(browser, scans):
-    asked = set()
+    requested = set()
 
     class Counting(Viewer):
         def answer(self, request):
             if request.path == "card":
-                asked.add(request.query["scan"])
+                requested.add(request.query["scan"])
             return super().answer(request)
 
     with serving(Counting(make_entries(scans), "Review")) as page:
         browser.driver.get(page.server.address)
         assert browser.run("return document.querySelectorAll('.card').length") == COUNT
         browser.wait("document.getElementById('scan-0').dataset.shown === 'yes'")
-        assert len(asked) < 30
+        assert len(requested) < 30
         browser.run("document.getElementById('scan-700').scrollIntoView()")
         browser.wait("document.getElementById('scan-700').dataset.shown === 'yes'")
-        assert len(asked) < 60
+        assert len(requested) < 60

@@ -110,21 +110,21 @@ def test_the_large_picture_is_blank_until_that_of_the_scan_is_there(browser, bat
 
 def test_the_next_two_pictures_are_fetched_ahead(browser, batch):
     scans = find_stripped(batch)
-    asked = []
+    requested = []
 
     class Noting(Viewer):
         def answer(self, request):
-            asked.append((request.path, request.query.get("scan")))
+            requested.append((request.path, request.query.get("scan")))
             return super().answer(request)
 
     with serving(Noting(make_entries(scans), "Review")) as page:
         browser.driver.set_window_size(900, 300)  # so small that no other scan is near
         try:
             browser.driver.get(page.server.address)
-            wait_for(lambda: ("card", "2") in asked)
+            wait_for(lambda: ("card", "2") in requested)
         finally:
             browser.driver.set_window_size(1400, 1000)
-    assert {("card", "1"), ("card", "2")} <= set(asked)
+    assert {("card", "1"), ("card", "2")} <= set(requested)
 
 
 def test_a_mask_saved_elsewhere_meanwhile_is_shown_before_it_can_be_marked(browser, batch):

@@ -4,12 +4,13 @@ import json
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from deskull.network.weights import bundled_folder
-from deskull.typed_json import from_plain, rest, to_plain
+from deskull.typed_json import from_plain, ranged, rest, to_plain
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCHEMAS = runpy.run_path(str(DOCS / "site_schemas.py"))["make_schemas"]()
@@ -36,7 +37,9 @@ class Inner:
     """A part."""
 
     size: float
-    words: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ranged(1, 9, ())
+    step: float | Literal["auto"] = ranged(0.5, 2, "auto")
 
 
 @dataclass(frozen=True)
@@ -50,27 +53,48 @@ class Outer:
 
 
 def test_plain_values_come_back():
-    whole = Outer(3, Inner(float("inf"), ("a",)), (4, 5), {"colour": "blue"})
+    whole = Outer(3, Inner(float("inf"), ("a",), (3,), 1.0), (4, 5), {"colour": "blue"})
     plain = json.loads(json.dumps(to_plain(whole), allow_nan=False))
-    assert plain["inner"] == {"size": "inf", "words": ["a"]}
+    assert plain["inner"] == {"size": "inf", "labels": ["a"], "levels": [3], "step": 1.0}
     assert plain["colour"] == "blue"
     assert from_plain(Outer, plain) == whole
 
 
 @pytest.mark.parametrize(
-    ("plain", "words"),
+    ("plain", "message"),
     [
-        ({}, "'count': missing"),
+        ({}, "'count': missing; expected a whole number"),
         ([], "the file: .*; expected an object"),
         ({"count": 1.5}, "'count': 1.5; expected a whole number"),
         ({"count": True}, "'count': True; expected a whole number"),
-        ({"count": 1, "box": [1]}, "'box': 1 values; expected 2"),
-        ({"count": 1, "inner": {"size": "big"}}, "'size' in inner: 'big'; expected a number"),
-        ({"count": 1, "inner": {"size": 1, "words": ["a", 2]}}, "'1' in inner.words: 2"),
-        ({"count": 1, "inner": {"size": 1, "colour": 2}}, "'colour' in inner: unknown"),
+        ({"count": 1, "box": [1]}, r"'box': \[1\]; expected a list of 2"),
+        (
+            {"count": 1, "inner": {"size": "big"}},
+            "'size' in inner: 'big'; expected a finite number",
+        ),
+        (
+            {"count": 1, "inner": {"size": 1, "labels": ["a", 2]}},
+            r"'labels\[1\]' in inner: 2; expected text",
+        ),
+        (
+            {"count": 1, "inner": {"size": 1, "colour": 2}},
+            "'colour' in inner: unknown; expected one of size, labels",
+        ),
+        (
+            {"count": 1, "inner": {"size": 1, "levels": [2, 0]}},
+            r"'levels\[1\]' in inner: 0; .* 1 to 9",
+        ),
+        (
+            {"count": 1, "inner": {"size": 1, "step": 3}},
+            "3; expected a number from 0.5 to 2 or 'auto'",
+        ),
+        (
+            {"count": 1, "inner": {"size": 1, "step": "nan"}},
+            "'nan'; expected a number from 0.5 to 2",
+        ),
         ({"count": 1, "inner": {"size": float("nan")}}, "'size' in inner: nan; expected a finite"),
     ],
 )
-def test_the_first_wrong_value_is_named_with_its_place(plain, words):
-    with pytest.raises(ValueError, match=words):
+def test_the_first_wrong_value_is_named_with_its_place(plain, message):
+    with pytest.raises(ValueError, match=message):
         from_plain(Outer, plain)

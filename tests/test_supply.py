@@ -83,8 +83,8 @@ def build_wheel(source, folder):
         "import sys; from hatchling.builders.wheel import WheelBuilder; "
         "print(*WheelBuilder(sys.argv[1]).build(directory=sys.argv[2]))"
     )
-    words = [sys.executable, "-c", program, str(source), str(folder)]
-    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=source)
+    command = [sys.executable, "-c", program, str(source), str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=source)
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -135,8 +135,8 @@ def test_what_is_in_the_wheel_strips_a_head(wheel, tmp_path):
         "assert deskull.__file__.startswith(sys.argv[1]), deskull.__file__; "
         "from deskull.cli import run; sys.exit(run(['demo', '-o', sys.argv[2]]))"
     )
-    words = [sys.executable, "-c", program, tmp_path / "site", tmp_path / "demo"]
-    subprocess.run([str(word) for word in words], check=True, cwd=tmp_path, timeout=300)
+    command = [sys.executable, "-c", program, tmp_path / "site", tmp_path / "demo"]
+    subprocess.run([str(word) for word in command], check=True, cwd=tmp_path, timeout=300)
     assert any(path.name.endswith("_mask.nii.gz") for path in (tmp_path / "demo").iterdir())
 
 
@@ -175,15 +175,15 @@ def versions(wheel, tmp_path_factory):
     shutil.make_archive(str(place / "old"), "zip", place / "source")
     other = (place / "old.zip").rename(place / "deskull-0.0.7-py3-none-any.whl")
     for version, made in ((__version__, wheel), ("0.0.7", other)):
-        words = ["install", "-q", "--no-deps", "--no-index", "--no-compile", "--target"]
-        words = [sys.executable, "-m", "pip", *words, place / version, made]
-        subprocess.run([str(word) for word in words], check=True)
+        command = ["install", "-q", "--no-deps", "--no-index", "--no-compile", "--target"]
+        command = [sys.executable, "-m", "pip", *command, place / version, made]
+        subprocess.run([str(word) for word in command], check=True)
     return {version: place / version for version in (__version__, "0.0.7")}
 
 
-def start(site, folder, *words):
+def start(site, folder, *arguments):
     tests = Path(__file__).parent
-    command = [sys.executable, "-c", OF_A_VERSION, str(site), str(tests), *words]
+    command = [sys.executable, "-c", OF_A_VERSION, str(site), str(tests), *arguments]
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from ball import run
 from docs_pages import ROOT, find_blocks
 
-SMALLER = {  # words of a tutorial's command lines, and what the test writes instead
+SMALLER = {  # parts of a tutorial's command lines, and what the test writes instead
     "examples/make_study.py study": f"{ROOT}/examples/make_study.py study --voxel-size 4",
     "examples/make_dataset.py --out heads": (
         f"{ROOT}/examples/make_dataset.py --out heads --voxel-size 6 --copies 5"
@@ -39,24 +39,24 @@ def walk(page, folder, correct=None):
         if BY_HAND in block and correct:
             correct()
         for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
-            for words, less in SMALLER.items():
-                line = line.replace(words, less)
+            for part, less in SMALLER.items():
+                line = line.replace(part, less)
             run_line(line)
 
 
 def run_line(line):
-    program, *words = shlex.split(line)
+    program, *arguments = shlex.split(line)
     if program == "python":
-        before, sys.argv = sys.argv, words
+        before, sys.argv = sys.argv, arguments
         try:
             sys.path.insert(0, str(ROOT / "examples"))
-            runpy.run_path(words[0], run_name="__main__")
+            runpy.run_path(arguments[0], run_name="__main__")
         finally:
             sys.argv = before
             sys.path.remove(str(ROOT / "examples"))
         return
-    words = ["bids", *words] if program == "deskull-bids" else words
-    assert run(*words) == 0, line
+    arguments = ["bids", *arguments] if program == "deskull-bids" else arguments
+    assert run(*arguments) == 0, line
 
 
 def test_a_study_from_bids_to_the_group_report(folder):

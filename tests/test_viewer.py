@@ -1,4 +1,4 @@
-"""The local page: who may ask, what may be asked and sent, and the commands that open it."""
+"""The local page: who may send requests, and which, and the commands that open it."""
 
 import hashlib
 import json
@@ -96,7 +96,7 @@ def test_the_page_of_another_site_can_change_nothing(still, origin):
     assert still.ask("marks", "POST", body, Origin=origin)[0] == 403
 
 
-# --- what may be asked
+# --- allowed requests
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class GeometryError(InputError):
 
 
 class OutputError(DeskullError):
-    """A result cannot be written where it was asked for.
+    """A result cannot be written where it was requested.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class OutputError(DeskullError):
 
 
 class WeightsError(DeskullError):
-    """Weights are missing, damaged, or cannot do what was asked of them.
+    """Weights are missing, damaged, or cannot do what was requested.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from deskull.image.writing import Transaction, save_bytes
 from deskull.measure.quality import Flag
 from deskull.settings import Settings
 from deskull.tables import make_json
-from deskull.typed_json import EXACT, OMIT, from_plain, to_plain
+from deskull.typed_json import EXACT, OMIT, from_plain, ranged, to_plain
 
 SCHEMA = 1
 """Version of the record. 0, which has no key ``schema``, was written before versions were."""
@@ -135,7 +135,7 @@ class CorrectedMask(Fingerprint):
 
 @dataclass(frozen=True)
 class RequestedSettings(Settings):
-    """Settings that were asked for, and how the scan was to be read.
+    """Settings that were requested, and how the scan was to be read.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Request:
     Parameters
     ----------
     settings
-        Settings that were asked for.
+        Settings that were requested.
     weights
         SHA-256 of the weights.
     mask_of
@@ -182,7 +182,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Query:
-    """Images of a BIDS data set that were asked for, of which this one could not be planned.
+    """Images of a BIDS data set that were requested, of which this one could not be planned.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ class Record:
     (1432.5, 'automatic')
     """
 
-    schema: int = field(default=SCHEMA, metadata={"range": (0, 2**31)})
+    schema: int = ranged(0, 2**31, SCHEMA)
     status: Status | None = None
     error: str = field(default="", metadata=OMIT)
     deskull: str = ""
@@ -262,7 +262,7 @@ class Record:
     input: InputScan
     mask_of: str | None = field(default=None, metadata=OMIT)
     volume_ml: float | None = None
-    score: int | None = field(default=None, metadata={"range": (0, 100)})
+    score: int | None = ranged(0, 100, None)
     flags: tuple[Flag, ...] = ()
     traits: Mapping[str, float] = field(default_factory=dict, metadata=OMIT)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -174,7 +174,7 @@ class Result(MaskedScan):
         Raises
         ------
         InputError
-            If `live` is asked for outside of a notebook, or without its package.
+            If `live` is requested outside of a notebook, or without its package.
         """
         ipython = sys.modules.get("IPython")
         if ipython is not None and ipython.get_ipython() is not None:

@@ -1,15 +1,15 @@
-"""Frozen dataclasses as JSON and back, and the JSON Schema of each.
+"""Frozen dataclasses as JSON (or TOML) and back, and the JSON Schema of each.
 
-Every JSON file of deskull that others read is such a dataclass: its annotations say what a field
-holds, its docstring what it means, and the published schema is made from both, so that they
-cannot disagree. What the fields are is said where the dataclass is (`record.py`,
-`network/card.py`, `corrections.py`).
+Every JSON file of deskull that others read, and every recipe, is such a dataclass: its
+annotations say what a field holds, its docstring what it means, and the published schema is made
+from both, so that they cannot disagree. What the fields are is said where the dataclass is
+(`record.py`, `network/card.py`, `corrections.py`, `train/recipe.py`).
 """
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from inspect import cleandoc
 from types import NoneType, UnionType
@@ -17,7 +17,8 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 T = TypeVar("T")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_REST, _ANY_NUMBER = "rest", "any_number"
+_REST, _ANY_NUMBER, _RANGE = "rest", "any_number", "range"
+_UNLIMITED, _WHOLE = (-math.inf, math.inf), "the file"
 OMIT = {"omit": True}
 """Metadata of a field that is left out of the JSON where it is None or empty."""
 
@@ -60,6 +61,29 @@ def any_number(default: float) -> Any:
     return field(default=default, metadata={_ANY_NUMBER: True})
 
 
+def ranged(low: float, high: float, default: Any = MISSING) -> Any:
+    """Define the field of a dataclass whose value, or each of its elements, is in [low, high].
+
+    Parameters
+    ----------
+    low, high
+        Smallest and largest value allowed.
+    default
+        Default value; without one the field is required.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     batch: int = ranged(1, 128, 4)
+    >>> from_plain(Settings, {"batch": 0})
+    Traceback (most recent call last):
+    ValueError: 'batch': 0; expected a whole number from 1 to 128
+    """
+    return field(default=default, metadata={_RANGE: (low, high)})
+
+
 def to_plain(value: Any) -> Any:
     """Make plain values, fit for JSON: of a dataclass an object, of a tuple a list.
 
@@ -90,7 +114,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
-    """Make a dataclass of the plain values of a JSON file.
+    """Make a dataclass of the plain values of a JSON or TOML file.
 
     Parameters
     ----------
@@ -98,7 +122,7 @@ def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
         Dataclass whose annotations are of ``bool``, ``int``, ``float``, ``str``, ``None``,
         ``Any``, literals, tuples, mappings, unions, and dataclasses of the same.
     value
-        Value as read from the JSON file. What no field is named for goes into the field for the
+        Value as read from the file. What no field is named for goes into the field for the
         `rest`.
     lenient
         Whether what has not the type of its field counts as missing, and what no field is named
@@ -108,7 +132,8 @@ def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
     Raises
     ------
     ValueError
-        With the place of the first value that is missing, unknown or of another type.
+        With the first value that is missing, unknown, of another type or out of its range: its
+        place, the value, and what was expected.
 
     Examples
     --------
@@ -117,118 +142,130 @@ def from_plain(kind: type[T], value: object, lenient: bool = False) -> T:
     Traceback (most recent call last):
     ValueError: 'sentence': 7; expected text
     """
-    return cast(T, _convert(kind, value, "", lenient))
+    return cast(T, _convert(kind, value, _Place(lenient=lenient)))
 
 
-def _convert(kind: Any, value: Any, where: str, lenient: bool) -> Any:
+@dataclass(frozen=True)
+class _Place:
+    """Where in the file a value is, and how it is read there."""
+
+    path: tuple[str, ...] = ()
+    lenient: bool = False
+    limits: tuple[float, float] = _UNLIMITED
+
+    def enter(self, name: str) -> "_Place":
+        return replace(self, path=(*self.path, name))
+
+    def enter_field(self, one: Field[Any]) -> "_Place":
+        lenient = self.lenient and not one.metadata.get("exact")
+        limits = one.metadata.get(_RANGE, _UNLIMITED)
+        return replace(self.enter(one.name), lenient=lenient, limits=limits)
+
+    def refuse(self, fault: str, expected: str) -> ValueError:
+        """Make the error: `'window' in stages.segment: missing; expected ...`."""
+        *parents, name = self.path or ("",)
+        where = f"{name!r} in {'.'.join(parents)}" if parents else repr(name) if name else _WHOLE
+        return ValueError(f"{where}: {fault}; expected {expected}")
+
+
+def _convert(kind: Any, value: Any, place: _Place) -> Any:
     origin, options = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
-    if is_dataclass(kind):
-        return _convert_fields(cast(type, kind), value, where, lenient)
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        return _convert_fields(cast(type, kind), value, place)
     if origin in (Union, UnionType):
-        return _convert_any(options, value, where, lenient)
+        return _convert_any(options, value, place)
     if origin is tuple and isinstance(value, list | tuple):
-        return _convert_items(options, value, where, lenient)
+        return _convert_items(options, value, place)
     if origin is not None and _is_mapping(origin) and isinstance(value, Mapping):
-        return _convert_values(options[1], value, where, lenient)
-    if origin is Literal and value in options:
+        return _convert_values(options[1], value, place)
+    return _convert_scalar(kind, value, place)
+
+
+def _convert_scalar(kind: Any, value: Any, place: _Place) -> Any:
+    if get_origin(kind) is Literal and value in get_args(kind):
         return value
-    if kind is float and (type(value) is int or type(value) is float):
-        return _to_float(value, where)
-    if kind is float and isinstance(value, str) and value in _NOT_FINITE:
+    if kind in (int, float) and type(value) in (int, kind) and _is_within(value, place.limits):
+        return kind(value)
+    named = isinstance(value, str) and value in _NOT_FINITE and place.limits == _UNLIMITED
+    if kind is float and named:
         return _NOT_FINITE[value]
-    if kind in (bool, int, str, NoneType) and type(value) is kind:
+    if kind in (bool, str, NoneType) and type(value) is kind:
         return value
-    raise ValueError(f"{_name(where)}: {value!r:.60}; expected {_describe(kind)}")
+    raise place.refuse(f"{value!r:.60}", _describe(kind, place.limits))
 
 
 def _is_mapping(origin: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
-def _to_float(value: float, where: str) -> float:
+def _is_within(value: float, limits: tuple[float, float]) -> bool:
     try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{_name(where)}: {value!r:.20}; expected a finite number")
-    return number
+        return math.isfinite(value) and limits[0] <= value <= limits[1]
+    except OverflowError:  # a whole number beyond those of float
+        return False
 
 
-def _convert_fields(kind: type, value: Any, where: str, lenient: bool) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{_name(where)}: {value!r:.60}; expected an object")
+def _convert_fields(kind: type, value: Mapping[str, Any], place: _Place) -> Any:
     hints, given = _find_hints(kind), {}
-    known = {one.name for one in fields(kind)}
-    if not (lenient or any(one.metadata.get(_REST) for one in fields(kind))):
-        for key in value.keys() - known:
-            raise ValueError(f"{_name(f'{where}.{key}'.lstrip('.'))}: unknown")
+    known = [one.name for one in fields(kind)]
+    if not (place.lenient or any(one.metadata.get(_REST) for one in fields(kind))):
+        for key in value:
+            if key not in known:
+                raise place.enter(key).refuse("unknown", f"one of {', '.join(known)}")
     for one in fields(kind):
+        inner = place.enter_field(one)
         if one.metadata.get(_REST):
             given[one.name] = {key: v for key, v in value.items() if key not in known}
         elif one.name in value:
-            place = f"{where}.{one.name}".lstrip(".")
             try:
-                halves = lenient and not one.metadata.get("exact")
-                found = _convert(hints[one.name], value[one.name], place, halves)
-                given[one.name] = _check_range(found, one, place)
+                given[one.name] = _convert(hints[one.name], value[one.name], inner)
             except ValueError:
-                if not lenient or _is_needed(one):
+                if not place.lenient or _is_needed(one):
                     raise
         elif _is_needed(one):
-            raise ValueError(f"{_name(f'{where}.{one.name}'.lstrip('.'))}: missing")
+            raise inner.refuse("missing", _describe(hints[one.name], inner.limits))
     return kind(**given)
 
 
-def _check_range(value: Any, one: Field[Any], where: str) -> Any:
-    """Refuse a number, or an element, beyond the metadata ``range`` of its field."""
-    if "range" not in one.metadata:
-        return value
-    low, high = one.metadata["range"]
-    for number in value if isinstance(value, tuple) else [value]:
-        if type(number) in (int, float) and not low <= number <= high:
-            raise ValueError(f"{_name(where)}: {number!r:.20}; expected {low:g} to {high:g}")
-    return value
-
-
-def _convert_any(options: tuple[Any, ...], value: Any, where: str, lenient: bool) -> Any:
+def _convert_any(options: tuple[Any, ...], value: Any, place: _Place) -> Any:
     errors = {}
     for option in options:
         try:
-            return _convert(option, value, where, lenient)
+            return _convert(option, value, place)
         except ValueError as error:
             errors[option] = error
     plain = [option for option in options if option is not NoneType]
     if len(plain) == 1:
         raise errors[plain[0]]
-    expected = " or ".join(_describe(option) for option in options)
-    raise ValueError(f"{_name(where)}: {value!r:.60}; expected {expected}")
+    raise place.refuse(f"{value!r:.60}", _describe(Union[options], place.limits))  # noqa: UP007
 
 
-def _convert_items(options: tuple[Any, ...], value: Any, where: str, lenient: bool) -> Any:
-    if options[-1] is not Ellipsis and len(options) != len(value):
-        raise ValueError(f"{_name(where)}: {len(value)} values; expected {len(options)}")
+def _convert_items(options: tuple[Any, ...], value: Any, place: _Place) -> Any:
     alike = options[-1] is Ellipsis
+    if not alike and len(options) != len(value):
+        raise place.refuse(f"{value!r:.60}", f"a list of {len(options)}")
     kinds = [options[0]] * len(value) if alike else options
     items = []
     for number, (kind, item) in enumerate(zip(kinds, value, strict=True)):
         try:
-            items.append(_convert(kind, item, f"{where}.{number}", lenient))
+            *parents, name = place.path
+            inner = replace(place, path=(*parents, f"{name}[{number}]"))
+            items.append(_convert(kind, item, inner))
         except ValueError:
-            if not (lenient and alike):
+            if not (place.lenient and alike):
                 raise
     return tuple(items)
 
 
-def _convert_values(kind: Any, value: Mapping[str, Any], where: str, lenient: bool) -> Any:
+def _convert_values(kind: Any, value: Mapping[str, Any], place: _Place) -> Any:
     found = {}
     for key, item in value.items():
         try:
-            found[key] = _convert(kind, item, f"{where}.{key}".lstrip("."), lenient)
+            found[key] = _convert(kind, item, place.enter(key))
         except ValueError:
-            if not lenient:
+            if not place.lenient:
                 raise
     return found
 
@@ -242,20 +279,24 @@ def _is_needed(one: Field[Any]) -> bool:
     return one.default is MISSING and one.default_factory is MISSING
 
 
-def _name(where: str) -> str:
-    """Name a place: `'window' in stages.segment`."""
-    place, _, name = where.rpartition(".")
-    return f"{name!r} in {place}" if place else repr(name) if name else "the file"
-
-
-def _describe(kind: Any) -> str:
-    """Describe the values that a type accepts."""
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(repr, get_args(kind)))}"
-    return {**names, NoneType: "null"}.get(kind) or (
-        "a list" if get_origin(kind) is tuple else "an object"
-    )
+def _describe(kind: Any, limits: tuple[float, float]) -> str:
+    """Describe the values that a type accepts, its numbers within limits."""
+    origin, options = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_describe(option, limits) for option in options)
+    if origin is Literal:
+        choices = ", ".join(map(repr, options))
+        return f"one of {choices}" if len(options) > 1 else choices
+    if origin is tuple:
+        length = "" if options[-1] is Ellipsis else f" of {len(options)}"
+        return f"a list{length}, each {_describe(options[0], limits)}"
+    if is_dataclass(kind):
+        return f"an object with the fields {', '.join(one.name for one in fields(kind))}"
+    between = "" if limits == _UNLIMITED else f" from {limits[0]} to {limits[1]}"
+    finite = "" if between else "finite "
+    names = {int: f"a whole number{between}", float: f"a {finite}number{between}"}
+    names |= {bool: "true or false", str: "text", NoneType: "null", Any: "a value"}
+    return names.get(kind, "an object")
 
 
 # --- the published schema
@@ -304,9 +345,9 @@ def _make_limits(one: Field[Any], kind: Any) -> dict[str, Any]:
     """Limits of a number, from the metadata ``range`` of its field."""
     if one.metadata.get(_ANY_NUMBER):
         return {"type": ["number", "string"]}
-    if "range" not in one.metadata or get_origin(kind) is tuple:
+    if _RANGE not in one.metadata or get_origin(kind) is tuple:
         return {}
-    low, high = one.metadata["range"]
+    low, high = one.metadata[_RANGE]
     return {"minimum": low, "maximum": high}
 
 

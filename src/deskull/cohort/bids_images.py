@@ -27,7 +27,7 @@ from deskull.image.bids_names import (
     name_folder,
     parse_name,
 )
-from deskull.image.file_names import MADE_WORDS, find_base, find_stem, find_suffix
+from deskull.image.file_names import MADE_ENDINGS, find_base, find_stem, find_suffix
 
 EXTENSIONS = (".nii.gz", ".nii")
 _OTHER_QUERIES = ("fmap", "roi", "meg", "pet")  # of other BIDS Apps
@@ -300,7 +300,7 @@ def _is_any(text: str, suffixes: Iterable[str]) -> bool:
 
 
 def _explain_odd(source: str, path: Path, participant: str, place: tuple[str, ...]) -> Gap:
-    if find_base(path, MADE_WORDS) is not None:
+    if find_base(path, MADE_ENDINGS) is not None:
         return Gap(source, "made from a scan, by its name")
     session = next((part for part in place if part.startswith("ses-")), "")
     start = "_".join(part for part in (participant, session) if part)

@@ -33,7 +33,7 @@ ADDRESSES = ("tcp://", "tls://")
 CONNECT_SECONDS = 5
 """Seconds in which a scheduler must answer: one that runs does so in milliseconds."""
 POLL_SECONDS = 10.0
-"""Seconds without a result after which the workers are counted, the queue is asked for its jobs,
+"""Seconds without a result after which the workers are counted, the queue is queried for its jobs,
 and lost jobs are requested again."""
 MAX_SUBMITTED = 1000
 """Scans that the scheduler knows of at a time: enough for any cluster, and memory is bounded."""

@@ -21,7 +21,7 @@ from deskull.image.file_names import (
     ARCHIVES,
     HEADS,
     IMAGES,
-    MADE_WORDS,
+    MADE_ENDINGS,
     TEXTS,
     WRITABLE,
     find_base,
@@ -358,7 +358,7 @@ class _Siblings:
         self._stems: dict[tuple[Path, str], list[Path]] = {}
         for path in images:
             self._stems.setdefault((path.parent, find_stem(path).lower()), []).append(path)
-            if find_base(path, MADE_WORDS) is None:
+            if find_base(path, MADE_ENDINGS) is None:
                 self._stems.setdefault((path.parent, ""), []).append(path)
 
     def explain_made(self, path: Path) -> str:
@@ -366,7 +366,7 @@ class _Siblings:
         name = parse_name(path)
         if name is not None and is_made(name):
             return "made from a scan, by its BIDS name"
-        base = find_base(path, MADE_WORDS)
+        base = find_base(path, MADE_ENDINGS)
         if base is None:
             return ""
         for other in self._stems.get((path.parent, base.lower()), ()):

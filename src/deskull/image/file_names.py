@@ -44,40 +44,40 @@ def find_stem(path: PurePath) -> str:
     return path.name[: len(path.name) - len(find_suffix(path))]
 
 
-MASK_WORDS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
+MASK_ENDINGS = ("mask_manual", "reference", "mask", "brainmask", "brain_mask", "majority")
 """What follows an image's name in that of its mask, the most trusted first."""
 
-BRAIN_WORDS = ("brain", "stripped")
+BRAIN_ENDINGS = ("brain", "stripped")
 """What follows an image's name in that of its stripped brain."""
 
 _MANUAL = "_mask_manual"
 _BIDS_MASK = re.compile(r"(?P<start>.+_desc-brain)(?P<manual>Manual)?(?P<contrast>\w*)_mask")
 
-DERIVED_WORDS = (*MASK_WORDS, *BRAIN_WORDS, "probability", "distance", "corrected")
+DERIVED_ENDINGS = (*MASK_ENDINGS, *BRAIN_ENDINGS, "probability", "distance", "corrected")
 """What follows an image's name in that of anything deskull makes of it."""
 
-LABEL_WORDS = (
-    *MASK_WORDS,
+LABEL_ENDINGS = (
+    *MASK_ENDINGS,
     *("masks", "seg", "dseg", "aseg", "aparc", "wmparc", "ribbon"),
     *("segmentation", "label", "labels"),
 )
 """What ends the name of a mask or a label map, whoever made it."""
 
-MADE_WORDS = (
-    *LABEL_WORDS,
-    *DERIVED_WORDS,
+MADE_ENDINGS = (
+    *LABEL_ENDINGS,
+    *DERIVED_ENDINGS,
     *("skullstripped", "bet", "probseg", "prob", "biascorr", "restore", "pve"),
 )
 """What ends the name of an image made from a scan, whoever made it."""
 
-_REFERENCE_WORDS = ("truth", *MASK_WORDS, "manual", "ref", "seg", "label", "labels")
+_REFERENCE_ENDINGS = ("truth", *MASK_ENDINGS, "manual", "ref", "seg", "label", "labels")
 """What ends the name of a mask that is compared with another, the most trusted first."""
 
 _BY_HAND = re.compile(r"truth|reference|ref|manual|majority|gt|groundtruth|ground_truth|expert")
-_NO_MASK_WORDS = "brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture"
-_NO_MASK = re.compile(rf"(?:^|_)(?:{_NO_MASK_WORDS})$")
+_NO_MASK_ENDINGS = "brain|stripped|probability|probseg|distance|corrected|dseg|preproc|picture"
+_NO_MASK = re.compile(rf"(?:^|_)(?:{_NO_MASK_ENDINGS})$")
 _BY_TOOL = re.compile(r"[_.-](?:brain|bet|stripped|skullstripped|desc-brain(?:Manual)?)$")
-_LONGEST_FIRST = "|".join(sorted(_REFERENCE_WORDS, key=len, reverse=True))
+_LONGEST_FIRST = "|".join(sorted(_REFERENCE_ENDINGS, key=len, reverse=True))
 _MASK_END = re.compile(rf"(?:^|[_.-])({_LONGEST_FIRST})$")
 
 FOREIGN = (".par", ".rec", ".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".fdf", ".v")
@@ -93,7 +93,7 @@ CONTRASTS = {
     "PDw": ("pdw", "pd"),
     "T1ce": ("t1ce", "t1c", "t1gd"),
 }
-"""Name of each contrast, and the words that tell it in a file's name."""
+"""Name of each contrast, and its spellings in the name of a file."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class HeadName:
     Parameters
     ----------
     participant, session, contrast
-        Empty where the name does not tell.
+        Empty where the name does not say it.
     """
 
     participant: str
@@ -111,20 +111,20 @@ class HeadName:
     contrast: str = ""
 
 
-def find_base(path: PurePath, words: Sequence[str] = DERIVED_WORDS) -> str | None:
+def find_base(path: PurePath, endings: Sequence[str] = DERIVED_ENDINGS) -> str | None:
     """Stem of the image that a file by its name was made from; None of an image.
 
     Parameters
     ----------
     path
         Path of the file, of which only the name counts, in any case.
-    words
-        Words that may follow the image's name, after ``_``, ``-``, ``.`` or ``+``, also several.
+    endings
+        Endings that may follow the image's name, after ``_``, ``-``, ``.`` or ``+``, also several.
 
     Returns
     -------
     str or None
-        Empty where the name is a word alone, such as ``mask.nii.gz``.
+        Empty where the name is an ending alone, such as ``mask.nii.gz``.
 
     Examples
     --------
@@ -132,14 +132,14 @@ def find_base(path: PurePath, words: Sequence[str] = DERIVED_WORDS) -> str | Non
     'sub-01_T1w'
     """
     stem = find_stem(path)
-    ends = "|".join(re.escape(word) for word in words)
+    ends = "|".join(re.escape(ending) for ending in endings)
     made = re.search(rf"(?:(?:^|[_.+-])(?:{ends}))+$", stem, re.IGNORECASE)
     return None if made is None else stem[: made.start()]
 
 
 def says_label(path: PurePath) -> bool:
     """Whether a name ends as those of masks and label maps do."""
-    return find_base(path, LABEL_WORDS) is not None
+    return find_base(path, LABEL_ENDINGS) is not None
 
 
 def says_made(path: PurePath) -> bool:
@@ -150,13 +150,13 @@ def says_made(path: PurePath) -> bool:
 def rank_mask(path: PurePath) -> int | None:
     """Rank of a mask among several of one scan, 0 the most trusted; None if no name of a mask."""
     end = _MASK_END.search(find_stem(path))
-    return None if end is None else _REFERENCE_WORDS.index(end[1])
+    return None if end is None else _REFERENCE_ENDINGS.index(end[1])
 
 
 def says_reference(path: PurePath) -> bool:
     """Whether the name of a mask, or of its folder, says that it is a reference."""
-    words = re.split(r"[^a-z]+", f"{path.parent.name}_{find_stem(path)}".lower())
-    return any(_BY_HAND.fullmatch(word.removesuffix("s")) for word in words)
+    parts = re.split(r"[^a-z]+", f"{path.parent.name}_{find_stem(path)}".lower())
+    return any(_BY_HAND.fullmatch(part.removesuffix("s")) for part in parts)
 
 
 def drop_mask_ending(mask: PurePath) -> str:
@@ -203,7 +203,7 @@ def name_head(path: Path) -> HeadName:
     the contrast's word, or the folder's name where nothing is left.
     """
     rest = find_stem(path)
-    known = {word: name for name, words in CONTRASTS.items() for word in words}
+    known = {spelling: name for name, spellings in CONTRASTS.items() for spelling in spellings}
     hits = [m for m in re.finditer(r"[^_\-. ]+", rest) if m[0].lower() in known]
     contrast = known[hits[-1][0].lower()] if hits else ""
     if hits:

@@ -1,7 +1,7 @@
 """Padding: voxels that no scanner measured, and that hold one value far from all others.
 
 Tools that turn, resample or undistort a scan fill what they have no data for with 0, -1000, the
-least or largest number of the type, or whatever they were told. That is air, as NaN is; taken for
+least or largest number of the type, or a value of the user's. That is air, as NaN is; taken for
 an intensity it would stretch the range of the scan until nothing is left of the head.
 
 Air that was measured, or was set to 0 around a head or a brain, is no padding: it lies at the end

@@ -14,7 +14,7 @@ from deskull.errors import InputError
 from deskull.image.grid import Grid, VoxelSize, find_box, to_canonical_array
 
 REGIONS = ("neck", "eyes", "vertex", "cerebellum", "frontal", "elsewhere")
-"""Parts of the box that holds the reference, told apart by height and depth alone. They name what
+"""Parts of the box that holds the reference, split by height and depth alone. They name what
 usually goes wrong there, not anatomy."""
 
 NECK_TOP = 0.08

@@ -15,7 +15,7 @@ from deskull.measure.likeness import Likeness
 from deskull.prepare.conform import WindowSettings
 from deskull.settings import BiasSettings
 from deskull.tables import make_json, read_json
-from deskull.typed_json import from_plain, rest, to_plain
+from deskull.typed_json import from_plain, ranged, rest, to_plain
 
 CARD = "card.json"
 FORMAT: Literal[1] = 1
@@ -58,13 +58,13 @@ class NetworkSpec:
     """
 
     outputs: tuple[str, ...] = ("brain", "tissue")
-    filters: tuple[int, ...] = field(default=(16, 32, 64, 128), metadata={"range": (1, 4096)})
-    patch: int = field(default=1, metadata={"range": (1, 16)})
+    filters: tuple[int, ...] = ranged(1, 4096, (16, 32, 64, 128))
+    patch: int = ranged(1, 16, 1)
     norm: Literal["instance", "batch"] = "instance"
-    dropout: float = field(default=0.0, metadata={"range": (0, 0.99)})
+    dropout: float = ranged(0, 0.99, 0.0)
     residual: bool = True
     upsample: Literal["nearest", "transposed"] = "nearest"
-    refine: int = field(default=0, metadata={"range": (0, 256)})
+    refine: int = ranged(0, 256, 0)
 
     @property
     def multiple(self) -> int:

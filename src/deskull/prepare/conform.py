@@ -1,9 +1,8 @@
 """The way in and the exact way back: any grid to the network's window, and home again."""
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +16,7 @@ from deskull.image.grid import (
     to_canonical_array,
 )
 from deskull.image.resample import resample
+from deskull.typed_json import ranged
 
 COARSE_MM = 4.0  # fine enough to find a head
 HEAD_LEVEL = 0.15  # of the way from air to bright: above noise and ghosts
@@ -46,9 +46,9 @@ class WindowSettings:
     2.0
     """
 
-    shape: Shape = field(metadata={"range": (1, 2048)})
-    voxel_size: float | Literal["fit"] = field(metadata={"range": (0.1, 20)})
-    fill: float = field(default=0.75, metadata={"range": (0.1, 1)})
+    shape: Shape = ranged(1, 2048)  # noqa: RUF009
+    voxel_size: float | Literal["fit"] = ranged(0.1, 20)
+    fill: float = ranged(0.1, 1, 0.75)
 
     @property
     def is_fitted(self) -> bool:
@@ -70,20 +70,6 @@ class WindowSettings:
             return FITTED_MM[1]
         wanted = np.asarray(extent) / (self.fill * np.array(self.shape))
         return float(np.clip(wanted.max(), *FITTED_MM))
-
-
-def make_window_settings(fields: Mapping[str, Any]) -> WindowSettings:
-    """Build the settings from the plain lists and words of a card or a recipe.
-
-    Examples
-    --------
-    >>> make_window_settings({"shape": [96, 112, 96], "voxel_size": "fit"}).is_fitted
-    True
-    """
-    x, y, z = fields["shape"]
-    size = fields["voxel_size"]
-    fill = fields.get("fill", WindowSettings.fill)
-    return WindowSettings((x, y, z), size if size == "fit" else float(size), float(fill))
 
 
 def measure_extent(

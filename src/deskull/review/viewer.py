@@ -329,7 +329,7 @@ class Viewer:
     # --- numbers and scenes
 
     def _find(self, request: Request) -> tuple[int, Scene]:
-        """Find the number and the scene of the scan that is asked for."""
+        """Find the number and the scene of the scan of a request."""
         number = self._read_scan_number(request)
         return number, self.open(number)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deskull.image.file_names import BRAIN_WORDS, MASK_WORDS, find_stem, says_manual
+from deskull.image.file_names import BRAIN_ENDINGS, MASK_ENDINGS, find_stem, says_manual
 
 Stems = Mapping[tuple[Path, str], Path]
 
@@ -99,11 +99,11 @@ def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
 
 def find_masks_beside(image: Path, stems: Stems) -> list[Path]:
     """Find the masks in an image's folder with its name, or named as a mask alone."""
-    names = [f"{find_stem(image)}_{word}" for word in MASK_WORDS] + list(MASK_WORDS)
+    names = [f"{find_stem(image)}_{word}" for word in MASK_ENDINGS] + list(MASK_ENDINGS)
     return [stems[image.parent, name] for name in names if (image.parent, name) in stems]
 
 
 def find_brain_beside(image: Path, stems: Stems) -> Path | None:
     """Find the stripped brain in an image's folder with its name."""
-    names = [f"{find_stem(image)}_{word}" for word in BRAIN_WORDS]
+    names = [f"{find_stem(image)}_{word}" for word in BRAIN_ENDINGS]
     return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)

@@ -97,7 +97,7 @@ class Sources:
 
     @property
     def for_evaluation(self) -> "Sources":
-        """Heads that tell how good weights are: scans if there are any, else synthetic heads."""
+        """Heads that weights are evaluated on: scans if there are any, else synthetic heads."""
         return Sources([], self.real) if self.real else self
 
     def select(self, participants: Collection[str]) -> "Sources":

@@ -5,7 +5,7 @@ trains released weights on with a handful of corrected masks, and releases the r
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,14 @@ def load_trained(name: str | Path) -> list[tuple[Recipe, UNet]]:
 
 def _find_recipe(weights: Weights, stage: str) -> Recipe:
     """Read the recipe by which a network of released weights was trained."""
-    return make_recipe(to_plain(weights.card.stages[stage]), stage)
+    plain = to_plain(weights.card.stages[stage])
+    try:
+        return make_recipe({one.name: plain[one.name] for one in fields(Recipe)}, stage)
+    except InputError as error:
+        raise WeightsError(
+            f"{weights.name}: the recipe of {stage!r} in {CARD} is damaged: {error}. "
+            "Export the weights again."
+        ) from error
 
 
 def load_start(name: str | Path, recipe: Recipe) -> UNet:

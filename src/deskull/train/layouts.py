@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deskull.errors import OptionError
 from deskull.image.file_names import (
-    MASK_WORDS,
+    MASK_ENDINGS,
     HeadName,
     find_base,
     find_stem,
@@ -70,7 +70,7 @@ def make_candidate(head: HeadName, image: Path, masks: list[Path], stems: Stems)
 
 
 def _is_mask(file: Path) -> bool:
-    return find_stem(file).endswith(MASK_WORDS) and find_base(file) is not None
+    return find_stem(file).endswith(MASK_ENDINGS) and find_base(file) is not None
 
 
 def _has_base(file: Path, stems: Stems) -> bool:

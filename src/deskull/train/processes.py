@@ -155,7 +155,7 @@ def join_processes(device: str) -> Iterator[Group]:
 
 @dataclass
 class StopRequest:
-    """The signals that have asked the process to stop.
+    """The signals that requested the process to stop.
 
     Examples
     --------

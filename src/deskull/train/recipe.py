@@ -1,24 +1,21 @@
 """A recipe: the frozen settings of a training run, stored with the weights.
 
-Each section is a dataclass. The range of a number is written where the field is defined
-(`ranged`), and `check_settings` checks every field of every section by its type and range.
-Settings of the window are in `prepare.conform`, those of network and preparation in
-`network.card`.
+Each section is a dataclass, read and checked by `typed_json`: every field by its type, and by the
+range that is written where it is defined. Settings of the window are in `prepare.conform`, those
+of network and preparation in `network.card`.
 """
 
-import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from deskull.errors import InputError
 from deskull.network.card import NetworkSpec, PreparationSettings
-from deskull.prepare.conform import WindowSettings, make_window_settings
-from deskull.settings import BiasSettings
+from deskull.prepare.conform import WindowSettings
+from deskull.typed_json import from_plain, ranged
 
 CHANNELS = ("brain", "tissue")
 """Outputs that an example has a target for, in the order of its channels."""
@@ -28,27 +25,6 @@ PARTS = ("stem", "enter", "down", "up", "head", "refine")
 
 MAX_BATCH = 128
 """Largest number of examples in a batch; each of them has its own seed."""
-
-
-def ranged(low: float, high: float, default: Any = MISSING) -> Any:
-    """Define a dataclass field whose value, or each of its elements, lies in [low, high].
-
-    Parameters
-    ----------
-    low, high
-        Smallest and largest value allowed.
-    default
-        Default value; without one the field is required.
-
-    Examples
-    --------
-    >>> @dataclass(frozen=True)
-    ... class Settings:
-    ...     batch: int = ranged(1, 128, 4)
-    >>> Settings().batch
-    4
-    """
-    return field(default=default, metadata={"range": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -215,9 +191,24 @@ class Recipe:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     seed: int = ranged(0, 2**22, 0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, lists and strings, ready for JSON."""
-        return asdict(self)
+    def __post_init__(self) -> None:
+        spec, frozen = self.network, self.training.frozen
+        valid = spec.patch == 1 or spec.patch % 2 == 0
+        _check(valid, "'patch' in network", spec.patch, "1 or an even number")
+        _check(len(spec.filters) > 0, "'filters' in network", spec.filters, "a number per level")
+        outputs = set(spec.outputs)
+        valid = outputs <= set(CHANNELS) and "brain" in outputs
+        valid &= len(outputs) == len(spec.outputs)
+        expected = f"'brain', and others of {CHANNELS}, each once"
+        _check(valid, "'outputs' in network", spec.outputs, expected)
+        valid, expected = set(frozen) < set(PARTS), f"some of {PARTS}, not all"
+        _check(valid, "'frozen' in training", frozen, expected)
+        valid = self.preparation.centre == "brain" or not self.window.is_fitted
+        expected = "a number of mm, or 'brain' as the centre in preparation"
+        _check(valid, "'voxel_size' in window", self.window.voxel_size, expected)
+        valid = not any(n % spec.multiple for n in self.window.shape)
+        expected = f"edges divisible by {spec.multiple}, as the network needs them"
+        _check(valid, "'shape' in window", self.window.shape, expected)
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -236,27 +227,23 @@ def load_recipe(name_or_path: str) -> Recipe:
     folder = resources.files("deskull.train") / "recipes"
     names = sorted(Path(entry.name).stem for entry in folder.iterdir())
     if name_or_path in names:
-        text = (folder / f"{name_or_path}.toml").read_text("utf-8")
+        source = folder / f"{name_or_path}.toml"
     elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text("utf-8")
+        source = Path(name_or_path)
     else:
         raise InputError(
             f"{name_or_path}: no such recipe or file; expected one of {', '.join(names)} "
             "or a path to a TOML file."
         )
     try:
-        return make_recipe(tomllib.loads(text), name=Path(name_or_path).stem)
-    except KeyError as error:
-        raise InputError(
-            f"{name_or_path}: not a recipe: no {error}; expected the sections [window] with shape "
-            "and voxel_size, [network], and [training] with horizon."
-        ) from error
-    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
-        raise InputError(f"{name_or_path}: not a recipe: {error}.") from error
+        sections = tomllib.loads(source.read_text("utf-8"))
+        return make_recipe(sections, name=Path(name_or_path).stem)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name_or_path}: not a recipe: {str(error).rstrip('.')}.") from error
 
 
-def make_recipe(sections: dict[str, Any], name: str) -> Recipe:
-    """Build a recipe from the sections of its file, a run's recipe.json or a card.
+def make_recipe(sections: object, name: str) -> Recipe:
+    """Build a recipe from the sections of its file or of a run's recipe.json.
 
     Parameters
     ----------
@@ -268,9 +255,7 @@ def make_recipe(sections: dict[str, Any], name: str) -> Recipe:
     Raises
     ------
     InputError
-        If a value is out of range.
-    KeyError, TypeError, ValueError
-        If a section or field is missing or unknown.
+        With the first field that is missing, unknown, of another type or out of its range.
 
     Examples
     --------
@@ -280,120 +265,13 @@ def make_recipe(sections: dict[str, Any], name: str) -> Recipe:
     >>> make_recipe(sections, name="small").training.batch
     1
     """
-    training, preparation = sections["training"], sections.get("preparation", {})
-    recipe = Recipe(
-        name=sections.get("name", name),
-        window=make_window_settings(sections["window"]),
-        network=_make_spec(sections["network"]),
-        training=TrainingSettings(**{**training, "frozen": tuple(training.get("frozen", ()))}),
-        preparation=PreparationSettings(**{**preparation, "n4": _make_n4(preparation.get("n4"))}),
-        augment=AugmentSettings(**sections.get("augment", {})),
-        seed=sections.get("seed", 0),
-    )
-    check_recipe(recipe)
-    return recipe
+    named = {"name": name, **sections} if isinstance(sections, Mapping) else sections
+    try:
+        return from_plain(Recipe, named)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
-def _make_spec(given: Mapping[str, Any]) -> NetworkSpec:
-    lists = {key: tuple(given[key]) for key in ("outputs", "filters") if key in given}
-    return NetworkSpec(**{**given, **lists})
-
-
-def _make_n4(n4: Any) -> BiasSettings | None:
-    if n4 is None:
-        return None
-    _check(isinstance(n4, Mapping), "n4", n4, "shrink = N and iterations = [N, ...]")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in n4.items()}
-    return BiasSettings(**values)
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Check every value of a recipe, and those that depend on each other.
-
-    Raises
-    ------
-    InputError
-        With the field, its value and what was expected.
-
-    Examples
-    --------
-    >>> check_recipe(load_recipe("segment"))
-    """
-    check_settings(recipe)
-    spec, frozen = recipe.network, recipe.training.frozen
-    _check(spec.patch == 1 or spec.patch % 2 == 0, "patch", spec.patch, "1 or an even number")
-    _check(len(spec.filters) > 0, "filters", spec.filters, "one number of filters per level")
-    outputs = set(spec.outputs)
-    valid = outputs <= set(CHANNELS) and "brain" in outputs and len(outputs) == len(spec.outputs)
-    _check(valid, "outputs", spec.outputs, f"'brain', and others of {CHANNELS}, each once")
-    _check(set(frozen) < set(PARTS), "frozen", frozen, f"some of {PARTS}, not all")
-    if recipe.window.is_fitted and recipe.preparation.centre != "brain":
-        raise InputError("voxel_size 'fit' with centre 'head'; a window is fitted to the brain")
-    shape, multiple = recipe.window.shape, spec.multiple
-    if any(n % multiple for n in shape):
-        raise InputError(f"window {shape} is not divisible by {multiple}")
-
-
-def check_settings(settings: Any) -> None:
-    """Check each field of a dataclass, nested ones too, by its type and its range.
-
-    Parameters
-    ----------
-    settings
-        Instance of a dataclass; a number without a `ranged` definition may be any finite one.
-
-    Raises
-    ------
-    InputError
-        With the first field that is wrong, its value and what was expected.
-
-    Examples
-    --------
-    >>> check_settings(TrainingSettings(horizon=0))
-    Traceback (most recent call last):
-    deskull.errors.InputError: horizon 0; expected a whole number from 1 to 2.14748e+09
-    """
-    hints = get_type_hints(type(settings))
-    for setting in fields(settings):
-        value = getattr(settings, setting.name)
-        limits = setting.metadata.get("range", (-math.inf, math.inf))
-        if is_dataclass(value):
-            check_settings(value)
-        elif not _is_valid(value, hints[setting.name], limits):
-            expected = _describe_type(hints[setting.name], limits)
-            raise InputError(f"{setting.name} {value!r}; expected {expected}")
-
-
-def _is_valid(value: Any, hint: Any, limits: tuple[float, float]) -> bool:
-    """Whether a value has the type of its field, and its numbers lie within the limits."""
-    kind, options = get_origin(hint), get_args(hint)
-    if kind in (Union, UnionType):
-        return any(_is_valid(value, option, limits) for option in options)
-    if kind is Literal:
-        return value in options
-    if kind is tuple:
-        return isinstance(value, tuple) and all(_is_valid(v, options[0], limits) for v in value)
-    if hint in (int, float):
-        number = type(value) is int or (hint is float and type(value) is float)
-        return number and math.isfinite(value) and limits[0] <= value <= limits[1]
-    return isinstance(value, hint)
-
-
-def _describe_type(hint: Any, limits: tuple[float, float]) -> str:
-    """Describe what `_is_valid` accepts."""
-    kind, options = get_origin(hint), get_args(hint)
-    if kind in (Union, UnionType):
-        return " or ".join(_describe_type(option, limits) for option in options)
-    if kind is Literal:
-        return f"one of {options}" if len(options) > 1 else repr(options[0])
-    if kind is tuple:
-        return f"a list, each {_describe_type(options[0], limits)}"
-    between = "" if math.isinf(limits[1]) else f" from {limits[0]:g} to {limits[1]:g}"
-    names = {bool: "true or false", int: f"a whole number{between}", float: f"a number{between}"}
-    names |= {str: "text", NoneType: "none"}
-    return names.get(hint) or f"a table of {hint.__name__}"
-
-
-def _check(right: bool, name: str, value: object, expected: str) -> None:
-    if not right:
-        raise InputError(f"{name} {value!r}; expected {expected}")
+def _check(valid: bool, where: str, value: object, expected: str) -> None:
+    if not valid:
+        raise InputError(f"{where}: {value!r}; expected {expected}")

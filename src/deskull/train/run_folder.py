@@ -31,6 +31,7 @@ from deskull.network.unet import UNet
 from deskull.picture import draw_mosaic, encode_png
 from deskull.train.recipe import Recipe, make_recipe
 from deskull.train.synthesis import Example
+from deskull.typed_json import to_plain
 
 logger = logging.getLogger(__name__)
 RECIPE, LAST, BEST = "recipe.json", "last.safetensors", "best.safetensors"
@@ -76,7 +77,7 @@ class Run:
         check_same_recipe(folder, recipe)
         if writes and not (folder / RECIPE).exists():
             make_folder(folder)
-            text = json.dumps(recipe.to_dict(), indent=1) + "\n"
+            text = json.dumps(to_plain(recipe), indent=1) + "\n"
             save_bytes(text.encode(), folder / RECIPE)
 
     def begin(self, start: UNet | None, device: str) -> State:
@@ -239,8 +240,7 @@ def check_same_recipe(folder: Path, recipe: Recipe) -> None:
     path = folder / RECIPE
     if not path.exists():
         return
-    wanted = make_recipe(json.loads(json.dumps(recipe.to_dict())), recipe.name)
-    if _read_recipe(path, recipe.name) != wanted:
+    if _read_recipe(path, recipe.name) != recipe:
         raise InputError(
             f"{folder}: begun with another recipe (see {path.name}). Choose another --out."
         )
@@ -250,9 +250,10 @@ def _read_recipe(path: Path, name: str) -> Recipe:
     """Read the recipe of a run."""
     try:
         return make_recipe(json.loads(path.read_text("utf-8")), name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
+        reason = str(error).rstrip(".")
         raise InputError(
-            f"{path}: not a readable recipe ({error}). Choose another folder."
+            f"{path}: not a readable recipe ({reason}). Choose another folder."
         ) from error
 
 

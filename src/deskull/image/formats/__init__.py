@@ -32,7 +32,7 @@ from deskull.image.streams import find_packing, open_stream
 Reader = Callable[..., SpatialImage]
 
 EXPECTED = "expected NIfTI, MGH/MGZ, NRRD, MetaImage, MINC or DICOM"
-_HEAD = 540  # bytes that tell every format
+_HEAD = 540  # bytes that identify every format
 _PACKAGES = {"nrrd": ("NRRD", "pynrrd"), "h5py": ("MINC 2", "h5py")}
 
 _log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def find_voxel_files(path: Path) -> Sequence[Path]:
 
 
 def _find_reader(path: Path) -> Reader:
-    """Reader for a file: by the first bytes where they tell, else by the name."""
+    """Reader for a file: by the first bytes where they identify it, else by the name."""
     head = _read_head(path)
     if find_kind(head) is not None:
         return read_nifti

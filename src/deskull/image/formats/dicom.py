@@ -134,7 +134,7 @@ def _choose(
 
 
 def _pick_part(images: Mapping[str, Path], part: str, chosen: Series, name: str) -> Path:
-    """Pick among the images that dcm2niix made of one: the only one, or the one asked for."""
+    """Pick among the images that dcm2niix made of one: the only one, or the requested one."""
     mended = {key: path for key, path in images.items() if is_mended(key)}
     if not mended and len(images) == 1 and not part:
         return next(iter(images.values()))

@@ -1,7 +1,7 @@
 """Which DICOM files make one image, and whether all of it is there.
 
 An image is what has one SeriesInstanceUID and one kind: magnitude or phase, original or
-derived, one echo, one plane. The number of a series does not tell: it repeats from study to
+derived, one echo, one plane. The number of a series is no guide: it repeats from study to
 study. Reading a file's header is `dicom_header.py`; the conversion is `dcm2niix.py`.
 """
 
@@ -99,7 +99,7 @@ class Series:
         return np.asarray(np.array(places) @ normal, dtype=np.float64)
 
     def find_gap(self) -> str:
-        """Say where a slice is missing between others; empty if none is, or it cannot be told."""
+        """Say where a slice is missing between others; empty if none is, or it cannot be known."""
         heights = self._heights()
         places = np.unique(heights.round(2))
         steps = np.diff(places)

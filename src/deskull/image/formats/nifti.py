@@ -27,7 +27,7 @@ from deskull.image.stored import (
 from deskull.image.streams import find_end, open_stream, read_exactly, read_voxels
 
 MAGIC_END = 348
-"""Bytes from the beginning that tell a NIfTI."""
+"""Bytes from the beginning that identify a NIfTI."""
 
 _MAX_LEAD = 64 * 1024**2
 _LONG_QUATERNION = 1.01
@@ -113,7 +113,7 @@ def _mend_dimensions(header: Any) -> list[str]:
 
 
 def _cut_to_frame(header: Any, frame: int | None, name: str) -> int | None:
-    """Let a 4D header say 3D, if a frame of it is asked for; that frame, or None."""
+    """Let a 4D header say 3D, if a frame of it is requested; that frame, or None."""
     ndim, *sizes = (int(n) for n in header["dim"])
     count = int(np.prod(sizes[3:ndim], dtype=object))
     if frame is None or not 4 <= ndim <= 7 or count <= 1 or count not in sizes[3:ndim]:

@@ -16,7 +16,7 @@ export class Drawing {
 
   /** Forget what was drawn on the scan before. */
   start() {
-    this.painted = []; // the last two slices of one plane that were drawn on
+    this.drawn = []; // the last two slices of one plane that were drawn on
     this.history = new History(this.page.readSliders());
   }
 
@@ -48,14 +48,14 @@ export class Drawing {
 
   notePainted(axis) {
     const slice = this.scene.cross[axis];
-    if (this.painted[0]?.axis !== axis) this.painted = [];
-    this.painted = [...this.painted.filter((one) => one.slice !== slice), { axis, slice }].slice(-2);
+    if (this.drawn[0]?.axis !== axis) this.drawn = [];
+    this.drawn = [...this.drawn.filter((one) => one.slice !== slice), { axis, slice }].slice(-2);
   }
 
   /** Make the slices between the last two; null if there are not two. */
   interpolate() {
-    if (this.painted.length < 2) return null;
-    const [{ axis, slice: first }, { slice: last }] = this.painted;
+    if (this.drawn.length < 2) return null;
+    const [{ axis, slice: first }, { slice: last }] = this.drawn;
     this.change(interpolateSlices(this.scene.mask, this.scene.volume, axis, first, last));
     return { axis, first, last, count: Math.max(Math.abs(last - first) - 1, 0) };
   }

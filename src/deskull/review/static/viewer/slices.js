@@ -4,7 +4,7 @@
 
 import { ACROSS, findSteps } from "../editing/draw.js";
 
-/** Colours, as the pictures of a report have them; the colour-blind tell them apart. */
+/** Colours, as the pictures of a report have them; the colour-blind can distinguish them. */
 export const MASK_COLOUR = [255, 106, 31], OTHER_COLOUR = [64, 156, 255];
 
 /** Read the NIfTI file that deskull sends: 16 bits, little-endian, scaled. */

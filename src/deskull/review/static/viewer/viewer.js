@@ -1,5 +1,5 @@
-// The viewer: a scan with its mask, which sliders make anew and a hand corrects. What is asked of
-// deskull is in server.js, what is drawn in panes.js and slices.js, what changes a mask in editing/.
+// The viewer: a scan with its mask, which sliders make anew and a hand corrects. Requests to
+// deskull are in server.js, what is drawn in panes.js and slices.js, what changes a mask in editing/.
 
 import { fillHoles, keepLargestPiece, replaceMask, smoothMask } from "../editing/shape.js";
 import { clip, showBrain } from "./brain3d.js";
@@ -90,7 +90,7 @@ function showState() {
   $("volume").textContent = `${(count * about.voxel_ml).toFixed(0)} ml${unsaved ? ", not saved" : ""}`;
   $("undo").disabled = !drawing.history.past.length;
   $("redo").disabled = !drawing.history.future.length;
-  $("interpolate").disabled = drawing.painted.length < 2;
+  $("interpolate").disabled = drawing.drawn.length < 2;
 }
 
 function noteChange(hand) {
