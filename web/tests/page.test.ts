@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 
 import { loadWeights } from "../src/network/weights";
-import { History } from "../src/page/history";
 import { describeState, Queue } from "../src/page/queue";
 
 const WEIGHTS = join(import.meta.dirname, "../../src/deskull/weights/default");
@@ -36,14 +35,6 @@ it("gives each scan's files a name of their own", () => {
   b!.frame = 3;
   expect(queue.nameFiles(a!, "x")).toBe("x");
   expect(queue.nameFiles(b!, "x")).toBe("x_frame-3_2");
-});
-
-it("goes back state by state, and not behind the first", () => {
-  const history = new History<number>(3);
-  history.begin(1);
-  expect(history.undo()).toBeNull();
-  [2, 3, 4].forEach((state) => history.add(state));
-  expect([history.undo(), history.undo(), history.undo()]).toEqual([3, 2, null]);
 });
 
 it("loads the package's own weights", async () => {

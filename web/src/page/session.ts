@@ -7,14 +7,13 @@
 import { convertDicom, readSeries } from "../image/dicom";
 import { DeskullError, ChoiceError } from "../errors";
 import { findStem, groupFiles } from "../image/names";
-import type { Settings } from "../settings";
+import { DEFAULTS, type Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
 import { download, makeZip, OUTPUTS, SUFFIXES } from "./downloads";
-import { History } from "./history";
 import { type Entry, Queue } from "./queue";
-import { UNDOS, type Viewer } from "./viewer";
+import { type Owner, Viewer } from "./viewer";
 
 /** What whoever shows the page is told. */
 export interface Observer {
@@ -33,7 +32,7 @@ const STAGES = ["reading the scan", ...Object.values(STEPS)];
 export class Session {
   readonly queue = new Queue();
   current: Entry | null = null;
-  readonly history = new History<Settings>(UNDOS);
+  readonly viewer: Viewer;
   private isWorking = false;
   private isKeeping = false;
   private wish: Settings | null = null;
@@ -42,10 +41,16 @@ export class Session {
 
   constructor(
     private readonly client: Client,
-    private readonly viewer: Viewer,
     private readonly observer: Observer,
   ) {
-    viewer.onDrawing = (action) => this.noteDrawing(action);
+    const owner: Owner = {
+      isReady: () => this.isReady,
+      readSettings: () => this.current?.settings ?? DEFAULTS,
+      onDrawing: () => this.changed(true),
+      onTravel: (settings) => this.noteTravel(settings),
+      onSaid: (words, kind) => this.observer.onSaid(words, kind),
+    };
+    this.viewer = new Viewer(owner);
     client.onDeath = (error) => this.noteDeath(error);
   }
 
@@ -177,14 +182,13 @@ export class Session {
     this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
-    const [{ mask, judged }, isSeen] = await Promise.all([stripping, this.viewer.show(shown)]);
-    this.observer.onUnseen(isSeen ? "" : "This browser cannot show the scan (it has no WebGL 2). The mask is made all the same.");
+    this.viewer.show(shown);
+    const { mask, judged } = await stripping;
     const kept = entry.isMended ? entry.outputs.mask : undefined;
     const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
     entry.drawn = null;
     this.viewer.setMask(drawn ?? mask, true);
     entry.judged = judged;
-    this.history.begin(entry.settings);
     entry.ml = this.viewer.countMl();
   }
 
@@ -206,9 +210,8 @@ export class Session {
       this.wish = null;
       try {
         const { mask } = await this.client.ask("remake", { settings: now });
-        this.viewer.setMask(mask, false);
         entry.settings = now;
-        this.history.add(now);
+        this.viewer.setMask(mask, false);
         this.changed(false);
         if (!this.wish) await this.judge(entry);
       } catch (error) {
@@ -219,18 +222,13 @@ export class Session {
     this.observer.onSaid(words, kind);
   }
 
-  undo(): void {
-    if (this.isReady && this.history.canUndo) this.viewer.undo();
-  }
-
-  private noteDrawing(action: "draw" | "undo"): void {
-    if (!this.current) return;
-    const entry = this.current;
+  /** Undo and redo go through masks and sliders alike. */
+  private noteTravel(settings: Settings): void {
+    const entry = this.current!;
     const before = entry.settings;
-    if (action === "undo") entry.settings = this.history.undo() ?? before;
-    else this.history.add(before);
+    entry.settings = settings;
     this.changed(true);
-    if (entry.settings !== before) void this.judge(entry);
+    if (settings !== before) void this.judge(entry);
   }
 
   /** Judge the automatic mask anew, once the sliders rest. */
