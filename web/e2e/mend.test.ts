@@ -8,7 +8,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 
 import { Browser, DIST, keep, Server, strip } from "./browser";
-import { countDifferent, readHeader, readMask } from "./compare";
+import { countDifferent, dice, readHeader, readMask } from "./compare";
 
 const reference = inject("reference");
 const find = (name: string) => join(reference, name);
@@ -151,9 +151,28 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     expect(countDifferent(await save(), smooth)).toBe(0);
   });
 
+  it("strips all scans by the settings of one, but not one that was mended", async () => {
+    const mended = await save();
+    await strip(page, find("second.nii.gz"));
+    await page.fill("#threshold", "0.3");
+    await page.fill("#border", "2");
+    await page.click("#spread");
+    await page.waitForFunction(() => document.querySelector("#said")!.textContent!.includes("stays as it is"));
+    expect(countDifferent(mended, automatic)).toBeGreaterThan(0);
+    await page.click("[data-entry='0']");
+    await page.waitForFunction(() => document.body.dataset.state === "ready" && document.querySelector("#name")!.textContent === "thick.nii.gz");
+    expect(countDifferent(await save(), mended)).toBe(0);
+    await strip(page, find("thick.nii.gz")); // once more: added later
+    await keep(page, "[data-output=mask]", find("page_thick.nii.gz"));
+    expect(dice(readMask(find("page_thick.nii.gz")), readMask(find("thick_mask.nii.gz")))).toBeGreaterThan(0.999);
+  });
+
   it("shows the brain in 3D", async () => {
-    await page.keyboard.press("6");
+    await page.click("[data-view='3d']");
     await page.waitForFunction(() => document.querySelector<HTMLElement>("#brain")!.style.visibility === "visible", null, { timeout: 60_000 });
+    expect(await page.locator("#picture canvas").evaluateAll((all) => all.filter((one) => one.checkVisibility()).map(({ id }) => id))).toEqual(["brain"]);
+    await page.keyboard.press("2");
+    expect(await page.locator("#picture canvas").evaluateAll((all) => all.filter((one) => one.checkVisibility()).map(({ id }) => id))).toEqual(["pane2"]);
     expect(browser.outside).toEqual([]);
     expect(browser.faults).toEqual([]);
   });

@@ -103,12 +103,18 @@ def main(folder: Path) -> None:
     stripper = deskull.Stripper.load()
     result = stripper(head)
     result.save(
-        mask=folder / "mask.nii.gz", brain=folder / "brain.nii.gz", record=folder / "record.json"
+        mask=folder / "mask.nii.gz",
+        brain=folder / "brain.nii.gz",
+        probability=folder / "probability.nii.gz",
+        record=folder / "record.json",
     )
     moved = stripper(head, deskull.Settings(border=1.5, threshold=0.4))
     moved.save(mask=folder / "moved.nii.gz", record=folder / "moved.json")
     tissue = stripper(head, deskull.Settings(csf=False))
     tissue.save(mask=folder / "tissue.nii.gz", record=folder / "tissue.json")
+    stripper(load_volume(folder / "thick.nii.gz"), deskull.Settings(border=2, threshold=0.3)).save(
+        mask=folder / "thick_mask.nii.gz"
+    )
     for name, scan in (("series", "series"), ("padded", "padded.nii.gz")):
         stripper(load_volume(folder / scan)).save(
             mask=folder / f"{name}_mask.nii.gz", record=folder / f"{name}.json"

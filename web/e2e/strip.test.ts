@@ -50,6 +50,16 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     expect(await page.textContent("#volume")).toBe(`${found.volume_ml.toFixed(0)} ml`);
   });
 
+  it("gives the probability", async () => {
+    expect(await keep(page, "[data-output=probability]", find("page_probability.nii.gz"))).toBe("demo_T1w_probability.nii.gz");
+    const [found, wanted] = ["page_probability.nii.gz", "probability.nii.gz"].map((name) => find(name));
+    expect(readHeader(found!)).toEqual(readHeader(wanted!));
+    const [one, other] = [found!, wanted!].map((path) => new Float32Array(Uint8Array.from(readMask(path)).buffer));
+    const apart = one!.map((value, i) => Math.abs(value - other![i]!));
+    expect(one!.some((value) => value > 0.9)).toBe(true);
+    expect(apart.reduce((most, value) => Math.max(most, value), 0)).toBeLessThan(0.002);
+  });
+
   it("moves threshold and border as the command line does", async () => {
     await page.fill("#threshold", "0.4");
     await page.fill("#border", "1.5");

@@ -37,6 +37,19 @@ it("gives each scan's files a name of their own", () => {
   expect(queue.nameFiles(b!, "x")).toBe("x_frame-3_2");
 });
 
+it("gives one scan's settings to all but mended ones, and to those added later", () => {
+  const queue = new Queue();
+  const [a, b, c, d] = queue.add(["a.nii", "b.nii", "c.nii", "d.nii"].map(item));
+  for (const entry of [a!, b!, c!]) Object.assign(entry, { state: "done", outputs: { mask: new Blob() } });
+  c!.isMended = true;
+  a!.settings = { threshold: 0.4, border: 1, csf: false };
+  expect(queue.spread(a!.settings, a!)).toEqual({ changed: [b, d], mended: [c] });
+  expect([a, b, c, d].map((entry) => entry!.state)).toEqual(["done", "waiting", "done", "waiting"]);
+  expect([b!.settings, b!.outputs, c!.settings.threshold]).toEqual([a!.settings, {}, 0.5]);
+  expect(queue.add([item("e.nii")])[0]!.settings).toEqual(a!.settings);
+  expect(queue.spread(a!.settings, a!).changed).toEqual([]);
+});
+
 it("loads the package's own weights", async () => {
   const weights = await loadWeights("default", read);
   expect(weights.segment.outputs[0]).toBe("brain");

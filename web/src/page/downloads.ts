@@ -8,11 +8,13 @@ import type { Output } from "../worker/protocol";
 export const SUFFIXES: Record<Output, string> = {
   mask: "_mask.nii.gz",
   brain: "_brain.nii.gz",
+  probability: "_probability.nii.gz",
   picture: ".png",
   record: ".json",
 };
 
-export const OUTPUTS = Object.keys(SUFFIXES) as Output[];
+/** What is kept of each scan for the zip: a probability is large, and wanted by few. */
+export const KEPT = (Object.keys(SUFFIXES) as Output[]).filter((output) => output !== "probability");
 
 export function download(blob: Blob, name: string): void {
   const link = document.createElement("a");

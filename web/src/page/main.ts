@@ -285,6 +285,7 @@ function listenToControls(): void {
   click("again", () => void session.choose(session.current!));
   click("zip", () => void session.saveAll());
   click("reset", reset);
+  click("spread", () => void session.spread());
   click("undo", () => viewer.travel(true));
   click("redo", () => viewer.travel(false));
   click("interpolate", interpolate);
@@ -295,7 +296,7 @@ function listenToControls(): void {
   input("webgpu").addEventListener("change", () => void useWebgpu());
   input("radius").addEventListener("input", () => setRadius(Number(input("radius").value)));
   input("depth").addEventListener("input", () => viewer.clip(Number(input("depth").value)));
-  for (const button of document.querySelectorAll<HTMLElement>("[data-tool], [data-view], [data-output]")) {
+  for (const button of document.querySelectorAll<HTMLElement>("button:is([data-tool], [data-view], [data-output])")) {
     const { tool: wanted, view: shown, output } = button.dataset;
     button.addEventListener("click", () => {
       if (wanted) chooseTool(wanted as Tool);

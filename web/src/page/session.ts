@@ -11,7 +11,7 @@ import { DEFAULTS, type Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
-import { download, makeZip, OUTPUTS, SUFFIXES } from "./downloads";
+import { download, KEPT, makeZip, SUFFIXES } from "./downloads";
 import { type Entry, Queue } from "./queue";
 import { type Owner, Viewer } from "./viewer";
 
@@ -130,7 +130,7 @@ export class Session {
     this.isKeeping = true;
     try {
       await this.remaking;
-      for (const output of OUTPUTS) entry.outputs[output] ??= await this.make(output);
+      for (const output of KEPT) entry.outputs[output] ??= await this.make(output);
     } finally {
       this.isKeeping = false;
     }
@@ -190,6 +190,19 @@ export class Session {
     this.viewer.setMask(drawn ?? mask, true);
     entry.judged = judged;
     entry.ml = this.viewer.countMl();
+  }
+
+  /** Have the other scans of the list, and those added later, stripped as the current one; a mended mask stays. */
+  async spread(): Promise<void> {
+    await this.remaking;
+    if (!this.isReady) return;
+    const { settings, item } = this.current!;
+    const { changed, mended } = this.queue.spread(settings, this.current!);
+    const left = mended.map((entry) => `${entry.item.name} was corrected by hand and stays as it is.`);
+    this.observer.onChange();
+    if (changed.length) await this.work();
+    const done = changed.length ? `${changed.length} other ${changed.length === 1 ? "scan has" : "scans have"}` : "Scans added from now on have";
+    this.observer.onSaid([`${done} the settings of ${item.name}.`, ...left].join(" "), left.length ? "" : "good");
   }
 
   /** Make the mask anew as the sliders say. Only the newest wish counts: a slider may move on meanwhile. */
@@ -280,7 +293,7 @@ export class Session {
     await this.remaking; // what the sliders say is what is saved
     if (!this.isReady) return;
     const entry = this.current!;
-    if (!entry.ml) {
+    if (!entry.ml && output !== "probability") {
       this.observer.onSaid(`${entry.item.name}: the mask is empty. Draw the brain first.`, "bad");
       return;
     }
@@ -302,7 +315,7 @@ export class Session {
       this.observer.onSaid("packing …", "");
       await this.keep();
       const files = this.queue.done.flatMap((entry) =>
-        OUTPUTS.flatMap((output) => {
+        KEPT.flatMap((output) => {
           const blob = entry.outputs[output];
           return blob ? [{ name: this.nameFile(entry, output), blob }] : [];
         }),

@@ -23,7 +23,7 @@ export interface Judged {
   flags: Flag[];
 }
 
-export type Output = "mask" | "brain" | "picture" | "record";
+export type Output = "mask" | "brain" | "probability" | "picture" | "record";
 
 /** A mask that a hand has mended; null takes the one that the network drew. Axes nearest to RAS+. */
 export type Drawn = Uint8Array | null;
