@@ -43,7 +43,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     await download.saveAs(find("one_thread.nii.gz"));
     expect(dice(readMask(find("one_thread.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
     await page.keyboard.press("b");
-    expect(await page.getAttribute("[data-tool=brush]", "aria-pressed")).toBe("true");
+    expect(await page.getAttribute("#tools [data-tool=brush]", "aria-pressed")).toBe("true");
     const before = await page.textContent("#volume");
     await page.keyboard.press("e");
     await page.fill("#radius", "20");
@@ -97,7 +97,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     await strip(page, find("demo_T1w.nii.gz"));
     await keep(page, "[data-output=mask]", find("flat.nii.gz"));
     expect(dice(readMask(find("flat.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
-    await page.click("[data-view='3d']");
+    await page.click("#views [data-view='3d']");
     expect(await page.textContent("#said")).toContain("cannot show the brain in 3D");
     expect(browser.faults).toEqual([]);
   });

@@ -57,7 +57,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     const before = await page.textContent("#volume");
     expect(grid.size[2]).toBe(4.5);
     const cross = await readCross();
-    await page.click("[data-tool=eraser]");
+    await page.click("#tools [data-tool=eraser]");
     await page.fill("#radius", "12");
     await page.focus("#pane1"); // coronal: a disc of 24 mm goes through 5 slices
     await page.keyboard.press("Enter");
@@ -82,7 +82,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
 
   it("draws a stroke by keyboard, and a ball through the slices", async () => {
     const cross = await readCross();
-    await page.click("[data-tool=eraser]");
+    await page.click("#tools [data-tool=eraser]");
     await page.fill("#radius", "4");
     await page.focus("#pane2");
     await page.keyboard.press("Enter");
@@ -103,7 +103,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
   });
 
   it("draws where the mouse is, and keeps the largest piece", async () => {
-    await page.click("[data-tool=brush]");
+    await page.click("#tools [data-tool=brush]");
     await page.keyboard.press("2");
     const box = (await page.locator("#pane2").boundingBox())!;
     await page.mouse.move(box.x + box.width / 2, box.y + 30); // in front of the head
@@ -128,7 +128,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
   });
 
   it("fills holes and smooths the surface", async () => {
-    await page.click("[data-tool=eraser]");
+    await page.click("#tools [data-tool=eraser]");
     await page.fill("#radius", "3");
     await page.focus("#pane2");
     await page.keyboard.press("Enter");
@@ -168,11 +168,12 @@ describe.skipIf(!Browser.isHere)("the page", () => {
   });
 
   it("shows the brain in 3D", async () => {
-    await page.click("[data-view='3d']");
+    await page.click("#views [data-view='3d']");
     await page.waitForFunction(() => document.querySelector<HTMLElement>("#brain")!.style.visibility === "visible", null, { timeout: 60_000 });
-    expect(await page.locator("#picture canvas").evaluateAll((all) => all.filter((one) => one.checkVisibility()).map(({ id }) => id))).toEqual(["brain"]);
+    const findShown = () => page.locator("#picture canvas").evaluateAll((all) => all.filter((one) => one.checkVisibility()).map(({ id }) => id));
+    expect(await findShown()).toEqual(["brain"]);
     await page.keyboard.press("2");
-    expect(await page.locator("#picture canvas").evaluateAll((all) => all.filter((one) => one.checkVisibility()).map(({ id }) => id))).toEqual(["pane2"]);
+    expect(await findShown()).toEqual(["pane2"]);
     expect(browser.outside).toEqual([]);
     expect(browser.faults).toEqual([]);
   });

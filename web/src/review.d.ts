@@ -113,6 +113,10 @@ declare module "@review/viewer/keyboard.js" {
   export function listenToKeys(keys: Keys, always: Keys, pen: Pen, isReady: () => boolean, adopt: () => void): void;
 }
 
+declare module "@review/viewer/files.js" {
+  export function offer(blob: Blob, name: string): void;
+}
+
 declare module "@review/viewer/windowing.js" {
   import type { Scene } from "@review/viewer/panes.js";
   export class Windowing {

@@ -16,14 +16,6 @@ export const SUFFIXES: Record<Output, string> = {
 /** What is kept of each scan for the zip: a probability is large, and wanted by few. */
 export const KEPT = (Object.keys(SUFFIXES) as Output[]).filter((output) => output !== "probability");
 
-export function download(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 /** One zip of files, stored as they are: images and pictures are packed already. */
 export async function makeZip(files: readonly { name: string; blob: Blob }[]): Promise<Blob> {
   const entries: Record<string, Uint8Array> = {};

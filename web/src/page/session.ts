@@ -4,6 +4,8 @@
  * It knows the worker and the viewer, and tells whoever shows the page what has changed.
  */
 
+import { offer } from "@review/viewer/files.js";
+
 import { convertDicom, readSeries } from "../image/dicom";
 import { DeskullError, ChoiceError } from "../errors";
 import { findStem, groupFiles } from "../image/names";
@@ -11,7 +13,7 @@ import { DEFAULTS, type Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
-import { download, KEPT, makeZip, SUFFIXES } from "./downloads";
+import { KEPT, makeZip, SUFFIXES } from "./downloads";
 import { type Entry, Queue } from "./queue";
 import { type Owner, Viewer } from "./viewer";
 
@@ -300,7 +302,7 @@ export class Session {
     try {
       const blob = (entry.outputs[output] ??= await this.make(output));
       const name = this.nameFile(entry, output);
-      download(blob, name);
+      offer(blob, name);
       this.observer.onSaid(`Downloaded as ${name}.`, "good");
     } catch (error) {
       this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");
@@ -320,7 +322,7 @@ export class Session {
           return blob ? [{ name: this.nameFile(entry, output), blob }] : [];
         }),
       );
-      download(await makeZip(files), "deskull.zip");
+      offer(await makeZip(files), "deskull.zip");
       this.observer.onSaid(`Downloaded ${files.length} files as deskull.zip.`, "good");
     } catch (error) {
       this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");

@@ -26,6 +26,7 @@ export async function showBrain(canvas, file, mask, depth, load = loadNiivue) {
     niivue = new Niivue({ backColor: [0, 0, 0, 1], clipPlaneColor: [0, 0, 0, 0], dragAndDropEnabled: false, isOrientCube: true, show3Dcrosshair: false,
       loadingText: "", logLevel: "error", clipPlaneHotKey: "", viewModeHotKey: "", cycleClipPlaneHotKey: "" });
     await niivue.attachToCanvas(canvas);
+    canvas.style.display = ""; // NiiVue would have it shown in every view
     niivue.setSliceType(SLICE_TYPE?.RENDER ?? niivue.sliceTypeRender);
   }
   const copy = file.slice(0), data = new Int16Array(copy, 352);
