@@ -1,4 +1,4 @@
-"""A bad mask is mended by mouse alone and by keyboard alone; the seconds are in the JUnit report."""
+"""A bad mask is mended by mouse alone and by keyboard alone; JUnit reports the seconds."""
 
 import os
 from pathlib import Path
