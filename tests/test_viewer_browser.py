@@ -333,7 +333,9 @@ def test_all_views_and_the_brain_in_3d(browser, address, batch):
     browser.wait("window.niivue !== undefined")
     browser.set("depth", 0.1)
     browser.shoot("3d")
-    browser.press("1?")
+    browser.press("1")
+    assert browser.run(f"return {shown}") == 4
+    browser.press("?")
     assert "interpolate between" in browser.text("#keys")
     assert browser.complaints() == []
 

@@ -13,10 +13,16 @@ const ISOLATED = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
+/** The modules that the page has in common with `deskull view`. */
+export const alias = { "@review": join(import.meta.dirname, "../src/deskull/review/static") };
+
 export default defineConfig({
   base: "./", // so that the page works in any folder of any server
   define: { __VERSION__: JSON.stringify(readVersion()) },
-  resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] },
+  resolve: {
+    alias,
+    conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions],
+  },
   plugins: [packageFiles(), licences(), offline(readdirSync(join(import.meta.dirname, "public")))],
   worker: { format: "es" },
   optimizeDeps: { exclude: ["onnxruntime-web", "@niivue/dcm2niix"] },

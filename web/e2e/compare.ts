@@ -26,3 +26,8 @@ export function dice(a: Uint8Array, b: Uint8Array): number {
   });
   return a.length === b.length ? (2 * both) / all : 0;
 }
+
+/** Voxels in which two masks differ; the size where their sizes do. */
+export function countDifferent(a: Uint8Array, b: Uint8Array): number {
+  return a.length === b.length ? a.reduce((count, value, i) => count + (value === b[i] ? 0 : 1), 0) : Math.max(a.length, b.length);
+}

@@ -43,13 +43,14 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     await download.saveAs(find("one_thread.nii.gz"));
     expect(dice(readMask(find("one_thread.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
     await page.keyboard.press("b");
-    expect(await page.getAttribute("[data-tool=brush]", "aria-pressed")).toBe("true");
+    expect(await page.getAttribute("#tools [data-tool=brush]", "aria-pressed")).toBe("true");
     const before = await page.textContent("#volume");
     await page.keyboard.press("e");
-    await page.fill("#size", "25");
-    await page.focus("#canvas");
-    await page.keyboard.press("PageUp");
+    await page.fill("#radius", "20");
+    await page.focus("#pane2");
+    await page.keyboard.press("Shift+ArrowUp");
     await page.keyboard.press("Enter"); // the eraser at the cross-hair
+    await page.keyboard.press("Enter");
     await page.waitForFunction((old) => document.querySelector("#volume")!.textContent !== old, before);
     await page.keyboard.press("z");
     await page.waitForFunction((old) => document.querySelector("#volume")!.textContent === old, before);
@@ -84,15 +85,20 @@ describe.skipIf(!Browser.isHere)("the page", () => {
     expect(dice(readMask(find("refused.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
   });
 
-  it("makes the mask where nothing can be shown", async () => {
+  it("shows the slices where there is no WebGL", async () => {
     browser = await Browser.start(server.address);
     await browser.context.addInitScript(() => {
-      HTMLCanvasElement.prototype.getContext = () => null;
+      const { getContext } = HTMLCanvasElement.prototype;
+      HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, kind: string, ...rest: []) {
+        return kind.startsWith("webgl") ? null : getContext.call(this, kind as "2d", ...rest);
+      } as typeof getContext;
     });
     const page = await browser.open();
     await strip(page, find("demo_T1w.nii.gz"));
-    expect(await page.textContent("#unseen")).toContain("cannot show the scan");
-    await keep(page, "[data-output=mask]", find("unseen.nii.gz"));
-    expect(dice(readMask(find("unseen.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
+    await keep(page, "[data-output=mask]", find("flat.nii.gz"));
+    expect(dice(readMask(find("flat.nii.gz")), readMask(find("mask.nii.gz")))).toBeGreaterThan(0.999);
+    await page.click("#views [data-view='3d']");
+    expect(await page.textContent("#said")).toContain("cannot show the brain in 3D");
+    expect(browser.faults).toEqual([]);
   });
 });

@@ -32,6 +32,12 @@ def write_frames(head: Volume, path: Path) -> None:
     )
 
 
+def write_thick(head: Volume, path: Path) -> None:
+    """Write every third axial slice, 4.5 mm apart: the slices of a clinical scan."""
+    affine = head.grid.affine @ np.diag([1, 1, 3, 1])
+    nib.save(nib.Nifti1Image(head.data[:, :, ::3], affine), path)
+
+
 def write_padded(head: Volume, path: Path) -> None:
     """Write the head as a tool that turns scans leaves it, its new corners filled with -1000.
 
@@ -93,15 +99,22 @@ def main(folder: Path) -> None:
     write_frames(head, folder / "frames.nii.gz")
     write_dicom(head, folder / "series")
     write_padded(head, folder / "padded.nii.gz")
+    write_thick(head, folder / "thick.nii.gz")
     stripper = deskull.Stripper.load()
     result = stripper(head)
     result.save(
-        mask=folder / "mask.nii.gz", brain=folder / "brain.nii.gz", record=folder / "record.json"
+        mask=folder / "mask.nii.gz",
+        brain=folder / "brain.nii.gz",
+        probability=folder / "probability.nii.gz",
+        record=folder / "record.json",
     )
     moved = stripper(head, deskull.Settings(border=1.5, threshold=0.4))
     moved.save(mask=folder / "moved.nii.gz", record=folder / "moved.json")
     tissue = stripper(head, deskull.Settings(csf=False))
     tissue.save(mask=folder / "tissue.nii.gz", record=folder / "tissue.json")
+    stripper(load_volume(folder / "thick.nii.gz"), deskull.Settings(border=2, threshold=0.3)).save(
+        mask=folder / "thick_mask.nii.gz"
+    )
     for name, scan in (("series", "series"), ("padded", "padded.nii.gz")):
         stripper(load_volume(folder / scan)).save(
             mask=folder / f"{name}_mask.nii.gz", record=folder / f"{name}.json"

@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
+import { alias } from "../vite.config.ts";
+
 export default defineConfig({
+  resolve: { alias },
   test: {
     include: ["e2e/*.test.ts"],
     globalSetup: "e2e/setup.ts",

@@ -1,10 +1,10 @@
 /** What comes out of a strip: the mask and all that is made from it, in native space. */
 
 import { EmptyMaskError } from "./errors";
-import { emptyMask, type Field, select } from "./image/field";
+import { emptyMask, type Field, select, zeros } from "./image/field";
 import type { Fingerprint } from "./image/fingerprint";
 import { type Box, findBox, type Grid } from "./image/grid";
-import { encodeBrain, encodeMask, type Volume } from "./image/volume";
+import { encodeBrain, encodeMap, encodeMask, type Volume } from "./image/volume";
 import { judge, type Quality } from "./measure/score";
 import type { Traits } from "./measure/traits";
 import { RUNTIME } from "./network/engine";
@@ -39,6 +39,13 @@ export class Brain {
     if (!findBox(mask)) throw new EmptyMaskError(`${this.name}: a border of ${border} mm leaves no brain.`);
     this.mask = mask;
     return mask;
+  }
+
+  /** The probability in all of the scan's field: 0 outside of its box. */
+  fillField(): Field {
+    const whole = zeros(this.grid.shape);
+    paste(this.probability, whole.crop(this.box));
+    return whole;
   }
 
   private clean(threshold: number): void {
@@ -109,9 +116,11 @@ export class Result {
     return this.quality;
   }
 
-  /** Files of the mask and of the brain, for a mask that a hand may have mended. */
-  encode(output: "mask" | "brain", mask: Uint8Array): Uint8Array[] {
-    return output === "mask" ? encodeMask(mask, this.volume.source) : encodeBrain(mask, this.volume.source);
+  /** Files of the mask and of the brain, for a mask that a hand may have mended, and of the probability. */
+  encode(output: "mask" | "brain" | "probability", mask: Uint8Array): Uint8Array[] {
+    const { source } = this.volume;
+    if (output === "probability") return encodeMap(this.brain.fillField().values, source);
+    return output === "mask" ? encodeMask(mask, source) : encodeBrain(mask, source);
   }
 
   /** What a picture's title says. */

@@ -8,7 +8,7 @@ import numpy as np
 from fixture_writer import Writer
 
 from deskull.errors import DeskullError
-from deskull.image.derived import make_brain_image, make_mask_image
+from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
 from deskull.image.fingerprint import make_fingerprint
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
@@ -54,6 +54,7 @@ def _describe_image(write: Writer, path: Path, frame: int | None = None) -> dict
     outputs = {}
     for name, image in (
         ("mask", make_mask_image(mask, volume.source)),
+        ("map", make_map_image(np.where(mask, 0.7, 0.1), volume.source)),
         ("brain", make_brain_image(mask, volume.source, frame=volume.frame)),
     ):
         outputs[name] = path.with_name(f"{path.name}.{name}.nii").name

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 
 import { openImage } from "../src/image/formats";
 import { groupFiles } from "../src/image/names";
-import { encodeBrain, encodeMask, makeVolume } from "../src/image/volume";
+import { encodeBrain, encodeMap, encodeMask, makeVolume } from "../src/image/volume";
 import { expectClose, expectNear, field, file, index, mask, readFile } from "./support";
 
 function join(parts: readonly Uint8Array[]): number[] {
@@ -26,7 +26,8 @@ describe.each(index.images!)("$files.0", (one) => {
   it("gives the bytes that Python writes", async () => {
     const { source } = await read();
     const inside = mask(one.inside).values;
-    for (const [output, encode] of [["mask", encodeMask], ["brain", encodeBrain]] as const) {
+    const encodeLevels: typeof encodeMask = (within, of) => encodeMap(Float32Array.from(within, (value) => (value ? 0.7 : 0.1)), of);
+    for (const [output, encode] of [["mask", encodeMask], ["brain", encodeBrain], ["map", encodeLevels]] as const) {
       const found = join(encode(inside, source));
       const wanted = [...readFile(one[output])];
       const [quaternion, end] = [256, 268]; // of a header that had to be made: right to a float's last bits

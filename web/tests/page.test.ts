@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 
 import { loadWeights } from "../src/network/weights";
-import { History } from "../src/page/history";
 import { describeState, Queue } from "../src/page/queue";
 
 const WEIGHTS = join(import.meta.dirname, "../../src/deskull/weights/default");
@@ -38,12 +37,17 @@ it("gives each scan's files a name of their own", () => {
   expect(queue.nameFiles(b!, "x")).toBe("x_frame-3_2");
 });
 
-it("goes back state by state, and not behind the first", () => {
-  const history = new History<number>(3);
-  history.begin(1);
-  expect(history.undo()).toBeNull();
-  [2, 3, 4].forEach((state) => history.add(state));
-  expect([history.undo(), history.undo(), history.undo()]).toEqual([3, 2, null]);
+it("gives one scan's settings to all but mended ones, and to those added later", () => {
+  const queue = new Queue();
+  const [a, b, c, d] = queue.add(["a.nii", "b.nii", "c.nii", "d.nii"].map(item));
+  for (const entry of [a!, b!, c!]) Object.assign(entry, { state: "done", outputs: { mask: new Blob() } });
+  c!.isMended = true;
+  a!.settings = { threshold: 0.4, border: 1, csf: false };
+  expect(queue.spread(a!.settings, a!)).toEqual({ changed: [b, d], mended: [c] });
+  expect([a, b, c, d].map((entry) => entry!.state)).toEqual(["done", "waiting", "done", "waiting"]);
+  expect([b!.settings, b!.outputs, c!.settings.threshold]).toEqual([a!.settings, {}, 0.5]);
+  expect(queue.add([item("e.nii")])[0]!.settings).toEqual(a!.settings);
+  expect(queue.spread(a!.settings, a!).changed).toEqual([]);
 });
 
 it("loads the package's own weights", async () => {

@@ -56,7 +56,7 @@ _SCRIPTS = (
     "niivue.umd.js",
 )
 STATIC = {
-    "viewer/viewer.css": "text/css; charset=utf-8",
+    **dict.fromkeys(("viewer/panes.css", "viewer/viewer.css"), "text/css; charset=utf-8"),
     **dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8"),
 }
 """Media type of each file of the page, by its name below ``static``."""

@@ -93,6 +93,16 @@ export function encodeMask(mask: Uint8Array, source: Source): Uint8Array[] {
   return encode(header, source, { ...source.stored, bytes: mask, type: "uint8", slope: 1, inter: 0 });
 }
 
+/** The file of a probability on the grid of a scan: float32, the scan's header otherwise. */
+export function encodeMap(values: Float32Array, source: Source): Uint8Array[] {
+  const header = source.header.copy();
+  header.clearMeaning();
+  const bytes = new Uint8Array(4 * values.length);
+  const view = new DataView(bytes.buffer);
+  values.forEach((value, i) => view.setFloat32(4 * i, value, source.stored.isLittle));
+  return encode(header, source, { ...source.stored, bytes, type: "float32", slope: 1, inter: 0 });
+}
+
 /** The file of the brain: stored values inside the mask bit for bit, 0 outside. */
 export function encodeBrain(mask: Uint8Array, source: Source): Uint8Array[] {
   const { stored } = source;

@@ -8,19 +8,13 @@ import type { Output } from "../worker/protocol";
 export const SUFFIXES: Record<Output, string> = {
   mask: "_mask.nii.gz",
   brain: "_brain.nii.gz",
+  probability: "_probability.nii.gz",
   picture: ".png",
   record: ".json",
 };
 
-export const OUTPUTS = Object.keys(SUFFIXES) as Output[];
-
-export function download(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
+/** What is kept of each scan for the zip: a probability is large, and wanted by few. */
+export const KEPT = (Object.keys(SUFFIXES) as Output[]).filter((output) => output !== "probability");
 
 /** One zip of files, stored as they are: images and pictures are packed already. */
 export async function makeZip(files: readonly { name: string; blob: Blob }[]): Promise<Blob> {

@@ -2,7 +2,8 @@
 
 import "./style.css";
 
-import type { Triple } from "../image/affine";
+import { listenToKeys } from "@review/viewer/keyboard.js";
+
 import { LIMITS, DEFAULTS } from "../settings";
 import { Client } from "../worker/client";
 import type { Output } from "../worker/protocol";
@@ -10,18 +11,9 @@ import { readDrop } from "./drop";
 import { chooseThreads, goOffline } from "./offline";
 import { describeState, type Entry } from "./queue";
 import { Session } from "./session";
-import { type Tool, Viewer, type ViewName, VIEWS } from "./viewer";
+import { SHAPINGS, type Tool, type ViewName, VIEWS } from "./viewer";
 
-const KEYS: Record<string, Tool> = { l: "look", b: "brush", e: "eraser" };
-/** Where keys move the cross-hair, while the picture has the focus. */
-const STEPS: Record<string, Triple> = {
-  ArrowLeft: [-1, 0, 0],
-  ArrowRight: [1, 0, 0],
-  ArrowDown: [0, -1, 0],
-  ArrowUp: [0, 1, 0],
-  PageDown: [0, 0, -1],
-  PageUp: [0, 0, 1],
-};
+const TOOLS: Record<string, Tool> = { l: "look", b: "brush", e: "eraser", g: "fill", x: "cut" };
 
 function find<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
@@ -29,10 +21,8 @@ function find<T extends HTMLElement = HTMLElement>(id: string): T {
 
 const input = (id: string) => find<HTMLInputElement>(id);
 const threads = chooseThreads();
-const viewer = new Viewer(find<HTMLCanvasElement>("canvas"));
-const session = new Session(new Client(threads), viewer, { onBusy, onChange, onSaid, onChoice, onUnseen });
-let tool: Tool = "look";
-let view: ViewName = "multiplanar";
+const session = new Session(new Client(threads), { onBusy, onChange, onSaid, onChoice, onUnseen });
+const { viewer } = session;
 
 // --- what is shown
 
@@ -73,7 +63,10 @@ function onChange(): void {
   find<HTMLFieldSetElement>("controls").disabled = !isReady;
   input("webgpu").disabled = entry?.state === "working";
   find("again").hidden = entry?.state !== "failed" && entry?.state !== "stopped";
-  find<HTMLButtonElement>("undo").disabled = !session.history.canUndo;
+  const { history, painted } = viewer.drawing;
+  find<HTMLButtonElement>("undo").disabled = !history.past.length;
+  find<HTMLButtonElement>("redo").disabled = !history.future.length;
+  find<HTMLButtonElement>("interpolate").disabled = painted.length < 2;
   if (entry) showEntry(entry);
   showList();
   showValues();
@@ -140,9 +133,9 @@ function showValues(): void {
   find("threshold-value").textContent = Number(input("threshold").value).toFixed(2);
   find("border-value").textContent = `${border > 0 ? "+" : ""}${border} mm`;
   find("opacity-value").textContent = `${Math.round(100 * Number(input("opacity").value))} %`;
-  find("size-value").textContent = `${input("size").value} voxels`;
-  press("tools", "tool", tool);
-  press("views", "view", view);
+  find("radius-value").textContent = `${input("radius").value} mm`;
+  press("tools", "tool", viewer.scene.tool);
+  press("views", "view", document.body.dataset.view ?? "all");
 }
 
 function press(group: string, key: "tool" | "view", chosen: string): void {
@@ -194,52 +187,70 @@ async function useWebgpu(): Promise<void> {
 }
 
 function chooseTool(name: Tool): void {
-  tool = name;
   viewer.choose(name);
   showValues();
 }
 
 function chooseView(name: ViewName): void {
-  view = name;
   viewer.look(name);
   showValues();
 }
 
-function setSize(size: number): void {
-  input("size").value = String(size);
-  viewer.setPenSize(Number(input("size").value));
+function setRadius(radius: number): void {
+  input("radius").value = String(radius);
+  viewer.scene.radius = Number(input("radius").value);
+  viewer.redraw();
   showValues();
 }
 
-function showOpacity(): void {
-  viewer.setOpacity(input("outline").checked ? 0 : Number(input("opacity").value));
+function readSwitches(): void {
+  viewer.scene.fill = input("outline").checked ? 0 : Number(input("opacity").value);
+  viewer.scene.ball = input("ball").checked;
+  viewer.redraw();
   showValues();
 }
 
-function pressKey(event: KeyboardEvent): void {
-  const { key } = event;
-  const target = event.target as HTMLElement;
-  const isCommand = event.ctrlKey || event.metaKey;
-  if (!session.isReady || event.altKey || (isCommand && key !== "z" && key !== "s")) return;
-  const acts: Record<string, () => void> = {
-    z: () => session.undo(),
+function hide(isHidden: boolean): void {
+  viewer.scene.hidden = isHidden;
+  viewer.redraw();
+}
+
+function interpolate(): void {
+  const words = viewer.interpolate();
+  onChange();
+  onSaid(words, "");
+}
+
+function showKeys(): void {
+  const dialog = find<HTMLDialogElement>("keys");
+  if (dialog.open) dialog.close();
+  else dialog.showModal();
+}
+
+/** What keys do while a scan is shown; those of `deskull view` where both have it. */
+function makeKeys(): Record<string, () => void> {
+  const keys: Record<string, () => void> = {
+    z: () => viewer.travel(true),
+    y: () => viewer.travel(false),
+    Z: () => viewer.travel(false),
     s: () => void session.save("mask"),
+    i: interpolate,
     o: () => input("outline").click(),
-    "[": () => setSize(Number(input("size").value) - 1),
-    "]": () => setSize(Number(input("size").value) + 1),
+    a: () => input("ball").click(),
+    "[": () => setRadius(viewer.scene.radius - 1),
+    "]": () => setRadius(viewer.scene.radius + 1),
+    "+": () => viewer.zoom(1.25),
+    "=": () => viewer.zoom(1.25),
+    "-": () => viewer.zoom(0.8),
+    "0": () => viewer.zoom(),
+    ArrowUp: () => viewer.step(1),
+    ArrowDown: () => viewer.step(-1),
+    " ": () => hide(true),
+    Escape: () => undefined,
   };
-  VIEWS.forEach((name, k) => (acts[String(k + 1)] = () => chooseView(name)));
-  for (const [letter, name] of Object.entries(KEYS)) acts[letter] = () => chooseTool(name);
-  if (key === " " && !target.matches("button, summary, input, select")) acts[" "] = () => viewer.setHidden(true);
-  if (target.id === "canvas") {
-    acts.Enter = () => viewer.drawHere();
-    for (const [name, by] of Object.entries(STEPS)) acts[name] = () => viewer.step(by);
-  }
-  const act = acts[key];
-  if (!act) return;
-  event.preventDefault();
-  event.stopPropagation();
-  act();
+  VIEWS.forEach((name, k) => (keys[String(k + 1)] = () => chooseView(name)));
+  for (const [letter, name] of Object.entries(TOOLS)) keys[letter] = () => chooseTool(name);
+  return keys;
 }
 
 // --- the start
@@ -274,21 +285,28 @@ function listenToControls(): void {
   click("again", () => void session.choose(session.current!));
   click("zip", () => void session.saveAll());
   click("reset", reset);
-  click("undo", () => session.undo());
+  click("spread", () => void session.spread());
+  click("undo", () => viewer.travel(true));
+  click("redo", () => viewer.travel(false));
+  click("interpolate", interpolate);
+  click("help", showKeys);
+  for (const name of Object.keys(SHAPINGS) as (keyof typeof SHAPINGS)[]) click(name, () => viewer.shape(name));
   for (const id of ["threshold", "border", "tissue"]) input(id).addEventListener("input", remake);
-  for (const id of ["opacity", "outline"]) input(id).addEventListener("input", showOpacity);
+  for (const id of ["opacity", "outline", "ball"]) input(id).addEventListener("input", readSwitches);
   input("webgpu").addEventListener("change", () => void useWebgpu());
-  input("size").addEventListener("input", () => setSize(Number(input("size").value)));
-  for (const button of document.querySelectorAll<HTMLElement>("[data-tool], [data-view], [data-output]")) {
+  input("radius").addEventListener("input", () => setRadius(Number(input("radius").value)));
+  input("depth").addEventListener("input", () => viewer.clip(Number(input("depth").value)));
+  for (const button of document.querySelectorAll<HTMLElement>("button:is([data-tool], [data-view], [data-output])")) {
     const { tool: wanted, view: shown, output } = button.dataset;
     button.addEventListener("click", () => {
       if (wanted) chooseTool(wanted as Tool);
+      if (wanted) viewer.focus(); // so that keys draw
       if (shown) chooseView(shown as ViewName);
       if (output) void session.save(output as Output);
     });
   }
-  window.addEventListener("keydown", pressKey, true);
-  window.addEventListener("keyup", ({ key }) => key === " " && viewer.setHidden(false), true);
+  listenToKeys(makeKeys(), { "?": showKeys }, viewer.pen, () => session.isReady, () => viewer.adoptFocus());
+  window.addEventListener("keyup", ({ key }) => key === " " && hide(false), true);
   window.addEventListener("beforeunload", (event) => {
     if (session.queue.entries.some(({ isMended }) => isMended)) event.preventDefault();
   });
@@ -300,6 +318,9 @@ function start(): void {
   find("about").textContent = `deskull ${__VERSION__}, ${threads === 1 ? "one thread" : `${threads} threads`}.`;
   listenToFiles();
   listenToControls();
+  chooseTool("look");
+  chooseView("all");
+  readSwitches();
   onChange();
   void goOffline(() => session.queue.entries.length === 0);
 }

@@ -30,6 +30,7 @@ export interface Entry {
 export class Queue {
   readonly entries: Entry[] = [];
   private wanted: Entry | null = null;
+  private settings: Settings = DEFAULTS;
 
   add(items: readonly Item[]): Entry[] {
     const added = items.map((item, k): Entry => ({
@@ -39,7 +40,7 @@ export class Queue {
       message: "",
       frame: null,
       series: null,
-      settings: { ...DEFAULTS },
+      settings: this.settings,
       isMended: false,
       drawn: null,
       warnings: [],
@@ -49,6 +50,17 @@ export class Queue {
     }));
     this.entries.push(...added);
     return added;
+  }
+
+  /** Give one scan's settings to all others, of which those done wait anew, and to those added later; a mended mask stays. */
+  spread(settings: Settings, from: Entry): { changed: Entry[]; mended: Entry[] } {
+    this.settings = settings;
+    const { threshold, border, csf } = settings;
+    const hasOther = ({ settings: own }: Entry) => own.threshold !== threshold || own.border !== border || own.csf !== csf;
+    const others = this.entries.filter((entry) => entry !== from && hasOther(entry));
+    const changed = others.filter(({ isMended }) => !isMended);
+    for (const entry of changed) Object.assign(entry, { settings, outputs: {}, state: entry.state === "done" ? "waiting" : entry.state });
+    return { changed, mended: others.filter(({ isMended }) => isMended) };
   }
 
   /** Ask for a scan to be the next. */

@@ -4,17 +4,18 @@
  * It knows the worker and the viewer, and tells whoever shows the page what has changed.
  */
 
+import { offer } from "@review/viewer/files.js";
+
 import { convertDicom, readSeries } from "../image/dicom";
 import { DeskullError, ChoiceError } from "../errors";
 import { findStem, groupFiles } from "../image/names";
-import type { Settings } from "../settings";
+import { DEFAULTS, type Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
-import { download, makeZip, OUTPUTS, SUFFIXES } from "./downloads";
-import { History } from "./history";
+import { KEPT, makeZip, SUFFIXES } from "./downloads";
 import { type Entry, Queue } from "./queue";
-import { UNDOS, type Viewer } from "./viewer";
+import { type Owner, Viewer } from "./viewer";
 
 /** What whoever shows the page is told. */
 export interface Observer {
@@ -33,7 +34,7 @@ const STAGES = ["reading the scan", ...Object.values(STEPS)];
 export class Session {
   readonly queue = new Queue();
   current: Entry | null = null;
-  readonly history = new History<Settings>(UNDOS);
+  readonly viewer: Viewer;
   private isWorking = false;
   private isKeeping = false;
   private wish: Settings | null = null;
@@ -42,10 +43,16 @@ export class Session {
 
   constructor(
     private readonly client: Client,
-    private readonly viewer: Viewer,
     private readonly observer: Observer,
   ) {
-    viewer.onDrawing = (action) => this.noteDrawing(action);
+    const owner: Owner = {
+      isReady: () => this.isReady,
+      readSettings: () => this.current?.settings ?? DEFAULTS,
+      onDrawing: () => this.changed(true),
+      onTravel: (settings) => this.noteTravel(settings),
+      onSaid: (words, kind) => this.observer.onSaid(words, kind),
+    };
+    this.viewer = new Viewer(owner);
     client.onDeath = (error) => this.noteDeath(error);
   }
 
@@ -125,7 +132,7 @@ export class Session {
     this.isKeeping = true;
     try {
       await this.remaking;
-      for (const output of OUTPUTS) entry.outputs[output] ??= await this.make(output);
+      for (const output of KEPT) entry.outputs[output] ??= await this.make(output);
     } finally {
       this.isKeeping = false;
     }
@@ -177,15 +184,27 @@ export class Session {
     this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
     const stripping = this.client.ask("strip", { settings: entry.settings }, onStep);
-    const [{ mask, judged }, isSeen] = await Promise.all([stripping, this.viewer.show(shown)]);
-    this.observer.onUnseen(isSeen ? "" : "This browser cannot show the scan (it has no WebGL 2). The mask is made all the same.");
+    this.viewer.show(shown);
+    const { mask, judged } = await stripping;
     const kept = entry.isMended ? entry.outputs.mask : undefined;
     const drawn = entry.drawn ?? (kept && (await this.client.ask("restore", { mask: kept })).mask);
     entry.drawn = null;
     this.viewer.setMask(drawn ?? mask, true);
     entry.judged = judged;
-    this.history.begin(entry.settings);
     entry.ml = this.viewer.countMl();
+  }
+
+  /** Have the other scans of the list, and those added later, stripped as the current one; a mended mask stays. */
+  async spread(): Promise<void> {
+    await this.remaking;
+    if (!this.isReady) return;
+    const { settings, item } = this.current!;
+    const { changed, mended } = this.queue.spread(settings, this.current!);
+    const left = mended.map((entry) => `${entry.item.name} was corrected by hand and stays as it is.`);
+    this.observer.onChange();
+    if (changed.length) await this.work();
+    const done = changed.length ? `${changed.length} other ${changed.length === 1 ? "scan has" : "scans have"}` : "Scans added from now on have";
+    this.observer.onSaid([`${done} the settings of ${item.name}.`, ...left].join(" "), left.length ? "" : "good");
   }
 
   /** Make the mask anew as the sliders say. Only the newest wish counts: a slider may move on meanwhile. */
@@ -206,9 +225,8 @@ export class Session {
       this.wish = null;
       try {
         const { mask } = await this.client.ask("remake", { settings: now });
-        this.viewer.setMask(mask, false);
         entry.settings = now;
-        this.history.add(now);
+        this.viewer.setMask(mask, false);
         this.changed(false);
         if (!this.wish) await this.judge(entry);
       } catch (error) {
@@ -219,18 +237,13 @@ export class Session {
     this.observer.onSaid(words, kind);
   }
 
-  undo(): void {
-    if (this.isReady && this.history.canUndo) this.viewer.undo();
-  }
-
-  private noteDrawing(action: "draw" | "undo"): void {
-    if (!this.current) return;
-    const entry = this.current;
+  /** Undo and redo go through masks and sliders alike. */
+  private noteTravel(settings: Settings): void {
+    const entry = this.current!;
     const before = entry.settings;
-    if (action === "undo") entry.settings = this.history.undo() ?? before;
-    else this.history.add(before);
+    entry.settings = settings;
     this.changed(true);
-    if (entry.settings !== before) void this.judge(entry);
+    if (settings !== before) void this.judge(entry);
   }
 
   /** Judge the automatic mask anew, once the sliders rest. */
@@ -282,14 +295,14 @@ export class Session {
     await this.remaking; // what the sliders say is what is saved
     if (!this.isReady) return;
     const entry = this.current!;
-    if (!entry.ml) {
+    if (!entry.ml && output !== "probability") {
       this.observer.onSaid(`${entry.item.name}: the mask is empty. Draw the brain first.`, "bad");
       return;
     }
     try {
       const blob = (entry.outputs[output] ??= await this.make(output));
       const name = this.nameFile(entry, output);
-      download(blob, name);
+      offer(blob, name);
       this.observer.onSaid(`Downloaded as ${name}.`, "good");
     } catch (error) {
       this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");
@@ -304,12 +317,12 @@ export class Session {
       this.observer.onSaid("packing …", "");
       await this.keep();
       const files = this.queue.done.flatMap((entry) =>
-        OUTPUTS.flatMap((output) => {
+        KEPT.flatMap((output) => {
           const blob = entry.outputs[output];
           return blob ? [{ name: this.nameFile(entry, output), blob }] : [];
         }),
       );
-      download(await makeZip(files), "deskull.zip");
+      offer(await makeZip(files), "deskull.zip");
       this.observer.onSaid(`Downloaded ${files.length} files as deskull.zip.`, "good");
     } catch (error) {
       this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");

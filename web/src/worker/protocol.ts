@@ -6,7 +6,7 @@ import type { Flag } from "../measure/quality";
 import type { Settings } from "../settings";
 import type { Step } from "../stripper";
 
-/** A scan as the page shows it: a NIfTI file of bytes, axes nearest to RAS+. */
+/** A scan as the page shows it: a NIfTI file of 16 bits, axes nearest to RAS+. */
 export interface Shown {
   name: string;
   shape: Triple;
@@ -23,7 +23,7 @@ export interface Judged {
   flags: Flag[];
 }
 
-export type Output = "mask" | "brain" | "picture" | "record";
+export type Output = "mask" | "brain" | "probability" | "picture" | "record";
 
 /** A mask that a hand has mended; null takes the one that the network drew. Axes nearest to RAS+. */
 export type Drawn = Uint8Array | null;

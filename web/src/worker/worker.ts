@@ -71,6 +71,7 @@ const WORK: Work = {
     switch (output) {
       case "mask":
       case "brain":
+      case "probability":
         return { blob: await gzip(result!.encode(output, mask.values)) };
       case "picture":
         return { blob: await encodePicture(volume!.data, mask, volume!.grid, result!.describe(mask.values)) };

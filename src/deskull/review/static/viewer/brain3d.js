@@ -12,13 +12,21 @@ function loadNiivue() {
   });
 }
 
-/** Show the scan within a mask. @param {HTMLCanvasElement} canvas @param {ArrayBuffer} file the NIfTI file of the scan */
-export async function showBrain(canvas, file, mask, depth) {
+/**
+ * Show the scan within a mask.
+ * @param {HTMLCanvasElement} canvas
+ * @param {ArrayBuffer} file  the NIfTI file of the scan
+ * @param {Uint8Array} mask
+ * @param {number} depth      see `clip`
+ * @param {() => Promise<object>} load  loads NiiVue
+ */
+export async function showBrain(canvas, file, mask, depth, load = loadNiivue) {
   if (!niivue) {
-    const { Niivue, SLICE_TYPE } = await loadNiivue();
+    const { Niivue, SLICE_TYPE } = await load();
     niivue = new Niivue({ backColor: [0, 0, 0, 1], clipPlaneColor: [0, 0, 0, 0], dragAndDropEnabled: false, isOrientCube: true, show3Dcrosshair: false,
       loadingText: "", logLevel: "error", clipPlaneHotKey: "", viewModeHotKey: "", cycleClipPlaneHotKey: "" });
     await niivue.attachToCanvas(canvas);
+    canvas.style.display = ""; // NiiVue would have it shown in every view
     niivue.setSliceType(SLICE_TYPE?.RENDER ?? niivue.sliceTypeRender);
   }
   const copy = file.slice(0), data = new Int16Array(copy, 352);

@@ -6,7 +6,7 @@ export function offer(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // some browsers read it late
 }
 
 /** Save all canvases that are shown, side by side as on the page, with a line of text below. */
