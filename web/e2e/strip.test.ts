@@ -7,7 +7,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 
 import { Browser, DIST, keep, Server, strip, waitReady } from "./browser";
-import { dice, readHeader, readMask } from "./compare";
+import { countDifferent, dice, readHeader, readMask } from "./compare";
 
 const reference = inject("reference");
 const find = (name: string) => join(reference, name);
@@ -85,7 +85,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
   it("goes back to the automatic mask", async () => {
     await page.click("#reset");
     await keep(page, "[data-output=mask]", find("page_reset.nii.gz"));
-    expect(readMask(find("page_reset.nii.gz"))).toEqual(readMask(find("page_mask.nii.gz")));
+    expect(countDifferent(readMask(find("page_reset.nii.gz")), readMask(find("page_mask.nii.gz")))).toBe(0);
   });
 
   it("treats padding as air, and says so", async () => {
