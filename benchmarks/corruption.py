@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from compare import find_pairs, run_method
-from damage import (
+from damaged_heads import (
     Head,
     add_bias,
     add_noise,

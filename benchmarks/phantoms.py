@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from damage import Head
+from damaged_heads import Head
 from deskull.image.grid import make_ras_grid
 
 SHAPE, SIZE = (96, 112, 96), 2.0

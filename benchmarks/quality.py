@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 from scipy.stats import rankdata
 
 from compare import find_pairs
-from damage import (
+from damaged_heads import (
     Head,
     add_bias,
     add_ghosts,

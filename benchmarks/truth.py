@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from damage import Head, add_bias, add_noise, cut_field, save_head, thicken
+from damaged_heads import Head, add_bias, add_noise, cut_field, save_head, thicken
 from deskull import load_volume
 from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.writing import Transaction, save_image

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from deskull import Stripper, load_volume
-from deskull.image.names import MASK_ENDINGS
+from deskull.image.file_names import MASK_ENDINGS
 from deskull.measure.metrics import dice
 from processes import describe_machine
 

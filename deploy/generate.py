@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deskull.errors import EXTRAS
-from deskull.image.names import BidsName
+from deskull.image.bids_names import BidsName
 from deskull.interfaces.boutiques import make_bids_descriptor, make_descriptor
 from deskull.outputs import OPTIONS, OUTPUTS, Option, Output
 from deskull.tables import make_json

@@ -7,7 +7,7 @@ Run it after a change to one of these dataclasses:
 
 from pathlib import Path
 
-from deskull.corrections import Correction
+from deskull.corrections_table import Correction
 from deskull.network.card import Card
 from deskull.record import Record
 from deskull.review.marks import Mark

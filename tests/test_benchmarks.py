@@ -18,7 +18,7 @@ import pandas as pd
 import borders
 import compare
 import corruption
-import damage
+import damaged_heads
 import peers
 import phantoms
 import quality
@@ -36,7 +36,7 @@ COPY = Command("deskull", "cp {in} {mask}")
 
 SCAN, BRAIN = make_head()
 GRID = Grid(BRAIN.shape, SCAN.affine)
-HEAD = damage.Head((100 * BRAIN).astype(np.float32), BRAIN, GRID)
+HEAD = damaged_heads.Head((100 * BRAIN).astype(np.float32), BRAIN, GRID)
 
 
 def save(data, path):
@@ -195,7 +195,7 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     pairs = compare.find_pairs(tmp_path / "out", "")
     assert len(pairs) == sum(len(contrasts) for contrasts, _ in truth.KINDS.values())
     for scan, reference in pairs:
-        head = damage.load_head(scan, reference)
+        head = damaged_heads.load_head(scan, reference)
         ml = head.reference.sum() * head.grid.voxel_volume / 1000
         assert 350 < ml < 3000  # a ball of 1200 ml, stretched, and cut in some
     kinds = {compare.run_method(COPY, *pair)["data_set"] for pair in pairs}
@@ -254,26 +254,26 @@ def test_networks_are_judged_on_the_same_synthetic_heads(tmp_path, capsys):
 
 
 def test_bias_has_its_ratio_within_the_brain():
-    found = damage.add_bias(HEAD, 4.0, np.random.default_rng(0)).image[BRAIN]
+    found = damaged_heads.add_bias(HEAD, 4.0, np.random.default_rng(0)).image[BRAIN]
     assert found.max() / found.min() == pytest.approx(4, rel=1e-3)
 
 
 def test_noise_has_its_level():
-    found = damage.add_noise(HEAD, 10, np.random.default_rng(0)).image
+    found = damaged_heads.add_noise(HEAD, 10, np.random.default_rng(0)).image
     assert found[BRAIN].std() == pytest.approx(10, rel=0.05)
     assert found[~BRAIN].mean() == pytest.approx(10 * np.sqrt(np.pi / 2), rel=0.05)
 
 
 def test_a_turned_head_keeps_its_brain_and_truth_turns_with_it():
     for degrees in (30, 90):
-        found = damage.scan_upright(damage.rotate(HEAD, (1, 2, -3), degrees))
+        found = damaged_heads.scan_upright(damaged_heads.rotate(HEAD, (1, 2, -3), degrees))
         assert found.reference.sum() == pytest.approx(BRAIN.sum(), rel=0.02)
         np.testing.assert_array_equal(found.image >= 50, found.reference)
     assert not np.array_equal(found.reference[:40, :, :44], BRAIN)
 
 
 def test_thick_slices_lie_where_the_thin_ones_lay():
-    found = damage.thicken(HEAD, 8.0)
+    found = damaged_heads.thicken(HEAD, 8.0)
     assert found.grid.voxel_size == (4, 4, 8)
     np.testing.assert_allclose(found.grid.to_mm((0, 0, 0)), GRID.to_mm((0, 0, 0.5)))
     np.testing.assert_array_equal(found.image >= 50, found.reference)
@@ -281,7 +281,7 @@ def test_thick_slices_lie_where_the_thin_ones_lay():
 
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_a_cut_field_takes_its_share_of_the_brain_and_of_the_truth(end):
-    found = damage.cut_field(HEAD, axis=2, **{end: 0.5})
+    found = damaged_heads.cut_field(HEAD, axis=2, **{end: 0.5})
     assert found.reference.sum() == pytest.approx(BRAIN.sum() / 2, rel=0.06)
     assert found.image.shape == found.reference.shape == found.grid.shape
     centre = found.grid.to_mm(np.argwhere(found.reference).mean(axis=0))
@@ -300,7 +300,7 @@ def test_image_and_truth_stay_together_and_the_head_given_as_it_is(way):
 
 
 def test_a_lost_signal_is_still_brain_in_the_truth():
-    found = damage.lose_signal(HEAD, 40, np.random.default_rng(0))
+    found = damaged_heads.lose_signal(HEAD, 40, np.random.default_rng(0))
     np.testing.assert_array_equal(found.reference, BRAIN)
     assert 0 < (BRAIN & (found.image == 0)).sum() * GRID.voxel_volume < 36000  # 33.5 ml
 

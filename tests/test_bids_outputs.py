@@ -11,7 +11,7 @@ import pytest
 
 from ball import HEAD, ball, list_files, read_json, run
 from bids_study import app, study, write_json
-from deskull.image.names import parse_name
+from deskull.image.bids_names import parse_name
 from deskull.outputs import list_outputs
 from deskull.train.bids_layouts import find_bids
 from studies import write_scan

@@ -11,7 +11,7 @@ from bids_study import app, study
 from deskull.cohort.bids import make_bids_plan
 from deskull.cohort.bids_images import Choice
 from deskull.errors import InputError
-from deskull.image.names import BIDS_SUFFIXES
+from deskull.image.bids_names import BIDS_SUFFIXES
 from studies import write_scan
 
 __all__ = ["ball", "study"]

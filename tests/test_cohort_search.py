@@ -13,7 +13,7 @@ import pytest
 from ball import HEAD, ball, run
 from conftest import make_head
 from deskull.cohort.search import make_plan
-from deskull.image.names import HEADS
+from deskull.image.file_names import HEADS
 from deskull.outputs import list_outputs
 from studies import SCANS as STUDY
 from studies import batch, read_table, study, write_scan

@@ -12,7 +12,7 @@ from ball import HEAD, load_ball, run
 from deskull import stripper
 from deskull.cohort import Job, make_plan, strip_cohort
 from deskull.cohort.stripped import find_stripped
-from deskull.corrections import TABLE, load_corrections
+from deskull.corrections_table import TABLE, load_corrections
 from deskull.errors import InputError, OutputError
 from deskull.review.marks import Mark, find_user, load_marks, make_mark, save_mark
 from deskull.review.report import write_report

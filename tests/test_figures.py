@@ -32,8 +32,8 @@ def drawn(monkeypatch):
 def make_times(seconds):
     rng = np.random.default_rng(0)
     rows = [
-        {"method": method, "wall": wall * rng.uniform(0.9, 1.1), "dice": rng.uniform(0.9, 0.98)}
-        for method, wall in zip(METHODS, seconds, strict=True)
+        {"method": method, "cpu": cpu * rng.uniform(0.9, 1.1), "dice": rng.uniform(0.9, 0.98)}
+        for method, cpu in zip(METHODS, seconds, strict=True)
         for _ in range(9)
     ]
     return pd.DataFrame(rows).assign(reference="reference", trained=False)

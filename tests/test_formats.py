@@ -14,9 +14,9 @@ import SimpleITK as sitk
 
 from deskull.errors import GeometryError, ImageFileError
 from deskull.image.derived import make_brain_image, make_mask_image
+from deskull.image.file_names import READABLE, find_suffix
 from deskull.image.formats import open_image
 from deskull.image.lookup import find_partner
-from deskull.image.names import READABLE, find_suffix
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from scans import (

@@ -9,7 +9,7 @@ from index_files import names, write, write_mask, write_text
 
 pd = pytest.importorskip("pandas")
 
-from deskull.corrections import TABLE, Correction, save_corrections
+from deskull.corrections_table import TABLE, Correction, save_corrections
 from deskull.errors import InputError
 from deskull.train.index import COLUMNS, load_index, make_index
 

@@ -12,7 +12,7 @@ import pytest
 from ball import HEAD
 from conftest import make_head, reorient
 from deskull.cohort.stripped import find_stripped
-from deskull.corrections import TABLE as CORRECTED
+from deskull.corrections_table import TABLE as CORRECTED
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.prepare.postprocess import clean_mask, move_border

@@ -1,4 +1,4 @@
-"""A bad mask is mended within two minutes, by mouse alone and by keyboard alone."""
+"""A bad mask is mended by mouse alone and by keyboard alone; JUnit reports the seconds."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,6 @@ __all__ = ["browser", "downloads", "driver"]
 
 pytestmark = pytest.mark.slow
 HEADS = ("demo", "robex_T1w", "fs01_T1w", "seg3d_T1w")
-MOST_S = 120
 
 
 def find_head(name):
@@ -34,7 +33,7 @@ def find_head(name):
 
 @pytest.mark.parametrize("hand", [ByMouse, ByKeyboard])
 @pytest.mark.parametrize("head", HEADS)
-def test_a_bad_mask_is_mended_within_two_minutes(browser, tmp_path, head, hand):
+def test_a_bad_mask_is_mended_by_one_hand(browser, tmp_path, head, hand, record_property):
     scan, good = find_head(head)
     mask = BadMask(tmp_path / "bad.nii.gz", good)
     with serving(Viewer([make_entry(scan, mask.path)])) as page:
@@ -46,4 +45,4 @@ def test_a_bad_mask_is_mended_within_two_minutes(browser, tmp_path, head, hand):
     before, after = dice(mask.bad, mask.good), dice(mended, mask.good)
     assert before < 0.92
     assert after > 0.97
-    assert seconds < MOST_S, f"{seconds:.0f} s"
+    record_property("seconds", round(seconds))

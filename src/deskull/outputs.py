@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from deskull.errors import InputError, OptionError, explain_missing
-from deskull.image.names import WRITABLE, BidsName
+from deskull.image.bids_names import BidsName
+from deskull.image.file_names import WRITABLE
 from deskull.settings import MAX_BORDER, MAX_THRESHOLD, MIN_THRESHOLD, Settings
 
 NameInBids = Callable[[BidsName, str], BidsName]

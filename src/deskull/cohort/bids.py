@@ -15,7 +15,8 @@ from deskull import __version__
 from deskull.cohort.bids_images import NIBABIES, Choice, Image, find_images
 from deskull.cohort.plan import Gap, Plan, Task, remove_clashes, share_masks
 from deskull.errors import InputError, OutputError
-from deskull.image.names import MEANS, find_folder, find_stem, name_folder
+from deskull.image.bids_names import MEANS, find_folder, name_folder
+from deskull.image.file_names import find_stem
 from deskull.image.writing import make_folder, save_bytes
 from deskull.outputs import OUTPUTS, RECORD, USUAL, Output, find_output
 from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records

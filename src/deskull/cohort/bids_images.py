@@ -15,22 +15,19 @@ from typing import Any
 
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError, OptionError
-from deskull.image.names import (
+from deskull.image.bids_names import (
     BIDS_FOLDERS,
     BIDS_SUFFIXES,
     COUNTING,
     ENTITIES,
     INV2,
-    MADE_ENDINGS,
     BidsName,
-    find_base,
     find_inversion,
-    find_stem,
-    find_suffix,
     is_folder_of,
     name_folder,
     parse_name,
 )
+from deskull.image.file_names import MADE_ENDINGS, find_base, find_stem, find_suffix
 
 EXTENSIONS = (".nii.gz", ".nii")
 _OTHER_QUERIES = ("fmap", "roi", "meg", "pet")  # of other BIDS Apps

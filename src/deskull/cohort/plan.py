@@ -13,16 +13,9 @@ from pathlib import Path
 from typing import Any, overload
 
 from deskull.errors import OptionError, OutputError
+from deskull.image.bids_names import INV2, UNIT1, find_inversion, find_root, parse_name
+from deskull.image.file_names import find_stem, name_head
 from deskull.image.header import peek
-from deskull.image.names import (
-    INV2,
-    UNIT1,
-    find_inversion,
-    find_root,
-    find_stem,
-    name_head,
-    parse_name,
-)
 from deskull.image.writing import find_files
 from deskull.outputs import FROM_MASK
 

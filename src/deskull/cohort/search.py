@@ -16,10 +16,8 @@ import numpy as np
 
 from deskull.cohort.plan import Gap, Plan, Task, remove_clashes
 from deskull.errors import DeskullError, ImageFileError, InputError, OutputError
-from deskull.image.fingerprint import hash_files, is_unchanged
-from deskull.image.formats import dicom_header, open_image
-from deskull.image.header import peek
-from deskull.image.names import (
+from deskull.image.bids_names import is_made, parse_name
+from deskull.image.file_names import (
     ARCHIVES,
     HEADS,
     IMAGES,
@@ -30,10 +28,11 @@ from deskull.image.names import (
     find_stem,
     find_suffix,
     is_foreign,
-    is_made,
-    parse_name,
     says_label,
 )
+from deskull.image.fingerprint import hash_files, is_unchanged
+from deskull.image.formats import dicom_header, open_image
+from deskull.image.header import peek
 from deskull.image.stored import to_stored
 from deskull.image.writing import find_files
 from deskull.outputs import RECORD, USUAL, find_output

@@ -27,7 +27,7 @@ from deskull.commands.options import (
 from deskull.commands.parsing import add_note
 from deskull.commands.terminal import print_message, progress
 from deskull.errors import OptionError
-from deskull.image.names import name_folder
+from deskull.image.bids_names import name_folder
 from deskull.outputs import list_outputs
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from deskull.errors import ImageFileError, OptionError, OutputError
+from deskull.image.file_names import WRITABLE
 from deskull.image.lookup import STDIN, find_image, resolve
-from deskull.image.names import WRITABLE
 from deskull.image.writing import check_output_path, find_files, find_start, is_dicom
 from deskull.outputs import OUTPUTS, USUAL, check_packages, find_output, list_outputs
 

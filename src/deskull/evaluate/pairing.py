@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deskull.errors import InputError
+from deskull.image.bids_names import name_scan_of
+from deskull.image.file_names import rank_mask, says_made, says_reference
 from deskull.image.lookup import list_images
-from deskull.image.names import name_scan_of, rank_mask, says_made, says_reference
 from deskull.tables import read_table
 
 

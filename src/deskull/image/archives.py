@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from deskull.errors import ImageFileError
+from deskull.image.file_names import ARCHIVES, find_suffix
 from deskull.image.lookup import STDIN
-from deskull.image.names import ARCHIVES, find_suffix
 from deskull.image.streams import open_stream
 
 MAX_BYTES = 8 * 1024**3

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deskull.errors import ImageFileError
-from deskull.image.names import HEADS, PACKED, find_stem, find_suffix, name_manual
+from deskull.image.file_names import HEADS, PACKED, find_stem, find_suffix, name_manual
 
 STDIN = "-"
 """Name of standard input in the place of a scan."""

@@ -21,10 +21,10 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from deskull.errors import InputError, OutputError
+from deskull.image.file_names import WRITABLE, find_stem, find_suffix
 from deskull.image.formats import find_voxel_files
 from deskull.image.formats.dicom_header import is_dicom as is_dicom_head
 from deskull.image.lookup import STDIN, find_partner, is_pipe, name_partner, resolve
-from deskull.image.names import WRITABLE, find_stem, find_suffix
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
 Parts = Sequence[bytes | memoryview]

@@ -1,6 +1,6 @@
 """Saving a mask corrected by hand: the mask, its sidecar, its row in the table of corrections.
 
-The automatic mask is never touched. The table is `deskull.corrections`.
+The automatic mask is never touched. The table is `deskull.corrections_table`.
 """
 
 import threading
@@ -22,7 +22,7 @@ from deskull.cohort.stripped import (
     load_recorded,
     remake_outputs,
 )
-from deskull.corrections import TABLE, Correction, load_corrections, save_corrections
+from deskull.corrections_table import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import DeskullError, InputError, OutputError
 from deskull.image.derived import make_mask_image
 from deskull.image.lookup import find_scan_stem, is_inside

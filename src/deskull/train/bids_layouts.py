@@ -8,17 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deskull.image.lookup import list_images
-from deskull.image.names import (
+from deskull.image.bids_names import (
     ANATOMICAL,
     DESCRIBING,
     BidsName,
-    find_base,
     find_root,
-    find_stem,
     parse_name,
 )
-from deskull.train.layouts import (
+from deskull.image.file_names import find_base, find_stem
+from deskull.image.lookup import list_images
+from deskull.train.candidates import (
     Candidate,
     Found,
     Stems,

@@ -18,8 +18,8 @@ from deskull.image.grid import Grid, to_canonical_array
 from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.image.writing import save_bytes
 from deskull.picture import Shown, draw_sheets, encode_png
+from deskull.train.candidates import Candidate, is_manual
 from deskull.train.labels import TISSUE, is_label_map, load_tissues
-from deskull.train.layouts import Candidate, is_manual
 
 Row = dict[str, str | bool | float]
 Observe = Callable[[int, int], None]

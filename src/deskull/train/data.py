@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deskull import __version__
 from deskull.errors import ImageFileError, InputError, OutputError
-from deskull.image.names import HEADS, find_suffix, name_head
+from deskull.image.file_names import HEADS, find_suffix, name_head
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import find_files, make_folder
 from deskull.tables import TABLES

@@ -17,20 +17,19 @@ from typing import Any
 
 import pandas as pd
 
-from deskull import corrections
+from deskull.corrections_table import TABLE as CORRECTIONS
+from deskull.corrections_table import load_corrections
 from deskull.errors import InputError, OptionError
+from deskull.image.file_names import name_head
 from deskull.image.lookup import list_images
-from deskull.image.names import name_head
 from deskull.image.writing import save_bytes
 from deskull.network.engine import count_threads
 from deskull.tables import TABLES, read_table
-from deskull.train.bids_layouts import find_bids
+from deskull.train.candidates import Candidate
 from deskull.train.checking import Checked, Finding, Observe, Row, check_candidate
 from deskull.train.layouts import (
-    Candidate,
-    Finder,
-    find_beside,
-    find_freesurfer,
+    FINDERS,
+    KNOWN_LAYOUTS,
     make_pattern_finder,
 )
 
@@ -51,13 +50,6 @@ MAX_BORDER_MM = 10.0
 
 MAX_WORKERS = 4
 """Largest number of candidates checked at once; each holds an image and its mask in memory."""
-
-FINDERS: tuple[Finder, ...] = (find_freesurfer, find_bids, find_beside)
-KNOWN_LAYOUTS = (
-    "NFBS (sub-*_T1w with _T1w_brainmask), BIDS (sub-*/ with desc-brain_mask in a derivative "
-    "data set), FreeSurfer (SUBJECT/mri with brainmask.mgz or aseg.mgz), X with X_mask, "
-    "X_brainmask, X_reference, X_majority or X_mask_manual, and label maps"
-)
 
 
 def make_index(
@@ -270,9 +262,9 @@ def load_index(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read the lines of a table; of the viewer's table of corrections its pairs."""
-    if path.name != corrections.TABLE:
+    if path.name != CORRECTIONS:
         return read_table(path)
-    pairs = corrections.load_corrections(path)
+    pairs = load_corrections(path)
     columns = ("image", "mask", "manual")
     rows = [{name: getattr(pair, name) for name in columns} for pair in pairs]
     return list(enumerate(rows, start=2))

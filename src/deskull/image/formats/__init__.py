@@ -16,6 +16,7 @@ from nibabel.spatialimages import SpatialImage
 
 from deskull.errors import DeskullError, ImageFileError
 from deskull.image.archives import is_archive, save_pipe, unpack_file
+from deskull.image.file_names import PACKED, find_suffix
 from deskull.image.formats.analyze import read_analyze
 from deskull.image.formats.dicom import read_archive, read_dicom
 from deskull.image.formats.dicom_header import is_dicom
@@ -25,7 +26,6 @@ from deskull.image.formats.minc import read_minc
 from deskull.image.formats.nifti import find_kind, read_nifti
 from deskull.image.formats.nrrd import find_nrrd_files, read_nrrd
 from deskull.image.lookup import find_image, find_partner, find_pointer, is_pipe
-from deskull.image.names import PACKED, find_suffix
 from deskull.image.stored import to_stored
 from deskull.image.streams import find_packing, open_stream
 

@@ -9,8 +9,8 @@ import nibabel as nib
 from nibabel.spatialimages import SpatialImage
 
 from deskull.errors import ImageFileError
+from deskull.image.file_names import find_stem
 from deskull.image.lookup import find_partner
-from deskull.image.names import find_stem
 from deskull.image.stored import SILENT, StoredArray, check_promise, make_nifti
 from deskull.image.streams import find_end, open_stream, read_exactly, read_voxels
 

@@ -14,6 +14,7 @@ from nibabel.spatialimages import SpatialImage
 
 from deskull.errors import ImageFileError
 from deskull.image.archives import unpack_archive
+from deskull.image.file_names import IMAGES, find_suffix
 from deskull.image.formats.dcm2niix import MADE_EVEN, MADE_UPRIGHT, convert, is_mended
 from deskull.image.formats.dicom_header import DicomFile, look_at
 from deskull.image.formats.dicom_series import (
@@ -25,7 +26,6 @@ from deskull.image.formats.dicom_series import (
     list_files,
 )
 from deskull.image.formats.nifti import read_nifti
-from deskull.image.names import IMAGES, find_suffix
 from deskull.image.stored import to_stored
 
 _PRIVATE = ("descrip", "aux_file", "db_name", "intent_name", "data_type")

@@ -4,19 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from deskull.image.names import (
-    MADE_ENDINGS,
+from deskull.image.bids_names import (
     BidsName,
-    find_base,
     find_folder,
     find_inversion,
     is_folder_of,
-    is_foreign,
     is_made,
-    name_head,
-    name_manual,
     name_scan_of,
     parse_name,
+)
+from deskull.image.file_names import (
+    MADE_ENDINGS,
+    find_base,
+    is_foreign,
+    name_head,
+    name_manual,
     rank_mask,
     says_label,
     says_manual,
