@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import signal
-from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -19,10 +17,9 @@ torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from deskull.network.weights import load_weights
-from deskull.train.finetune import load_start, load_trained
+from deskull.train.finetune import load_start
 from deskull.train.recipe import load_recipe
 from deskull.train.run_folder import load_released
-from deskull.typed_json import to_plain
 
 TOY = """
 [window]
@@ -173,20 +170,6 @@ def test_a_start_that_does_not_exist_is_refused_with_what_was_expected(folder, c
     assert "no/such" in err
     assert "default" in err
     assert "folder of a training run" in err
-
-
-@pytest.mark.parametrize("place", ["docs/weights/segment.toml", "examples/upright_t1w.toml"])
-def test_recipes_of_docs_and_examples_can_start_from_the_default_weights(place):
-    recipe = load_recipe(Path(__file__).parents[1] / place)
-    assert load_start("default", recipe).spec == recipe.network
-
-
-def test_the_recipe_in_the_docs_made_the_default_weights():
-    folder = Path(__file__).parents[1] / "docs" / "weights"
-    recipe, card = load_recipe(folder / "segment.toml"), load_weights("default").card
-    assert load_trained("default")[0][0] == replace(recipe, name="segment")
-    about = json.loads((folder / "default.json").read_text("utf-8"))
-    assert {key: to_plain(card)[key] for key in about} == about
 
 
 def test_weights_that_do_not_fit_the_recipe_are_refused(folder, capsys):
