@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import signal
-from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -19,10 +17,9 @@ torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
 from deskull.network.weights import load_weights
-from deskull.train.finetune import load_start, load_trained
+from deskull.train.finetune import load_start
 from deskull.train.recipe import load_recipe
 from deskull.train.run_folder import load_released
-from deskull.typed_json import to_plain
 
 TOY = """
 [window]
@@ -72,15 +69,8 @@ def test_a_run_keeps_its_split_recipe_curves_and_logs(folder):
     names = {path.name for path in (folder / "run").iterdir()}
     assert {"recipe.json", "split.json", "curves.png", "best.safetensors"} <= names
     split = json.loads((folder / "run" / "split.json").read_text("utf-8"))
-    assert sorted(split["train"] + split["validation"]) == [
-        "p0",
-        "p1",
-        "p2",
-        "q0",
-        "q1",
-        "q2",
-        "q3",
-    ]
+    participants = [*(f"p{number}" for number in range(3)), *(f"q{number}" for number in range(4))]
+    assert sorted(split["train"] + split["validation"]) == participants
     assert pd.read_csv(folder / "run" / "validation.tsv", sep="\t")["step"].tolist() == [5, 10]
 
 
@@ -96,9 +86,7 @@ def test_test_participants_take_no_part_in_training_or_validation(folder, caplog
     split = json.loads((folder / "tested" / "split.json").read_text("utf-8"))
     assert [len(split[part]) for part in ("train", "validation", "test")] == [3, 2, 2]
     table = pd.read_csv(folder / "tested" / "test.tsv", sep="\t")
-    scans = [
-        f"{participant}_T1w.nii.gz" for participant in split["test"] if participant.startswith("q")
-    ]
+    scans = [f"{name}_T1w.nii.gz" for name in split["test"] if name.startswith("q")]
     assert table["head"].tolist() == scans  # scans judge where there are any
     assert table["iou"].between(0, 1).all()
     assert "1 test heads: Dice" in caplog.text
@@ -130,10 +118,8 @@ def test_export_refuses_a_runtime_that_disagrees(folder, tmp_path, monkeypatch, 
     from deskull.train import export
 
     def make_engine(stage, device, threads, runtime):
-        logits = np.full(
-            (2, *stage.window.shape), 3.0 if runtime == "openvino" else -3.0, np.float32
-        )
-        return lambda image: logits
+        logit = 3.0 if runtime == "openvino" else -3.0
+        return lambda image: np.full((2, *stage.window.shape), logit, np.float32)
 
     monkeypatch.setattr(export, "make_engine", make_engine)
     arguments = ("--about", folder / "about.json", "--out", tmp_path / "weights")
@@ -184,20 +170,6 @@ def test_a_start_that_does_not_exist_is_refused_with_what_was_expected(folder, c
     assert "no/such" in err
     assert "default" in err
     assert "folder of a training run" in err
-
-
-@pytest.mark.parametrize("place", ["docs/weights/segment.toml", "examples/upright_t1w.toml"])
-def test_recipes_of_docs_and_examples_can_start_from_the_default_weights(place):
-    recipe = load_recipe(Path(__file__).parents[1] / place)
-    assert load_start("default", recipe).spec == recipe.network
-
-
-def test_the_recipe_in_the_docs_made_the_default_weights():
-    folder = Path(__file__).parents[1] / "docs" / "weights"
-    recipe, card = load_recipe(folder / "segment.toml"), load_weights("default").card
-    assert load_trained("default")[0][0] == replace(recipe, name="segment")
-    about = json.loads((folder / "default.json").read_text("utf-8"))
-    assert {key: to_plain(card)[key] for key in about} == about
 
 
 def test_weights_that_do_not_fit_the_recipe_are_refused(folder, capsys):
@@ -271,13 +243,27 @@ def test_an_interrupted_finetune_reports_it_and_releases_nothing(folder, monkeyp
     assert train(folder, "cut_too") == 130
 
 
+def finetune_changed(folder, place, change):
+    """Fine-tune the weights by 0 steps after a change of their card."""
+    shutil.copytree(folder / "weights", place / "old")
+    card = json.loads((place / "old" / "card.json").read_text("utf-8"))
+    change(card)
+    (place / "old" / "card.json").write_text(json.dumps(card), "utf-8")
+    arguments = ("--weights", place / "old", "--out", place / "new", "--steps", 0)
+    return run("finetune", folder / "index.tsv", *arguments)
+
+
+def test_a_card_with_a_setting_out_of_range_is_refused(folder, tmp_path, capsys):
+    def change(card):
+        card["stages"]["segment"]["training"]["horizon"] = 0
+
+    assert finetune_changed(folder, tmp_path, change) == 1
+    place = "the recipe of 'segment' in card.json is damaged: 'horizon' in training: 0; expected"
+    assert f"old: {place} a whole number from 1" in capsys.readouterr().err
+
+
 def test_a_card_without_data_can_be_finetuned(folder, tmp_path):
-    shutil.copytree(folder / "weights", tmp_path / "old")
-    card = json.loads((tmp_path / "old" / "card.json").read_text("utf-8"))
-    del card["data"]
-    (tmp_path / "old" / "card.json").write_text(json.dumps(card), "utf-8")
-    arguments = ("--weights", tmp_path / "old", "--out", tmp_path / "new", "--steps", 0)
-    assert run("finetune", folder / "index.tsv", *arguments) == 0
+    assert finetune_changed(folder, tmp_path, lambda card: card.pop("data")) == 0
     card = json.loads((tmp_path / "new" / "weights" / "card.json").read_text("utf-8"))
     assert card["data"]["began_with"]["data"] is None
 

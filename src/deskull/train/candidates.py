@@ -99,11 +99,11 @@ def rank_masks(masks: Iterable[Path]) -> tuple[Path, ...]:
 
 def find_masks_beside(image: Path, stems: Stems) -> list[Path]:
     """Find the masks in an image's folder with its name, or named as a mask alone."""
-    names = [f"{find_stem(image)}_{word}" for word in MASK_ENDINGS] + list(MASK_ENDINGS)
+    names = [f"{find_stem(image)}_{ending}" for ending in MASK_ENDINGS] + list(MASK_ENDINGS)
     return [stems[image.parent, name] for name in names if (image.parent, name) in stems]
 
 
 def find_brain_beside(image: Path, stems: Stems) -> Path | None:
     """Find the stripped brain in an image's folder with its name."""
-    names = [f"{find_stem(image)}_{word}" for word in BRAIN_ENDINGS]
+    names = [f"{find_stem(image)}_{ending}" for ending in BRAIN_ENDINGS]
     return next((stems[image.parent, n] for n in names if (image.parent, n) in stems), None)
