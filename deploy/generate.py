@@ -12,7 +12,7 @@ from deskull.errors import EXTRAS
 from deskull.image.bids_names import BidsName
 from deskull.interfaces.boutiques import make_bids_descriptor, make_descriptor
 from deskull.outputs import OPTIONS, OUTPUTS, Option, Output
-from deskull.tables import make_json
+from deskull.text_files import make_json
 
 ROOT = Path(__file__).parents[1]
 T1W, T2W = (BidsName({"sub": "01"}, suffix) for suffix in ("T1w", "T2w"))

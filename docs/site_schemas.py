@@ -11,7 +11,7 @@ from deskull.corrections_table import Correction
 from deskull.network.card import Card
 from deskull.record import Record
 from deskull.review.marks import Mark
-from deskull.tables import make_json
+from deskull.text_files import make_json
 from deskull.typed_json import make_schema
 
 FOLDER = Path(__file__).parent / "reference" / "schemas"

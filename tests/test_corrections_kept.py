@@ -9,7 +9,7 @@ import pytest
 
 from ball import HEAD, ball, run
 from deskull.cohort.stripped import find_stripped
-from deskull.review.corrections import TABLE, save_correction
+from deskull.review.save_correction import TABLE, save_correction
 from deskull.review.scene import load_scene, make_entries
 from studies import write_scan
 

@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from deskull.cohort.plan import Task
-from deskull.cohort.records import is_done, make_outcome, make_request, read_record
+from deskull.cohort.records import is_done, make_request, read_record
+from deskull.cohort.table import make_outcome
 from deskull.errors import OutputError
 from deskull.image.fingerprint import make_fingerprint
 from deskull.image.padding import Padding

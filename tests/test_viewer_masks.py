@@ -16,8 +16,8 @@ from deskull.corrections_table import TABLE as CORRECTED
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.prepare.postprocess import clean_mask, move_border
-from deskull.review.corrections import save_correction
 from deskull.review.marks import load_marks
+from deskull.review.save_correction import save_correction
 from deskull.review.scene import (
     ScanFiles,
     decode_mask,

@@ -1,7 +1,7 @@
 """The table of masks that were corrected by hand: what the viewer hands on to fine-tuning.
 
 `Correction` is a row of it, `load_corrections` its one reader and `save_corrections` its one
-writer. The viewer lists in it what is saved there (`deskull.review.corrections`);
+writer. The viewer lists in it what is saved there (`deskull.review.save_correction`);
 `deskull.train.index` takes from it the pairs to learn from.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deskull.errors import InputError
 from deskull.image.writing import save_bytes
-from deskull.tables import make_tsv, read_schema, read_table
+from deskull.text_files import make_tsv, read_schema, read_table
 
 TABLE = "deskull_corrected.tsv"
 """Its name, in a folder of results."""

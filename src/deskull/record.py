@@ -20,7 +20,7 @@ from deskull.image.volume import Volume
 from deskull.image.writing import Transaction, save_bytes
 from deskull.measure.quality import Flag
 from deskull.settings import Settings
-from deskull.tables import make_json
+from deskull.text_files import make_json
 from deskull.typed_json import EXACT, OMIT, from_plain, ranged, to_plain
 
 SCHEMA = 1

@@ -3,7 +3,7 @@
 Every JSON file of deskull that others read, and every recipe, is such a dataclass: its
 annotations say what a field holds, its docstring what it means, and the published schema is made
 from both, so that they cannot disagree. What the fields are is said where the dataclass is
-(`record.py`, `network/card.py`, `corrections.py`, `train/recipe.py`).
+(`record.py`, `network/card.py`, `corrections_table.py`, `train/recipe.py`).
 """
 
 import math

@@ -2,7 +2,7 @@
 
 The work list is made by `search.py`, or for a BIDS data set by `bids.py`. One scan is stripped
 by `steps.py`, in the worker pool of this machine (`workers.py`) or of a cluster (`cluster.py`);
-records and the table are in `records.py`.
+records are in `records.py`, the table is in `table.py`.
 
 >>> from deskull.cohort import Job, make_plan, strip_cohort
 >>> plan = make_plan(["study"], "brains")  # doctest: +SKIP
@@ -22,22 +22,25 @@ from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
     MARKER,
-    Outcome,
-    find_outcome,
     is_done,
-    make_gap_outcome,
     make_request,
     mark_run,
-    name_table,
     read_record,
     record_failure,
     remove_stale_files,
-    save_table,
-    warn_of_versions,
 )
 from deskull.cohort.search import make_plan
 from deskull.cohort.steps import Job
 from deskull.cohort.stripped import apply_corrections
+from deskull.cohort.table import (
+    Outcome,
+    find_outcome,
+    make_gap_outcome,
+    make_outcome,
+    name_table,
+    save_table,
+    warn_of_versions,
+)
 from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
 from deskull.errors import DeskullError, OptionError
 from deskull.image.fingerprint import is_unchanged
@@ -245,7 +248,7 @@ def _strip_here(tasks: Sequence[Task], job: Job, request: Request, workers: int)
     """Strip the scans that fit into memory on this machine; record the others as failed."""
     fit = fit_memory(tasks, min(workers, len(tasks)), job.memory_gb, bool(job.settings.n4))
     for task, reason in fit.refused:
-        yield task, record_failure(task, request, reason)
+        yield task, make_outcome(task, record_failure(task, request, reason))
     refused = {task.record for task, _ in fit.refused}
     fitting = [task for task in tasks if task.record not in refused]
     if fitting and fit.workers == 1:

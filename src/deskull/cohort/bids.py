@@ -20,7 +20,7 @@ from deskull.image.file_names import find_stem
 from deskull.image.writing import make_folder, save_bytes
 from deskull.outputs import OUTPUTS, RECORD, USUAL, Output, find_output
 from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records
-from deskull.tables import make_stamp, make_tsv
+from deskull.text_files import make_stamp, make_tsv
 
 LOGS = "logs"  # folder of the records, as in the data sets of other BIDS Apps
 GENERATOR = "deskull"

@@ -20,8 +20,9 @@ from typing import Any
 from deskull import __version__
 from deskull.cohort.plan import Task
 from deskull.cohort.queues import JobQueue, import_library, make_cluster, read_job_file
-from deskull.cohort.records import Outcome, record_failure
+from deskull.cohort.records import record_failure
 from deskull.cohort.steps import Job, run_task
+from deskull.cohort.table import Outcome, make_outcome
 from deskull.cohort.workers import Stream
 from deskull.errors import DeskullError, InputError, WeightsError
 from deskull.network.weights import bundled_folder, load_weights
@@ -108,7 +109,7 @@ def strip_on_cluster(
             else:
                 yield task, outcome
         for task, outcome in submitter.run(lost, 1):  # alone, so that no neighbour is to blame
-            yield task, outcome or record_failure(task, request, LOST)
+            yield task, outcome or make_outcome(task, record_failure(task, request, LOST))
 
 
 def _to_absolute(weights: str | Path) -> str | Path:

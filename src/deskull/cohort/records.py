@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: a record for each scan, a table, and a marker while it runs.
+"""What a run leaves in its folder: a record for each scan, and a marker while it runs.
 
 A record is written last and whole. One that says ``done`` therefore means that the outputs are
 there, of that very input, with those settings and weights. The marker only warns: two runs in one
@@ -6,19 +6,16 @@ folder damage nothing.
 """
 
 import json
-import logging
-import math
 import os
 import platform
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deskull import __version__
-from deskull.cohort.plan import Gap, Task
+from deskull.cohort.plan import Task
 from deskull.errors import DeskullError
 from deskull.image.fingerprint import Fingerprint, is_unchanged, make_fingerprint
 from deskull.image.writing import make_folder, save_bytes
@@ -34,14 +31,7 @@ from deskull.record import (
     save_records,
 )
 from deskull.settings import Settings
-from deskull.tables import make_relative, make_stamp, make_tsv
-
-logger = logging.getLogger(__name__)
-COLUMNS = ("input", "status", "volume_ml", "mask", "score", "flags", "seconds", "error")
-WAITING, LEFT_OUT = "waiting", "left out"
-CORRECTED = "corrected"
-"""Value of the column `mask`: brain and volume are those of a mask corrected by hand."""
-
+from deskull.text_files import make_relative, make_stamp
 
 # --- the record of a scan
 
@@ -150,7 +140,7 @@ def _make_relative(path: Path, task: Task) -> str:
     return make_relative(path, task.record.parent)
 
 
-def record_failure(task: Task, request: Request, error: str) -> "Outcome":
+def record_failure(task: Task, request: Request, error: str) -> Record:
     """Record a scan that was not even read.
 
     Raises
@@ -162,7 +152,7 @@ def record_failure(task: Task, request: Request, error: str) -> "Outcome":
     make_folder(task.record.parent)
     save_records([record], task.record)
     record_no_mask(task, request)
-    return make_outcome(task, record)
+    return record
 
 
 def record_no_mask(task: Task, request: Request) -> None:
@@ -179,123 +169,6 @@ def explain_error(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory. Use fewer --workers, or a machine with more."
     return f"an internal error of deskull ({type(error).__name__}: {error}). Please report it."
-
-
-# --- the table of a run
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one scan: its row in the table.
-
-    Parameters
-    ----------
-    name
-        Name of the task.
-    status
-        ``"done"``, ``"failed"``, ``"waiting"`` or ``"left out"``.
-    volume_ml
-        Volume of the final mask in millilitres; None if there is no mask.
-    mask
-        ``"automatic"``, or ``"corrected"`` if brain and volume are those of a mask that was
-        corrected by hand; empty if there is none.
-    score
-        How far the mask can be trusted, 0 to 100; None if it was not judged.
-    flags
-        Names of the doubts.
-    seconds
-        Seconds from reading to writing.
-    error
-        Why it failed or was left out; else empty.
-    version
-        Version of deskull that stripped it; empty if nothing was done.
-    earlier
-        Whether an earlier run stripped it, so that nothing was left to do in this one.
-    orientation
-        Orientation of the grid of the outputs, such as ``"LPS"``; empty if there is none.
-    """
-
-    name: str
-    status: str
-    volume_ml: float | None = None
-    mask: str = ""
-    score: int | None = None
-    flags: tuple[str, ...] = ()
-    seconds: float = 0.0
-    error: str = ""
-    version: str = ""
-    earlier: bool = False
-    orientation: str = ""
-
-
-def make_outcome(task: Task, record: Record | None) -> Outcome:
-    """Summarise a record; None gives the outcome of a scan that waits."""
-    if record is None:
-        return Outcome(task.name, WAITING)
-    return Outcome(
-        task.name,
-        record.status or FAILED,
-        record.final_ml,
-        record.mask_kind,
-        record.score,
-        tuple(flag.name for flag in record.flags),
-        round(math.fsum(record.seconds.values()), 3),
-        record.error,
-        record.deskull,
-        orientation=record.input.orientation,
-    )
-
-
-def find_outcome(task: Task, found: Mapping[Path, Outcome]) -> Outcome:
-    """Find the outcome of a scan; its record decides if the mask is that of another scan."""
-    outcome = found.get(task.record)
-    if outcome is None or outcome.name != task.name:
-        outcome = make_outcome(task, read_record(task))
-        if outcome.error:
-            logger.warning("%s: failed: %s", outcome.name, outcome.error)
-    return outcome
-
-
-def make_gap_outcome(gap: Gap) -> Outcome:
-    """Make the outcome of what is not stripped."""
-    return Outcome(gap.name, FAILED if gap.failed else LEFT_OUT, error=gap.reason)
-
-
-def warn_of_versions(outcomes: Sequence[Outcome], out: Path) -> None:
-    """Warn of scans that keep the outputs of another version of deskull."""
-    kept = Counter(outcome.version for outcome in outcomes if outcome.earlier)
-    for version, count in sorted(kept.items()):
-        if version != __version__:
-            logger.warning(
-                "%s: %d scans keep outputs of deskull %s with the same weights and "
-                "settings; this is %s. --force strips them again",
-                out,
-                count,
-                version,
-                __version__,
-            )
-
-
-def name_table(label: str = "") -> str:
-    """Name the table of a run; `label` tells shards apart, such as ``"_1-of-5"``."""
-    return f"deskull_batch{label}.tsv"
-
-
-def save_table(outcomes: Iterable[Outcome], path: Path) -> None:
-    """Write a TSV with one row for each outcome.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    rows: list[list[object]] = []
-    for row in outcomes:
-        volume = "" if row.volume_ml is None else f"{row.volume_ml:.3f}"
-        score = "" if row.score is None else row.score
-        judged = [volume, row.mask, score, ",".join(row.flags)]
-        rows.append([row.name, row.status, *judged, f"{row.seconds:.2f}", row.error])
-    save_bytes(make_tsv(COLUMNS, rows).encode("utf-8", "surrogateescape"), path)
 
 
 # --- several runs in one folder

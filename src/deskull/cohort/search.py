@@ -37,7 +37,7 @@ from deskull.image.stored import to_stored
 from deskull.image.writing import find_files
 from deskull.outputs import RECORD, USUAL, find_output
 from deskull.record import OutputFile, load_record
-from deskull.tables import TABLES, read_table, read_text
+from deskull.text_files import TABLES, read_table, read_text
 
 LISTS = (".txt", ".list", ".lst")
 DICOM = (".dcm", ".ima")

@@ -20,13 +20,8 @@ from numpy.typing import NDArray
 
 from deskull.apply import find_brain, judge_mask
 from deskull.cohort.plan import Task
-from deskull.cohort.records import (
-    Outcome,
-    explain_error,
-    make_outcome,
-    make_record,
-    record_no_mask,
-)
+from deskull.cohort.records import explain_error, make_record, record_no_mask
+from deskull.cohort.table import Outcome, make_outcome
 from deskull.errors import ImageFileError
 from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint

@@ -17,8 +17,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from deskull.cohort.plan import Task
-from deskull.cohort.records import Outcome, record_failure
+from deskull.cohort.records import record_failure
 from deskull.cohort.steps import Job, Scan, read_scan, run_task, save_scan, strip_scan
+from deskull.cohort.table import Outcome, make_outcome
 from deskull.record import Request
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,8 @@ def _receive(worker: _Worker, request: Request) -> tuple[Task, Outcome]:
         answer = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join()
-        return task, record_failure(task, request, _explain_exit(worker.process.exitcode))
+        error = _explain_exit(worker.process.exitcode)
+        return task, make_outcome(task, record_failure(task, request, error))
     if isinstance(answer, Exception):
         raise answer
     return task, answer

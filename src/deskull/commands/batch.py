@@ -102,7 +102,7 @@ def run_batch(options: Namespace) -> None:
     """Strip many scans, and report at the end what failed."""
     from deskull.cohort import make_plan
     from deskull.cohort.plan import share_masks
-    from deskull.cohort.records import name_table
+    from deskull.cohort.table import name_table
 
     job, out = make_job(options, options.threads), Path(options.out_dir)
     with progress(options.quiet) as show:
@@ -244,7 +244,7 @@ def report_outcomes(
 
 def _describe_done(done: "Sequence[Outcome]", failed: Sequence[str]) -> str:
     """Count done, failed and flagged scans; name the scan of the lowest score and its flags."""
-    from deskull.cohort.records import CORRECTED
+    from deskull.cohort.table import CORRECTED
 
     text = "1 scan done" if len(done) == 1 else f"{len(done)} scans done"
     earlier = sum(outcome.earlier for outcome in done)
@@ -264,7 +264,7 @@ def _describe_done(done: "Sequence[Outcome]", failed: Sequence[str]) -> str:
 
 def _describe_left_out(outcomes: "Sequence[Outcome]", others: str) -> str:
     """Name and count what was left out; empty if nothing was."""
-    from deskull.cohort.records import LEFT_OUT
+    from deskull.cohort.table import LEFT_OUT
 
     left = [outcome for outcome in outcomes if outcome.status == LEFT_OUT]
     named = [f"{outcome.name} ({outcome.error})" for outcome in left]

@@ -218,7 +218,7 @@ def run_bids(options: Namespace) -> None:
 def _strip_participants(options: Namespace) -> None:
     from deskull.cohort.bids import LOGS, make_bids_plan, save_description, save_gaps
     from deskull.cohort.bids_images import Choice, read_filters
-    from deskull.cohort.records import name_table
+    from deskull.cohort.table import name_table
     from deskull.image.writing import make_folder
 
     workers, threads = 1, options.threads

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from deskull.commands.options import add_command, add_engine
 from deskull.commands.terminal import progress
 from deskull.errors import InputError, OptionError
-from deskull.tables import TABLES
+from deskull.text_files import TABLES
 
 if TYPE_CHECKING:
     from deskull.evaluate import Pairing, Row, Summary

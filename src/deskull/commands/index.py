@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deskull.commands.options import add_command, add_weights
 from deskull.commands.terminal import progress
 from deskull.errors import InputError
-from deskull.tables import TABLES
+from deskull.text_files import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

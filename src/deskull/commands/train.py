@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deskull.commands.options import add_command, add_device, add_threads, add_weights
 from deskull.commands.terminal import progress
 from deskull.errors import InputError, OptionError
-from deskull.tables import TABLES
+from deskull.text_files import TABLES
 
 if TYPE_CHECKING:
     from deskull.train.data import Sources

@@ -34,7 +34,7 @@ from deskull.outputs import RECORD
 from deskull.record import Record
 from deskull.result import Result
 from deskull.stripper import Stripper
-from deskull.tables import TABLES, read_table
+from deskull.text_files import TABLES, read_table
 
 GEOMETRY = {
     "voxel_small": "the smallest edge of a voxel in mm",

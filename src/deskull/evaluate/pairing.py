@@ -13,7 +13,7 @@ from deskull.errors import InputError
 from deskull.image.bids_names import name_scan_of
 from deskull.image.file_names import rank_mask, says_made, says_reference
 from deskull.image.lookup import list_images
-from deskull.tables import read_table
+from deskull.text_files import read_table
 
 
 @dataclass(frozen=True)

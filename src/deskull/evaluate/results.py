@@ -26,7 +26,7 @@ from deskull.measure.metrics import (
     surface_distances,
     volume_ml,
 )
-from deskull.tables import make_json, make_tsv
+from deskull.text_files import make_json, make_tsv
 
 OVERLAPS = ("dice", "iou", "sensitivity", "precision")
 """Metrics for which larger is better; of all others zero is best."""

@@ -14,7 +14,7 @@ from deskull.image.writing import save_bytes
 from deskull.measure.likeness import Likeness
 from deskull.prepare.conform import WindowSettings
 from deskull.settings import BiasSettings
-from deskull.tables import make_json, read_json
+from deskull.text_files import make_json, read_json
 from deskull.typed_json import from_plain, ranged, rest, to_plain
 
 CARD = "card.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from deskull.cohort.stripped import Stripped
 from deskull.errors import InputError
 from deskull.image.writing import save_bytes
-from deskull.tables import make_stamp, make_tsv, read_schema, read_table
+from deskull.text_files import make_stamp, make_tsv, read_schema, read_table
 
 TABLE = "deskull_review.tsv"
 SCHEMA = 2

@@ -35,7 +35,7 @@ from deskull.review.marks import MARKS, TAGS, Mark, load_marks
 from deskull.review.pictures import PAGE_WIDTH, Pair, draw_card, draw_picture
 from deskull.review.scene import find_files, load_shown
 from deskull.settings import Settings
-from deskull.tables import make_relative
+from deskull.text_files import make_relative
 from deskull.typed_json import to_plain
 
 NAME = "deskull_report.html"

@@ -1,7 +1,7 @@
 """The scans of the local page, each with its masks: what is sent to the page, and what comes back.
 
 The page sees scans and masks with their axes nearest to RAS+; masks on disk lie on the scan's
-own grid. Saving is in `corrections.py`.
+own grid. Saving is in `save_correction.py`.
 """
 
 import math

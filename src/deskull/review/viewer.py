@@ -20,10 +20,10 @@ from deskull.errors import DeskullError
 from deskull.image.volume import Volume
 from deskull.picture.page import encode_page, read_static
 from deskull.result import Result
-from deskull.review.corrections import ConflictError, save_correction
 from deskull.review.marks import load_marks, make_mark, save_mark
 from deskull.review.pictures import draw_card, draw_picture
 from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
+from deskull.review.save_correction import ConflictError, save_correction
 from deskull.review.scene import (
     DEFAULTS,
     MAX_BORDER,

@@ -25,7 +25,7 @@ from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.file_names import HEADS, find_suffix, name_head
 from deskull.image.volume import Volume, load_volume
 from deskull.image.writing import find_files, make_folder
-from deskull.tables import TABLES
+from deskull.text_files import TABLES
 from deskull.train.index import collect_parts, load_index
 from deskull.train.labels import (
     CLOSING_MM,

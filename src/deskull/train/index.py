@@ -24,7 +24,7 @@ from deskull.image.file_names import name_head
 from deskull.image.lookup import list_images
 from deskull.image.writing import save_bytes
 from deskull.network.engine import count_threads
-from deskull.tables import TABLES, read_table
+from deskull.text_files import TABLES, read_table
 from deskull.train.candidates import Candidate
 from deskull.train.checking import Checked, Finding, Observe, Row, check_candidate
 from deskull.train.layouts import (

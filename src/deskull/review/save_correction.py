@@ -31,7 +31,7 @@ from deskull.image.writing import Transaction, save_bytes, save_image
 from deskull.record import Request
 from deskull.review.marks import find_user
 from deskull.review.scene import ScanFiles, find_files
-from deskull.tables import make_json, make_relative, make_stamp, read_json
+from deskull.text_files import make_json, make_relative, make_stamp, read_json
 
 MASK_OF = "mask_of"
 """Field that names the scan whose mask another one of its session got."""

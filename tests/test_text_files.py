@@ -3,7 +3,7 @@
 import pytest
 
 from deskull.errors import InputError
-from deskull.tables import make_tsv, read_table
+from deskull.text_files import make_tsv, read_table
 
 
 @pytest.mark.parametrize(
