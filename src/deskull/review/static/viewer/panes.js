@@ -43,7 +43,7 @@ export class Pane {
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     this.blank();
-    if (!scene.volume) return;
+    if (!scene.mask) return; // the scan is read first
     const { pen, frame, axis } = this, index = scene.cross[axis], stripped = this.own < 0;
     const hidden = scene.hidden && !stripped;
     const image = paintSlice(hidden ? { ...scene, fill: 0 } : scene, axis, index, stripped);
@@ -132,7 +132,7 @@ export class Pane {
   }
 
   listen() {
-    const { canvas } = this, on = (name, act) => canvas.addEventListener(name, (event) => { if (this.scene.volume) act(event); });
+    const { canvas } = this, on = (name, act) => canvas.addEventListener(name, (event) => { if (this.scene.mask) act(event); });
     on("pointerdown", (event) => this.press(event));
     on("pointermove", (event) => this.move(event));
     on("pointerup", (event) => this.release(event));
@@ -140,7 +140,7 @@ export class Pane {
     on("contextmenu", (event) => event.preventDefault());
     on("dblclick", () => this.reset());
     canvas.addEventListener("wheel", (event) => {
-      if (!this.scene.volume) return;
+      if (!this.scene.mask) return;
       event.preventDefault();
       this.act.taken();
       if (event.ctrlKey || event.metaKey) this.zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, this.place(event));
