@@ -91,7 +91,7 @@ declare module "@review/viewer/drawing.js" {
       page: { readSliders: () => State; noteChange: (byHand: boolean) => void; noteNone: () => void; redraw: () => void },
     );
     readonly history: { past: unknown[]; future: unknown[] };
-    readonly painted: unknown[];
+    readonly drawn: unknown[];
     start(): void;
     change(indices: Uint32Array, byHand?: boolean): void;
     paint(from: number[], to: number[], axis: number): void;

@@ -63,10 +63,10 @@ function onChange(): void {
   find<HTMLFieldSetElement>("controls").disabled = !isReady;
   input("webgpu").disabled = entry?.state === "working";
   find("again").hidden = entry?.state !== "failed" && entry?.state !== "stopped";
-  const { history, painted } = viewer.drawing;
+  const { history, drawn } = viewer.drawing;
   find<HTMLButtonElement>("undo").disabled = !history.past.length;
   find<HTMLButtonElement>("redo").disabled = !history.future.length;
-  find<HTMLButtonElement>("interpolate").disabled = painted.length < 2;
+  find<HTMLButtonElement>("interpolate").disabled = drawn.length < 2;
   if (entry) showEntry(entry);
   showList();
   showValues();
