@@ -160,14 +160,15 @@ def strip_cohort(
         waiting = [task for task in tasks if force or not is_done(task, request)]
         edited = {} if force else _find_edited(waiting)
         waiting = [task for task in waiting if task.record not in edited]
-        now = {task.record for task in waiting}
+        now = {task.record for task in waiting} | set(edited)
         if cluster is None or not waiting:
             stream = _strip_here(waiting, job, request, workers)
         else:
             stream = strip_on_cluster(waiting, job, request, cluster, marker)
-        found = edited | _watch(stream, Progress(len(tasks), len(tasks) - len(waiting)), observe)
+        found = _watch(stream, Progress(len(tasks), len(tasks) - len(waiting)), observe)
         for record in apply_corrections(member for task in tasks for member in task.members):
             found.pop(record, None)
+        found |= edited
         outcomes = [
             replace(find_outcome(member, found), earlier=task.record not in now)
             for task in tasks
@@ -221,7 +222,7 @@ def _find_edited(tasks: Sequence[Task]) -> dict[Path, Outcome]:
             mask = _find_edited_mask(member)
             if mask is not None and task.record not in found:
                 error = (
-                    f"{mask}: edited since deskull wrote it, and kept. To use it, rename it to "
+                    f"{mask.name}: edited since deskull wrote it, and kept. To use it, rename it to "
                     f"{find_manual(member.scan, mask).name}; to replace it, add --force."
                 )
                 found[task.record] = Outcome(task.name, FAILED, error=error)

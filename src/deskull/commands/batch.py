@@ -71,8 +71,7 @@ def add_batch(commands: Any) -> None:
         default=1,
         metavar="N",
         help="number of processes, which share the cores; if one runs out of memory, only its "
-        "scan "
-        "fails (default: 1, which reads and writes while the network runs)",
+        "scan fails (default: 1, which reads and writes while the network runs)",
     )
     add_memory(parser, " (default: as much as the workers need)")
     add_distribution(parser)
@@ -80,8 +79,7 @@ def add_batch(commands: Any) -> None:
         "--one-mask",
         action="store_true",
         help="strip one scan of each session and apply its mask to the co-registered others: of "
-        "the "
-        "scans whose field of view covers the head, the T1w image, else the one of highest "
+        "the scans whose field of view covers the head, the T1w image, else the one of highest "
         "resolution",
     )
     add_frame(parser)

@@ -106,8 +106,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         default="inv-2",
         metavar="IMAGE",
         help="inv-2 or UNIT1: image of an MP2RAGE acquisition to strip; its mask is applied to "
-        "the "
-        "others (default: inv-2, whose background is dark)",
+        "the others (default: inv-2, whose background is dark)",
     )
     parser.add_argument(
         "--bids-filter-file",
