@@ -222,8 +222,8 @@ def _find_edited(tasks: Sequence[Task]) -> dict[Path, Outcome]:
             mask = _find_edited_mask(member)
             if mask is not None and task.record not in found:
                 error = (
-                    f"{mask.name}: edited since deskull wrote it, and kept. To use it, rename it to "
-                    f"{find_manual(member.scan, mask).name}; to replace it, add --force."
+                    f"{mask.name}: edited since deskull wrote it, and kept. To use it, rename it "
+                    f"to {find_manual(member.scan, mask).name}; to replace it, add --force."
                 )
                 found[task.record] = Outcome(task.name, FAILED, error=error)
                 logger.warning("%s: failed: %s", task.name, error)
