@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ class Run:
             network = copy.deepcopy(start) or UNet(self.recipe.network)
             mean = UNet(self.recipe.network).to(device)
         network = network.to(device)
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        cast(Any, network).to(memory_format=torch.channels_last_3d)  # typed since torch 2.14
         mean.load_state_dict(network.state_dict())
         for name, parameter in network.named_parameters():
             parameter.requires_grad = name.split(".")[0] not in settings.frozen
