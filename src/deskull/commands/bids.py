@@ -138,7 +138,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="fmriprep or nibabies: the program that will read the masks: desc-brain_mask, or "
         "space-T1w_desc-brain_mask and space-T2w_desc-brain_mask (default: fmriprep)",
     )
-    add_frame(parser)
+    add_frame(parser, "the mean for bold, dwi and the like; other 4D images fail")
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

@@ -91,13 +91,13 @@ def add_option(
     parser.add_argument(*option.flags, help=option.description + more, **{**usual, **arguments})
 
 
-def add_frame(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the frame of a 4D scan."""
+def add_frame(parser: argparse.ArgumentParser, otherwise: str = "4D scans are refused") -> None:
+    """Add the option for the frame of a 4D scan, and what happens without it."""
     parser.add_argument(
         "--frame",
         type=to_frame,
         metavar="N",
-        help="frame of a 4D scan to use, from 0 (without it, 4D scans are refused)",
+        help=f"frame of a 4D scan to use, from 0 (without it, {otherwise})",
     )
 
 

@@ -256,7 +256,9 @@ def _report_run(out: Path, recipe: "Recipe") -> None:
         )
     else:
         logger.warning("no validation yet: the last weights are those to release")
-    logger.warning("continue: the same command; release: deskull export %s --about card.json", out)
+    logger.warning(
+        "continue: the same command; release: deskull export %s --about about.json", out
+    )
 
 
 def _test_run(out: Path, sources: "Sources", device: str) -> None:
@@ -292,7 +294,7 @@ def add_export(commands: Any) -> None:
         commands,
         "export",
         "make weights that can be released from training runs",
-        "deskull export runs/mine --locate runs/locate --about card.json -o my_weights",
+        "deskull export runs/mine --locate runs/locate --about about.json -o my_weights",
     )
     parser.add_argument("segment", metavar="RUN", help="folder of the run")
     parser.add_argument(

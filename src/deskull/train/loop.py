@@ -227,21 +227,17 @@ class _Loop:
         """Take one step, update the running mean of the weights; return loss, Dice and IoU."""
         state, settings, device = self.state, self.recipe.training, self.group.device
         image, target, known = (part.to(device) for part in batch)
-        image = image.contiguous(memory_format=torch.channels_last_3d)
         brain = self.recipe.network.outputs.index("brain")
         if self.teacher is not None:
             target, known = _fill_unknown(self.teacher, image, target, known, brain)
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(state.step, self.recipe)
         state.network.train()
-        precision = torch.autocast(
-            device.split(":")[0], torch.bfloat16, enabled=_has_fast_bfloat16(device)
-        )
         # Seeds of dropout count down from the end; those of the examples count up from 0.
         seed = make_seed(self.recipe, state.step, 2 * MAX_BATCH - 1 - self.group.rank)
-        with seeded(seed, device), precision:
-            logits = state.network(image)
-        loss = LOSSES[settings.loss](logits.float(), target, known)
+        with seeded(seed, device):
+            logits = _run(state.network, image)
+        loss = LOSSES[settings.loss](logits, target, known)
         if not torch.isfinite(loss):
             raise _diverged(f"the loss became {loss.item()}", state.step)
         state.optimiser.zero_grad()
@@ -273,7 +269,7 @@ def _fill_unknown(
     """Replace unknown targets by the teacher's output, within the target of the brain."""
     if bool(known.all()):
         return target, known
-    output = torch.minimum(teacher(image).float().sigmoid(), target[:, brain : brain + 1])
+    output = torch.minimum(_run(teacher, image).sigmoid(), target[:, brain : brain + 1])
     is_known = known[:, :, None, None, None] > 0
     return torch.where(is_known, target, output), torch.ones_like(known)
 
@@ -337,11 +333,10 @@ def _validate(state: State, examples: list[Example], run: Run, device: str) -> N
         return
     state.mean.eval()
     brain = run.recipe.network.outputs.index("brain")
-    rows = []
-    pictures = []
+    rows, pictures = [], []
     for example in examples:
         image, target, known = (part.to(device) for part in stack([example]))
-        logits = state.mean(image)
+        logits = _run(state.mean, image)
         loss = LOSSES[run.recipe.training.loss](logits, target, known).item()
         rows.append((loss, *overlap(logits, target, brain)))
         pictures.append(logits[0, brain].cpu())
@@ -361,6 +356,14 @@ def _describe(
         f"step {step} of {last}, loss {loss:.3f}, Dice {dice:.3f}, IoU {iou:.3f}, "
         f"{seconds:.2f} s a step, {minutes:.0f} min left"
     )
+
+
+def _run(network: UNet, image: Tensor) -> Tensor:
+    """Compute logits as fast as the device of the image can; they are float32."""
+    device = image.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=_has_fast_bfloat16(device)):
+        logits: Tensor = network(image.contiguous(memory_format=torch.channels_last_3d))
+    return logits.float()
 
 
 def _has_fast_bfloat16(device: str) -> bool:
