@@ -7,6 +7,7 @@ import pytest
 
 from browsing import browser, downloads, driver
 from deskull.cohort.stripped import find_stripped
+from deskull.image.volume import load_volume
 from deskull.picture.page import encode_page
 from deskull.review.pictures import draw_card, draw_picture, load_pair
 from deskull.review.report import WEBP, Shot, make_cohort_page, to_data_address
@@ -29,7 +30,7 @@ def scans(batch):
 
 def write_page(scans, path):
     """Write the report of scans; what follows each picture makes it one of its own."""
-    pair = load_pair(scans[0].find_scan(), scans[0].find_output("mask"))
+    pair = load_pair(load_volume(scans[0].find_scan()), scans[0].find_output("mask"))
     card, picture = draw_card(pair), draw_picture(pair, "a scan")
     shots = [
         Shot(scan, *(to_data_address(one + b"%d" % number, WEBP) for one in (card, picture)))

@@ -16,17 +16,10 @@ from deskull.corrections_table import TABLE as CORRECTED
 from deskull.errors import EmptyMaskError, GeometryError
 from deskull.image.volume import load_volume
 from deskull.prepare.postprocess import clean_mask, move_border
+from deskull.review.encoding import decode_mask, encode_mask, encode_scan
 from deskull.review.marks import load_marks
 from deskull.review.save_correction import save_correction
-from deskull.review.scene import (
-    ScanFiles,
-    decode_mask,
-    encode_mask,
-    encode_scan,
-    load_scene,
-    make_entries,
-    make_entry,
-)
+from deskull.review.scene import ScanFiles, load_scene, make_entries, make_entry
 from deskull.review.viewer import Viewer
 from deskull.train.index import load_index, make_index
 from dicom_files import write_series

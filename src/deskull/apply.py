@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from deskull.errors import EmptyMaskError, ImageFileError, MaskFileError
 from deskull.image.formats import open_image
-from deskull.image.grid import Grid, Shape, find_box, make_ras_grid
+from deskull.image.grid import (
+    Grid,
+    Shape,
+    find_box,
+    from_canonical_array,
+    make_ras_grid,
+    to_canonical_array,
+)
 from deskull.image.resample import resample
 from deskull.image.volume import Volume, count_frames, make_volume
 from deskull.measure.placement import find_displacement, find_misplaced
@@ -24,8 +31,15 @@ WINDOW_MM = 2.0
 """Where a mask is judged: voxels and their edge, as in the window of the default weights."""
 
 
-def load_mask(path: str | Path) -> Volume:
+def load_mask(path: str | Path, grid: Grid | None = None) -> Volume:
     """Load a mask, or a probability.
+
+    Parameters
+    ----------
+    path
+        Path of the mask.
+    grid
+        Grid to the axes of which it is turned, as `turn_mask` does.
 
     Raises
     ------
@@ -42,13 +56,33 @@ def load_mask(path: str | Path) -> Volume:
     values = mask.data[np.isfinite(mask.data)]
     low, high = float(values.min()), float(values.max())
     if low >= -0.5 and high <= 1.5:  # a mask brought here by a spline overshoots
-        return mask
+        return mask if grid is None else turn_mask(mask, grid)
     if low == 0 and ((values == low) | (values == high)).all():
-        return replace(mask, data=(mask.data == high).astype(np.float32))
+        mask = replace(mask, data=(mask.data == high).astype(np.float32))
+        return mask if grid is None else turn_mask(mask, grid)
     raise MaskFileError(
         f"{name}: not a mask, its values range from {low:g} to {high:g}; expected 0 and 1, or a "
         "probability."
     )
+
+
+def turn_mask(mask: Volume, grid: Grid) -> Volume:
+    """Turn a mask to the axes of a grid with the same voxels; on others it stays as it is.
+
+    A mask made before its scan was turned to RAS+, or after, thus fits voxel by voxel.
+
+    Examples
+    --------
+    >>> from deskull.demo import load_demo
+    >>> head, truth = load_demo()
+    >>> turn_mask(truth, head.grid) is truth
+    True
+    """
+    canonical = mask.grid.canonical()
+    if mask.grid.matches(grid) or not canonical.matches(grid.canonical()):
+        return mask
+    data = from_canonical_array(to_canonical_array(mask.data, mask.grid), grid)
+    return replace(mask, data=data, grid=grid)
 
 
 def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.lookup import find_manual, is_inside
-from deskull.image.volume import Volume, count_frames, make_volume
+from deskull.image.volume import Volume, make_mean_volume, make_volume
 from deskull.image.writing import Transaction, find_start
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
@@ -245,7 +245,7 @@ class Remade:
     given
         Names of the other scans of the session on which the corrected mask was put as well.
     refused
-        Names of those on which it could not be put, each with the reason.
+        What else could not be done, each with the reason: the scan or table by its name.
     """
 
     remade: tuple[str, ...] = ()
@@ -321,7 +321,8 @@ def apply_corrections(tasks: Iterable[Task]) -> set[Path]:
         if manual is None or not scan.has_old_outputs:
             continue
         try:
-            volume, corrected = load_recorded(scan), load_mask(manual)
+            volume = load_recorded(scan)
+            corrected = load_mask(manual, volume.grid)
             if not corrected.grid.matches(volume.grid):
                 raise GeometryError(f"{manual.name}: lies on another grid than the scan.")
             mask = find_brain(corrected, volume.grid, volume.name)
@@ -339,22 +340,20 @@ def apply_corrections(tasks: Iterable[Task]) -> set[Path]:
 
 
 def load_recorded(scan: Stripped) -> Volume:
-    """Load a scan as it was read when it was stripped, or got the mask of another scan.
+    """Load a scan as it was read when it got its mask; if that is for all frames, their mean.
 
     Raises
     ------
     DeskullError
         If it is gone, has changed, or cannot be read.
     """
-    path = scan.find_scan()
-    frame = scan.record.input.frame
+    path, request = scan.find_scan(), scan.record.request
+    frame = None if scan.record.mask_of else scan.record.input.frame  # a given mask is for all
     image = open_image(path, frame=frame)
-    request = scan.record.request
     if isinstance(request, Request) and request.settings.orientation == "ras":
         image = turn_to_ras(image)
-    if frame is None and count_frames(image) > 1:  # the mask is for all frames
-        return replace(make_volume(image, path.name, 0), frame=None)
-    return make_volume(image, path.name, frame)
+    name = path.name
+    return make_mean_volume(image, name) if frame is None else make_volume(image, name, frame)
 
 
 def find_old_outputs(scan: Path, manual: Path) -> Remade:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deskull.apply import find_brain, load_mask
 from deskull.errors import InputError
-from deskull.image.volume import Volume, load_volume
+from deskull.image.volume import Volume
 from deskull.picture import draw_mosaic, draw_planes
 from deskull.prepare.postprocess import make_signed_distance
 
@@ -49,29 +49,26 @@ class Pair:
     note: str = ""
 
 
-def load_pair(
-    scan: Path, mask: Path | None, frame: int | None = None, series: str | None = None
-) -> Pair:
-    """Load a scan and a mask, brought onto the scan's grid where it lies on another.
+def load_pair(volume: Volume, mask: Path | None) -> Pair:
+    """Load the mask of a scan, brought onto the scan's grid where it lies on another.
 
     Parameters
     ----------
-    scan, frame, series
-        As for `load_volume`.
+    volume
+        The scan.
     mask
         Path of the mask; None if there is none.
 
     Raises
     ------
     ImageFileError
-        If one of them cannot be read, or the mask is an image of intensities.
+        If the mask cannot be read, or is an image of intensities.
     EmptyMaskError
         If the mask lies outside of the scan's field, or is empty.
     """
-    volume = load_volume(scan, frame, series)
     if mask is None:
         return Pair(volume, None)
-    given = load_mask(mask)
+    given = load_mask(mask, volume.grid)
     brain = find_brain(given, volume.grid, volume.name)
     if given.grid.matches(volume.grid):
         return Pair(volume, brain)

@@ -1,7 +1,6 @@
-"""The scans of the local page, each with its masks: what is sent to the page, and what comes back.
+"""The scans of the local page, each with its masks, and the masks made from a probability.
 
-The page sees scans and masks with their axes nearest to RAS+; masks on disk lie on the scan's
-own grid. Saving is in `save_correction.py`.
+How they go to the page and come back is in `encoding.py`, saving in `save_correction.py`.
 """
 
 import math
@@ -9,21 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from deskull.apply import load_mask
-from deskull.cohort.stripped import Stripped
-from deskull.errors import EmptyMaskError, GeometryError, InputError
-from deskull.image.derived import make_mask_image
+from deskull.cohort.stripped import Stripped, load_recorded
+from deskull.errors import InputError
 from deskull.image.fingerprint import make_fingerprint
-from deskull.image.grid import Box, find_box, from_canonical_array, to_canonical_array
+from deskull.image.grid import Box, find_box
 from deskull.image.lookup import find_manual, is_inside
-from deskull.image.volume import Volume
-from deskull.image.writing import find_start, save_image
+from deskull.image.volume import Volume, load_volume
+from deskull.image.writing import find_start
 from deskull.outputs import find_output
 from deskull.prepare.postprocess import clean_mask, make_signed_distance
 from deskull.review.pictures import Pair, hide_face, load_pair
@@ -55,6 +51,8 @@ class ScanFiles:
         Number of the series in a DICOM folder.
     no_face
         Show only what lies within the mask or close to it.
+    stripped
+        The stripped scan, whose record says how it was read; None if there is no record.
     """
 
     name: str
@@ -66,10 +64,15 @@ class ScanFiles:
     folder: Path | None = None
     series: str | None = None
     no_face: bool = False
+    stripped: Stripped | None = field(default=None, compare=False, repr=False)
 
     def load(self, mask: Path | None) -> Pair:
-        """Load the scan with a mask, as `load_pair` does."""
-        pair = load_pair(self.scan, mask, self.frame, self.series)
+        """Load the scan, as it was read when it was stripped, with a mask."""
+        if self.stripped is not None:
+            volume = load_recorded(self.stripped)
+        else:
+            volume = load_volume(self.scan, self.frame, self.series)
+        pair = load_pair(volume, mask)
         return hide_face(pair) if self.no_face else pair
 
     @property
@@ -111,8 +114,8 @@ def find_files(scan: Stripped, no_face: bool = False) -> ScanFiles:
         why = f"it has the mask of {other}" if other else "its mask was not kept, or is gone"
         raise InputError(f"{scan.name}: {why}.")
     manual, probability = find_manual(image, mask), scan.find_output("probability")
-    files = scan.name, image, mask, probability, manual, scan.record.input.frame, scan.folder
-    return ScanFiles(*files, no_face=no_face)
+    files = scan.name, image, mask, probability, manual
+    return ScanFiles(*files, folder=scan.folder, no_face=no_face, stripped=scan)
 
 
 def load_corrected(files: ScanFiles) -> Pair:
@@ -242,7 +245,7 @@ def load_scene(files: ScanFiles, settings: Mapping[str, float]) -> Scene:
     pair = files.load(files.mask)
     probability = None
     if files.probability is not None:
-        given = load_mask(files.probability)
+        given = load_mask(files.probability, pair.volume.grid)
         if given.grid.matches(pair.volume.grid):
             probability = np.nan_to_num(given.data)
     return Scene(files, pair, probability, settings, version)
@@ -331,65 +334,3 @@ def _make_entry(scan: Stripped, no_face: bool) -> Entry:
     known = scan.record.settings or Settings()
     settings = {name: getattr(known, name) for name in DEFAULTS}
     return Entry(scan.name, lambda: find_files(scan, no_face), settings, scan)
-
-
-# --- to the page
-
-
-def encode_scan(volume: Volume) -> bytes:
-    """Encode the scan as the NIfTI file that a page shows: axes nearest to RAS+, 16 bits.
-
-    An oblique scan is shown in its own planes, so that the voxels of a drawing are its own.
-    """
-    data = to_canonical_array(volume.data, volume.grid)
-    finite = data[np.isfinite(data)]
-    low, high = float(finite.min()), float(finite.max())
-    slope = (high - low) / 65534 or 1.0
-    scaled = np.nan_to_num((data - low) / slope, nan=0, posinf=65534, neginf=0) - 32767
-    affine = np.diag([*volume.grid.canonical().voxel_size, 1.0])
-    affine[:3, 3] = -np.diag(affine)[:3] * (np.array(data.shape) - 1) / 2
-    image = nib.Nifti1Image(np.round(scaled).astype(np.int16), affine)
-    image.header.set_slope_inter(slope, low + 32767 * slope)
-    content: bytes = image.to_bytes()
-    return content
-
-
-def encode_mask(mask: NDArray[np.bool_], volume: Volume) -> bytes:
-    """Encode a mask for the page: one byte per voxel, x fastest, axes nearest to RAS+."""
-    return to_canonical_array(mask.astype(np.uint8), volume.grid).tobytes(order="F")
-
-
-# --- from the page
-
-
-def decode_mask(content: bytes, volume: Volume) -> NDArray[np.bool_]:
-    """Decode a mask that a page sends, onto the scan's grid.
-
-    Raises
-    ------
-    GeometryError
-        If its number of voxels is not that of the scan.
-    EmptyMaskError
-        If the mask is empty.
-    InputError
-        If the mask fills the whole scan.
-    """
-    shape = volume.grid.canonical().shape
-    if len(content) != math.prod(shape):
-        raise GeometryError(
-            f"{volume.name}: a mask of {len(content)} voxels; expected {math.prod(shape)}."
-        )
-    drawn = np.frombuffer(content, np.uint8).reshape(shape, order="F") > 0
-    if not drawn.any():
-        raise EmptyMaskError(f"{volume.name}: the mask is empty. Draw the brain first.")
-    if drawn.all():
-        raise InputError(f"{volume.name}: the mask fills the whole scan; expected a brain.")
-    return from_canonical_array(drawn, volume.grid)
-
-
-def encode_file(mask: NDArray[np.bool_], volume: Volume) -> bytes:
-    """Encode a mask as a ``.nii.gz`` file with the header of the scan."""
-    with TemporaryDirectory(prefix="deskull-") as folder:
-        path = Path(folder) / "mask.nii.gz"
-        save_image(make_mask_image(mask, volume.source), path)
-        return path.read_bytes()

@@ -20,6 +20,7 @@ from deskull.errors import DeskullError
 from deskull.image.volume import Volume
 from deskull.picture.page import encode_page, read_static
 from deskull.result import Result
+from deskull.review.encoding import decode_mask, encode_file, encode_mask, encode_scan
 from deskull.review.marks import load_marks, make_mark, save_mark
 from deskull.review.pictures import draw_card, draw_picture
 from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
@@ -30,10 +31,6 @@ from deskull.review.scene import (
     MIN_THRESHOLD,
     Entry,
     Scene,
-    decode_mask,
-    encode_file,
-    encode_mask,
-    encode_scan,
     load_corrected,
     load_scene,
     load_shown,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deskull.apply import turn_mask
 from deskull.errors import DeskullError, InputError
 from deskull.image.grid import VoxelSize, find_box
 from deskull.image.volume import Volume, load_volume
@@ -80,7 +81,8 @@ def measure_border(
         row = pairs.iloc[int(place)]
         observe(number, len(chosen))
         try:
-            scan, mask = load_volume(row["image"]), load_volume(row["mask"])
+            scan = load_volume(row["image"])
+            mask = turn_mask(load_volume(row["mask"]), scan.grid)
             found.append(find_border(mask.data > INSIDE, strip(scan) > 0, scan.grid.voxel_size))
         except DeskullError as error:
             last = error

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from deskull.apply import turn_mask
 from deskull.errors import DeskullError
 from deskull.image.formats import open_image
 from deskull.image.grid import Grid, to_canonical_array
@@ -113,7 +114,7 @@ def _check_mask(path: Path, image: Volume) -> Finding | None:
         mask = make_volume(source, path.name)
     except DeskullError as error:
         return Finding(path, "unreadable", _describe(error, path))
-    if mask.grid.matches(image.grid):
+    if turn_mask(mask, image.grid).grid.matches(image.grid):
         return None
     return Finding(path, "grids-differ", _describe_grids(mask.grid, image))
 
@@ -209,7 +210,8 @@ def _load_rows(index: pd.DataFrame, observe: Observe | None) -> Iterator[Shown]:
         if observe is not None:
             observe(number, len(index))
         if row["mask"]:
-            scan, mask = load_volume(row["image"]), load_volume(row["mask"]).data > INSIDE
+            scan = load_volume(row["image"])
+            mask = turn_mask(load_volume(row["mask"]), scan.grid).data > INSIDE
         else:
             scan = load_volume(row["label_map"])
             labels = load_tissues()["labels"]
