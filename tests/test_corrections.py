@@ -156,6 +156,24 @@ def test_a_table_of_schema_1_is_read_and_continued(page, scans, batch):
     )
 
 
+def test_a_table_that_cannot_be_read_keeps_nothing_from_being_saved(page, scans, batch):
+    (batch / TABLE).write_text("a\tb\n1\t2\n")
+    number = number_of(scans, "one.nii.gz")
+    for mask in (draw_ball(), draw_ball(6)):
+        status, said = save(page, number, mask)
+        assert (status, said["remade"]) == (200, ["one_brain.nii.gz"])
+        assert said["version"] == page.about(number)["version"]
+        (reason,) = said["refused"]
+        assert "deskull_corrected.tsv, which does not list the mask" in reason
+        assert "columns a, b; expected `image` and `mask`" in reason
+        assert (load(batch / "one_mask_manual.nii.gz") == mask).all()
+        expected = np.where(mask, HEAD.get_fdata(), 0)
+        np.testing.assert_allclose(load(batch / "one_brain.nii.gz"), expected, atol=0.01)
+    (batch / TABLE).unlink()
+    assert save(page, number, draw_ball())[1]["refused"] == []
+    assert len(load_corrections(batch / TABLE)) == 1
+
+
 # --- marks
 
 

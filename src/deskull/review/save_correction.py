@@ -51,7 +51,7 @@ def save_correction(
     over: bool = False,
     scan: Stripped | None = None,
 ) -> Remade:
-    """Write a corrected mask with its sidecar, list it, and make the outputs again from it.
+    """Write a corrected mask with its sidecar, make the outputs again from it, and list it.
 
     Parameters
     ----------
@@ -71,14 +71,13 @@ def save_correction(
     Returns
     -------
     Remade
-        Which outputs were made again, and which are still those of the automatic mask.
+        Which outputs were made again, and which are still those of the automatic mask; also
+        whether the mask could not be listed in the table.
 
     Raises
     ------
     ConflictError
         If a mask was saved from elsewhere since.
-    InputError
-        If the table cannot be read; the mask is then saved, but not listed.
     OutputError
         If the mask cannot be written; an older one then stays.
     """
@@ -96,12 +95,15 @@ def save_correction(
             )
         correction = Correction(str(files.scan), str(path), saved=make_stamp(), by=find_user())
         _write(mask, volume, files, _describe(files, correction))
-        if files.folder is not None:
-            _list_correction(correction, files.folder / TABLE)
         if scan is None:
-            return find_old_outputs(files.scan, path)
-        remade = remake_outputs(scan.reload(), mask, volume, path)
-        return _give_to_session(scan, mask, volume, correction, remade)
+            remade = find_old_outputs(files.scan, path)
+        else:
+            remade = remake_outputs(scan.reload(), mask, volume, path)
+            remade = _give_to_session(scan, mask, volume, correction, remade)
+        if files.folder is not None:
+            problems = _list_correction(correction, files.folder / TABLE)
+            remade = replace(remade, refused=(*remade.refused, *problems))
+        return remade
 
 
 def _write(
@@ -181,15 +183,16 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _list_correction(correction: Correction, table: Path) -> None:
-    try:
-        known = {row.mask: row for row in load_corrections(table)} if table.exists() else {}
-    except InputError as error:
-        raise InputError(
-            f"{error} The mask is saved, but not listed in this table. Move the table away."
-        ) from error
+def _list_correction(correction: Correction, table: Path) -> list[str]:
+    """List a saved mask in the table, or return why that cannot be done."""
     image, mask = (
         make_relative(Path(path), table.parent) for path in (correction.image, correction.mask)
     )
-    known[mask] = replace(correction, image=image, mask=mask)
-    save_corrections(known.values(), table)
+    try:
+        known = {row.mask: row for row in load_corrections(table)} if table.exists() else {}
+        known[mask] = replace(correction, image=image, mask=mask)
+        save_corrections(known.values(), table)
+    except DeskullError as error:
+        advice = "Move it away, and save again."
+        return [f"{table.name}, which does not list the mask: {error} {advice}"]
+    return []
