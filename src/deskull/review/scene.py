@@ -26,7 +26,8 @@ from deskull.review.pictures import Pair, hide_face, load_pair
 from deskull.settings import Settings
 
 MIN_THRESHOLD, MAX_BORDER = 0.02, 20.0
-"""Limits of the sliders: lowest probability, and largest shift of the surface in mm."""
+"""Limits of the sliders: lowest probability, and largest shift of the surface in mm. What an
+automatic mask was made with may lie beyond; see `Scene.limits`."""
 
 
 @dataclass(frozen=True)
@@ -156,14 +157,25 @@ class Scene:
         """The scan."""
         return self.pair.volume
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """Lowest threshold and largest border of this scan: those of its automatic mask fit."""
+        threshold, border = self.settings["threshold"], self.settings["border"]
+        return {
+            "threshold": min(MIN_THRESHOLD, threshold),
+            "border": max(MAX_BORDER, abs(border)),
+        }
+
     @cached_property
     def _box(self) -> Box:
         """Part of the field that any threshold and border can reach."""
-        inside: NDArray[np.bool_] | None = self.pair.mask
+        inside, reach = self.pair.mask, self.limits["border"]
         if self.probability is not None:
-            inside = self.probability >= MIN_THRESHOLD
+            inside = self.probability >= self.limits["threshold"]
+        else:  # the mask, which has a border already, is shifted from it
+            reach += abs(self.settings["border"])
         assert inside is not None
-        x, y, z = (math.ceil(MAX_BORDER / size) + 1 for size in self.volume.grid.voxel_size)
+        x, y, z = (math.ceil(reach / size) + 1 for size in self.volume.grid.voxel_size)
         return find_box(inside, (x, y, z))
 
     def _measure(self, threshold: float) -> NDArray[np.float32]:
@@ -207,10 +219,11 @@ class Scene:
         InputError
             If a value is out of range.
         """
-        if not (MIN_THRESHOLD <= threshold < 1 and abs(border) <= MAX_BORDER):
+        lowest, farthest = self.limits.values()
+        if not (lowest <= threshold < 1 and abs(border) <= farthest):
             raise InputError(
-                f"threshold {threshold:g}, border {border:g}; expected {MIN_THRESHOLD:g} to 1, "
-                f"and {-MAX_BORDER:g} to {MAX_BORDER:g} mm."
+                f"threshold {threshold:g}, border {border:g}; expected {lowest:g} to 1, "
+                f"and {-farthest:g} to {farthest:g} mm."
             )
         same = {"threshold": threshold, "border": border} == dict(self.settings)
         same = same and not (own and self.probability is not None)
@@ -282,8 +295,10 @@ class Entry:
     reference: Path | None = None
 
     def is_mask_foreign(self, files: ScanFiles) -> bool:
-        """Whether the mask may not be the one that deskull made: given by name, or changed."""
-        return files.mask is not None and (self.stripped is None or self.stripped.is_mask_changed)
+        """Whether the mask may be none that deskull made of this scan: named, shared, changed."""
+        if files.mask is None or self.stripped is None:
+            return files.mask is not None
+        return self.stripped.record.mask_of is not None or self.stripped.is_mask_changed
 
 
 def make_entry(

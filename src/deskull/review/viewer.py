@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deskull.errors import DeskullError
-from deskull.image.volume import Volume
 from deskull.picture.page import encode_page, read_static
-from deskull.result import Result
 from deskull.review.encoding import decode_mask, encode_file, encode_mask, encode_scan
 from deskull.review.marks import load_marks, make_mark, save_mark
 from deskull.review.pictures import draw_card, draw_picture
@@ -27,8 +25,6 @@ from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
 from deskull.review.save_correction import ConflictError, save_correction
 from deskull.review.scene import (
     DEFAULTS,
-    MAX_BORDER,
-    MIN_THRESHOLD,
     Entry,
     Scene,
     load_corrected,
@@ -44,6 +40,7 @@ from deskull.review.server import (
     Request,
     answer_json,
 )
+from deskull.review.strip_now import StripNow
 from deskull.stripper import Stripper
 
 _SCRIPTS = (
@@ -64,41 +61,8 @@ MAX_POST = 2**29
 MAX_SCENES, MAX_VOXELS = 3, 60_000_000
 """Scans kept open, for the next two that the page fetches ahead; fewer if they are large."""
 
-STEPS = {
-    "locate": "looking for the brain",
-    "conformed": "running the network",
-    "mask_raw": "making the mask",
-    "probability": "checking the mask",
-}
-"""What follows each intermediate image of the stripper, as the page shows it."""
-
 MAX_KEPT = 500
 """Number of scans whose pictures are kept in memory, 100 kB each."""
-
-
-class StripNow:
-    """Strips scans one after the other, with weights that are loaded for the first of them.
-
-    Parameters
-    ----------
-    load
-        Makes the stripper.
-    """
-
-    def __init__(self, load: Callable[[], Stripper]) -> None:
-        self._load, self._lock = load, threading.Lock()
-        self._stripper: Stripper | None = None
-        self.steps: dict[int, str] = {}
-
-    def __call__(self, number: int, volume: Volume) -> Result:
-        """Strip a scan; `steps` says meanwhile by its number how far it is."""
-        with self._lock:
-            self.steps[number] = "loading the weights"
-            self._stripper = stripper = self._stripper or self._load()
-            return stripper(volume, observe=lambda step, *_: self._note(number, step))
-
-    def _note(self, number: int, step: str) -> None:
-        self.steps[number] = STEPS.get(step, self.steps[number])
 
 
 class Viewer:
@@ -205,7 +169,7 @@ class Viewer:
             "mask": files.mask.name if files.mask else "",
             "probability": scene.probability is not None,
             "settings": dict(scene.settings),
-            "limits": {"threshold": MIN_THRESHOLD, "border": MAX_BORDER},
+            "limits": scene.limits,
             "mask_sha256": files.hash_shown(),
             "manual": files.manual.name,
             "version": files.version,
@@ -256,11 +220,12 @@ class Viewer:
     def _strip(self, request: Request) -> Answer:
         """Strip the scan now, and keep its probability for the sliders."""
         number, scene = self._find(request)
-        result = self._strip_now(number, scene.volume)
+        entry = self.entries[number]
+        result = self._strip_now(number, scene.volume, entry.stripped and entry.stripped.record)
         with self._opening:
             self._open[number] = replace(scene, probability=result.probability)
         flags = [[flag.name, flag.sentence] for flag in result.flags]
-        own = self.entries[number].is_mask_foreign(scene.files)
+        own = entry.is_mask_foreign(scene.files)
         fresh = {"probability": True, "score": result.score, "flags": flags, "own": own}
         return answer_json(fresh)
 
