@@ -2,13 +2,14 @@
 
 import base64
 import csv
+import json
 import threading
 
 import pytest
 
 from browsing import PATIENCE, browser, downloads, driver, wait_for
 from deskull.cohort.stripped import find_stripped
-from deskull.review.marks import load_marks
+from deskull.review.marks import Mark, load_marks, save_mark
 from deskull.review.report import write_report
 from deskull.review.scene import make_entries
 from deskull.review.viewer import Viewer
@@ -246,6 +247,42 @@ def test_the_report_works_from_disk(browser, batch, downloads):
     mark = load_marks(batch)[scan.key]
     assert mark.mask_sha256 == scan.record.outputs["mask"].sha256
     assert browser.complaints() == []
+
+
+def test_a_download_holds_each_judgement_of_its_own_mask(browser, batch, downloads, monkeypatch):
+    for name in ("draw_picture", "draw_card"):  # no picture is looked at
+        monkeypatch.setattr(f"deskull.review.report.{name}", lambda *_: b"drawn")
+    scans = {scan.name: scan for scan in find_stripped(batch)}
+    one, two, odd = (scans[name] for name in ("one.nii.gz", "b/two.nii.gz", HOSTILE))
+    said = "2026-06-01T00:00:00Z", "ann", 64 * "1"  # of a mask before the one that counts now
+    table = Mark(one.key, one.name, "fail", *said, ("motion",), '"quoted" before')
+    save_mark(one, table)
+    digest = {scan.key: scan.record.outputs["mask"].sha256 for scan in (one, two, odd)}
+    early, late = "2026-05-01T00:00:00Z", "2026-07-01T00:00:00Z"
+    kept = {
+        one.key: {"mark": "pass", "mask_sha256": digest[one.key], "marked": early},
+        two.key: {"mark": "pass", "mask_sha256": 64 * "2", "marked": late},
+        odd.key: {
+            "mark": "maybe",
+            "mask_sha256": digest[odd.key],
+            "marked": late,
+            "comment": '"unclosed',
+        },
+    }
+    browser.driver.get(write_report(batch).as_uri())
+    key = "'deskull-marks-' + document.getElementById('report').dataset.key"
+    browser.run(f"localStorage.setItem({key}, arguments[0])", json.dumps(kept))
+    browser.driver.refresh()
+    assert browser.text("#progress") == "2 of 4 marked"
+    who = browser.text(f"[data-record='{two.key}'] .who")
+    assert who == "(pass kept in this browser is of an earlier mask)"
+    (downloads / "deskull_review.tsv").unlink(missing_ok=True)
+    browser.find("#download").click()
+    assert wait_for((downloads / "deskull_review.tsv").exists)
+    assert load_marks(downloads) == {
+        one.key: table,
+        odd.key: Mark(odd.key, odd.name, "maybe", late, "", digest[odd.key], (), '"unclosed'),
+    }
 
 
 def test_the_report_prints(browser, batch):

@@ -266,9 +266,16 @@
   const recall = () => { try { return JSON.parse(localStorage.getItem(key)) ?? {}; } catch { return {}; } };
 
   function keep(card, judged) {
-    const kept = recall();
-    kept[card.dataset.record] = { ...judged, marked: new Date().toISOString().slice(0, 19) + "Z" };
+    const kept = recall(), one = { ...judged, marked: new Date().toISOString().slice(0, 19) + "Z" };
+    kept[card.dataset.record] = one;
+    sign(card, one);
     try { localStorage.setItem(key, JSON.stringify(kept)); } catch { say("This browser keeps no marks: download them before you close the page.", true); }
+  }
+
+  // Of which mask a judgement is, and when it was given; a page from disk does not know by whom.
+  function sign(card, { mask_sha256, marked }) {
+    Object.assign(card.dataset, { judged: mask_sha256, marked, by: "" });
+    card.querySelector(".who").textContent = marked;
   }
 
   function restore() {
@@ -276,7 +283,12 @@
     const kept = recall();
     for (const card of cards) {
       const one = kept[card.dataset.record];
-      if (typeof one !== "object" || one === null) continue;
+      if (typeof one !== "object" || one === null || !(one.marked > card.dataset.marked)) continue;
+      if (one.mask_sha256 !== card.dataset.mask) {
+        card.querySelector(".who").textContent += ` (${one.mark || "comment"} kept in this browser is of an earlier mask)`;
+        continue;
+      }
+      sign(card, one);
       card.dataset.mark = Object.values(MARKS).includes(one.mark) ? one.mark : "";
       card.dataset.tags = (one.tags ?? []).join(";");
       card.querySelector(".comment").value = one.comment ?? "";
@@ -284,11 +296,12 @@
   }
 
   function download() {
-    const kept = recall(), clean = (text) => String(text ?? "").replace(/[\t\r\n]/g, " ");
+    const clean = (text) => String(text ?? "").replace(/[\t\r\n]/g, " ");
+    const toCell = (text) => clean(text).includes('"') ? `"${clean(text).replaceAll('"', '""')}"` : clean(text);
     const columns = ["record", "input", "mark", "marked", "by", "mask_sha256", "tags", "comment", "schema"];
     const lines = cards.filter((card) => card.dataset.mark || card.dataset.tags || read(card).comment).map((card) => {
-      const { mark, mask_sha256, comment } = read(card), { record, name, tags } = card.dataset;
-      return [record, name, mark, kept[record]?.marked, "", mask_sha256, tags, comment, 2].map(clean).join("\t");
+      const { record, name, mark, marked, by, judged, tags } = card.dataset;
+      return [record, name, mark, marked, by, judged, tags, read(card).comment, 2].map(toCell).join("\t");
     });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([[columns.join("\t"), ...lines].join("\n") + "\n"], { type: "text/tab-separated-values" }));
