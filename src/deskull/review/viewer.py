@@ -221,7 +221,8 @@ class Viewer:
         """Strip the scan now, and keep its probability for the sliders."""
         number, scene = self._find(request)
         entry = self.entries[number]
-        result = self._strip_now(number, scene.volume, entry.stripped and entry.stripped.record)
+        record = None if entry.stripped is None else entry.stripped.record
+        result = self._strip_now(number, scene.volume, record)
         with self._opening:
             self._open[number] = replace(scene, probability=result.probability)
         flags = [[flag.name, flag.sentence] for flag in result.flags]
