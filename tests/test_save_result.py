@@ -1,4 +1,4 @@
-"""`Result.save` and what it is made of: nothing replaced, names as they were found, frames, pipes."""
+"""Results that are saved: nothing is replaced, names are those found; frames and pipes."""
 
 import os
 import threading
