@@ -263,6 +263,8 @@ def _was_moved(image: nib.Nifti1Pair) -> bool:
     data: Any = image.dataobj
     if isinstance(data, StoredArray) or not np.isfinite(image.affine).all():
         return False
+    if np.linalg.matrix_rank(image.affine) < 4:  # refused later
+        return False
     return not np.allclose(image.affine, image.header.get_best_affine(), equal_nan=True)
 
 
