@@ -50,6 +50,8 @@ def test_frame_of_4d_in_memory(scan_4d):
     assert np.array_equal(volume.data, HEAD[::-1])
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of nibabel, which leaves files open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["scaled+tlrc.HEAD", "phantom_EPI_asc_CLEAR_2_1.PAR"])
 def test_images_that_nibabel_scales_in_other_ways_keep_their_scale(name):
     """AFNI has a factor for each frame, PAR/REC one for each slice."""
