@@ -1,4 +1,4 @@
-"""What of the viewer needs no browser, its editing tools and how it keeps drawings: run by node."""
+"""What of the viewer needs no browser, editing and keeping what is drawn: tests run by node."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""One scan of the viewer after the other, in a real browser: what comes late finds its own scan."""
+"""One scan of the viewer after the other, in a browser: what comes late finds its own scan."""
 
 import threading
 
