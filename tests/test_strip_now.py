@@ -1,4 +1,4 @@
-"""Settings of the page: the sliders' limits, and a probability that is computed on demand."""
+"""A probability that is computed on demand: as the scan was stripped, or not at all."""
 
 import json
 from types import SimpleNamespace
@@ -6,24 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ball import HEAD
 from deskull.cohort.stripped import find_stripped
 from deskull.image.fingerprint import make_fingerprint
 from deskull.review.scene import make_entries
 from deskull.review.viewer import Viewer
 from deskull.settings import BiasSettings, Settings
-from reviewed import batch, edit, load, number_of, stripped_once
+from reviewed import batch, change_settings, edit, number_of, stripped_once
 from served import serving
 from test_bids_suffixes import SERIES
 
 __all__ = ["batch", "stripped_once"]
 N4 = {"shrink": 4, "iterations": [50, 50]}
-
-
-def change(batch, **fields):
-    """Change settings in the record of a scan."""
-    record = batch / "one_record.json"
-    edit(record, settings=json.loads(record.read_text("utf-8"))["settings"] | fields)
 
 
 class Noting:
@@ -52,7 +45,7 @@ def strip(batch, digest=None):
     ("n4", "wanted"), [(None, False), (N4, BiasSettings(iterations=(50, 50)))]
 )
 def test_the_probability_is_computed_with_the_settings_of_the_record(batch, n4, wanted):
-    change(batch, threshold=0.3, csf=False, n4=n4)
+    change_settings(batch / "one_record.json", threshold=0.3, csf=False, n4=n4)
     status, said, settings = strip(batch)
     assert (status, said["own"]) == (200, False)
     assert settings == [Settings(threshold=0.3, csf=False, n4=wanted)]
@@ -78,21 +71,3 @@ def test_of_a_series_no_probability_is_computed(batch):
 def test_a_mask_that_another_scan_gave_is_not_taken_for_the_own_one(batch):
     edit(batch / "one_record.json", mask_of="b/two.nii.gz")
     assert strip(batch)[1]["own"]
-
-
-@pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize("fields", [{"threshold": 0.005}, {"border": 25.0}, {"border": -25.0}])
-def test_a_mask_made_beyond_the_sliders_limits_is_shown(batch, fields, kept):
-    change(batch, **fields)
-    if not kept:
-        (batch / "one_probability.nii.gz").unlink()
-    with serving(Viewer(make_entries(find_stripped(batch)), "Review")) as page:
-        number = number_of(batch, "one.nii.gz")
-        about = page.about(number)
-        mask = np.frombuffer(page.get(f"mask?scan={number}"), np.uint8)
-        assert (mask.reshape(HEAD.shape, order="F") == load(batch / "one_mask.nii.gz")).all()
-        named = "&".join(f"{name}={value}" for name, value in about["settings"].items())
-        assert page.get(f"mask?scan={number}&{named}") == mask.tobytes()
-        assert page.ask(f"mask?scan={number}&threshold=0.001")[0] == 422
-        assert page.ask(f"mask?scan={number}&border=26")[0] == 422
-        assert page.ask(f"mask?scan={number}&threshold=0.4&border=3")[0] == 200

@@ -134,9 +134,7 @@ def load_corrected(files: ScanFiles) -> Pair:
 
 def load_shown(files: ScanFiles) -> Pair:
     """Load a scan with its corrected mask if there is one, else with the automatic one."""
-    if files.version:
-        return load_corrected(files)
-    return files.load(files.mask)
+    return load_corrected(files) if files.version else files.load(files.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,23 +156,19 @@ class Scene:
         return self.pair.volume
 
     @property
-    def limits(self) -> dict[str, float]:
-        """Lowest threshold and largest border of this scan: those of its automatic mask fit."""
+    def _limits(self) -> tuple[float, float]:
+        """Lowest threshold and largest border; those of the mask may lie beyond the sliders'."""
         threshold, border = self.settings["threshold"], self.settings["border"]
-        return {
-            "threshold": min(MIN_THRESHOLD, threshold),
-            "border": max(MAX_BORDER, abs(border)),
-        }
+        return min(MIN_THRESHOLD, threshold), max(MAX_BORDER, abs(border))
 
     @cached_property
     def _box(self) -> Box:
         """Part of the field that any threshold and border can reach."""
-        inside, reach = self.pair.mask, self.limits["border"]
-        if self.probability is not None:
-            inside = self.probability >= self.limits["threshold"]
-        else:  # the mask, which has a border already, is shifted from it
-            reach += abs(self.settings["border"])
+        (lowest, reach), given = self._limits, self.probability
+        inside = self.pair.mask if given is None else given >= lowest
         assert inside is not None
+        if given is None:  # the mask, which has a border already, is shifted from it
+            reach += abs(self.settings["border"])
         x, y, z = (math.ceil(reach / size) + 1 for size in self.volume.grid.voxel_size)
         return find_box(inside, (x, y, z))
 
@@ -200,14 +194,12 @@ class Scene:
         Parameters
         ----------
         threshold
-            Probability from which on a voxel is brain; without effect if no probability is at
-            hand.
+            Probability from which on a voxel is brain; without effect if none is at hand.
         border
             Shift of the surface in mm, as ``--border``; if no probability is at hand, the
             automatic mask is shifted.
         own
-            Make it from the probability in any case, where the mask of the file came from
-            elsewhere.
+            Make it from the probability even if the mask of the file came from elsewhere.
 
         Returns
         -------
@@ -219,7 +211,7 @@ class Scene:
         InputError
             If a value is out of range.
         """
-        lowest, farthest = self.limits.values()
+        lowest, farthest = self._limits
         if not (lowest <= threshold < 1 and abs(border) <= farthest):
             raise InputError(
                 f"threshold {threshold:g}, border {border:g}; expected {lowest:g} to 1, "

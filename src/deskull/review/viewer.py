@@ -25,6 +25,8 @@ from deskull.review.report import PACKAGE, WEBP, make_cohort_page, make_shots
 from deskull.review.save_correction import ConflictError, save_correction
 from deskull.review.scene import (
     DEFAULTS,
+    MAX_BORDER,
+    MIN_THRESHOLD,
     Entry,
     Scene,
     load_corrected,
@@ -45,8 +47,9 @@ from deskull.stripper import Stripper
 
 _SCRIPTS = (
     *(f"editing/{name}.js" for name in ("draw", "history", "shape")),
-    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drawing", "files", "keyboard")),
-    *(f"viewer/{name}.js" for name in ("panes", "server", "slices", "viewer", "windowing")),
+    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drawing", "files", "keeping")),
+    *(f"viewer/{name}.js" for name in ("keyboard", "panes", "server", "slices", "sliders")),
+    *(f"viewer/{name}.js" for name in ("viewer", "windowing")),
     "niivue.umd.js",
 )
 STATIC = {
@@ -169,7 +172,7 @@ class Viewer:
             "mask": files.mask.name if files.mask else "",
             "probability": scene.probability is not None,
             "settings": dict(scene.settings),
-            "limits": scene.limits,
+            "limits": {"threshold": MIN_THRESHOLD, "border": MAX_BORDER},
             "mask_sha256": files.hash_shown(),
             "manual": files.manual.name,
             "version": files.version,
