@@ -9,7 +9,8 @@ import pytest
 from ball import ball, list_files
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.bids_images import Choice, Ignore
+from deskull.cohort.bids_ignore import Ignore
+from deskull.cohort.bids_images import Choice
 from studies import read_table, write_scan
 
 __all__ = ["ball", "study"]
@@ -123,6 +124,18 @@ def test_a_misnamed_folder_is_reported(study):
     write_scan(Path("raw/sub03/anat/sub-03_T1w.nii.gz"))
     assert gaps() == {"sub03": "misnamed: expected a folder like sub-01."}
     assert gaps(Choice(participants=["01"])) == {}
+
+
+def test_hidden_files_and_folders_that_bidsignore_lists_do_not_fail(study):
+    Path("raw/sub-01/anat/._sub-01_T1w.nii.gz").write_text("of macOS")
+    for name in ("subjects_fs", "sub-01_old"):
+        write_scan(Path("raw", name, "x.nii.gz"))
+    Path("raw/.bidsignore").write_text("subjects_fs\n*_old/\n")
+    plan = make_bids_plan("raw", "out")
+    assert [task.name for task in plan] == [RAW[0], *RAW[2:5]]
+    assert {gap.name: (gap.reason, gap.failed) for gap in plan.gaps if "desc" not in gap.name} == {
+        name: ("left out by .bidsignore", False) for name in ("subjects_fs", "sub-01_old")
+    }
 
 
 def test_derivatives_are_left_out_and_named_without_failing(study):

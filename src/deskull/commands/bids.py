@@ -215,7 +215,8 @@ def run_bids(options: Namespace) -> None:
 
 
 def _strip_participants(options: Namespace) -> None:
-    from deskull.cohort.bids import LOGS, make_bids_plan, save_description, save_gaps
+    from deskull.cohort.bids import make_bids_plan
+    from deskull.cohort.bids_derivatives import LOGS, save_description, save_gaps
     from deskull.cohort.bids_images import Choice, read_filters
     from deskull.cohort.table import name_table
     from deskull.image.writing import make_folder
@@ -297,7 +298,7 @@ def _name_share(choice: "Choice") -> str:
 
 
 def _sum_up_group(options: Namespace) -> None:
-    from deskull.cohort.bids import save_group
+    from deskull.cohort.bids_derivatives import save_group
     from deskull.review.report import write_report
 
     out = Path(options.out_dir)

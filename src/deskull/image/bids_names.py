@@ -147,12 +147,14 @@ def parse_name(path: PurePath) -> BidsName | None:
 def name_folder(kind: str, label: str) -> str:
     """Name the folder of a participant or session, its label given with or without the kind.
 
+    A shell completes the name of a folder with a slash, which is no part of the label.
+
     Examples
     --------
-    >>> name_folder("sub", "01"), name_folder("ses", "ses-A")
+    >>> name_folder("sub", "01"), name_folder("ses", "ses-A/")
     ('sub-01', 'ses-A')
     """
-    return f"{kind}-{label.removeprefix(f'{kind}-')}"
+    return f"{kind}-{label.rstrip('/').removeprefix(f'{kind}-')}"
 
 
 def is_folder_of(kind: str, name: str) -> bool:
