@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deskull import __version__
+from deskull.cohort.bids_derivatives import LOGS, check_place
 from deskull.cohort.bids_images import NIBABIES, Choice, Image, find_images
 from deskull.cohort.plan import Gap, Plan, Task, remove_clashes, share_masks
 from deskull.errors import InputError, OutputError

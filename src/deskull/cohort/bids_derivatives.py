@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from deskull import __version__
-from deskull.cohort.bids_images import Choice
+from deskull.cohort.bids_images import Choice, find_participants
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError, OutputError
 from deskull.image.bids_names import find_folder, name_folder
@@ -71,7 +71,18 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def check_place(root: Path, out: Path) -> None:
-    """Refuse to write among the raw images, or into the data set of another program."""
+    """Refuse to write among the raw images, or into a data set of another program or other images.
+
+    Parameters
+    ----------
+    root, out
+        Root folders of the raw data set and of the derivatives.
+
+    Raises
+    ------
+    OutputError
+        If outputs would be mixed up with other files.
+    """
     raw, real = root.resolve(), out.resolve()
     inside = real.relative_to(raw).parts if real.is_relative_to(raw) else ("",)
     if not inside or inside[0].startswith("sub-"):
@@ -90,6 +101,30 @@ def check_place(root: Path, out: Path) -> None:
         raise OutputError(
             f"{out}: holds a data set made by {', '.join(generators)}. Choose a folder of its own."
         )
+    source = _find_source(fields.get("DatasetLinks"), out.resolve())
+    if source is not None and not _is_same(source, root):
+        raise OutputError(
+            f"{out}: holds the derivatives of {source}; expected those of {root}. Choose a folder "
+            "of its own for each data set."
+        )
+
+
+def _find_source(links: object, out: Path) -> Path | None:
+    """Find the raw data set that derivatives are of; None if it is not there any more."""
+    link = links.get("raw") if isinstance(links, dict) else None
+    if not isinstance(link, str) or "://" in link:
+        return None
+    source = Path(os.path.normpath(out / link))
+    there = source.is_dir() and next(source.glob("sub-*"), None) is not None
+    return source if there else None
+
+
+def _is_same(source: Path, root: Path) -> bool:
+    """Whether two data sets are one, or one is a copy of the other by its description."""
+    if source.samefile(root):
+        return True
+    description = _read_description(root)
+    return bool(description) and description == _read_description(source)
 
 
 def save_description(bids_dir: Path, out_dir: Path) -> None:
@@ -163,7 +198,8 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     Parameters
     ----------
     gaps
-        Gaps of the plan; only those that failed are recorded.
+        Gaps of the whole plan, so that shards do not remove the records of each other; only those
+        that failed are recorded.
     choice
         Which images were requested.
     out_dir
@@ -177,23 +213,28 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     query = Query(tuple(choice.suffixes), tuple(sorted(choice.sessions)))
     labels = [name_folder("sub", label) for label in choice.participants or ("*",)]
     folders = {path for label in labels for path in (out_dir / LOGS).glob(label)}
-    for old in [file for folder in folders for file in folder.glob(f"*{GAP}")]:
+    failed = {_place_gap(gap, out_dir): gap for gap in gaps if gap.failed}
+    for old in [file for folder in folders for file in folder.rglob(f"*{GAP}")]:
         record = load_record(old)
-        if record is not None and record.request == query:
+        if old not in failed and record is not None and record.request == query:
             old.unlink(missing_ok=True)
-    for gap in gaps:
-        if gap.failed:
-            path = out_dir / LOGS / Path(gap.name).parts[0] / f"{Path(gap.name).name}{GAP}"
-            record = Record(
-                status=FAILED,
-                error=gap.reason,
-                deskull=__version__,
-                input=InputScan(path=gap.name),
-                request=query,
-                finished=make_stamp(),
-            )
-            make_folder(path.parent)
-            save_records([record], path)
+    for path, gap in failed.items():
+        record = Record(
+            status=FAILED,
+            error=gap.reason,
+            deskull=__version__,
+            input=InputScan(path=gap.name),
+            request=query,
+            finished=make_stamp(),
+        )
+        make_folder(path.parent)
+        save_records([record], path)
+
+
+def _place_gap(gap: Gap, out_dir: Path) -> Path:
+    """Find the path of the record of a gap, in the folder of its participant."""
+    folder, *below = PurePath(gap.name).parts
+    return out_dir.joinpath(LOGS, folder, *(below[:-1]), f"{(below or [folder])[-1]}{GAP}")
 
 
 def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
@@ -212,10 +253,11 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
     Raises
     ------
     InputError
-        If there is no record.
+        If `bids_dir` is not a BIDS data set, or there is no record.
     OutputError
         If a file cannot be written.
     """
+    participants = find_participants(bids_dir)
     found = [load_record(path) for path in sorted((out_dir / LOGS).rglob(f"*{RECORD}"))]
     records = [one for one in found if one is not None and one.input.path]
     if not records:
@@ -225,8 +267,8 @@ def save_group(bids_dir: Path, out_dir: Path) -> tuple[Path, int]:
         )
     rows = [_make_row(record) for record in records]
     known = {row["participant_id"] for row in rows}
-    for participant in bids_dir.glob("sub-*"):
-        if participant.is_dir() and participant.name not in known:
+    for participant in participants:
+        if participant.name not in known:
             rows.append(_make_row(Record(input=InputScan(path=participant.name))))
     rows.sort(key=lambda row: row["file"])
     table = make_tsv([*COLUMNS], [[*row.values()] for row in rows])
@@ -250,7 +292,7 @@ def _make_row(record: Record) -> dict[str, str]:
         "score": record.score,
         "flags": ",".join(flag.name for flag in record.flags),
         "mask_of": record.mask_of,
-        "seconds": round(sum(record.seconds.values()), 2),
+        "seconds": round(sum(record.seconds.values()), 2) if record.seconds else None,
         "weights": record.weights and record.weights.name,
         "version": record.deskull if record.status else "",
         "error": " ".join(record.error.split()),

@@ -221,12 +221,7 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     InputError
         If this is not a BIDS data set.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; expected the root of a BIDS data set.")
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    participants = [path for path in folders if is_folder_of("sub", path.name)]
-    if not participants:
-        raise InputError(f"{root}: no folder sub-*; expected the root of a BIDS data set.")
+    participants = find_participants(root)
     requested = sorted({name_folder("sub", label) for label in choice.participants})
     known = [path.name for path in participants]
     listed = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
@@ -234,7 +229,8 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     gaps = [Gap(name, missing, failed=True) for name in requested if name not in known]
     ignore, images = Ignore(root), list[Image]()
     if not requested:
-        odd = [p for p in folders if p.name.lower().startswith("sub") and p not in participants]
+        likely = sorted(path for path in root.iterdir() if path.name.lower().startswith("sub"))
+        odd = [path for path in likely if path.is_dir() and path not in participants]
         gaps += [_explain_folder(path.name, ignore) for path in odd]
     for participant in participants:
         if not requested or participant.name in requested:
@@ -242,6 +238,22 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
             images += found
             gaps += participant_gaps
     return images, gaps
+
+
+def find_participants(root: Path) -> list[Path]:
+    """Find the folders of the participants of a data set, sorted.
+
+    Raises
+    ------
+    InputError
+        If this is not a BIDS data set.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; expected the root of a BIDS data set.")
+    found = sorted(p for p in root.iterdir() if p.is_dir() and is_folder_of("sub", p.name))
+    if not found:
+        raise InputError(f"{root}: no folder sub-*; expected the root of a BIDS data set.")
+    return found
 
 
 def _explain_folder(name: str, ignore: Ignore) -> Gap:

@@ -243,11 +243,11 @@ def _strip_participants(options: Namespace) -> None:
     raw, out = Path(options.bids_dir), Path(options.out_dir)
     with progress(options.quiet) as show:
         show("looking for scans")
-        plan = make_bids_plan(raw, out, choice, options.outputs, options.one_mask)
-        plan, share = take_shard(plan, options, _name_share(choice))
+        whole = make_bids_plan(raw, out, choice, options.outputs, options.one_mask)
+        plan, share = take_shard(whole, options, _name_share(choice))
         make_folder(out)
         save_description(raw, out)
-        save_gaps(plan.gaps, choice, out)
+        save_gaps(whole.gaps, choice, out)
         outcomes = strip_plan(plan, out / LOGS, job, options, show, share=share, workers=workers)
     next_commands = [
         f"deskull-bids {shlex.join([options.bids_dir, options.out_dir])} group",
