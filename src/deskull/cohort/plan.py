@@ -193,8 +193,9 @@ def remove_clashes(tasks: Iterable[Task]) -> tuple[list[Task], list[Gap]]:
     clashes: dict[tuple[Path, Path], str] = {}
     for file, several in writers.items():
         if len(several) > 1:
-            names = " and ".join(task.name for task in several)
-            reason = f"{names} would write one file, {file.name}: none is stripped. Rename one."
+            names = list(dict.fromkeys(task.name for task in several))
+            who = " and ".join(names) if len(names) > 1 else f"several rows of {names[0]}"
+            reason = f"{who} would write one file, {file.name}: none is stripped. Rename one."
             for task in several:
                 clashes.setdefault((task.scan, task.record), reason)
     reasons = [(task, clashes.get((task.scan, task.record))) for task in ordered]
