@@ -189,7 +189,7 @@ def test_derivatives_of_two_data_sets_are_not_mixed(study):
     save_description(Path("raw"), Path("out"))
     for same in ("raw", "copy"):
         assert make_bids_plan(same, "out")
-    with pytest.raises(OutputError, match=r"holds the derivatives of .*raw; expected those of .*o"):
+    with pytest.raises(OutputError, match=r"the derivatives of .*raw; expected those of .*o"):
         make_bids_plan("other", "out")
     shutil.rmtree("raw")
     assert make_bids_plan("moved", "out")

@@ -93,7 +93,9 @@ def test_a_batch_replaces_neither_outputs_of_another_scan_nor_leaves_old_ones_un
     args = ["--outputs", "mask", "-b", "2"]
     assert run("batch", "study/a/one.nii", "-o", "out", *args) == 0
     place = study / "out/one_brain.nii.gz"
-    assert f"files of an earlier run are left (1), such as {place}: they" in capsys.readouterr().err
+    assert (
+        f"files of an earlier run are left (1), such as {place}: they" in capsys.readouterr().err
+    )
     before = list_files(study / "out")
     assert run("batch", "study/b/one.nii", "-o", "out", *args, "-b", "3") == 1
     assert "the outputs there are of another scan" in capsys.readouterr().err

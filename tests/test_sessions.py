@@ -81,9 +81,7 @@ SESSIONS = [  # the scans of each session
 
 
 @pytest.mark.parametrize(("one", "names", "other", "more"), SESSIONS)
-def test_scans_in_the_folders_of_two_sessions_do_not_share_a_mask(
-    study, one, names, other, more
-):
+def test_scans_in_the_folders_of_two_sessions_do_not_share_a_mask(study, one, names, other, more):
     sessions = [[f"{one}/{name}" for name in names], [f"{other}/{name}" for name in more]]
     for name in (*sessions[0], *sessions[1]):
         (study / "heads" / name).parent.mkdir(parents=True, exist_ok=True)

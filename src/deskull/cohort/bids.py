@@ -2,26 +2,21 @@
 
 A mask keeps the entities of its image and has ``desc-brain``; for contrasts other than T1w it
 names them (``desc-brainT2w``), so that images which differ only in their suffix do not clash.
-Images are found in `bids_images.py`; what makes the outputs a data set is in `bids_derivatives.py`.
+Images are found in `bids_images.py`; the data set of derivatives is in `bids_derivatives.py`.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from deskull import __version__
 from deskull.cohort.bids_derivatives import LOGS, check_place
 from deskull.cohort.bids_images import NIBABIES, Choice, Image, find_images
 from deskull.cohort.plan import Gap, Plan, Task, remove_clashes, share_masks
 from deskull.errors import InputError, OutputError
-from deskull.image.bids_names import MEANS, find_folder, name_folder
+from deskull.image.bids_names import MEANS
 from deskull.image.file_names import find_stem
-from deskull.image.writing import make_folder, save_bytes
-from deskull.outputs import OUTPUTS, RECORD, USUAL, Output, find_output
-from deskull.record import FAILED, InputScan, Query, Record, load_record, save_records
-from deskull.text_files import make_stamp, make_tsv
+from deskull.outputs import RECORD, USUAL, Output, find_output
 
 MAX_B0 = 100.0
 """Largest b-value, in s/mm2, of diffusion-weighted frames that show the head as T2w ones do."""

@@ -1,4 +1,4 @@
-"""Images among the inputs that are not scans: deskull wrote them, or others made them from a scan."""
+"""Images among the inputs that are not scans: outputs of deskull, and what others made."""
 
 import os
 from collections.abc import Iterable

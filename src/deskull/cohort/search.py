@@ -94,7 +94,7 @@ class _Search:
     """The files found so far, and the folders at which the tree of the outputs begins."""
 
     out: str  # real path of the folder of the outputs, which is not searched
-    found: dict[_Found, None] = field(default_factory=dict)  # in the order in which they were found
+    found: dict[_Found, None] = field(default_factory=dict)  # in the order of the inputs
     bases: set[Path] = field(default_factory=set)  # folders searched, or of scans that were named
     left_out: dict[Path, str] = field(default_factory=dict)  # image -> why it is not stripped
     _images: dict[Path, Path] = field(default_factory=dict)  # possible scan -> its base

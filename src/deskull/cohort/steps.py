@@ -161,7 +161,7 @@ def _open(task: Task, job: Job, frame: int | None = None) -> SpatialImage:
             raise
         raise ImageFileError(
             f"{error} For several scans there is no such option: strip this one with `deskull "
-            f"{shlex.quote(str(task.scan))} --series N`, or keep each series in a folder of its own."
+            f"{shlex.quote(str(task.scan))} --series N`, or keep each series in its own folder."
         ) from error
     return turn_to_ras(image) if job.orientation == "ras" else image
 
