@@ -112,6 +112,22 @@ test("undo and redo go back and forth, and a new change ends redo", () => {
   assert.equal(history.redo(mask), false);
 });
 
+test("the step tells whether the mask is as it was", () => {
+  const mask = make(CUBE), history = new History(0), first = history.step;
+  const change = (i) => history.push(drawStroke(mask, CUBE, [i % 40, 20, 20], [i % 40, 20, 20], 0.1, i < 40 ? 1 : 0), i);
+  change(0);
+  const second = history.step;
+  assert.notEqual(second, first);
+  history.undo(mask);
+  assert.equal(history.step, first);
+  history.redo(mask);
+  assert.equal(history.step, second);
+  for (let i = 1; i < 202; i++) change(i);
+  while (history.undo(mask));
+  assert.notEqual(history.step, first); // the first steps are forgotten: they cannot be undone
+  assert.equal(history.state, 1);
+});
+
 test("a stroke that crosses itself is one change", () => {
   const mask = make(CUBE), before = mask.slice();
   const parts = [1, 0, 1].map((value) => drawStroke(mask, CUBE, [20, 20, 20], [20, 20, 20], 5, value));

@@ -67,3 +67,8 @@ def edit(record, **fields):
     content = json.loads(record.read_text("utf-8")) | fields
     kept = {name: value for name, value in content.items() if value is not None}
     record.write_text(json.dumps(kept), "utf-8")
+
+
+def change_settings(record, **settings):
+    """Change settings in a record."""
+    edit(record, settings=json.loads(record.read_text("utf-8"))["settings"] | settings)

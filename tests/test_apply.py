@@ -55,6 +55,13 @@ def test_on_the_same_grid_the_image_stays_within_the_mask(place):
     np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
 
 
+def test_a_mask_may_be_nan_outside(place):
+    holed = np.where(BALL, 1, np.nan).astype(np.float32)
+    save_image(nib.Nifti1Image(holed, HEAD.affine), place / "holed.nii.gz")
+    assert run("apply", "holed.nii.gz", "t1.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
+
+
 def test_the_header_is_kept_byte_for_byte(place):
     assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
     before, after = (

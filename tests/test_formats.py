@@ -233,7 +233,7 @@ BAD_FILES = [
     ("alone.hdr", write_lone, "alone.img is missing beside it"),
     ("alone.img", write_lone, "alone.hdr is missing beside it"),
     ("magic.nii", edit(344, b"ni1\0"), "only the header of a .hdr/.img pair"),
-    ("huge.nii.gz", edit(42, i2(30000, 30000, 3000), "scan.nii.gz"), r"promises 5029.1 GiB"),
+    ("huge.nii.gz", edit(42, i2(30000, 30000, 3000), "scan.nii.gz"), r"promises 5029.14 GiB"),
     ("full.nii.gz", edit(42, i2(900, 900, 900), "scan.nii.gz"), "promises 1458000000 bytes"),
     ("full.mha", lambda path: path.write_text(HUGE), "promises 2000000000 bytes"),
     ("lost.mhd", lambda path: path.write_text(LOST), "its voxels are missing; expected them in"),

@@ -51,6 +51,18 @@ def test_an_image_is_turned_as_nibabel_does_and_says_so_when_read_again(tmp_path
         np.testing.assert_allclose(found.header.get_zooms(), wanted.header.get_zooms())
 
 
+@pytest.mark.parametrize(
+    ("codes", "code", "first", "last"), [("LPI", 2, 4, 41), ("LPS", 1, 2, 39)]
+)
+def test_the_order_of_slices_is_turned(codes, code, first, last):
+    image = reorient(HEAD, codes)  # 44 slices
+    image.header.set_dim_info(slice=2)
+    image.header["slice_code"], image.header["slice_start"], image.header["slice_end"] = 1, 2, 39
+    header = turn_to_ras(image).header
+    found = [int(header[name]) for name in ("slice_code", "slice_start", "slice_end")]
+    assert found == [code, first, last]
+
+
 def test_an_image_in_ras_stays_as_it_is():
     assert turn_to_ras(HEAD) is HEAD
 

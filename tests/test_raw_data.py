@@ -127,6 +127,28 @@ def test_too_many_names_that_are_no_scans_are_told(crowd, capsys):
     check_refusal(capsys, crowd, ["scan.nii.gz", "x", "y"], "y: too many file names", 2)
 
 
+def test_a_mask_in_the_folder_of_out_is_no_scan_to_strip(crowd, capsys):
+    (crowd / "out").mkdir()
+    save_image(MASK, crowd / "out" / "scan_mask.nii.gz")
+    message = "scan_mask.nii.gz: exists, but scan_brain.nii.gz does not"
+    check_refusal(capsys, crowd, ["scan.nii.gz", "out/"], message)
+    save_image(MASK, crowd / "out" / "scan_brain.nii.gz")
+    message = "only -o replaces files. To replace it: `deskull scan.nii.gz -o out/`"
+    check_refusal(capsys, crowd, ["scan.nii.gz", "out/"], message)
+    assert run("scan.nii.gz", "-o", "out/") == 0
+
+
+def test_a_mask_that_is_named_is_replaced_also_beside_a_new_folder(crowd):
+    assert run("scan.nii.gz", "new/", "-m", "mask.nii.gz") == 0
+    assert sorted(path.name for path in (crowd / "new").iterdir()) == ["scan_brain.nii.gz"]
+
+
+def test_a_new_folder_may_have_the_name_of_the_scan(crowd):
+    assert run("scan.nii.gz", "scan/") == 0
+    names = sorted(path.name for path in (crowd / "scan").iterdir())
+    assert names == ["scan_brain.nii.gz", "scan_mask.nii.gz"]
+
+
 # --- usual names
 
 

@@ -10,9 +10,10 @@ from ball import load_ball
 from browsing import PATIENCE, browser, downloads, driver, wait_for
 from deskull import stripper
 from deskull.cohort.stripped import find_stripped
+from deskull.prepare.postprocess import clean_mask, move_border
 from deskull.review.scene import make_entries, make_entry
 from deskull.review.viewer import Viewer
-from reviewed import address, batch, load, number_of, stripped_once
+from reviewed import address, batch, change_settings, load, number_of, stripped_once
 from served import serving
 
 __all__ = ["address", "batch", "browser", "downloads", "driver", "stripped_once"]
@@ -186,6 +187,22 @@ def test_the_threshold_slider_changes_the_mask(browser, address, batch):
     browser.open_viewer(address, number_of(batch, "one.nii.gz"))
     browser.set("threshold", 0.05)
     browser.wait_for_count(int((probability >= 0.05).sum()))
+
+
+def test_settings_between_and_beyond_the_steps_of_the_sliders_are_kept(browser, batch):
+    automatic = load(batch / "one_mask.nii.gz")
+    probability = load(batch / "one_probability.nii.gz")
+    change_settings(batch / "one_record.json", border=10.1)
+    with serving(Viewer(make_entries(find_stripped(batch)), "Review")) as page:
+        browser.open_viewer(page.server.address, number_of(batch, "one.nii.gz"))
+        browser.press("2e")
+        browser.draw(2, (-30, 0), (30, 0))
+        browser.find("#reset").click()
+        browser.wait_for_count(int(automatic.sum()))
+        assert browser.text("#border-value") == "+10.1 mm"
+        browser.set("threshold", 0.4)
+        expected = move_border(clean_mask(probability >= 0.4), (4, 4, 4), 10.1)
+        browser.wait_for_count(int(expected.sum()))
 
 
 def test_a_scan_without_a_mask_is_stripped_at_once(browser, tmp_path, batch, strip_ball):

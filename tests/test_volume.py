@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -47,6 +48,20 @@ def test_frame_of_4d_in_memory(scan_4d):
     assert volume.frame == 2
     assert count_frames(volume.source) == 3
     assert np.array_equal(volume.data, HEAD[::-1])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of nibabel, which leaves files open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", ["scaled+tlrc.HEAD", "phantom_EPI_asc_CLEAR_2_1.PAR"])
+def test_images_that_nibabel_scales_in_other_ways_keep_their_scale(name):
+    """AFNI has a factor for each frame, PAR/REC one for each slice."""
+    path = Path(nib.__file__).parent / "tests" / "data" / name
+    if not path.exists():
+        pytest.skip("needs the test data of nibabel")
+    image = nib.load(path)
+    expected = image.get_fdata(dtype=np.float32).reshape(*image.shape[:3], -1)[..., 0]
+    volume = make_volume(image, frame=0 if image.ndim == 4 else None)
+    np.testing.assert_allclose(volume.data, expected, rtol=1e-6, atol=1e-3 * expected.max())
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti1Pair])

@@ -38,9 +38,12 @@ def load_mask(path: str | Path) -> Volume:
     frames = count_frames(image)
     if frames > 1:
         raise ImageFileError(f"{name}: a mask of {frames} frames; expected a 3D mask.")
-    mask = make_volume(image, name)
-    values = mask.data[np.isfinite(mask.data)]
+    mask = make_volume(image, name, checked=False)
+    mask = replace(mask, data=np.nan_to_num(mask.data, posinf=0.0, neginf=0.0))
+    values = mask.data
     low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise MaskFileError(f"{name}: every voxel is {low:g}; expected a mask, 1 in the brain.")
     if low >= -0.5 and high <= 1.5:  # a mask brought here by a spline overshoots
         return mask
     if low == 0 and ((values == low) | (values == high)).all():

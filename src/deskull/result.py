@@ -1,7 +1,7 @@
 """What comes out of a strip: the mask and all that is made from it, in native space."""
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,15 +14,23 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from deskull.errors import InputError
+from deskull.errors import InputError, OutputError
 from deskull.image.derived import make_brain_image, make_map_image, make_mask_image
+from deskull.image.file_names import WRITABLE
 from deskull.image.grid import Grid
+from deskull.image.lookup import STDIN
 from deskull.image.volume import Volume
-from deskull.image.writing import Transaction, check_output_path, save_bytes, save_image
+from deskull.image.writing import (
+    Transaction,
+    check_output_path,
+    find_files,
+    save_bytes,
+    save_image,
+)
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.measure.score import LOW
-from deskull.outputs import Output, check_packages, find_output
+from deskull.outputs import OUTPUTS, Output, check_packages, find_output
 from deskull.picture import encode_picture
 from deskull.picture.live import make_widget
 from deskull.picture.page import render, to_data_address
@@ -213,9 +221,48 @@ class Result(MaskedScan):
         InputError
             If an output's name is unknown, or it needs a package that is not installed.
         OutputError
-            If a file cannot be written.
+            If a file cannot be written, has an ending of no format, or would replace the scan or
+            another output.
         """
-        save_results([self], {k: Path(v) for k, v in paths.items() if v is not None})
+        outputs = {find_output(k).name: Path(v) for k, v in paths.items() if v is not None}
+        read = self.volume.path, self.volume.source.get_filename()
+        check_outputs([*outputs.items()], [path for path in read if path is not None])
+        save_results([self], outputs)
+
+
+def check_outputs(outputs: Sequence[tuple[str, Path]], inputs: Iterable[str | Path]) -> None:
+    """Refuse outputs that would overwrite an input or another output, before any work.
+
+    Parameters
+    ----------
+    outputs
+        Name and path of each output.
+    inputs
+        Paths that must not change.
+
+    Raises
+    ------
+    OutputError
+        If an output would overwrite an input, a DICOM file or another output.
+    """
+    endings = {row.name: row.endings for row in OUTPUTS}
+    kept = [Path("/dev/stdin") if str(path) == STDIN else Path(path) for path in inputs]
+    seen: dict[tuple[int, int] | Path, tuple[int, str]] = {}
+    for number, (name, path) in enumerate(outputs):
+        check_output_path(path, kept, endings.get(name, WRITABLE))
+        for file in find_files(path):
+            first, other = seen.setdefault(_identify(file), (number, name))
+            if first != number:
+                raise OutputError(f"{path}: requested as {other} and as {name}. Choose two names.")
+
+
+def _identify(path: Path) -> tuple[int, int] | Path:
+    """Identify a file whatever its name: by device and inode, or by its path if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return path.parent.resolve() / path.name
+    return stat.st_dev, stat.st_ino
 
 
 def draw_picture(scan: MaskedScan, ending: str) -> bytes:

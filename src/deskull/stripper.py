@@ -240,6 +240,10 @@ def strip(
     stripper = Stripper.load(weights, device, threads)
     if isinstance(scan, str | Path):
         scan = load_volume(scan, frame=frame)
+    elif not isinstance(scan, Volume):
+        scan = _make_volume(scan, frame)
+    elif frame not in (None, scan.frame):
+        raise OptionError(f"frame {frame}: a Volume is one frame. Choose it in load_volume.")
     return stripper(scan, settings)
 
 
@@ -253,7 +257,7 @@ def _choose(settings: Settings | None, choices: dict[str, Any]) -> Settings | No
     return Settings(**choices) if choices else settings
 
 
-def _make_volume(scan: Any) -> Volume:
+def _make_volume(scan: Any, frame: int | None = None) -> Volume:
     """Make a volume of a nibabel image; an array does not say how its voxels lie."""
     if not isinstance(scan, SpatialImage):
         shape = f" of shape {scan.shape}" if hasattr(scan, "shape") else ""
@@ -261,7 +265,7 @@ def _make_volume(scan: Any) -> Volume:
             f"{type(scan).__name__}{shape}: it has no voxel size or orientation; expected a path, "
             "a nibabel image or a Volume. Make an image: nibabel.Nifti1Image(array, affine)."
         )
-    return make_volume(scan)
+    return make_volume(scan, frame=frame)
 
 
 def _load_again(weights: str, digest: str, device: str, threads: int, runtime: str) -> Stripper:

@@ -76,6 +76,8 @@ declare module "@review/viewer/panes.js" {
     readonly own: number;
     draw(): void;
     blank(): void;
+    /** End a drag that the mouse has not. */
+    cancel(): void;
     zoom(factor: number): void;
     reset(): void;
   }

@@ -14,7 +14,9 @@ const { version, files, later } = JSON.parse(String.raw`__FILES__`) as Record<"f
 const CACHE = `deskull-${version}`;
 
 scope.addEventListener("install", (event) => {
-  const keep = async () => (await caches.open(CACHE)).addAll(["./", ...files.map((name) => `./${name}`)]);
+  // from the server: what the browser has kept of an older page names files that are gone
+  const requests = ["./", ...files.map((name) => `./${name}`)].map((url) => new Request(url, { cache: "reload" }));
+  const keep = async () => (await caches.open(CACHE)).addAll(requests);
   event.waitUntil(keep().then(() => scope.skipWaiting()));
 });
 

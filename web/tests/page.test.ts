@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 
 import { loadWeights } from "../src/network/weights";
-import { describeState, Queue } from "../src/page/queue";
+import { describeState, nameFiles, Queue } from "../src/page/queue";
 
 const WEIGHTS = join(import.meta.dirname, "../../src/deskull/weights/default");
 const read = async (name: string) => Uint8Array.from(readFileSync(join(WEIGHTS, name)));
@@ -31,10 +31,12 @@ it("takes scans in their order, and first the one that is wanted", () => {
 
 it("gives each scan's files a name of their own", () => {
   const queue = new Queue();
-  const [a, b] = queue.add([item("x.nii"), item("x.nii")]);
-  b!.frame = 3;
-  expect(queue.nameFiles(a!, "x")).toBe("x");
-  expect(queue.nameFiles(b!, "x")).toBe("x_frame-3_2");
+  const names = ["x.nii", "x.nii", "x_2.nii", "T1.mgz", "t1.nii.gz", "p.nii", "p_frame-1.nii"];
+  const entries = queue.add(names.map(item));
+  entries[1]!.frame = 3;
+  entries[5]!.frame = 1;
+  expect(entries.map(nameFiles)).toEqual(["x", "x_2_frame-3", "x_2_2", "T1", "t1_2", "p_frame-1", "p_frame-1_2"]);
+  expect(queue.add([item("x.nii.gz")]).map(nameFiles)).toEqual(["x_3"]);
 });
 
 it("gives one scan's settings to all but mended ones, and to those added later", () => {

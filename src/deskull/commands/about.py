@@ -191,10 +191,10 @@ def add_demo(commands: Any) -> None:
 
 def run_demo(options: Namespace) -> None:
     """Strip the bundled synthetic head, and compare the mask with the exact reference."""
-    from deskull.commands.paths import check_outputs
+    from deskull.commands.paths import check_usual
     from deskull.demo import strip_demo
     from deskull.image.writing import Transaction, save_image
-    from deskull.result import save_results
+    from deskull.result import check_outputs, save_results
     from deskull.stripper import Stripper
 
     folder = Path(options.out)
@@ -202,7 +202,8 @@ def run_demo(options: Namespace) -> None:
     outputs = {output: folder / name for output, name in names.items()}
     scan = folder / "demo_T1w.nii.gz"
     paths = [*outputs.items(), ("scan", scan)]
-    check_outputs(paths, [], [path for _, path in paths])
+    check_outputs(paths, [])
+    check_usual([path for _, path in paths])
     stripper = Stripper.load(options.weights, options.device, options.threads)
     result, agreement = strip_demo(stripper)
     with Transaction() as transaction:

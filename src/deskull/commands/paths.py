@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from deskull.errors import ImageFileError, OptionError, OutputError
-from deskull.image.file_names import WRITABLE
-from deskull.image.lookup import STDIN, find_image, resolve
-from deskull.image.writing import check_output_path, find_files, find_start, is_dicom
-from deskull.outputs import OUTPUTS, USUAL, check_packages, find_output, list_outputs
+from deskull.image.lookup import find_image, resolve
+from deskull.image.writing import find_files, find_start, is_dicom
+from deskull.outputs import USUAL, check_packages, find_output, list_outputs
+from deskull.result import check_outputs
 
 MAX_FILES_READ = 1000
 """Maximum number of files of a folder that are read to decide whether it is a scan."""
@@ -58,10 +58,10 @@ def find_strip_paths(options: Namespace) -> tuple[Path, dict[str, Path]]:
     outputs, usual = _find_outputs(options, scan)
     check_packages(outputs)
     if new is not None and is_folder(new):
-        for path in outputs.values():
-            _check_new(names[0], str(path))
+        _check_new_folder(names[0], new, [outputs[name] for name in USUAL if name in outputs])
     weights = Path(options.weights)
-    check_outputs([*outputs.items()], [scan, *weights.glob("*")], usual)
+    check_outputs([*outputs.items()], [scan, *weights.glob("*")])
+    check_usual(usual)
     _check_steps(outputs.values(), options.steps)
     return scan, outputs
 
@@ -105,10 +105,8 @@ def _check_steps(outputs: Iterable[Path], folder: str | None) -> None:
 
 def _check_new(scan: str, out: str) -> None:
     """Refuse an existing OUT without -o: it may be a scan that a glob expanded to."""
-    existing = [
-        file for name in (Path(out), resolve(out)) for file in find_files(name)
-        if os.path.lexists(file)
-    ]  # fmt: skip
+    meant = [Path(out)] if is_folder(out) else [Path(out), resolve(out)]
+    existing = [file for name in meant for file in find_files(name) if os.path.lexists(file)]
     if not existing or (os.path.isdir(out) and not _holds_dicom(out)):
         return
     both = f" To strip both: `{suggest_command([scan, out])}`." if resolve(scan).exists() else ""
@@ -116,6 +114,18 @@ def _check_new(scan: str, out: str) -> None:
         f"{existing[0]}: exists; only -o replaces files.{both} To replace it: "
         f"`{shlex.join(['deskull', scan, '-o', out])}`"
     )
+
+
+def _check_new_folder(scan: str, folder: str, paths: Sequence[Path]) -> None:
+    """Refuse files that exist in a folder that is given as OUT without -o."""
+    placed = [path for path in paths if path.parent == Path(folder)]
+    check_usual(placed)
+    for path in placed:
+        if os.path.lexists(path):
+            command = shlex.join(["deskull", scan, "-o", folder])
+            raise OutputError(
+                f"{path}: exists; only -o replaces files. To replace it: `{command}`"
+            )
 
 
 def _refuse_names(names: Sequence[str]) -> NoReturn:
@@ -163,38 +173,6 @@ def name_output(output: str, scan: Path) -> Path:
     return path.relative_to(here) if scan.is_dir() and path.is_relative_to(here) else path
 
 
-def check_outputs(
-    outputs: Sequence[tuple[str, Path]], inputs: Iterable[str | Path], usual: Sequence[Path] = ()
-) -> None:
-    """Refuse outputs that would overwrite an input or another output, before any work.
-
-    Parameters
-    ----------
-    outputs
-        Name and path of each output.
-    inputs
-        Paths that must not change.
-    usual
-        Default paths, which the user did not name.
-
-    Raises
-    ------
-    OutputError
-        If an output would overwrite an input, a DICOM file, another output, or a file that no
-        earlier run wrote.
-    """
-    endings = {row.name: row.endings for row in OUTPUTS}
-    kept = [Path("/dev/stdin") if str(path) == STDIN else Path(path) for path in inputs]
-    seen: dict[tuple[int, int] | Path, tuple[int, str]] = {}
-    for number, (name, path) in enumerate(outputs):
-        check_output_path(path, kept, endings.get(name, WRITABLE))
-        for file in find_files(path):
-            first, other = seen.setdefault(_identify(file), (number, name))
-            if first != number:
-                raise OutputError(f"{path}: requested as {other} and as {name}. Choose two names.")
-    check_usual(usual)
-
-
 def check_usual(paths: Sequence[Path]) -> None:
     """Refuse to replace only some of the usual outputs, because a run writes all of them.
 
@@ -210,12 +188,3 @@ def check_usual(paths: Sequence[Path]) -> None:
             f"{existing[0]}: exists, but {missing.name} does not, so no earlier run wrote it. "
             "Move it away, or name the outputs."
         )
-
-
-def _identify(path: Path) -> tuple[int, int] | Path:
-    """Identify a file whatever its name: by device and inode, or by its path if there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return path.parent.resolve() / path.name
-    return stat.st_dev, stat.st_ino

@@ -157,16 +157,17 @@ def _load_frames(
 ) -> "tuple[Iterable[Volume], int]":
     """Load the volumes to strip, and count them; the frames of a series are loaded one by one."""
     from deskull.image.formats import open_image
+    from deskull.image.lookup import is_pipe
     from deskull.image.volume import count_frames, load_volume, make_volume
 
     if frame != "all":
         return [load_volume(scan, None if frame is None else int(frame), series)], 1
     image, name = open_image(scan, series), scan.name or str(scan)
-    count = count_frames(image)
+    count, path = count_frames(image), None if is_pipe(scan) else scan
     if count == 1:
-        return [replace(make_volume(image, name), path=scan)], 1
+        return [replace(make_volume(image, name), path=path)], 1
     volumes = (make_volume(image, f"{name}, frame {n}", n, checked=False) for n in range(count))
-    return (replace(volume, path=scan) for volume in volumes), count
+    return (replace(volume, path=path) for volume in volumes), count
 
 
 def _strip_frame(
@@ -231,12 +232,13 @@ def add_apply(commands: Any) -> None:
 def run_apply(options: Namespace) -> None:
     """Apply one mask to co-registered images."""
     from deskull.apply import find_brain
-    from deskull.commands.paths import check_outputs, is_folder, name_output, place_output
+    from deskull.commands.paths import is_folder, name_output, place_output
     from deskull.image.derived import make_brain_image
     from deskull.image.formats import open_image
     from deskull.image.lookup import find_image
     from deskull.image.volume import count_frames, make_volume
     from deskull.image.writing import Transaction, save_image
+    from deskull.result import check_outputs
 
     began, out = time.perf_counter(), options.out
     if out is not None and not is_folder(out) and len(options.images) > 1:

@@ -16,6 +16,9 @@ from deskull.image.grid import find_box
 from deskull.image.stored import StoredArray, make_image, to_stored
 from deskull.image.volume import to_writable
 
+SLICE_CODES = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5}
+"""NIfTI's codes for the order of slices, and those of the same order from the other end."""
+
 
 def make_mask_image(mask: NDArray[Any], source: SpatialImage) -> SpatialImage:
     """Make a mask on the grid of `source`.
@@ -233,4 +236,16 @@ def _turn_header(
         header.set_sform(old.get_sform() @ turn if sform else affine, sform or "aligned")
     named = old.get_dim_info()
     header.set_dim_info(*(None if axis is None else int(targets[axis]) for axis in named))
+    if named[2] is not None and turn[named[2], :3].sum() < 0:
+        _turn_slices(header, old.get_data_shape()[named[2]])
     return header
+
+
+def _turn_slices(header: Any, count: int) -> None:
+    """Say the order of the slices from the other end."""
+    code = int(header["slice_code"])
+    if code in SLICE_CODES:
+        header["slice_code"] = SLICE_CODES[code]
+        first, last = int(header["slice_start"]), int(header["slice_end"])
+        if 0 <= first < last < count:
+            header["slice_start"], header["slice_end"] = count - 1 - last, count - 1 - first

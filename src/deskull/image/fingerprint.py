@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import ImageFileError
+from deskull.image.formats import find_voxel_files
 from deskull.image.writing import find_files
 
 _CHUNK = 1024**2
@@ -72,9 +73,11 @@ def hash_files(files: Iterable[Path]) -> str:
 
 
 def _list_files(path: Path) -> list[Path]:
+    """Files of a folder but for hidden ones, such as those being written; or of an image."""
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    first, *others = find_files(path)
+        files = (file for file in path.rglob("*") if file.is_file())
+        return sorted(file for file in files if not file.name.startswith("."))
+    first, *others = [*find_files(path), *find_voxel_files(path)]
     return [first, *(file for file in others if file.exists())]
 
 

@@ -156,7 +156,7 @@ def to_stored(image: SpatialImage) -> StoredArray:
     if isinstance(data, StoredArray):
         return data
     lead = _extension_bytes(image.header)
-    if hasattr(data, "get_unscaled"):
+    if type(data) is nib.arrayproxy.ArrayProxy:  # others, such as AFNI's, scale in their own way
         return StoredArray(np.asanyarray(data.get_unscaled()), data.slope, data.inter, lead)
     array = np.asanyarray(data)
     if array.dtype == np.bool_:
@@ -281,7 +281,7 @@ def check_promise(
     if size > MAX_BYTES:
         way = "choose a frame with --frame N" if len(shape) > 3 else "the scan must be cut"
         raise ImageFileError(
-            f"{name}: its header promises {size / 1024**3:.1f} GiB of voxels {shape}; expected at "
+            f"{name}: its header promises {size / 1024**3:.2f} GiB of voxels {shape}; expected at "
             f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or {way}."
         )
     if held is not None and size > max(MAX_PACKED * held, HARMLESS_BYTES):

@@ -21,6 +21,7 @@ from deskull.errors import GeometryError, ImageFileError, InputError
 from deskull.image.formats import open_image
 from deskull.image.formats.nifti import find_unit
 from deskull.image.grid import FIELD_MM, VOXEL_MM, Grid, has_size_of_head
+from deskull.image.lookup import find_image, is_pipe
 from deskull.image.padding import Padding, take_out_padding
 from deskull.image.stored import (
     StoredArray,
@@ -55,7 +56,7 @@ class Volume:
     padding
         Part of the field that was filled, not measured; None if there is none.
     path
-        File or folder that it was read from; None if it was none.
+        File or folder that it was read from, as it was found; None if it was none, or a pipe.
 
     Examples
     --------
@@ -103,9 +104,9 @@ def load_volume(
     'demo_T1w.nii.gz'
     >>> load_volume("sub-01_bold.nii.gz", frame=0)  # doctest: +SKIP
     """
-    path = Path(path)
-    image = open_image(path, series, frame)
-    return replace(make_volume(image, path.name or str(path), frame), path=path)
+    path = find_image(path)
+    volume = make_volume(open_image(path, series, frame), path.name or str(path), frame)
+    return replace(volume, path=None if is_pipe(path) else path)
 
 
 def make_volume(
@@ -252,7 +253,19 @@ def _check_source(image: Any, name: str) -> SpatialImage:
         raise ImageFileError(f"{name}: {shape} is not a 3D image; expected (X, Y, Z).")
     if image.affine is None:
         raise GeometryError(f"{name}: no affine; expected one from voxel index to RAS+ mm.")
+    if isinstance(image, nib.Nifti1Pair) and _was_moved(image):
+        image = type(image)(image.dataobj, image.affine, image.header)
     return to_writable(image, name)
+
+
+def _was_moved(image: nib.Nifti1Pair) -> bool:
+    """Whether the affine of an image of nibabel was changed after its header was made."""
+    data: Any = image.dataobj
+    if isinstance(data, StoredArray) or not np.isfinite(image.affine).all():
+        return False
+    if np.linalg.matrix_rank(image.affine) < 4:  # refused later
+        return False
+    return not np.allclose(image.affine, image.header.get_best_affine(), equal_nan=True)
 
 
 def to_writable(image: SpatialImage, name: str = "image") -> SpatialImage:

@@ -24,6 +24,7 @@ from deskull.errors import InputError, OutputError
 from deskull.image.file_names import WRITABLE, find_stem, find_suffix
 from deskull.image.formats import find_voxel_files
 from deskull.image.formats.dicom_header import is_dicom as is_dicom_head
+from deskull.image.formats.nifti import find_unit
 from deskull.image.lookup import STDIN, find_partner, is_pipe, name_partner, resolve
 from deskull.image.stored import NO_EXTENSIONS, StoredArray, make_nifti, to_stored
 
@@ -323,7 +324,9 @@ def _encode_mgh(image: SpatialImage) -> Parts:
         header, tail = image.header.copy(), stored.tail
         header.set_data_dtype(raw.dtype)
     else:
-        header = kind(raw, image.affine).header
+        affine = np.array(image.affine, dtype=np.float64)
+        affine[:3] *= find_unit(image.header, image.shape, affine)[0]  # MGH knows mm alone
+        header = kind(raw, affine).header
     file = BytesIO()
     header.writehdr_to(file)
     head = file.getvalue().ljust(header.get_data_offset(), b"\0")

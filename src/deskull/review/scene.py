@@ -130,9 +130,7 @@ def load_corrected(files: ScanFiles) -> Pair:
 
 def load_shown(files: ScanFiles) -> Pair:
     """Load a scan with its corrected mask if there is one, else with the automatic one."""
-    if files.version:
-        return load_corrected(files)
-    return files.load(files.mask)
+    return load_corrected(files) if files.version else files.load(files.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,14 +151,19 @@ class Scene:
         """The scan."""
         return self.pair.volume
 
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Lowest threshold and largest border; those of the mask may lie beyond the sliders'."""
+        threshold, border = self.settings["threshold"], self.settings["border"]
+        return min(MIN_THRESHOLD, threshold), max(MAX_BORDER, abs(border))
+
     @cached_property
     def _box(self) -> Box:
         """Part of the field that any threshold and border can reach."""
-        inside: NDArray[np.bool_] | None = self.pair.mask
-        if self.probability is not None:
-            inside = self.probability >= MIN_THRESHOLD
+        (lowest, farthest), given = self._limits, self.probability
+        inside = self.pair.mask if given is None else given >= lowest
         assert inside is not None
-        x, y, z = (math.ceil(MAX_BORDER / size) + 1 for size in self.volume.grid.voxel_size)
+        x, y, z = (math.ceil(farthest / size) + 1 for size in self.volume.grid.voxel_size)
         return find_box(inside, (x, y, z))
 
     def _measure(self, threshold: float) -> NDArray[np.float32]:
@@ -185,14 +188,12 @@ class Scene:
         Parameters
         ----------
         threshold
-            Probability from which on a voxel is brain; without effect if no probability is at
-            hand.
+            Probability from which on a voxel is brain; without effect if none is at hand.
         border
             Shift of the surface in mm, as ``--border``; if no probability is at hand, the
             automatic mask is shifted.
         own
-            Make it from the probability in any case, where the mask of the file came from
-            elsewhere.
+            Make it from the probability even if the mask of the file came from elsewhere.
 
         Returns
         -------
@@ -204,10 +205,11 @@ class Scene:
         InputError
             If a value is out of range.
         """
-        if not (MIN_THRESHOLD <= threshold < 1 and abs(border) <= MAX_BORDER):
+        lowest, farthest = self._limits
+        if not (lowest <= threshold < 1 and abs(border) <= farthest):
             raise InputError(
-                f"threshold {threshold:g}, border {border:g}; expected {MIN_THRESHOLD:g} to 1, "
-                f"and {-MAX_BORDER:g} to {MAX_BORDER:g} mm."
+                f"threshold {threshold:g}, border {border:g}; expected {lowest:g} to 1, "
+                f"and {-farthest:g} to {farthest:g} mm."
             )
         same = {"threshold": threshold, "border": border} == dict(self.settings)
         same = same and not (own and self.probability is not None)

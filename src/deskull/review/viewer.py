@@ -51,8 +51,9 @@ from deskull.stripper import Stripper
 
 _SCRIPTS = (
     *(f"editing/{name}.js" for name in ("draw", "history", "shape")),
-    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drawing", "files", "keyboard")),
-    *(f"viewer/{name}.js" for name in ("panes", "server", "slices", "viewer", "windowing")),
+    *(f"viewer/{name}.js" for name in ("brain3d", "describing", "drawing", "files", "keeping")),
+    *(f"viewer/{name}.js" for name in ("keyboard", "panes", "server", "slices", "sliders")),
+    *(f"viewer/{name}.js" for name in ("viewer", "windowing")),
     "niivue.umd.js",
 )
 STATIC = {

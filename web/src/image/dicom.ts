@@ -18,10 +18,10 @@ interface Series {
   file: File;
 }
 
-/** Convert one DICOM series; asks which where there are several. */
-export async function convertDicom(files: readonly File[], series: string | null, name: string): Promise<File> {
+/** Convert one DICOM series; asks which where there are several. It ends when the signal says so, for its reason. */
+export async function convertDicom(files: readonly File[], series: string | null, name: string, signal: AbortSignal): Promise<File> {
   const slices = /\.zip$/i.test(files[0]!.name) ? await unzip(files[0]!) : rename(files);
-  const found = await convert(slices, name);
+  const found = await convert(slices, name, signal);
   if (!found.length) throw new ImageFileError(`${name}: no DICOM image in it; expected NIfTI, MGH/MGZ, NRRD, MetaImage or DICOM.`);
   const picked = series === null ? found : found.filter(({ label }) => label === series);
   if (picked.length === 1) return picked[0]!.file;
@@ -55,13 +55,16 @@ async function unzip(zip: File): Promise<File[]> {
   }
 }
 
-async function convert(slices: readonly File[], name: string): Promise<Series[]> {
+async function convert(slices: readonly File[], name: string, signal: AbortSignal): Promise<Series[]> {
+  signal.throwIfAborted();
   const converter = new Dcm2niix();
+  const stopped = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
   try {
-    await converter.init();
-    const made = await converter.input([...slices]).b("y").ba("y").z("n").f("%s").run();
+    await Promise.race([converter.init(), stopped]);
+    const made = await Promise.race([converter.input([...slices]).b("y").ba("y").z("n").f("%s").run(), stopped]);
     return await Promise.all(made.filter((file) => file.name.endsWith(".nii")).map((file) => describe(file, made)));
   } catch (error) {
+    signal.throwIfAborted();
     throw new ImageFileError(
       `${name}: dcm2niix could not convert it (${(error as Error).message}). Export the series again, or convert it with another tool.`,
     );

@@ -1,6 +1,6 @@
 /** The scans of a session, in their order: what is to be done, what was done, and what came of it. */
 
-import type { Item } from "../image/names";
+import { findStem, type Item } from "../image/names";
 import { DEFAULTS, type Settings } from "../settings";
 import type { Judged, Output } from "../worker/protocol";
 
@@ -10,6 +10,8 @@ export type State = "waiting" | "working" | "done" | "failed" | "stopped";
 export interface Entry {
   id: number;
   item: Item;
+  /** Start of the names of its files, which no other scan's have. */
+  stem: string;
   state: State;
   /** What went wrong. */
   message: string;
@@ -33,9 +35,14 @@ export class Queue {
   private settings: Settings = DEFAULTS;
 
   add(items: readonly Item[]): Entry[] {
-    const added = items.map((item, k): Entry => ({
-      id: this.entries.length + k,
+    return items.map((item) => this.append(item));
+  }
+
+  private append(item: Item): Entry {
+    const entry: Entry = {
+      id: this.entries.length,
       item,
+      stem: this.makeStem(findStem(item.name)),
       state: "waiting",
       message: "",
       frame: null,
@@ -47,9 +54,17 @@ export class Queue {
       judged: null,
       ml: 0,
       outputs: {},
-    }));
-    this.entries.push(...added);
-    return added;
+    };
+    this.entries.push(entry);
+    return entry;
+  }
+
+  /** A stem that no scan has yet: two may differ by folder or suffix only. */
+  private makeStem(wanted: string): string {
+    const isFree = (stem: string) => !this.entries.some((entry) => canMeet(entry.stem, stem));
+    let stem = wanted;
+    for (let number = 2; !isFree(stem); number++) stem = `${wanted}_${number}`;
+    return stem;
   }
 
   /** Give one scan's settings to all others, of which those done wait anew, and to those added later; a mended mask stays. */
@@ -79,14 +94,18 @@ export class Queue {
   get done(): Entry[] {
     return this.entries.filter(({ state }) => state === "done");
   }
+}
 
-  /** A name for each scan's files that no other has, without the image's suffix. */
-  nameFiles(entry: Entry, stem: string): string {
-    const twins = this.entries.filter(({ item }) => item.name === entry.item.name);
-    const number = twins.indexOf(entry);
-    const frame = entry.frame === null ? "" : `_frame-${entry.frame}`;
-    return `${stem}${frame}${number > 0 ? `_${number + 1}` : ""}`;
-  }
+/** How the names of a scan's files begin. */
+export function nameFiles({ stem, frame }: Entry): string {
+  return frame === null ? stem : `${stem}_frame-${frame}`;
+}
+
+/** Whether files of two scans may get one name, of some frame, on a disk that ignores case. */
+function canMeet(one: string, other: string): boolean {
+  const [a, b] = [one.toLowerCase(), other.toLowerCase()];
+  const dropFrame = (stem: string) => stem.replace(/_frame-\d+$/, "");
+  return a === b || dropFrame(a) === b || a === dropFrame(b);
 }
 
 /** What the list says of a scan. */

@@ -8,13 +8,13 @@ import { offer } from "@review/viewer/files.js";
 
 import { convertDicom, readSeries } from "../image/dicom";
 import { DeskullError, ChoiceError } from "../errors";
-import { findStem, groupFiles } from "../image/names";
+import { groupFiles } from "../image/names";
 import { DEFAULTS, type Settings } from "../settings";
 import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
 import { KEPT, makeZip, SUFFIXES } from "./downloads";
-import { type Entry, Queue } from "./queue";
+import { type Entry, nameFiles, Queue } from "./queue";
 import { type Owner, Viewer } from "./viewer";
 
 /** What whoever shows the page is told. */
@@ -38,6 +38,8 @@ export class Session {
   private isWorking = false;
   private isKeeping = false;
   private wish: Settings | null = null;
+  /** Stops what does not go through the worker. */
+  private stopping = new AbortController();
   /** Settled unless the mask is being made anew: what is saved waits for it. */
   private remaking: Promise<void> | null = null;
 
@@ -105,7 +107,9 @@ export class Session {
   /** Stop what is done and what waits; files of a scan that is done are still made. */
   cancel(): void {
     for (const entry of this.queue.entries) if (entry.state === "waiting") entry.state = "stopped";
-    if (!this.isKeeping) this.client.cancel();
+    if (this.isKeeping) return;
+    this.stopping.abort(new Cancelled("stopped"));
+    this.client.cancel();
   }
 
   private async work(): Promise<void> {
@@ -175,9 +179,9 @@ export class Session {
     const { item } = entry;
     const say = (words: string, at: number) => this.observer.onBusy(`${words} …`, at / STAGES.length);
     say(item.isDicom ? "converting DICOM" : "loading the networks", 0);
-    const loading = this.client.load();
-    const files = item.isDicom ? [await convertDicom(item.files, entry.series, item.name)] : item.files;
-    const { refusal } = await loading;
+    const { signal } = (this.stopping = new AbortController());
+    const reading = item.isDicom ? convertDicom(item.files, entry.series, item.name, signal).then((file) => [file]) : item.files;
+    const [files, { refusal }] = await Promise.all([reading, this.client.load()]);
     say(STAGES[0]!, 0);
     const shown = await this.client.ask("open", { item, files, frame: entry.frame });
     entry.warnings = [...shown.warnings, refusal].filter(Boolean);
@@ -332,7 +336,7 @@ export class Session {
   }
 
   private nameFile(entry: Entry, output: Output): string {
-    return this.queue.nameFiles(entry, findStem(entry.item.name)) + SUFFIXES[output];
+    return nameFiles(entry) + SUFFIXES[output];
   }
 }
 

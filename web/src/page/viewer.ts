@@ -97,6 +97,7 @@ export class Viewer {
   /** Show nothing: what was there belongs to another scan. */
   blank(): void {
     this.pen.forget();
+    for (const pane of this.panes) pane.cancel();
     this.shown = this.scene.volume = this.scene.mask = null;
     for (const pane of this.panes) pane.blank();
     find("brain").style.visibility = "hidden";

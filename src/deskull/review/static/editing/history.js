@@ -11,14 +11,19 @@ export const MAX_INDICES = 40_000_000;
 export class History {
   /** @param {T} state state at the start */
   constructor(state) {
-    this.start = state;
+    this.start = { state };
     this.past = [];
     this.future = [];
   }
 
+  /** The step that the mask is at: as long as it is the same one, so is the mask. */
+  get step() {
+    return this.past.at(-1) ?? this.start;
+  }
+
   /** State of the mask as it is now. @returns {T} */
   get state() {
-    return this.past.at(-1)?.state ?? this.start;
+    return this.step.state;
   }
 
   /** Remember a change that was made. @param {Uint32Array} indices @param {T} state */
@@ -27,9 +32,9 @@ export class History {
     this.future = [];
     let total = this.past.reduce((sum, step) => sum + step.indices.length, 0);
     while (this.past.length > 1 && (this.past.length > MAX_STEPS || total > MAX_INDICES)) {
-      const step = this.past.shift();
-      this.start = step.state;
-      total -= step.indices.length;
+      this.start = this.past.shift();
+      total -= this.start.indices.length;
+      this.start.indices = null; // it cannot be undone any more
     }
   }
 

@@ -1,13 +1,13 @@
-// The text beside the picture: what is known of a scan, its mark, and the values of the sliders.
-
-import { ask } from "./server.js";
+// The text beside the picture: what is known of a scan, its mark, and the values of what is shown.
 
 const $ = (id) => document.getElementById(id);
 
-/** Remove all text about the scan before. */
+/** Remove all that the page says of the scan before, and what it asks about it. */
 export function forget(number) {
   for (const id of ["name", "where", "note", "volume", "under", "stripping"]) $(id).textContent = "";
   $("doubts").replaceChildren();
+  $("conflict").hidden = true;
+  $("strip").disabled = false;
   $("busy").className = "";
   $("busy").textContent = `opening scan ${number + 1} …`;
   showMark(null);
@@ -27,7 +27,8 @@ export function describe(number, about) {
   showMark(about);
 }
 
-function describePlace(number, { review, count }) {
+/** Where the scan lies among all; one that cannot be shown can still be left. */
+export function describePlace(number, { review, count }) {
   $("navigation").hidden = !review;
   $("previous").disabled = number < 1;
   $("next").disabled = number + 1 >= count;
@@ -44,14 +45,16 @@ export function describeDoubts(flags) {
 
 export function describeMask(about) {
   $("threshold").min = about.limits.threshold;
-  $("threshold").value = about.settings.threshold;
-  $("border").value = about.settings.border;
   $("threshold").disabled = !about.probability;
   $("no-probability").hidden = about.probability || !about.can_strip;
   $("why").hidden = !about.mask && !about.version; // it is stripped at once
   $("reset").textContent = about.own ? "Take deskull's own mask" : "Reset to the automatic mask";
   $("border").disabled = $("reset").disabled = !about.mask && !about.probability;
-  showValues();
+}
+
+export function describeFailed(error) {
+  $("busy").className = "bad";
+  $("busy").textContent = `The scan cannot be shown: ${error.message}`;
 }
 
 /** The message about a mask that was saved. @returns {[string, string]} text and its kind */
@@ -63,17 +66,7 @@ export function describeSaved(name, { old, reason, command, remade, given = [], 
   return [`Saved as ${name}. ${outputs}${session}${others}`, old.length || refused.length ? "bad" : "good"];
 }
 
-/** A scan that cannot be shown can still be left. @returns what is known of all scans */
-export async function describeFailed(number) {
-  const all = await ask("count").then((answer) => answer.json()).catch(() => null);
-  if (all) describePlace(number, all);
-  return all;
-}
-
 export function showValues() {
-  const border = Number($("border").value);
-  $("threshold-value").textContent = Number($("threshold").value).toFixed(2);
-  $("border-value").textContent = `${border > 0 ? "+" : ""}${border} mm`;
   $("fill-value").textContent = `${Math.round($("fill").value * 100)} %`;
   $("radius-value").textContent = `${$("radius").value} mm`;
 }

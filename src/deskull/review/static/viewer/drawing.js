@@ -10,12 +10,13 @@ export class Drawing {
    * @param {object} page   readSliders, noteChange(byHand), noteNone and redraw
    */
   constructor(scene, page) {
-    Object.assign(this, { scene, page, parts: [] });
+    Object.assign(this, { scene, page });
     this.start();
   }
 
   /** Forget what was drawn on the scan before. */
   start() {
+    this.parts = []; // of the stroke that is being drawn
     this.drawn = []; // the last two slices of one plane that were drawn on
     this.history = new History(this.page.readSliders());
   }

@@ -135,7 +135,8 @@ export class Pane {
     const { canvas } = this, on = (name, act) => canvas.addEventListener(name, (event) => { if (this.scene.mask) act(event); });
     on("pointerdown", (event) => this.press(event));
     on("pointermove", (event) => this.move(event));
-    on("pointerup", (event) => this.release(event));
+    on("pointerup", () => this.release());
+    on("pointercancel", () => this.cancel());
     on("pointerleave", () => { this.pointer = null; this.draw(); });
     on("contextmenu", (event) => event.preventDefault());
     on("dblclick", () => this.reset());
@@ -192,6 +193,12 @@ export class Pane {
     if (drag.line) this.act.area(this.axis, drag.line);
     else if (drag.kind === "brush" || drag.kind === "eraser") this.act.drawn(this.axis);
     this.draw();
+  }
+
+  /** End a drag that the mouse has not: a stroke stays as it is, an area is dropped. */
+  cancel() {
+    if (this.drag?.line) this.drag = null;
+    this.release();
   }
 
   zoom(factor, at = { x: this.canvas.width / 2, y: this.canvas.height / 2 }) {

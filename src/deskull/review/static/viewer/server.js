@@ -1,5 +1,4 @@
-// What the page requests from deskull and sends to it: scans, which are fetched ahead, masks, marks,
-// and drawings that are not saved, which deskull keeps while it runs, so that a closed tab loses nothing.
+// What the page requests from deskull and sends to it: scans, which are fetched ahead, masks and marks.
 
 /** Scans that are fetched ahead, while they have no more voxels than this together. */
 const AHEAD = 2, MAX_VOXELS = 40_000_000;
@@ -20,6 +19,9 @@ export const send = (path, body) => ask(path, { method: "POST", body });
 export async function askMask(number, query = "") {
   return new Uint8Array(await (await ask(`mask?scan=${number}${query}`)).arrayBuffer());
 }
+
+/** How many scans there are, for one that cannot be shown; null if that cannot be said either. */
+export const askCount = () => ask("count").then((answer) => answer.json()).catch(() => null);
 
 async function load(number) {
   const about = await (await ask(`about?scan=${number}`)).json();
@@ -54,21 +56,19 @@ export async function sendMark(number, { mask_sha256, tags, comment }, mark) {
   return (await send("marks", JSON.stringify({ scan: number, mark, mask_sha256, tags, comment }))).json();
 }
 
-const PAUSE = 1500; // ms without a change before a drawing is sent
-let timer = 0;
-
-export function keepDraft(number, mask, version) {
-  clearTimeout(timer);
-  const copy = () => send(`draft?scan=${number}&version=${encodeURIComponent(version)}`, mask.slice()).catch(() => {}); // an error is shown when it is saved
-  timer = setTimeout(copy, PAUSE);
-}
-
-/** The drawing is saved now. */
-export function forgetDraft() {
-  clearTimeout(timer);
-}
-
-export async function readDraft(number) {
-  const answer = await ask(`draft?scan=${number}`);
-  return { version: answer.headers.get("Deskull-Version") ?? "", mask: new Uint8Array(await answer.arrayBuffer()) };
+/** Strip a scan now. @param {(words: string) => void} report is told how far it is, and "" at the end */
+export async function stripNow(number, report) {
+  const began = Date.now();
+  const tell = (step) => report(`stripping: ${step || "starting"}, ${Math.round((Date.now() - began) / 1000)} s`);
+  tell("");
+  let watch = setInterval(async () => {
+    const { step } = await ask(`progress?scan=${number}`).then((answer) => answer.json()).catch(() => ({}));
+    if (watch) tell(step);
+  }, 500);
+  try {
+    return await (await send(`strip?scan=${number}`)).json();
+  } finally {
+    watch = clearInterval(watch);
+    report("");
+  }
 }

@@ -1,15 +1,17 @@
-// The viewer: a scan with its mask, which sliders make anew and a hand corrects. Requests to
-// deskull are in server.js, what is drawn in panes.js and slices.js, what changes a mask in editing/.
+// The viewer: a scan with its mask, which sliders make anew and a hand corrects. Requests to deskull
+// are in server.js, saving in keeping.js, drawing of slices in panes.js, changes of a mask in editing/.
 
 import { fillHoles, keepLargestPiece, replaceMask, smoothMask } from "../editing/shape.js";
 import { clip, showBrain } from "./brain3d.js";
-import { describe, describeFailed, describeMask, describeSaved, forget, showMark, showValues } from "./describing.js";
+import { describe, describeFailed, describeMask, describePlace, describeSaved, forget, showMark, showValues } from "./describing.js";
 import { Drawing } from "./drawing.js";
 import { offer, takeSnapshot } from "./files.js";
+import { Kept, openMask, settle } from "./keeping.js";
 import { listenToKeys, Pen } from "./keyboard.js";
 import { Pane, PLANES, readVoxel } from "./panes.js";
-import { ask, askMask, fetchAhead, forgetDraft, keepDraft, open, readDraft, send, sendMark } from "./server.js";
+import { askCount, askMask, fetchAhead, open, send, sendMark, stripNow } from "./server.js";
 import { findMiddle, readScan } from "./slices.js";
+import { Sliders } from "./sliders.js";
 import { Windowing } from "./windowing.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,7 +20,7 @@ const VIEWS = ["all", "axial", "coronal", "sagittal", "beside", "3d"];
 
 let number = Number(new URLSearchParams(location.search).get("scan") ?? 0);
 let about = null, file = null, ready = false, turn = 0;
-let version = "", unsaved = false, byHand = false;
+let kept = null, byHand = false;
 
 const scene = {
   volume: null, mask: null, other: null, cross: [0, 0, 0], axis: 2, window: [0, 1], fill: 0.1, outline: true,
@@ -32,7 +34,8 @@ const scene = {
   },
 };
 
-const drawing = new Drawing(scene, { readSliders, noteChange, noteNone, redraw: () => redraw() });
+const sliders = new Sliders(() => { if (ready) remake(); });
+const drawing = new Drawing(scene, { readSliders: () => sliders.values, noteChange, noteNone, redraw: () => redraw() });
 const redraw = () => { for (const pane of panes) pane.draw(); };
 const windowing = new Windowing(scene, redraw);
 const hand = { draw: (...stroke) => drawing.paint(...stroke), drawn: (axis) => drawing.finishStroke(axis), area: (axis, line) => drawing.paintArea(axis, line) };
@@ -80,26 +83,27 @@ function show(view) {
 
 // --- changes of the mask
 
-function readSliders() {
-  return { threshold: $("threshold").value, border: $("border").value };
+/** End a stroke that is not ended: the mask is replaced, or another scan is shown. */
+function endStroke() {
+  pen.lift();
+  for (const pane of panes) pane.cancel();
 }
 
 function showState() {
   let count = 0;
   for (const voxel of scene.mask) count += voxel;
-  $("volume").textContent = `${(count * about.voxel_ml).toFixed(0)} ml${unsaved ? ", not saved" : ""}`;
+  $("volume").textContent = `${(count * about.voxel_ml).toFixed(0)} ml${kept.isUnsaved ? ", not saved" : ""}`;
   $("undo").disabled = !drawing.history.past.length;
   $("redo").disabled = !drawing.history.future.length;
   $("interpolate").disabled = drawing.drawn.length < 2;
 }
 
 function noteChange(hand) {
-  unsaved = true;
   byHand = hand;
   say("");
   showState();
   redraw();
-  keepDraft(number, scene.mask, version);
+  kept.note();
 }
 
 // Drawn, but as it was: two slices to interpolate between may be known now.
@@ -112,62 +116,53 @@ function interpolate() {
 }
 
 function travel(back) {
-  const sliders = drawing.travel(back);
-  if (!sliders) return;
-  for (const [id, value] of Object.entries(sliders)) $(id).value = value;
-  showValues();
+  const values = drawing.travel(back);
+  if (!values) return;
+  sliders.set(values);
   noteChange(true);
 }
 
-// Only the newest request is sent: while one mask is made, the slider may move on.
+// Only the newest request is sent: while one mask is made, the slider may move on, or another scan be shown.
 let asking = false, request = null;
 async function remake() {
-  pen.lift();
-  const values = readSliders(), mine = turn, replaced = byHand;
-  showValues();
-  request = `&threshold=${values.threshold}&border=${values.border}${about.own ? "&own=1" : ""}`;
+  endStroke();
+  const { threshold, border } = sliders.values;
+  request = { of: turn, number, query: `&threshold=${threshold}&border=${border}${about.own ? "&own=1" : ""}` };
+  say("making the mask …");
   if (asking) return;
   asking = true;
-  say("making the mask …");
-  try {
-    while (request) {
-      const now = request;
-      request = null;
-      const made = await askMask(number, now);
-      if (mine !== turn) break; // another scan is shown by now
+  let replaced = 0; // the turn whose drawing was replaced
+  while (request) {
+    const { of, number, query } = request;
+    request = null;
+    try {
+      const made = await askMask(number, query);
+      if (of !== turn) continue; // another scan is shown by now
+      endStroke();
+      if (byHand) replaced = of;
       drawing.change(replaceMask(scene.mask, made), false);
+      say(replaced === of ? "The sliders made the mask anew; z brings your drawing back." : "");
+    } catch (error) {
+      if (of === turn) say(error.message, "bad");
     }
-    if (replaced) say("The sliders made the mask anew; z brings your drawing back.");
-    else if (mine === turn) say("");
-  } catch (error) {
-    say(error.message, "bad");
   }
   asking = false;
 }
 
-function reset() {
-  $("threshold").value = about.settings.threshold;
-  $("border").value = about.settings.border;
-  remake();
-}
-
 // Strip now, for a probability or where there is no mask at all.
 async function strip() {
-  const mine = turn, began = Date.now(), place = $(scene.mask.includes(1) ? "stripping" : "busy");
-  const report = (step) => { if (mine === turn) place.textContent = `stripping: ${step || "starting"}, ${Math.round((Date.now() - began) / 1000)} s`; };
+  const mine = turn, here = number, place = $(scene.mask.includes(1) ? "stripping" : "busy");
   $("strip").disabled = true;
-  report("");
-  let watch = setInterval(async () => {
-    const { step } = await ask(`progress?scan=${number}`).then((answer) => answer.json()).catch(() => ({}));
-    if (watch) report(step);
-  }, 500);
   try {
-    const fresh = await (await send(`strip?scan=${number}`)).json();
+    const fresh = await stripNow(here, (words) => { if (mine === turn) place.textContent = words; });
     if (mine !== turn) return;
     about = { ...about, ...fresh };
     describeMask(about);
     if (!scene.mask.includes(1)) {
-      drawing.change(replaceMask(scene.mask, await askMask(number)), false);
+      const made = await askMask(here);
+      if (mine !== turn) return;
+      endStroke();
+      drawing.change(replaceMask(scene.mask, made), false);
       windowing.choose("brain");
       goToMiddle();
     }
@@ -175,8 +170,7 @@ async function strip() {
   } catch (error) {
     if (mine === turn) say(error.message, "bad");
   } finally {
-    watch = clearInterval(watch);
-    if (mine === turn) { place.textContent = ""; $("strip").disabled = false; }
+    if (mine === turn) $("strip").disabled = false;
   }
 }
 
@@ -184,28 +178,28 @@ async function strip() {
 
 async function save(over = false) {
   if (!ready) return;
-  const mine = turn;
-  forgetDraft();
+  const mine = turn, { name, manual } = about;
   say("saving …");
   $("conflict").hidden = true;
   try {
-    const answer = await (await send(`save?scan=${number}&version=${encodeURIComponent(version)}${over ? "&over=1" : ""}`, scene.mask)).json();
+    const answer = await kept.save(over);
     if (mine !== turn) return;
-    version = answer.version;
     about.mask_sha256 = answer.mask_sha256;
-    unsaved = false;
     showState();
-    say(...describeSaved(about.manual, answer));
+    const [text, kind] = describeSaved(manual, answer);
+    say(kept.isUnsaved ? `${text} What was drawn meanwhile is not saved yet.` : text, kind);
   } catch (error) {
+    if (mine !== turn) return say(`${name}: not saved: ${error.message}`, "bad");
     $("conflict").hidden = error.status !== 409;
     say(`Not saved: ${error.message}`, "bad");
   }
 }
 
 async function download() {
+  const mine = turn, { manual } = about;
   try {
-    offer(await (await send(`download?scan=${number}`, scene.mask)).blob(), about.manual);
-    say(`Downloaded as ${about.manual}.`, "good");
+    offer(await (await send(`download?scan=${number}`, scene.mask)).blob(), manual);
+    if (mine === turn) say(`Downloaded as ${manual}.`, "good");
   } catch (error) {
     say(error.message, "bad");
   }
@@ -228,7 +222,7 @@ async function mark(value) {
     const why = $("busy").className === "bad" ? "cannot be shown; mark it in the list of all scans" : "is not shown yet";
     return say(`Not marked: scan ${number + 1} ${why}.`, "bad");
   }
-  if (unsaved) return say("Not marked: this drawing is not saved. Save it (s) or undo it (z) first.", "bad");
+  if (kept.isUnsaved) return say("Not marked: this drawing is not saved. Save it (s) or undo it (z) first.", "bad");
   try {
     const mine = turn, { by, marked } = await sendMark(number, about, value);
     if (mine !== turn) return; // another scan is shown by now
@@ -317,7 +311,9 @@ const ALWAYS = {
 // --- one scan after the other
 
 function blank() {
-  ready = false;
+  endStroke();
+  kept?.leave();
+  [ready, kept] = [false, null];
   pen.forget();
   document.body.dataset.ready = "";
   Object.assign(scene, { volume: null, mask: null, other: null, difference: false });
@@ -327,31 +323,31 @@ function blank() {
   if (document.body.dataset.view === "3d") show("all");
 }
 
-async function loadMask() {
-  const draft = about.draft ? await readDraft(number) : null;
-  const isEmpty = !about.mask && !about.probability && !about.version;
-  scene.mask = isEmpty ? new Uint8Array(scene.volume.data.length) : await askMask(number, about.version ? "&manual=1" : "");
-  version = about.version;
-  [unsaved, byHand] = [false, false];
+/** Begin with the mask of a scan, and with what was drawn on it but not saved. */
+function begin(number, mask, drawn) {
+  scene.mask = mask;
+  byHand = false;
+  sliders.set(about.settings);
   drawing.start();
-  if (draft && draft.version === version) {
-    drawing.change(replaceMask(scene.mask, draft.mask));
-    say("This drawing was not saved before; z takes it back.");
-  } else if (about.version) say(`This is ${about.manual}, saved before.`);
-  return isEmpty && !draft;
+  kept = new Kept(number, mask, about.version, drawing.history);
+  if (drawn) drawing.change(replaceMask(mask, drawn));
+  if (kept.isUnsaved) say("This drawing was not saved before; z takes it back.");
+  else if (about.version) say(`This is ${about.manual}, saved before.`);
 }
 
 async function start() {
-  const mine = ++turn;
+  const mine = ++turn, here = number;
   blank();
   try {
-    const [known, scan] = await open(number);
+    await settle(here);
+    const [known, scan] = await open(here);
     if (mine !== turn) return;
     [about, file] = [known, scan];
     scene.volume = readScan(scan);
-    describe(number, about);
-    const isEmpty = await loadMask();
+    describe(here, about);
+    const { mask, drawn, isEmpty } = await openMask(here, known, scene.volume.data.length);
     if (mine !== turn) return;
+    begin(here, mask, drawn);
     windowing.start();
     readSwitches();
     goToMiddle();
@@ -359,29 +355,30 @@ async function start() {
     ready = true;
     $("busy").textContent = "";
     document.body.dataset.ready = "yes";
-    if (isEmpty && about.can_strip) strip();
-    if (about.review) fetchAhead(number, about.count);
+    if (isEmpty && !drawn && about.can_strip) strip();
+    if (about.review) fetchAhead(here, about.count);
   } catch (error) {
     if (mine !== turn) return;
-    $("busy").className = "bad";
-    $("busy").textContent = `The scan cannot be shown: ${error.message}`;
-    about = await describeFailed(number) ?? about;
+    describeFailed(error);
+    const all = await askCount();
+    if (mine !== turn || !all) return;
+    about = all;
+    describePlace(here, all);
   }
 }
 
 function listen() {
   listenToKeys(KEYS, ALWAYS, pen, () => ready, adoptFocus);
   addEventListener("keyup", (event) => { if (event.key === " " && scene.hidden) { scene.hidden = false; redraw(); } }, true);
-  addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (kept?.isUnsaved) event.preventDefault(); });
   new ResizeObserver(redraw).observe($("picture"));
   const actions = {
-    undo: () => travel(true), redo: () => travel(false), interpolate, download, reset, snapshot, strip, save: () => save(), over: () => save(true),
-    reload: () => { unsaved = false; start(); }, previous: () => go(number - 1), next: () => go(number + 1), help: ALWAYS["?"],
+    undo: () => travel(true), redo: () => travel(false), interpolate, download, snapshot, strip, save: () => save(), over: () => save(true),
+    reset: () => { sliders.set(about.settings); remake(); }, reload: () => { kept?.forget(); start(); }, previous: () => go(number - 1), next: () => go(number + 1), help: ALWAYS["?"],
     largest: () => drawing.change(keepLargestPiece(scene.mask, scene.volume)), holes: () => drawing.change(fillHoles(scene.mask, scene.volume)),
     smooth: () => drawing.change(smoothMask(scene.mask, scene.volume)),
   };
   for (const [id, act] of Object.entries(actions)) $(id).addEventListener("click", () => { if (ready || ["previous", "next", "help", "reload"].includes(id)) { pen.lift(); act(); } });
-  for (const id of ["threshold", "border"]) $(id).addEventListener("input", () => remake());
   for (const id of ["outline", "crosshair", "radiological", "ball", "difference"]) $(id).addEventListener("input", readSwitches);
   $("fill").addEventListener("input", () => { showValues(); readSwitches(); });
   $("radius").addEventListener("input", () => setRadius($("radius").value));
