@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from ball import HEAD, ball, list_files, load, read_json
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
+from deskull.cohort.bids_derivatives import save_description
 from deskull.cohort.bids_images import Choice
 from deskull.errors import OutputError
 from deskull.image.volume import load_volume
@@ -169,6 +171,28 @@ def test_an_output_folder_that_links_elsewhere_is_an_error(study):
         make_bids_plan("raw", "out")
     assert app() == 1
     assert list_files(study / "raw") == before
+
+
+# --- derivatives of another data set
+
+
+def copy_raw(name, title):
+    shutil.copytree("raw", name)
+    write_json(Path(name, "dataset_description.json"), {"Name": title, "BIDSVersion": "1.10.0"})
+
+
+def test_derivatives_of_two_data_sets_are_not_mixed(study):
+    copy_raw("copy", "Heads")
+    copy_raw("other", "Others")
+    copy_raw("moved", "Others")
+    Path("out").mkdir()
+    save_description(Path("raw"), Path("out"))
+    for same in ("raw", "copy"):
+        assert make_bids_plan(same, "out")
+    with pytest.raises(OutputError, match=r"the derivatives of .*raw; expected those of .*o"):
+        make_bids_plan("other", "out")
+    shutil.rmtree("raw")
+    assert make_bids_plan("moved", "out")
 
 
 # --- group

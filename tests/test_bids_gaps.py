@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ball import ball, list_files
+from ball import ball, list_files, run
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
-from deskull.cohort.bids_images import Choice, Ignore
+from deskull.cohort.bids_ignore import Ignore
+from deskull.cohort.bids_images import Choice
 from studies import read_table, write_scan
 
 __all__ = ["ball", "study"]
@@ -69,6 +70,32 @@ def test_a_gap_that_was_filled_leaves_the_group_table(study):
     assert rows["sub-03"]["error"] == "no FLAIR image; there are: T1w."
 
 
+ODD = ["sub-03/ses-A/anat/brain_T1w.nii.gz", "sub-03/ses-B/anat/brain_T1w.nii.gz"]
+
+
+def test_shards_keep_the_gaps_of_each_other_and_gaps_of_one_name_apart(study, monkeypatch):
+    monkeypatch.setattr("deskull.cohort.strip_cohort", lambda *_, **__: [])
+    for name in ODD:
+        write_scan(Path("raw", name))
+    for shard in ("1/2", "2/2"):
+        assert app("--shard", shard) == 0
+    rows = find_groups()
+    assert {row["status"] for name, row in rows.items() if name in ODD} == {"failed"}
+    assert set(ODD) <= rows.keys()
+    assert {rows[name]["seconds"] for name in ODD} == {"n/a"}
+    Path("raw", ODD[1]).unlink()
+    assert app("--shard", "1/2") == 0
+    assert ODD[0] in find_groups()
+    assert ODD[1] not in find_groups()
+
+
+def test_the_group_is_not_summed_up_without_the_data_set(study, capsys):
+    assert app("--participant-label", "9") == 1
+    assert run("bids", "typo", "out", "group") == 1
+    assert "typo: no such folder; expected the root of a BIDS data set." in capsys.readouterr().err
+    assert not Path("out/group_brain.tsv").exists()
+
+
 def test_a_missing_participant_is_named_in_the_group_table(study, capsys):
     assert app("--participant-label", "9") == 1
     assert "sub-9: failed: no such participant; there are sub-01" in capsys.readouterr().err
@@ -123,6 +150,18 @@ def test_a_misnamed_folder_is_reported(study):
     write_scan(Path("raw/sub03/anat/sub-03_T1w.nii.gz"))
     assert gaps() == {"sub03": "misnamed: expected a folder like sub-01."}
     assert gaps(Choice(participants=["01"])) == {}
+
+
+def test_hidden_files_and_folders_that_bidsignore_lists_do_not_fail(study):
+    Path("raw/sub-01/anat/._sub-01_T1w.nii.gz").write_text("of macOS")
+    for name in ("subjects_fs", "sub-01_old"):
+        write_scan(Path("raw", name, "x.nii.gz"))
+    Path("raw/.bidsignore").write_text("subjects_fs\n*_old/\n")
+    plan = make_bids_plan("raw", "out")
+    assert [task.name for task in plan] == [RAW[0], *RAW[2:5]]
+    assert {gap.name: (gap.reason, gap.failed) for gap in plan.gaps if "desc" not in gap.name} == {
+        name: ("left out by .bidsignore", False) for name in ("subjects_fs", "sub-01_old")
+    }
 
 
 def test_derivatives_are_left_out_and_named_without_failing(study):

@@ -1,5 +1,6 @@
 """The BIDS App: which images it finds and selects, its options, and errors."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ball import ball, list_files, run
 from bids_study import RAW, app, study, write_json
 from deskull.cohort.bids import make_bids_plan
 from deskull.cohort.bids_images import Choice, read_filters
-from deskull.errors import InputError
+from deskull.errors import InputError, OptionError
 
 __all__ = ["ball", "study"]
 
@@ -18,6 +19,19 @@ def names(*args):
     """Images that would be stripped."""
     choice = Choice(*args) if args else None
     return [task.name for task in make_bids_plan("raw", "out", choice)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"participants": ["raw/sub-01"]}, "label 'raw/sub-01'; expected letters and digits"),
+        ({"participants": ["sub-0*"]}, "with or without sub-, such as sub-01."),
+        ({"sessions": [""]}, "label ''; expected letters and digits, with or without ses-"),
+    ],
+)
+def test_labels_that_no_folder_has_are_refused(labels, message):
+    with pytest.raises(OptionError, match=re.escape(message)):
+        Choice(**labels)
 
 
 # --- images
@@ -34,6 +48,7 @@ def test_t1w_images_of_all_sessions_runs_and_acquisitions_are_found(study):
         ((("T1w", "FLAIR"),), [0, 2, 3, 5, 4]),
         ((("T1w",), ("01",)), [0]),
         ((("T1w",), ("sub-02", "sub-02")), [2, 3, 4]),
+        ((("T1w",), ("sub-02/",), ("ses-A/",)), [2, 3]),
         ((("T1w",), (), ("B",)), [4]),
         ((("T1w",), (), ("ses-A", "B")), [2, 3, 4]),
     ],

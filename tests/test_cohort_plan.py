@@ -223,6 +223,34 @@ def test_rows_of_a_table_with_the_same_output_are_named(study):
     assert [gap.name for gap in plan.gaps] == ["x.nii", "y.nii"]
 
 
+def test_rows_that_differ_only_in_the_mask_are_not_dropped(study):
+    (study / "t.csv").write_text("in,out,mask\nx.nii,o.nii,m.nii\nx.nii,o.nii,n.nii\nz.nii,,\n")
+    plan = make_plan(["t.csv"], "out")
+    assert [task.name for task in plan] == ["z.nii"]
+    assert [(gap.name, gap.failed) for gap in plan.gaps] == [("x.nii", True)] * 2
+    assert plan.gaps[0].reason.startswith("several rows of x.nii would write one file, o.nii: ")
+
+
+def test_inputs_that_give_nothing_are_named(study):
+    (study / "study/hollow/deep").mkdir(parents=True)
+    (study / "out").mkdir()
+    touch(study / "study/code/x.py")
+    (study / "list.txt").write_text("study/code\n")
+    (study / "void.txt").write_text("# nothing\n")
+    (study / "void.tsv").write_text("in\tout\n")
+    inputs = ["nope*.nii", "study/b", "study/hollow", "void.txt", "void.tsv", "out"]
+    plan = make_plan([*inputs, "study/code"], "out")
+    assert [(gap.name, gap.reason, gap.failed) for gap in plan.gaps] == [
+        ("nope*.nii", "no file or folder matches", True),
+        ("study/code", "no image in it", False),
+        ("study/hollow", "no image in it", True),
+        ("void.tsv", "no row below its first line", True),
+        ("void.txt", "no path in it", True),
+    ]
+    (gap,) = make_plan(["study/b", "list.txt"], "out").gaps
+    assert gap == Gap("code", "no image in it", failed=True)
+
+
 def test_inputs_on_several_drives_are_refused(study, monkeypatch):
     def fail(paths):
         raise ValueError("Paths don't have the same drive")

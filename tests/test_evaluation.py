@@ -336,6 +336,16 @@ def test_an_empty_mask_is_compared(study, capsys):
     assert read_rows(study / "out/evaluation.tsv")[0]["hd95_mm"] == "n/a"
 
 
+@pytest.mark.parametrize("prediction", ["refs", "refs/sub-01_T1w_reference.nii.gz", "linked"])
+def test_a_mask_is_not_compared_with_itself(study, capsys, prediction):
+    (study / "linked").symlink_to("refs")
+    reference = "refs" if prediction == "linked" else prediction
+    assert run("evaluate", prediction, reference) == 1
+    out, err = capsys.readouterr()
+    assert "prediction and reference are the same file; expected two. " in err
+    assert "1.0000" not in out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

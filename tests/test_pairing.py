@@ -92,6 +92,46 @@ def test_two_contrasts_do_not_share_a_reference_without_contrast(tmp_path):
     assert len(pairing.unpaired) == 3
 
 
+BIDS_MASKS = ["anat/sub-1_desc-brain_mask.nii", "anat/sub-1_desc-brainT2w_mask.nii"]
+
+
+@pytest.mark.parametrize(
+    ("others", "references", "wanted", "unpaired"),
+    [
+        ([], ["T1w"], {"": "T1w"}, ["anat/sub-1_desc-brainT2w_mask.nii"]),
+        ([], ["T1w", "T2w"], {"": "T1w", "T2w": "T2w"}, []),
+        (
+            ["dwi/sub-1_desc-braindwi_mask.nii"],
+            ["T1w", "T2w", "dwi"],
+            {"": "T1w", "T2w": "T2w", "dwi": "dwi"},
+            [],
+        ),
+    ],
+)
+def test_masks_of_a_bids_data_set_are_paired_by_the_contrast_that_they_name(
+    tmp_path, others, references, wanted, unpaired
+):
+    mine = touch(tmp_path / "p", *BIDS_MASKS, *others)
+    theirs = touch(tmp_path / "r", *(f"sub-1_{name}_reference.nii" for name in references))
+    pairing = pair_folders({"m": mine}, theirs)
+    assert {pair.prediction.name: pair.reference.name for pair in pairing.pairs} == {
+        f"sub-1_desc-brain{contrast}_mask.nii": f"sub-1_{name}_reference.nii"
+        for contrast, name in wanted.items()
+    }
+    assert [line.partition(":")[0] for line in pairing.unpaired] == [
+        str(mine / name) for name in unpaired
+    ]
+
+
+def test_a_mask_that_another_one_stands_for_is_named(tmp_path):
+    mine = touch(tmp_path / "p", "a_bet_mask.nii", "a_mask.nii", "a_majority.nii")
+    pairing = pair_folders({"m": mine}, touch(tmp_path / "r", "a_reference.nii"))
+    assert find_names(pairing) == [("a", "m", "a_bet_mask.nii", "a_reference.nii")]
+    assert pairing.unpaired == [
+        f"{mine / 'a_mask.nii'}: not compared; by its name of the same scan as a_bet_mask.nii"
+    ]
+
+
 def test_two_files_are_paired_whatever_their_names(tmp_path):
     touch(tmp_path, "x.nii", "y.nii.gz")
     pairing = pair_folders({"m": tmp_path / "x.nii"}, tmp_path / "y.nii.gz")

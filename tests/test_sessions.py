@@ -71,6 +71,32 @@ def test_the_scan_whose_field_of_view_holds_the_head_is_stripped(study, case):
     assert stem.removesuffix("w").replace("x_", "_") == wanted
 
 
+T1, T2 = "sub-01_T1w.nii.gz", "sub-01_T2w.nii.gz"
+SESSIONS = [  # the scans of each session
+    ["sub-01/ses-A/anat", [T1, T2], "sub-01/ses-B/anat", [T1, T2]],
+    ["sub-01/ses-A", [T1, T2], "sub-01/ses-B", [T1]],
+    ["sub-01/visit1/anat", [T1], "sub-01/visit2/anat", [T1, T2]],
+    ["sub-01/anat", ["sub-01_ses-A_T1w.nii.gz"], "sub-01/func", ["sub-01_ses-B_bold.nii.gz"]],
+]
+
+
+@pytest.mark.parametrize(("one", "names", "other", "more"), SESSIONS)
+def test_scans_in_the_folders_of_two_sessions_do_not_share_a_mask(study, one, names, other, more):
+    sessions = [[f"{one}/{name}" for name in names], [f"{other}/{name}" for name in more]]
+    for name in (*sessions[0], *sessions[1]):
+        (study / "heads" / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / "heads" / name).touch()
+    tasks = share_masks(make_plan(["heads"], "out"))
+    assert [sorted(member.name for member in task.members) for task in tasks] == sessions
+
+
+def test_images_of_a_session_share_a_mask_across_its_folders(study):
+    for name in ("anat/sub-01_T1w", "perf/sub-01_asl"):
+        (study / f"heads/sub-01/ses-A/{name}.nii.gz").parent.mkdir(parents=True)
+        (study / f"heads/sub-01/ses-A/{name}.nii.gz").touch()
+    assert len(share_masks(make_plan(["heads"], "out"))) == 1
+
+
 # --- while it is stripped
 
 

@@ -26,6 +26,13 @@ def test_empty_lines_are_passed_over_and_short_ones_filled(tmp_path):
     assert read_table(path) == [(3, {"in": "x.nii", "mask": ""})]
 
 
+def test_a_missing_value_of_an_optional_column_is_empty(tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("in\tout\tmask\nn/a\tn/a\tm.nii\n")
+    ((_, row),) = read_table(path, ("in",), ("out", "mask"))
+    assert row == {"in": "n/a", "out": "", "mask": "m.nii"}
+
+
 def test_a_name_that_is_no_text_survives(tmp_path):
     name, path = b"caf\xe9.nii".decode("utf-8", "surrogateescape"), tmp_path / "a.tsv"
     path.write_bytes(make_tsv(["in"], [[name]]).encode("utf-8", "surrogateescape"))

@@ -46,7 +46,7 @@ def read_table(
     needed
         Columns that must be there, in lower case.
     more
-        Columns that may be there, for the message.
+        Columns that may be there; ``n/a`` in one of them is an empty cell, as in BIDS.
 
     Returns
     -------
@@ -72,12 +72,13 @@ def read_table(
             f"{path.name}: columns {', '.join(columns) or 'none'}; expected {_list(needed)}"
             f"{f', and if wanted {_list(more)},' if more else ''} in the first line."
         )
-    empty = dict.fromkeys(columns, "")
-    return [
-        (number, empty | dict(zip(columns, (cell.strip() for cell in cells), strict=False)))
-        for number, cells in enumerate(rows[1:], start=2)
-        if any(cell.strip() for cell in cells)
-    ]
+    found = []
+    for number, texts in enumerate(rows[1:], start=2):
+        cells = dict(zip(columns, map(str.strip, texts), strict=False))
+        if any(map(str.strip, texts)):
+            missing = [name for name in columns if name in more and cells.get(name) == "n/a"]
+            found.append((number, dict.fromkeys(columns, "") | cells | dict.fromkeys(missing, "")))
+    return found
 
 
 def read_schema(row: Mapping[str, str], newest: int, path: Path) -> int:

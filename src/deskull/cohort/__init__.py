@@ -12,12 +12,17 @@ records are in `records.py`, the table is in `table.py`.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deskull.apply import load_mask
 from deskull.cohort.cluster import strip_on_cluster
+from deskull.cohort.earlier import (
+    apply_corrections,
+    find_kept,
+    list_written,
+    warn_of_leftovers,
+)
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
 from deskull.cohort.records import (
@@ -25,13 +30,11 @@ from deskull.cohort.records import (
     is_done,
     make_request,
     mark_run,
-    read_record,
     record_failure,
     remove_stale_files,
 )
 from deskull.cohort.search import make_plan
 from deskull.cohort.steps import Job
-from deskull.cohort.stripped import apply_corrections
 from deskull.cohort.table import (
     Outcome,
     find_outcome,
@@ -42,9 +45,7 @@ from deskull.cohort.table import (
     warn_of_versions,
 )
 from deskull.cohort.workers import Stream, strip_in_process, strip_in_workers
-from deskull.errors import DeskullError, OptionError
-from deskull.image.fingerprint import is_unchanged
-from deskull.image.lookup import find_manual
+from deskull.errors import OptionError
 from deskull.image.writing import make_folder
 from deskull.network.engine import count_threads, find_device, find_runtime
 from deskull.network.weights import find_channel, load_weights
@@ -158,9 +159,10 @@ def strip_cohort(
             if gap.failed:
                 logger.warning("%s: failed: %s", gap.name, gap.reason)
         waiting = [task for task in tasks if force or not is_done(task, request)]
-        edited = {} if force else _find_edited(waiting)
-        waiting = [task for task in waiting if task.record not in edited]
-        now = {task.record for task in waiting} | set(edited)
+        kept = {} if force else find_kept(waiting)
+        waiting = [task for task in waiting if task.record not in kept]
+        written = list_written(waiting)
+        now = {task.record for task in waiting} | set(kept)
         if cluster is None or not waiting:
             stream = _strip_here(waiting, job, request, workers)
         else:
@@ -168,12 +170,13 @@ def strip_cohort(
         found = _watch(stream, Progress(len(tasks), len(tasks) - len(waiting)), observe)
         for record in apply_corrections(member for task in tasks for member in task.members):
             found.pop(record, None)
-        found |= edited
+        found |= kept
         outcomes = [
             replace(find_outcome(member, found), earlier=task.record not in now)
             for task in tasks
             for member in task.members
         ]
+        warn_of_leftovers(written, waiting, out)
         warn_of_versions(outcomes, out)
         outcomes += map(make_gap_outcome, gaps)
         save_table(outcomes, out / name_table(label))
@@ -206,43 +209,6 @@ def _check_job(
     weights = load_weights(job.weights)
     find_channel(weights, job.settings)
     return job, make_request(job.settings, weights.digest, job.frame, job.orientation)
-
-
-def _find_edited(tasks: Sequence[Task]) -> dict[Path, Outcome]:
-    """Find the tasks one of whose masks was edited in place: it is kept, and they fail.
-
-    Returns
-    -------
-    dict
-        Path of the task's record to its outcome.
-    """
-    found = {}
-    for task in tasks:
-        for member in task.members:
-            mask = _find_edited_mask(member)
-            if mask is not None and task.record not in found:
-                error = (
-                    f"{mask.name}: edited since deskull wrote it, and kept. To use it, rename it "
-                    f"to {find_manual(member.scan, mask).name}; to replace it, add --force."
-                )
-                found[task.record] = Outcome(task.name, FAILED, error=error)
-                logger.warning("%s: failed: %s", task.name, error)
-    return found
-
-
-def _find_edited_mask(task: Task) -> Path | None:
-    """Find the mask of a task if it is a mask still, but not the file that deskull wrote."""
-    record = read_record(task)
-    written = record.outputs.get("mask") if record else None
-    if written is None or not written.sha256:
-        return None
-    path = task.record.parent / written.path
-    if not path.exists() or is_unchanged(path, written):
-        return None
-    with suppress(DeskullError):
-        load_mask(path)
-        return path
-    return None
 
 
 def _strip_here(tasks: Sequence[Task], job: Job, request: Request, workers: int) -> Stream:

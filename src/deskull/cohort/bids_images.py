@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from deskull.cohort.bids_ignore import Ignore
 from deskull.cohort.plan import Gap
 from deskull.errors import InputError, OptionError
 from deskull.image.bids_names import (
@@ -74,6 +75,13 @@ class Choice:
                     f"suffix {suffix!r}; expected letters and digits, such as "
                     f"{', '.join(BIDS_SUFFIXES)}."
                 )
+        for kind, labels in (("sub", self.participants), ("ses", self.sessions)):
+            for label in labels:
+                if not is_folder_of(kind, name_folder(kind, label)):
+                    raise OptionError(
+                        f"label {label!r}; expected letters and digits, with or without {kind}-, "
+                        f"such as {name_folder(kind, '01')}."
+                    )
         spelled = dict.fromkeys(known.get(suffix.lower(), suffix) for suffix in self.suffixes)
         object.__setattr__(self, "suffixes", tuple(spelled))
 
@@ -213,21 +221,17 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     InputError
         If this is not a BIDS data set.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; expected the root of a BIDS data set.")
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    participants = [path for path in folders if is_folder_of("sub", path.name)]
-    if not participants:
-        raise InputError(f"{root}: no folder sub-*; expected the root of a BIDS data set.")
+    participants = find_participants(root)
     requested = sorted({name_folder("sub", label) for label in choice.participants})
     known = [path.name for path in participants]
     listed = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
     missing = f"no such participant; there are {listed}."
     gaps = [Gap(name, missing, failed=True) for name in requested if name not in known]
-    if not requested:
-        odd = [p for p in folders if p.name.lower().startswith("sub") and p not in participants]
-        gaps += [Gap(p.name, "misnamed: expected a folder like sub-01.", True) for p in odd]
     ignore, images = Ignore(root), list[Image]()
+    if not requested:
+        likely = sorted(path for path in root.iterdir() if path.name.lower().startswith("sub"))
+        odd = [path for path in likely if path.is_dir() and path not in participants]
+        gaps += [_explain_folder(path.name, ignore) for path in odd]
     for participant in participants:
         if not requested or participant.name in requested:
             found, participant_gaps = _search_participant(participant, root, choice, ignore)
@@ -236,8 +240,31 @@ def find_images(root: Path, choice: Choice) -> tuple[list[Image], list[Gap]]:
     return images, gaps
 
 
+def find_participants(root: Path) -> list[Path]:
+    """Find the folders of the participants of a data set, sorted.
+
+    Raises
+    ------
+    InputError
+        If this is not a BIDS data set.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; expected the root of a BIDS data set.")
+    found = sorted(p for p in root.iterdir() if p.is_dir() and is_folder_of("sub", p.name))
+    if not found:
+        raise InputError(f"{root}: no folder sub-*; expected the root of a BIDS data set.")
+    return found
+
+
+def _explain_folder(name: str, ignore: Ignore) -> Gap:
+    """Explain why a folder that is named nearly like a participant's is not searched."""
+    if ignore.matches(f"{name}/"):
+        return Gap(name, "left out by .bidsignore")
+    return Gap(name, "misnamed: expected a folder like sub-01.", failed=True)
+
+
 def _search_participant(
-    folder: Path, root: Path, choice: Choice, ignore: "Ignore"
+    folder: Path, root: Path, choice: Choice, ignore: Ignore
 ) -> tuple[list[Image], list[Gap]]:
     """Find the requested images of a participant, and the gaps."""
     sessions = {name_folder("ses", label) for label in choice.sessions}
@@ -269,12 +296,13 @@ def _search_participant(
 
 
 def _list_images(folder: Path) -> Iterator[Path]:
-    """List the image files of a participant, sorted."""
+    """List the image files of a participant, sorted, without hidden ones such as ``._x.nii``."""
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if len(Path(place).relative_to(folder).parts) > len(("ses-A", "anat")):
             folders.clear()
-        yield from (Path(place, name) for name in sorted(files) if find_suffix(name))
+        shown = sorted(name for name in files if not name.startswith("."))
+        yield from (Path(place, name) for name in shown if find_suffix(name))
 
 
 def _is_in_place(
@@ -343,43 +371,3 @@ def _explain_none(choice: Choice, folder: Path, suffixes: set[str]) -> str:
         known = known or sorted(path.name for path in folder.glob("ses-*"))
     parts += ["that matches the filter file"] if choice.filters else []
     return f"{' '.join(parts)}; there are: {', '.join(known) or 'none'}."
-
-
-class Ignore:
-    """The rules of ``.bidsignore`` in the root of a data set, which are those of gitignore.
-
-    Parameters
-    ----------
-    root
-        Root folder of the data set.
-    """
-
-    def __init__(self, root: Path) -> None:
-        try:
-            lines = (root / ".bidsignore").read_text("utf-8-sig", "replace").splitlines()
-        except OSError:
-            lines = []
-        patterns = [line.strip() for line in lines]
-        self._rules = [_make_rule(text) for text in patterns if text and not text.startswith("#")]
-
-    def matches(self, path: str) -> bool:
-        """Whether a file is left out, its path given from the root with forward slashes."""
-        left_out = False
-        for rule, leaves_out in self._rules:
-            if rule.fullmatch(path):
-                left_out = leaves_out
-        return left_out
-
-
-def _make_rule(pattern: str) -> tuple[re.Pattern[str], bool]:
-    """Make the regular expression of a pattern; False if what matches is kept again."""
-    leaves_out = not pattern.startswith("!")
-    pattern = pattern.removeprefix("!")
-    start = "" if "/" in pattern.rstrip("/") else "(?:.*/)?"
-    end = "/.*" if pattern.endswith("/") else "(?:/.*)?"
-    special = {"**/": "(?:.*/)?", "/**": "/.*", "*": "[^/]*", "?": "[^/]"}
-    rule = ""
-    for part in re.split(r"(\*\*/|/\*\*$|\*|\?|\[[^]\\]+\])", pattern.strip("/")):
-        some = part.startswith("[") and part.endswith("]")
-        rule += special.get(part) or (part.replace("[!", "[^") if some else re.escape(part))
-    return re.compile(f"{start}{rule}{end}"), leaves_out

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, overload
 
 from deskull.errors import OptionError, OutputError
-from deskull.image.bids_names import INV2, UNIT1, find_inversion, find_root, parse_name
+from deskull.image.bids_names import (
+    BIDS_FOLDERS,
+    INV2,
+    UNIT1,
+    find_inversion,
+    find_root,
+    parse_name,
+)
 from deskull.image.file_names import find_stem, name_head
 from deskull.image.header import peek
 from deskull.image.writing import find_files
@@ -186,8 +193,9 @@ def remove_clashes(tasks: Iterable[Task]) -> tuple[list[Task], list[Gap]]:
     clashes: dict[tuple[Path, Path], str] = {}
     for file, several in writers.items():
         if len(several) > 1:
-            names = " and ".join(task.name for task in several)
-            reason = f"{names} would write one file, {file.name}: none is stripped. Rename one."
+            names = list(dict.fromkeys(task.name for task in several))
+            who = " and ".join(names) if len(names) > 1 else f"several rows of {names[0]}"
+            reason = f"{who} would write one file, {file.name}: none is stripped. Rename one."
             for task in several:
                 clashes.setdefault((task.scan, task.record), reason)
     reasons = [(task, clashes.get((task.scan, task.record))) for task in ordered]
@@ -214,7 +222,8 @@ def share_masks(
         One task for each scan.
     find_session
         Function that gives the scans of a session, by their paths, the same key. By default the
-        names decide: BIDS names by ``sub-`` and ``ses-``; others are of one session if they lie
+        names decide: BIDS names by ``sub-`` and ``ses-``, or without ``ses-`` by the folder that
+        holds ``anat`` and the like; others are of one session if they lie
         in one folder and differ only in the contrast, as ``p1_T1.nii.gz`` and
         ``p1_FLAIR.nii.gz`` do.
     mp2rage
@@ -238,7 +247,10 @@ def _find_session(scan: Path) -> Hashable:
     """Find the key of a scan's session; a scan whose name has no contrast is alone."""
     name = parse_name(scan)
     if name is not None:
-        return find_root(scan, name) or scan.parent, name.participant, name.session
+        place = find_root(scan, name)
+        if place is not None and not name.session:  # the session's folder, or the participant's
+            place = scan.parent.parent if scan.parent.name in BIDS_FOLDERS else scan.parent
+        return place or scan.parent, name.participant, name.session
     head = name_head(scan)
     return (scan.parent, head.participant, head.session) if head.contrast else scan
 

@@ -136,8 +136,33 @@ def make_record(
 
 
 def _make_relative(path: Path, task: Task) -> str:
-    """Write a path as seen from the record, so that both can be moved together."""
-    return make_relative(path, task.record.parent)
+    """Write a path as seen from the real folder of the record, so that both can be moved."""
+    folder = task.record.parent
+    if path.parent == folder:
+        return path.name
+    return make_relative(path.parent.resolve() / path.name, folder.resolve())
+
+
+def find_recorded(file: str, *records: Path | None) -> Path:
+    """Find a file by its path as seen from a record.
+
+    Parameters
+    ----------
+    file
+        Path from the record. Links in the path of the record are followed first; in records of
+        earlier versions they were not.
+    records
+        Paths of the record, by which its folder is reached.
+
+    Returns
+    -------
+    Path
+        Path of the file, whether it is there or not.
+    """
+    known = [record.parent for record in records if record is not None]
+    folders = [*(folder.resolve() for folder in known), *(folder.absolute() for folder in known)]
+    places = [Path(os.path.normpath(folder / file)) for folder in folders]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def record_failure(task: Task, request: Request, error: str) -> Record:

@@ -3,7 +3,7 @@
 Inputs are files, folders, globs, lists and tables. What deskull wrote is known by its records:
 by path, or by content where it was moved. What others made from a scan is known by its name
 together with the grid of that scan, or with voxels that are those of a mask or a label map.
-Whatever is found and is not stripped is counted or named.
+Whatever is found and is not stripped is counted or named, as are inputs that gave nothing.
 """
 
 import glob
@@ -12,38 +12,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from deskull.cohort.made import Siblings, WrittenFiles
 from deskull.cohort.plan import Gap, Plan, Task, remove_clashes
-from deskull.errors import DeskullError, ImageFileError, InputError, OutputError
-from deskull.image.bids_names import is_made, parse_name
+from deskull.errors import ImageFileError, InputError, OutputError
 from deskull.image.file_names import (
     ARCHIVES,
     HEADS,
     IMAGES,
-    MADE_ENDINGS,
     TEXTS,
     WRITABLE,
-    find_base,
     find_stem,
     find_suffix,
     is_foreign,
-    says_label,
 )
-from deskull.image.fingerprint import hash_files, is_unchanged
-from deskull.image.formats import dicom_header, open_image
-from deskull.image.header import peek
-from deskull.image.stored import to_stored
+from deskull.image.formats import dicom_header
 from deskull.image.writing import find_files
 from deskull.outputs import RECORD, USUAL, find_output
-from deskull.record import OutputFile, load_record
 from deskull.text_files import TABLES, read_table, read_text
 
 LISTS = (".txt", ".list", ".lst")
 DICOM = (".dcm", ".ima")
-MIN_EQUAL = 0.6
-"""Share of voxels equal to their neighbour from which on an image is a mask or a label map: these
-have 0.83 and more, heads 0.25 and less (measured on 30 of each)."""
 
 
 def make_plan(
@@ -85,9 +73,10 @@ def make_plan(
     if not search.found:
         raise InputError(_explain_none(paths, search, ignored))
     root = _find_root(search.bases)
-    tasks = [_make_task(found, root, out, requested) for found in search.found.values()]
+    tasks = [_make_task(found, root, out, requested) for found in search.found]
     good, gaps = remove_clashes(tasks)
     gaps += [Gap(_name(path, root), reason) for path, reason in search.left_out.items()]
+    gaps += search.name_fruitless(root)
     return Plan(good, sorted(gaps, key=lambda gap: gap.name), ignored)
 
 
@@ -105,18 +94,20 @@ class _Search:
     """The files found so far, and the folders at which the tree of the outputs begins."""
 
     out: str  # real path of the folder of the outputs, which is not searched
-    found: dict[tuple[Path, str], _Found] = field(default_factory=dict)  # (scan, brain) -> scan
+    found: dict[_Found, None] = field(default_factory=dict)  # in the order of the inputs
     bases: set[Path] = field(default_factory=set)  # folders searched, or of scans that were named
     left_out: dict[Path, str] = field(default_factory=dict)  # image -> why it is not stripped
     _images: dict[Path, Path] = field(default_factory=dict)  # possible scan -> its base
     _series: dict[Path, list[Path]] = field(default_factory=dict)  # folder -> DICOM files named
     _rest: set[Path] = field(default_factory=set)  # files that are not images
+    _folders: dict[Path, bool] = field(default_factory=dict)  # named -> whether a scan is expected
+    _fruitless: list[Gap] = field(default_factory=list)  # other inputs that gave nothing
 
     def add_input(self, text: str) -> None:
         """Add the files that one input names."""
         path = Path(os.path.abspath(text))
         if os.path.isdir(text):
-            self._add_folder(path)
+            self._folders[path] = not self._add_folder(path)
         elif text and os.path.lexists(text):
             kind = path.suffix.lower()
             if kind in LISTS:
@@ -139,8 +130,8 @@ class _Search:
             self._add_scan(_Found(scan), scan.parent)
         folders = {path.parent for path in self._images}
         nearby = {file for folder in folders for file in folder.glob(f"*{RECORD}")}
-        written = _WrittenFiles(nearby | {p for p in self._rest if p.name.endswith(RECORD)})
-        siblings, ours = _Siblings(self._images), 0
+        written = WrittenFiles(nearby | {p for p in self._rest if p.name.endswith(RECORD)})
+        siblings, ours = Siblings(self._images), 0
         for path, base in self._images.items():
             files = find_files(path)
             if ".img" in find_suffix(path) and files[-1].exists():
@@ -154,9 +145,23 @@ class _Search:
         rest = [path for path in self._rest if not written.contains(path)]
         return _count_ignored(ours + len(self._rest) - len(rest), rest)
 
-    def _add_folder(self, folder: Path) -> None:
+    def name_fruitless(self, root: Path) -> list[Gap]:
+        """Name the inputs that gave neither a scan nor another image.
+
+        A folder with other files is no failure: a shell expands ``study/*`` to all folders.
+        """
+        images = {found.scan for found in self.found} | {*self._images, *self.left_out}
+        places = images | {parent for path in images for parent in path.parents}
+        return self._fruitless + [
+            Gap(_name(folder, root), "no image in it", failed=expected)
+            for folder, expected in self._folders.items()
+            if folder not in places and os.path.realpath(folder) != self.out
+        ]
+
+    def _add_folder(self, folder: Path) -> bool:
+        """Add the files below a folder; return whether there are any."""
         self.bases.add(folder)
-        visited = set()
+        visited, found = set(), False
         for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
             real = os.path.realpath(place)
             if real in visited:
@@ -170,6 +175,8 @@ class _Search:
                 and os.path.realpath(os.path.join(place, name)) != self.out
             )
             self._add_files([Path(place, name) for name in sorted(files)], folder)
+            found = found or bool(files)
+        return found
 
     def _add_files(self, files: Sequence[Path], base: Path) -> None:
         """Add the files of one folder; those of a DICOM series are one scan."""
@@ -184,7 +191,10 @@ class _Search:
         parts = Path(os.path.abspath(text)).parts
         fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         base = Path(*parts[:fixed])
-        for match in sorted(glob.glob(text, recursive=True)):
+        matches = sorted(glob.glob(text, recursive=True))
+        if not matches:
+            self._fruitless.append(Gap(text, "no file or folder matches", failed=True))
+        for match in matches:
             path = Path(os.path.abspath(match))
             if self._is_output(path, base):
                 continue
@@ -223,19 +233,29 @@ class _Search:
             self._rest.add(path)
 
     def _add_scan(self, found: _Found, base: Path | None = None) -> None:
-        self.found.setdefault((found.scan, found.out), found)
+        self.found.setdefault(found)
         self.bases.add(base or found.scan.parent)
 
     def _add_list(self, path: Path) -> None:
         """Add each line of a text file; relative paths start at the folder of the file."""
-        for line in map(str.strip, read_text(path).splitlines()):
-            if line and not line.startswith("#"):
-                scan = Path(os.path.abspath(path.parent / Path(line).expanduser()))
-                self._add_folder(scan) if scan.is_dir() else self._add_scan(_Found(scan))
+        lines = [line.strip() for line in read_text(path).splitlines()]
+        lines = [line for line in lines if line and not line.startswith("#")]
+        if not lines:
+            self._fruitless.append(Gap(path.name, "no path in it", failed=True))
+        for line in lines:
+            scan = Path(os.path.abspath(path.parent / Path(line).expanduser()))
+            if scan.is_dir():
+                self._add_folder(scan)
+                self._folders[scan] = True
+            else:
+                self._add_scan(_Found(scan))
 
     def _add_table(self, path: Path) -> None:
         """Add each row of a table; relative scans start at its folder, outputs at `out`."""
-        for number, row in read_table(path, ("in",), ("out", "mask")):
+        rows = read_table(path, ("in",), ("out", "mask"))
+        if not rows:
+            self._fruitless.append(Gap(path.name, "no row below its first line", failed=True))
+        for number, row in rows:
             if not row["in"]:
                 raise InputError(f"{path.name}, line {number}: no path in column `in`.")
             scan = Path(os.path.abspath(path.parent / Path(row["in"]).expanduser()))
@@ -314,84 +334,3 @@ def _explain_none(paths: Sequence[str], search: _Search, ignored: str) -> str:
         f"{', '.join(HEADS)}. Left out: {', '.join(listed) or 'nothing'}. List files in a text "
         "file to strip them nevertheless."
     )
-
-
-# --- images that are not scans
-
-
-class _WrittenFiles:
-    """Files that deskull wrote, according to the records in `paths`."""
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self._files: dict[str, OutputFile | None] = {}
-        self._hashes: dict[int, set[str]] = {}  # size in bytes -> SHA-256
-        for path in paths:
-            record = load_record(path)
-            if record is None:
-                continue
-            self._files[os.path.realpath(path)] = None
-            for output in record.outputs.values():
-                self._files[os.path.realpath(path.parent / output.path)] = output
-                if output.bytes is not None:
-                    self._hashes.setdefault(output.bytes, set()).add(output.sha256)
-
-    def contains(self, path: Path) -> bool:
-        """Whether a file is a record, an output in its place, or an output that was moved."""
-        if not self._files:
-            return False
-        place = os.path.realpath(path)
-        if place in self._files:
-            output = self._files[place]
-            if output is None or is_unchanged(path, output):
-                return True
-        try:
-            hashes = self._hashes.get(path.stat().st_size)
-            return hashes is not None and hash_files([path]) in hashes
-        except OSError:
-            return False
-
-
-class _Siblings:
-    """The images among the inputs by folder and stem, to find what one was made from."""
-
-    def __init__(self, images: Iterable[Path]) -> None:
-        self._stems: dict[tuple[Path, str], list[Path]] = {}
-        for path in images:
-            self._stems.setdefault((path.parent, find_stem(path).lower()), []).append(path)
-            if find_base(path, MADE_ENDINGS) is None:
-                self._stems.setdefault((path.parent, ""), []).append(path)
-
-    def explain_made(self, path: Path) -> str:
-        """Explain why an image was made from a scan; empty if it may be a scan itself."""
-        name = parse_name(path)
-        if name is not None and is_made(name):
-            return "made from a scan, by its BIDS name"
-        base = find_base(path, MADE_ENDINGS)
-        if base is None:
-            return ""
-        for other in self._stems.get((path.parent, base.lower()), ()):
-            if _may_share_grid(path, other):
-                return f"made from {other.name}, by its name and grid"
-        if says_label(path) and _has_equal_areas(path):
-            return "a mask or label map, by its name and voxels"
-        return ""
-
-
-def _may_share_grid(path: Path, other: Path) -> bool:
-    """Whether two images lie on one grid, or a header cannot be read ahead."""
-    one, two = peek(path), peek(other)
-    if one is None or two is None:
-        return True
-    return one.shape[:3] == two.shape[:3] and np.allclose(one.affine, two.affine, atol=1e-2)
-
-
-def _has_equal_areas(path: Path) -> bool:
-    """Whether most neighbouring voxels of an image, without its background, are equal."""
-    try:
-        raw = to_stored(open_image(path)).raw
-    except DeskullError:  # its reader reports later what is wrong
-        return False
-    one, two = raw[1:], raw[:-1]
-    inside = (one != raw.flat[0]) | (two != raw.flat[0])
-    equal = np.count_nonzero((one == two) & inside)
-    return bool(equal >= MIN_EQUAL * np.count_nonzero(inside))

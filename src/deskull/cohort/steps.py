@@ -8,6 +8,7 @@ decided in `workers.py`. An error on a scan ends in its record and nowhere else.
 import json
 import logging
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -153,7 +154,15 @@ def read_scan(task: Task, job: Job) -> Scan:
 
 
 def _open(task: Task, job: Job, frame: int | None = None) -> SpatialImage:
-    image = open_image(task.scan, frame=frame)
+    try:
+        image = open_image(task.scan, frame=frame)
+    except ImageFileError as error:
+        if "--series" not in str(error):
+            raise
+        raise ImageFileError(
+            f"{error} For several scans there is no such option: strip this one with `deskull "
+            f"{shlex.quote(str(task.scan))} --series N`, or keep each series in its own folder."
+        ) from error
     return turn_to_ras(image) if job.orientation == "ras" else image
 
 

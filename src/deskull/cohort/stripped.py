@@ -4,11 +4,10 @@ A record that points out of the folder is not believed. From a mask corrected by
 `deskull.review`) the outputs are made again; the automatic mask and its probability stay.
 """
 
-import logging
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
@@ -17,10 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deskull.apply import find_brain, load_mask
-from deskull.cohort.plan import Task
-from deskull.cohort.records import read_record
-from deskull.errors import DeskullError, GeometryError, ImageFileError, InputError
+from deskull.cohort.records import find_recorded
+from deskull.errors import DeskullError, ImageFileError, InputError
 from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
 from deskull.image.formats import open_image
@@ -33,8 +30,6 @@ from deskull.outputs import OUTPUTS, RECORD, check_packages, find_output
 from deskull.record import DONE, FAILED, CorrectedMask, Record, Request, load_record, save_records
 from deskull.result import MaskedScan, save_output
 from deskull.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +46,15 @@ class Stripped:
         Real path of the record, below `folder`.
     record
         Content of the record.
+    given
+        Path of the record as the folder was given, without its links followed; None if unknown.
     """
 
     name: str
     folder: Path
     path: Path
     record: Record = field(repr=False)
+    given: Path | None = None
 
     @property
     def status(self) -> str:
@@ -155,7 +153,7 @@ class Stripped:
                 f"{self.name}: its record does not name the scan. Strip it again with "
                 "this version: deskull batch --force"
             )
-        path = Path(os.path.normpath(self.path.parent / known.file))
+        path = find_recorded(known.file, self.path, self.given)
         if not path.exists():
             raise ImageFileError(f"{self.name}: the scan is missing; expected it at {path}.")
         if not is_unchanged(path, known):
@@ -179,7 +177,7 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
     InputError
         If there is no such folder, or no record in it.
     """
-    root = Path(folder)
+    given = root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{folder}: no such folder; expected the output of `deskull batch`.")
     root = root.resolve()
@@ -191,8 +189,9 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
             if not name.endswith(RECORD) or not is_inside(path, root):
                 continue
             if (record := load_record(path)) is not None:
-                known = path.relative_to(root).as_posix().removesuffix(RECORD)
-                scans.append(Stripped(record.input.path or known, root, path, record))
+                below = path.relative_to(root)
+                known = record.input.path or below.as_posix().removesuffix(RECORD)
+                scans.append(Stripped(known, root, path, record, given / below))
     if not scans:
         raise InputError(
             f"{folder}: no record (*{RECORD}) in it; expected the output of `deskull batch`."
@@ -295,48 +294,6 @@ def remake_outputs(
     except DeskullError as error:
         return Remade(old=files, command=make_command(scan, manual), reason=str(error))
     return Remade(remade=files)
-
-
-def apply_corrections(tasks: Iterable[Task]) -> set[Path]:
-    """Make the outputs again from corrected masks, where scans were stripped again since.
-
-    Parameters
-    ----------
-    tasks
-        Tasks of the scans of a run.
-
-    Returns
-    -------
-    set
-        Records of the scans whose outputs were made again; the others are warned of.
-    """
-    remade = set()
-    for task in tasks:
-        record = read_record(task)
-        if record is None:
-            continue
-        path = task.record.absolute()
-        scan = Stripped(task.name, Path(path.anchor), path, record)
-        manual = scan.find_corrected()
-        if manual is None or not scan.has_old_outputs:
-            continue
-        try:
-            volume = load_recorded(scan)
-            corrected = load_mask(manual, volume.grid)
-            if not corrected.grid.matches(volume.grid):
-                raise GeometryError(f"{manual.name}: lies on another grid than the scan.")
-            mask = find_brain(corrected, volume.grid, volume.name)
-            reason = remake_outputs(scan, mask, volume, manual).reason
-        except DeskullError as error:
-            reason = str(error)
-        if reason:
-            logger.warning(
-                "%s: %s is ignored, brain and volume are those of the automatic mask: %s",
-                *(task.name, manual.name, reason),
-            )
-        else:
-            remade.add(task.record)
-    return remade
 
 
 def load_recorded(scan: Stripped) -> Volume:

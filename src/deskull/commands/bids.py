@@ -215,7 +215,8 @@ def run_bids(options: Namespace) -> None:
 
 
 def _strip_participants(options: Namespace) -> None:
-    from deskull.cohort.bids import LOGS, make_bids_plan, save_description, save_gaps
+    from deskull.cohort.bids import make_bids_plan
+    from deskull.cohort.bids_derivatives import LOGS, save_description, save_gaps
     from deskull.cohort.bids_images import Choice, read_filters
     from deskull.cohort.table import name_table
     from deskull.image.writing import make_folder
@@ -242,11 +243,11 @@ def _strip_participants(options: Namespace) -> None:
     raw, out = Path(options.bids_dir), Path(options.out_dir)
     with progress(options.quiet) as show:
         show("looking for scans")
-        plan = make_bids_plan(raw, out, choice, options.outputs, options.one_mask)
-        plan, share = take_shard(plan, options, _name_share(choice))
+        whole = make_bids_plan(raw, out, choice, options.outputs, options.one_mask)
+        plan, share = take_shard(whole, options, _name_share(choice))
         make_folder(out)
         save_description(raw, out)
-        save_gaps(plan.gaps, choice, out)
+        save_gaps(whole.gaps, choice, out)
         outcomes = strip_plan(plan, out / LOGS, job, options, show, share=share, workers=workers)
     next_commands = [
         f"deskull-bids {shlex.join([options.bids_dir, options.out_dir])} group",
@@ -297,7 +298,7 @@ def _name_share(choice: "Choice") -> str:
 
 
 def _sum_up_group(options: Namespace) -> None:
-    from deskull.cohort.bids import save_group
+    from deskull.cohort.bids_derivatives import save_group
     from deskull.review.report import write_report
 
     out = Path(options.out_dir)

@@ -167,7 +167,7 @@ def _find_scans(source: Path) -> Iterator[tuple[Path, Path | None]]:
             yield task.scan, None
         return
     found = False
-    for _, row in read_table(source):
+    for _, row in read_table(source, more=MASKS):
         image, mask = (next(filter(None, map(row.get, names)), None) for names in (IMAGES, MASKS))
         if image:
             found = True

@@ -5,7 +5,7 @@ No image is opened here. Files without a partner are reported.
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Pairing:
     pairs
         Pairs, sorted by scan, and those of a scan in the order of the methods.
     unpaired
-        A line of text for each file without a partner.
+        A line of text for each file without a partner, and each that another one stands for.
     """
 
     pairs: list[Comparison]
@@ -76,9 +76,9 @@ def pair_folders(
 
     Names match if they differ only in the ending of a mask (``_mask``, ``_brainmask``,
     ``_brain_mask``, ``_reference`` and the like), or in BIDS if they have the same entities except
-    ``desc`` and ``label``; there one side may omit the contrast. If a name occurs in several
-    folders, the path below the folder must match as well. If some files of a folder are named as
-    masks, the others are ignored.
+    ``desc`` and ``label``; there one side may omit the contrast, which ``desc-brainT2w`` names
+    too. If a name occurs in several folders, the path below the folder must match as well. If
+    some files of a folder are named as masks, the others are ignored.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def pair_folders(
     for path in (*predictions.values(), references, *([images] if images else [])):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder.")
-    scans = _index(_list_scans(images), images, False) if images else {}
+    scans, _ = _index(_list_scans(images), images, False) if images else ({}, [])
     if references.is_file() and all(path.is_file() for path in predictions.values()):
         key = _make_key(references)
         image = images if images is None or images.is_file() else _find_image(key, scans)
@@ -109,9 +109,10 @@ def pair_folders(
     sides = [*predictions.values(), references]
     masks = [_list_masks(side) for side in sides]
     deep = any(_has_repeated_names(files) for files in masks)
-    *found, to_match = [_index(f, side, deep) for f, side in zip(masks, sides, strict=True)]
-    scans = _index(_list_scans(images), images, deep) if images else {}
-    pairs, unpaired = [], []
+    indexed = [_index(files, side, deep) for files, side in zip(masks, sides, strict=True)]
+    *found, to_match = [index for index, _ in indexed]
+    scans, _ = _index(_list_scans(images), images, deep) if images else ({}, [])
+    pairs, unpaired = [], [line for _, lines in indexed for line in lines]
     for method, files in zip(predictions, found, strict=True):
         matched, unmatched = _match(files, to_match)
         pairs += [
@@ -214,14 +215,24 @@ def _has_repeated_names(files: Iterable[Path]) -> bool:
     return any(len(found) > 1 for found in folders.values())
 
 
-def _index(files: Iterable[Path], place: Path, deep: bool) -> _Found:
-    """Sort files by their keys; of several masks of one scan, the most trusted is taken."""
+def _index(files: Iterable[Path], place: Path, deep: bool) -> tuple[_Found, list[str]]:
+    """Sort files by their keys; of several masks of one scan, the most trusted is taken.
+
+    Returns
+    -------
+    tuple
+        Files by their keys, and a line of text for each that is passed over and is no less
+        trusted.
+    """
     below = Path(os.path.abspath(place if place.is_dir() else place.parent)) if deep else None
     found: _Found = {}
+    lines = []
     for path in sorted(files, key=_rank):
         key = _make_key(path, below)
-        found.setdefault(key.scan, {}).setdefault(key.contrast, path)
-    return found
+        taken = found.setdefault(key.scan, {}).setdefault(key.contrast, path)
+        if taken != path and _rank(taken) == _rank(path):
+            lines.append(f"{path}: not compared; by its name of the same scan as {taken.name}")
+    return found, lines
 
 
 def _rank(path: Path) -> float:
@@ -267,16 +278,30 @@ def find_swapped(pairs: Sequence[Comparison]) -> str | None:
 def _match(
     predictions: _Found, references: _Found
 ) -> tuple[dict[_Key, tuple[Path, Path]], list[Path]]:
-    """Match files by key, and list predictions left over; one side may omit the contrast."""
+    """Match files by key, and list predictions left over; one side may omit the contrast.
+
+    Files of the same contrast are partners first, so that what has no contrast is matched with
+    what is left.
+    """
     matched, unmatched = {}, []
+    both = dict(_list_files(predictions)).keys() & dict(_list_files(references)).keys()
+    mine, theirs = _leave_out(both, predictions), _leave_out(both, references)
     for key, path in _list_files(predictions):
-        partner = _find_partner(key, references)
-        if partner is not None and _find_partner(partner, predictions) == key:
+        partner = key if key in both else _find_partner(key, theirs)
+        if partner is not None and (key in both or _find_partner(partner, mine) == key):
             reference = references[partner.scan][partner.contrast]
             matched[max(key, partner)] = (path, reference)
         else:
             unmatched.append(path)
     return matched, unmatched
+
+
+def _leave_out(keys: Collection[_Key], found: _Found) -> _Found:
+    left: _Found = {}
+    for key, path in _list_files(found):
+        if key not in keys:
+            left.setdefault(key.scan, {})[key.contrast] = path
+    return left
 
 
 def _find_partner(key: _Key, others: _Found) -> _Key | None:

@@ -5,6 +5,7 @@ Metrics of two arrays are in `deskull.measure`, pairs are found in `pairing.py`,
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,7 @@ def evaluate(
         if observe is not None:
             observe(number, len(pairs))
         try:
+            _check_two_files(pair)
             prediction = load_canonical_mask(pair.prediction)
             reference = load_canonical_mask(pair.reference)
             check_one_grid(prediction, reference)
@@ -151,6 +153,17 @@ def evaluate(
         except InputError as error:
             rows.append(Row(pair, {}, " ".join(str(error).split())))
     return rows
+
+
+def _check_two_files(pair: Comparison) -> None:
+    """Refuse to compare a mask with itself, which would look like a perfect prediction."""
+    with suppress(OSError):  # a file that is missing is reported by its reader
+        if pair.prediction.samefile(pair.reference):
+            raise InputError(
+                f"{pair.prediction}: prediction and reference are the same file; expected two. "
+                "Masks of one folder are paired by a table with the columns prediction and "
+                "reference."
+            )
 
 
 # --- summary

@@ -74,6 +74,7 @@ DESCRIBING = ("desc", "label", "res", "den", "hemi")
 
 _DERIVED = {"space", "desc", "label", "res"}  # entities of what was made from raw images
 _ENTITY = re.compile(r"([A-Za-z0-9]+)-([A-Za-z0-9+]+)")
+_BRAIN_OF = re.compile(r"desc-brain(?:Manual)?([A-Za-z0-9]*)")  # the contrast of a mask
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,14 @@ def parse_name(path: PurePath) -> BidsName | None:
 def name_folder(kind: str, label: str) -> str:
     """Name the folder of a participant or session, its label given with or without the kind.
 
+    A shell completes the name of a folder with a slash, which is no part of the label.
+
     Examples
     --------
-    >>> name_folder("sub", "01"), name_folder("ses", "ses-A")
+    >>> name_folder("sub", "01"), name_folder("ses", "ses-A/")
     ('sub-01', 'ses-A')
     """
-    return f"{kind}-{label.removeprefix(f'{kind}-')}"
+    return f"{kind}-{label.rstrip('/').removeprefix(f'{kind}-')}"
 
 
 def is_folder_of(kind: str, name: str) -> bool:
@@ -190,10 +193,13 @@ def name_scan_of(mask: PurePath) -> tuple[str, str]:
     ('sub-01_acq-a', '')
     >>> name_scan_of(Path("sub-01_T1w_reference.nii.gz"))
     ('sub-01', 'T1w')
+    >>> name_scan_of(Path("sub-01_desc-brainManualT2w_mask.nii.gz"))
+    ('sub-01', 'T2w')
     """
     parts = drop_mask_ending(mask).split("_")
     if not _ENTITY.fullmatch(parts[0]):
         return "_".join(parts), ""
+    described = "".join(hit[1] for part in parts if (hit := _BRAIN_OF.fullmatch(part)))
     parts = [part for part in parts if part.partition("-")[0] not in DESCRIBING]
-    contrast = parts.pop() if len(parts) > 1 and "-" not in parts[-1] else ""
+    contrast = parts.pop() if len(parts) > 1 and "-" not in parts[-1] else described
     return "_".join(parts), contrast

@@ -1,0 +1,171 @@
+"""What an earlier run left in the folder of outputs, and a rerun must not lose, mix up or hide.
+
+Masks that were edited, and outputs of another scan, are kept; outputs are made again from masks
+that were corrected; files that no record lists any more are reported.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from deskull.apply import find_brain, load_mask
+from deskull.cohort.plan import Task
+from deskull.cohort.records import find_recorded, read_record
+from deskull.cohort.stripped import Stripped, load_recorded, remake_outputs
+from deskull.cohort.table import Outcome
+from deskull.errors import DeskullError, GeometryError
+from deskull.image.fingerprint import is_unchanged
+from deskull.image.lookup import find_manual
+from deskull.record import DONE, FAILED, Record
+
+logger = logging.getLogger(__name__)
+
+
+# --- what is kept
+
+
+def find_kept(tasks: Sequence[Task]) -> dict[Path, Outcome]:
+    """Find the tasks that would replace an edited mask, or outputs of another scan: they fail.
+
+    Returns
+    -------
+    dict
+        Path of the task's record to its outcome.
+    """
+    found = {}
+    for task in tasks:
+        error = next(filter(None, map(_explain_kept, task.members)), "")
+        if error:
+            found[task.record] = Outcome(task.name, FAILED, error=error)
+            logger.warning("%s: failed: %s", task.name, error)
+    return found
+
+
+def _explain_kept(task: Task) -> str:
+    """Explain what of an earlier run the outputs of a scan would replace; empty if nothing."""
+    record = read_record(task)
+    if record is None:
+        return ""
+    if other := _find_other_scan(task, record):
+        return (
+            f"{task.record.name}: the outputs there are of another scan, {other}, and kept. "
+            "Choose another folder for the outputs; to replace them, add --force."
+        )
+    if mask := _find_edited_mask(task, record):
+        return (
+            f"{mask.name}: edited since deskull wrote it, and kept. To use it, rename it "
+            f"to {find_manual(task.scan, mask).name}; to replace it, add --force."
+        )
+    return ""
+
+
+def _find_other_scan(task: Task, record: Record) -> Path | None:
+    """Find the scan that outputs are of, if it is there and neither this one nor a copy of it."""
+    if record.status != DONE or record.input.file is None:
+        return None
+    other = find_recorded(record.input.file, task.record)
+    if not other.exists() or is_unchanged(task.scan, record.input):
+        return None
+    with suppress(OSError):
+        return None if other.samefile(task.scan) else other
+    return other
+
+
+def _find_edited_mask(task: Task, record: Record) -> Path | None:
+    """Find the mask of a task if it is a mask still, but not the file that deskull wrote."""
+    written = record.outputs.get("mask")
+    if written is None or not written.sha256:
+        return None
+    path = task.record.parent / written.path
+    if not path.exists() or is_unchanged(path, written):
+        return None
+    with suppress(DeskullError):
+        load_mask(path)
+        return path
+    return None
+
+
+# --- what is corrected
+
+
+def apply_corrections(tasks: Iterable[Task]) -> set[Path]:
+    """Make the outputs again from corrected masks, where scans were stripped again since.
+
+    Parameters
+    ----------
+    tasks
+        Tasks of the scans of a run.
+
+    Returns
+    -------
+    set
+        Records of the scans whose outputs were made again; the others are warned of.
+    """
+    remade = set()
+    for task in tasks:
+        record = read_record(task)
+        if record is None:
+            continue
+        path = task.record.absolute()
+        scan = Stripped(task.name, Path(path.anchor), path, record)
+        manual = scan.find_corrected()
+        if manual is None or not scan.has_old_outputs:
+            continue
+        try:
+            volume = load_recorded(scan)
+            corrected = load_mask(manual, volume.grid)
+            if not corrected.grid.matches(volume.grid):
+                raise GeometryError(f"{manual.name}: lies on another grid than the scan.")
+            mask = find_brain(corrected, volume.grid, volume.name)
+            reason = remake_outputs(scan, mask, volume, manual).reason
+        except DeskullError as error:
+            reason = str(error)
+        if reason:
+            logger.warning(
+                "%s: %s is ignored, brain and volume are those of the automatic mask: %s",
+                *(task.name, manual.name, reason),
+            )
+        else:
+            remade.add(task.record)
+    return remade
+
+
+# --- what is left over
+
+
+def list_written(tasks: Iterable[Task]) -> dict[Path, set[Path]]:
+    """List the files that an earlier run wrote, by the record that lists them."""
+    records = {member.record: read_record(member) for task in tasks for member in task.members}
+    return {path: _list_outputs(path, record) for path, record in records.items() if record}
+
+
+def warn_of_leftovers(written: Mapping[Path, set[Path]], now: Iterable[Task], out: Path) -> None:
+    """Warn of files of an earlier run that lie beside the outputs of this one.
+
+    Parameters
+    ----------
+    written
+        Files that were there before this run, from `list_written`.
+    now
+        Tasks of this run.
+    out
+        Folder of the outputs.
+    """
+    listed = list_written(now)
+    left = sorted(
+        file
+        for record, files in written.items()
+        for file in files - listed.get(record, files)
+        if file.exists()
+    )
+    if left:
+        logger.warning(
+            "%s: files of an earlier run are left (%d), such as %s: they do not belong to the "
+            "masks of this run. Delete them, or request them again with --outputs",
+            *(out, len(left), left[0]),
+        )
+
+
+def _list_outputs(path: Path, record: Record) -> set[Path]:
+    return {find_recorded(output.path, path) for output in record.outputs.values()}
