@@ -269,7 +269,7 @@ def _fill_unknown(
     """Replace unknown targets by the teacher's output, within the target of the brain."""
     if bool(known.all()):
         return target, known
-    output = torch.minimum(_run(teacher, image).sigmoid(), target[:, brain : brain + 1])
+    output = torch.minimum(teacher(image).sigmoid(), target[:, brain : brain + 1])
     is_known = known[:, :, None, None, None] > 0
     return torch.where(is_known, target, output), torch.ones_like(known)
 
