@@ -14,13 +14,11 @@ export interface Fingerprint {
 }
 
 /** SHA-256 over the files that a scan is made of, one after the other, without holding them. */
-export async function makeFingerprint({ files, isDicom }: Item): Promise<Fingerprint> {
-  // A text that names the file of its voxels stands for itself, in the command line as well.
-  const counted = isDicom ? files : files.filter(({ name }, k) => k === 0 || /\.img(\.gz)?$/i.test(name));
+export async function makeFingerprint({ files }: Item): Promise<Fingerprint> {
   const digest = sha256.create();
-  for (const file of counted) {
+  for (const file of files) {
     const reader = file.stream().getReader();
     for (let part = await reader.read(); !part.done; part = await reader.read()) digest.update(part.value);
   }
-  return { bytes: counted.reduce((sum, { size }) => sum + size, 0), modified: null, sha256: bytesToHex(digest.digest()) };
+  return { bytes: files.reduce((sum, { size }) => sum + size, 0), modified: null, sha256: bytesToHex(digest.digest()) };
 }
