@@ -4,7 +4,8 @@ DeskullError
 ├── InputError (also a ValueError)      something the user gave is wrong
 │   ├── OptionError                     an option out of range, or an unknown choice
 │   ├── ImageFileError                  a file that cannot be read as one head
-│   │   └── MaskFileError               an image that is no mask
+│   │   ├── MaskFileError               an image that is no mask
+│   │   └── SeriesError                 DICOM of several images, of which one must be chosen
 │   └── GeometryError                   a grid that has no place in a scanner
 ├── OutputError                         a result that cannot be written
 ├── WeightsError                        weights that are missing, damaged or unsuitable
@@ -73,6 +74,16 @@ class MaskFileError(ImageFileError):
     Examples
     --------
     >>> issubclass(MaskFileError, ImageFileError)
+    True
+    """
+
+
+class SeriesError(ImageFileError):
+    """DICOM of several images, of which one must be chosen.
+
+    Examples
+    --------
+    >>> issubclass(SeriesError, ImageFileError)
     True
     """
 

@@ -23,7 +23,7 @@ from deskull.apply import find_brain, judge_mask
 from deskull.cohort.plan import Task
 from deskull.cohort.records import explain_error, make_record, record_no_mask
 from deskull.cohort.table import Outcome, make_outcome
-from deskull.errors import ImageFileError
+from deskull.errors import ImageFileError, SeriesError
 from deskull.image.derived import turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
@@ -156,10 +156,8 @@ def read_scan(task: Task, job: Job) -> Scan:
 def _open(task: Task, job: Job, frame: int | None = None) -> SpatialImage:
     try:
         image = open_image(task.scan, frame=frame)
-    except ImageFileError as error:
-        if "--series" not in str(error):
-            raise
-        raise ImageFileError(
+    except SeriesError as error:
+        raise SeriesError(
             f"{error} For several scans there is no such option: strip this one with `deskull "
             f"{shlex.quote(str(task.scan))} --series N`, or keep each series in its own folder."
         ) from error

@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 from nibabel.spatialimages import SpatialImage
 
-from deskull.errors import ImageFileError
+from deskull.errors import ImageFileError, SeriesError
 from deskull.image.archives import unpack_archive
 from deskull.image.file_names import IMAGES, find_suffix
 from deskull.image.formats.dcm2niix import MADE_EVEN, MADE_UPRIGHT, convert, is_mended
@@ -123,7 +123,7 @@ def _choose(
     more = len(same or greys) - _MAX_LISTED
     listed += f"; and {more} more" if more > 0 else ""
     if series is None or same:
-        raise ImageFileError(
+        raise SeriesError(
             f"{name}: {len(same or greys)} DICOM series; expected one. "
             f"Choose one with --series N, N being the first word of: {listed}."
         )
@@ -142,10 +142,10 @@ def _pick_part(images: Mapping[str, Path], part: str, chosen: Series, name: str)
     if part in parts:
         return parts[part]
     if mended and not part:
-        raise ImageFileError(f"{name}: {_explain_mended(next(iter(mended)), chosen)}")
+        raise SeriesError(f"{name}: {_explain_mended(next(iter(mended)), chosen)}")
     listed = "; ".join(f"{chosen.label}_{key} ({_find_shape(parts[key])})" for key in parts)
     what = f"no part {part!r} of" if part else f"{len(parts)} images in"
-    raise ImageFileError(
+    raise SeriesError(
         f"{name}: {what} series {chosen.label}; expected one. Choose one with --series N, N being "
         f"the first word of: {listed}."
     )
