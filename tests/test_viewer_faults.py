@@ -1,6 +1,7 @@
 """What goes wrong around the viewer: nothing is lost, and no wrong scan is marked."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -78,6 +79,27 @@ def test_a_closed_tab_loses_no_drawing(browser, batch):
         browser.wait_until_said()
         assert not viewer._drafts
     assert load(batch / "one_mask_manual.nii.gz").sum() == drawn
+
+
+def test_a_drawing_on_a_mask_that_was_replaced_meanwhile_comes_back_by_redo(browser, batch):
+    number = number_of(batch, "one.nii.gz")
+    viewer = Viewer(make_entries(find_stripped(batch)), "Review")
+    with serving(viewer) as page:
+        browser.open_viewer(page.server.address, number)
+        whole = browser.count()
+        browser.press("2e")
+        browser.draw(2, (-30, 0), (30, 0))
+        drawn = browser.count()
+        assert wait_for(lambda: viewer._drafts)
+        browser.run("location.href = 'about:blank'")
+        shutil.copyfile(batch / "one_mask.nii.gz", batch / "one_mask_manual.nii.gz")
+        browser.open_viewer(page.server.address, number)
+        assert browser.count() == whole
+        assert "y brings your drawing back" in browser.text("#said")
+        assert "not saved" not in browser.text("#volume")
+        browser.press("y")
+        assert browser.count() == drawn
+        assert "not saved" in browser.text("#volume")
 
 
 def test_two_tabs_that_save_one_mask(browser, address, batch):

@@ -22,6 +22,8 @@ import { Brain, Result } from "./result";
 import type { Settings } from "./settings";
 
 const SURE = 3.0; // logit, a probability of 0.95
+// Voxels along each axis that the surface crosses, one at either end: the coarse network is not sure of them.
+const UNSURE = 2;
 // Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at once more.
 const OFF_CENTRE = 0.08;
 const MISFIT = 0.06;
@@ -100,7 +102,10 @@ export class Stripper {
       const view = await this.ask(this.weights.locate, this.locateEngine, data, grid, air, { centre, extent: null });
       const core = findCore(view.logits[0]!);
       const voxels = countVoxels(core);
-      if (voxels > most) [found, most] = [measureExtent(core, view.window), voxels];
+      if (voxels <= most) continue;
+      const brain = measureExtent(core, view.window);
+      const extent = brain.extent.map((length, k) => length + UNSURE * view.window.voxelSize[k]!) as Triple;
+      [found, most] = [{ centre: brain.centre, extent }, voxels];
     }
     return found;
   }

@@ -31,6 +31,10 @@ def ignore(name: str, array: NDArray[np.float32], grid: Grid) -> None:
 SURE = 3.0
 """Logit of what a network is sure of: a probability of 0.95."""
 
+UNSURE = 2
+"""Voxels along each axis that the surface crosses, one at either end: `locate`, whose voxels are
+large, is not sure of them (experiment 21 of the lab book)."""
+
 OFF_CENTRE, MISFIT = 0.08, 0.06
 """Of the window's shortest edge, and of the voxel size: a brain that is off by more is looked at
 once more."""
@@ -143,7 +147,9 @@ def locate(scan: Scan, coarse: Network | None, fine: Network, observe: Observer 
         observe("locate", view.logits[0], view.window)
         core = _find_core(view.logits[0])
         if core.sum() > most:
-            found, most = Brain(*measure_extent(core, view.window)), int(core.sum())
+            middle, extent = measure_extent(core, view.window)
+            found = Brain(middle, extent + UNSURE * np.array(view.window.voxel_size))
+            most = int(core.sum())
     return found
 
 

@@ -42,7 +42,7 @@ export interface Extent {
 }
 
 /** Middle and length of a brain; the outmost hundredth of its voxels at either end does not count. */
-export function measureExtent(brain: Field<Uint8Array>, grid: Grid): Extent {
+export function measureExtent(brain: Field<Uint8Array>, grid: Grid): Extent & { extent: Triple } {
   const ends = findEnds(brain);
   const centre = grid.toMm(ends.map(([low, high]) => (low + high) / 2));
   const extent = ends.map(([low, high], axis) => (high - low + 1) * grid.voxelSize[axis]!) as Triple;

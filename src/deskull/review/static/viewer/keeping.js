@@ -9,17 +9,16 @@ const leaving = new Map(); // number -> promise: the drawing of a scan that was 
 /** Wait until what was drawn on a scan, when it was shown before, is sent. */
 export const settle = (number) => leaving.get(number);
 
-/** The mask of a scan to begin with, and a drawing of it that was not saved; null if there is none. */
+/** The mask of a scan to begin with, and a drawing that was not saved (null if there is none) with the version it changed. */
 export async function openMask(number, { draft, mask, probability, version }, length) {
-  const drawn = draft ? await readDraft(number, version) : null;
+  const drawn = draft ? await readDraft(number) : null;
   const isEmpty = !mask && !probability && !version;
   return { drawn, isEmpty, mask: isEmpty ? new Uint8Array(length) : await askMask(number, version ? "&manual=1" : "") };
 }
 
-// A drawing changes the mask of its version: it is nothing where another one was saved since.
-async function readDraft(number, version) {
+async function readDraft(number) {
   const answer = await ask(`draft?scan=${number}`);
-  return answer.headers.get("Deskull-Version") === version ? new Uint8Array(await answer.arrayBuffer()) : null;
+  return { mask: new Uint8Array(await answer.arrayBuffer()), version: answer.headers.get("Deskull-Version") };
 }
 
 /** The mask of one scan, from when it is shown until it is left: what comes late finds its own scan. */

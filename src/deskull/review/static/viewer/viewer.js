@@ -330,8 +330,11 @@ function begin(number, mask, drawn) {
   sliders.set(about.settings);
   drawing.start();
   kept = new Kept(number, mask, about.version, drawing.history);
-  if (drawn) drawing.change(replaceMask(mask, drawn));
-  if (kept.isUnsaved) say("This drawing was not saved before; z takes it back.");
+  if (drawn) drawing.change(replaceMask(mask, drawn.mask));
+  const isOutdated = drawn && drawn.version !== about.version;
+  if (isOutdated) travel(true);
+  if (isOutdated) say(`${about.manual} was saved from elsewhere since you drew on it; y brings your drawing back.`);
+  else if (kept.isUnsaved) say("This drawing was not saved before; z takes it back.");
   else if (about.version) say(`This is ${about.manual}, saved before.`);
 }
 
