@@ -62,7 +62,10 @@ it("tells a mended mask from the automatic one, which stays in it", async () => 
   const make = () => readInPython(result.makeRecord("1.2.3", fingerprint, { values, name: "x_mask.nii.gz" }));
   expect(make().mask).toBe("automatic"); // drawn and undone
   const before = make().ml;
+  const { score } = result.judge();
+  expect(result.describe(values)).toMatch(new RegExp(`^\\d+ ml, score ${score}`));
   values[values.indexOf(1)] = 0;
+  expect(result.describe(values)).toMatch(/^\d+ ml, corrected by hand$/); // which nobody has judged
   const { mask, ml, record } = make();
   expect([mask, record.corrected.file, record.volume_ml]).toEqual(["corrected", "x_mask.nii.gz", before]);
   expect(ml).toBeLessThan(before);
