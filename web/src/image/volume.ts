@@ -25,6 +25,8 @@ export interface Source {
   frame: number | null;
   /** What was assumed in reading it, or left out. */
   notes: string[];
+  /** Those of the given files that it was read from. */
+  files: File[];
 }
 
 /** One 3D image of a head on its own grid. */

@@ -46,7 +46,7 @@ const WORK: Work = {
   async open({ item, files, frame }) {
     volume = result = null; // of two large scans only one fits
     volume = makeVolume(await openImage(files, frame), item.name);
-    fingerprint = await makeFingerprint(item);
+    fingerprint = await makeFingerprint(item.isDicom ? item.files : volume.source.files);
     return makeShown(volume);
   },
 
