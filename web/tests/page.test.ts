@@ -17,7 +17,7 @@ it("takes scans in their order, and first the one that is wanted", () => {
   const [a, b, c] = queue.add(["a.nii", "b.nii", "c.nii"].map(item));
   queue.want(c!);
   expect(queue.takeNext()).toBe(c);
-  c!.state = "done";
+  Object.assign(c!, { state: "done", ml: 1 });
   expect(queue.takeNext()).toBe(a);
   a!.state = "failed";
   expect(queue.takeNext()).toBe(b);
@@ -25,7 +25,7 @@ it("takes scans in their order, and first the one that is wanted", () => {
   expect(queue.takeNext()).toBeNull();
   queue.want(a!);
   expect(queue.takeNext()).toBe(a);
-  expect(queue.done).toEqual([c]);
+  expect(queue.filled).toEqual([c]);
   expect([describeState(a!), describeState(b!)]).toEqual(["waiting", "stopped"]);
 });
 

@@ -105,7 +105,8 @@ function showList(): void {
   const { entries } = session.queue;
   const focused = document.activeElement?.getAttribute("data-entry");
   find("scans").hidden = entries.length < 2;
-  find("zip").hidden = session.queue.done.length < 2;
+  find("zip").hidden = session.queue.filled.length < 2;
+  find<HTMLButtonElement>("zip").disabled = session.isBusy;
   find("scans").replaceChildren(...entries.map(makeRow));
   if (focused) document.querySelector<HTMLElement>(`[data-entry="${focused}"]`)?.focus();
 }
