@@ -39,6 +39,11 @@ export function findStem(name: string): string {
   return name.slice(0, name.length - findSuffix(name).length);
 }
 
+/** Whether a file is none of a scan, by its name. */
+export function isBeside(name: string): boolean {
+  return NO_SCAN.test(name) || findSuffixOf(name, BESIDE) !== "";
+}
+
 /** Files that make up one scan: an image with what lies beside it, or a folder of DICOM. */
 export interface Item {
   name: string;

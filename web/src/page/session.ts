@@ -198,10 +198,10 @@ export class Session {
     const say = (words: string, at: number) => this.observer.onBusy(`${words} …`, at / STAGES.length);
     say(item.isDicom ? "converting DICOM" : "loading the networks", 0);
     const { signal } = (this.stopping = new AbortController());
-    const reading = item.isDicom ? convertDicom(item.files, entry.series, item.name, signal).then((file) => [file]) : item.files;
-    const [files, { refusal }] = await Promise.all([reading, this.client.load()]);
+    const reading = item.isDicom ? convertDicom(item.files, entry.series, item.name, signal) : { files: item.files, notes: [] };
+    const [{ files, notes }, { refusal }] = await Promise.all([reading, this.client.load()]);
     say(STAGES[0]!, 0);
-    const shown = await this.client.ask("open", { item, files, frame: entry.frame });
+    const shown = await this.client.ask("open", { item, files, notes, frame: entry.frame });
     entry.warnings = [...shown.warnings, refusal].filter(Boolean);
     this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
