@@ -131,7 +131,7 @@ def _name_voxels(folder: Path) -> list[str]:
 def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
     """Scans of one file and of several, and what their records know them by."""
     folder = write.folder / "series"
-    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm"):
+    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm", "README", "notes.txt"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(path.encode())
     slices = sorted(str(p.relative_to(write.folder)) for p in folder.rglob("*") if p.is_file())

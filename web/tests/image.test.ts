@@ -78,6 +78,7 @@ it("takes each folder of DICOM that is dropped as one scan", () => {
 it("passes by what lies beside scans", () => {
   const names = ["x.bval", "x.bvec", "README", "CHANGES", "a.md", "b.log", "c.py", "d.tsv.gz", "._x.nii.gz", "Thumbs.db", "x.nii.gz"];
   expect(put(names).map(({ name }) => name)).toEqual(["x.nii.gz"]);
+  expect(put(["README"])[0]!.isDicom).toBe(false); // alone, it is refused as no image
 });
 
 it.each([

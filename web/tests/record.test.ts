@@ -88,6 +88,6 @@ it.each(index.fingerprints!)("knows the files of $name as Python does", async ({
   const dropped = files.map((path: string) => Object.assign(new File([readFile(path)], basename(path)), { path }));
   const [item] = groupFiles(dropped);
   expect(item!.name).toBe(name);
-  const read = item!.isDicom ? item!.files : (await openImage(item!.files, null)).files;
+  const read = item!.isDicom ? (item!.folder ?? item!.files) : (await openImage(item!.files, null)).files;
   expect(await makeFingerprint(read)).toEqual({ bytes, modified: null, sha256 });
 });

@@ -49,6 +49,8 @@ export interface Item {
   name: string;
   files: File[];
   isDicom: boolean;
+  /** All files of a dropped folder of DICOM: by them its record knows it. */
+  folder?: File[];
 }
 
 /** The folder that a file came from, as far as the browser tells. */
@@ -65,14 +67,15 @@ export function groupFiles(files: readonly File[]): Item[] {
   const images = seen.filter((file) => isIt(file, HEADERS)).map((file) => [file, ...findPartners(file, folders.get(findFolder(file))!)]);
   const taken = new Set(images.flat());
   const rest = seen.filter((file) => !taken.has(file) && (files.length === 1 || !isIt(file, BESIDE)));
-  const isUnread = (file: File) => isIt(file, [...IMG, ...ARCHIVES, ...FOREIGN, ...BESIDE]);
+  const isUnread = (file: File) => isBeside(file.name) || isIt(file, [...IMG, ...ARCHIVES, ...FOREIGN]);
   const dicom = rest.filter((file) => !isUnread(file)).sort(comparePaths);
   const isZip = (file: File) => isIt(file, [".zip"]);
   const slices = groupBy(dicom.filter((file) => !isZip(file)), findTop);
+  const dropped = groupBy(files.filter(({ name }) => !name.startsWith(".")).sort(comparePaths), findTop);
   return [
     ...[...images, ...rest.filter(isUnread).map((file) => [file])].map((own) => ({ name: own[0]!.name, files: own, isDicom: false })),
     ...dicom.filter(isZip).map((zip) => ({ name: zip.name, files: [zip], isDicom: true })),
-    ...[...slices].map(([top, own]) => ({ name: nameDicom(top, own), files: own, isDicom: true })),
+    ...[...slices].map(([top, own]) => ({ name: nameDicom(top, own), files: own, isDicom: true, folder: top ? dropped.get(top) : own })),
   ];
 }
 

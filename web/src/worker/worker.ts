@@ -48,7 +48,7 @@ const WORK: Work = {
     const source = await openImage(files, frame);
     source.notes.push(...notes);
     volume = makeVolume(source, item.name);
-    fingerprint = await makeFingerprint(item.isDicom ? item.files : source.files);
+    fingerprint = await makeFingerprint(item.isDicom ? (item.folder ?? item.files) : source.files);
     return makeShown(volume);
   },
 
