@@ -86,6 +86,8 @@ function checkValues(data: Float32Array, name: string): void {
   }
   if (low === Infinity) throw new ImageFileError(`${name}: every voxel is NaN or infinite; expected a head.`);
   if (low === high) throw new ImageFileError(`${name}: every voxel is ${low + 0}; expected a head.`);
+  if (data.every((value) => value === low || value === high))
+    throw new ImageFileError(`${name}: a mask, its values are ${low + 0} and ${high + 0}; expected a head.`);
 }
 
 /** The file of a mask on the grid of a scan: uint8 without scaling, the scan's header otherwise. */
