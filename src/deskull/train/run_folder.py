@@ -98,10 +98,11 @@ class Run:
             else torch.optim.AdamW(moving, weight_decay=settings.weight_decay)
         )
         state = State(network, mean, optimiser)
-        if (self.folder / LAST).exists():
+        begun = (self.folder / LAST).exists()
+        if begun:
             _load_state(state, self.folder / LAST)
         if self.writes:
-            self._drop_rows_after(state.step)
+            self._drop_rows_after(state.step if begun else -1)
             self.board = _open_board(self.folder, state.step)
         return state
 
@@ -119,15 +120,14 @@ class Run:
         """Log a step."""
         self._append("steps.tsv", STEP_COLUMNS, (step, loss, dice, iou, seconds))
 
-    def has_validated(self, step: int | None = None) -> bool:
-        """Whether the run has been validated, after this step or ever."""
-        steps = self._read_validation()["step"].to_list()
-        return bool(steps) if step is None else step in steps
+    def list_validated(self) -> list[int]:
+        """List the steps after which the run has been validated."""
+        return [int(step) for step in self._read_validation()["step"]]
 
     def log_validation(self, state: State, loss: float, dice: float, iou: float) -> None:
         """Log a validation; keep the weights if they are the best so far."""
         row = {"loss": round(loss, 5), "dice": round(dice, 5)}  # as in the table
-        best = find_best(self._read_validation(), self.recipe)
+        best = self._find_kept()
         column, sign = _rank_by(self.recipe)
         if not math.isfinite(row[column]):
             logger.warning("step %d: validation %s is %s", state.step, column, row[column])
@@ -135,6 +135,15 @@ class Run:
             _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
         self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
         self.draw_curves()
+
+    def _find_kept(self) -> dict[str, float] | None:
+        """Find the validation of the weights that are kept; None if there are none."""
+        try:
+            step = _read_step(self.folder / BEST)
+        except (OSError, SafetensorError):  # none yet, removed, or damaged
+            return None
+        table = self._read_validation()
+        return find_best(table[table["step"] == step], self.recipe)
 
     def _read_validation(self) -> pd.DataFrame:
         path = self.folder / "validation.tsv"
@@ -246,6 +255,14 @@ def check_same_recipe(folder: Path, recipe: Recipe) -> None:
         )
 
 
+def find_complete(folder: Path, last_step: int) -> int | None:
+    """Return the number of steps of a run that has taken them all; None of any other."""
+    if not (folder / LAST).exists():
+        return None
+    step = _load_tensors(folder / LAST)[1]
+    return step if step >= last_step else None
+
+
 def _read_recipe(path: Path, name: str) -> Recipe:
     """Read the recipe of a run."""
     try:
@@ -325,14 +342,18 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
 def _load_tensors(path: Path) -> tuple[dict[str, Tensor], int]:
     """Load the tensors of a checkpoint, and the step at which it was saved."""
     try:
-        with safe_open(path, "pt") as file:
-            step = int((file.metadata() or {}).get("step", 0))
-        return load_file(path), step
+        return load_file(path), _read_step(path)
     except (OSError, SafetensorError) as error:
+        use = "release the last running mean" if path.name == BEST else "begin anew"
         raise WeightsError(
             f"{path}: not a readable checkpoint ({error}). Put a copy in its place, or "
-            "remove it to begin anew."
+            f"remove it to {use}."
         ) from error
+
+
+def _read_step(path: Path) -> int:
+    with safe_open(path, "pt") as file:
+        return int((file.metadata() or {}).get("step", 0))
 
 
 def _load_state(state: State, path: Path) -> None:
