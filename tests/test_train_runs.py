@@ -18,7 +18,7 @@ from deskull.train import loop
 from deskull.train.data import Sources
 from deskull.train.loop import Limits, Start, learning_rate, train
 from deskull.train.recipe import load_recipe
-from deskull.train.run_folder import Run, enable_tensorboard, load_released
+from deskull.train.run_folder import Run, enable_tensorboard, find_kept, load_released
 
 __all__ = ["labelled", "recipe"]
 
@@ -61,6 +61,7 @@ def test_a_lost_best_is_replaced_by_the_next_validation(labelled, recipe, tmp_pa
                 load_released(tmp_path)
         run.log_validation(state, loss, 0.5, 0.4)
         assert load_released(tmp_path)[2] == min(step, 2)
+        assert find_kept(tmp_path, recipe)["step"] == min(step, 2)
 
 
 def test_a_run_without_a_checkpoint_begins_anew(labelled, recipe, tmp_path):

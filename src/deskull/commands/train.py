@@ -250,12 +250,9 @@ def _load_split(
 
 def _report_run(out: Path, recipe: "Recipe") -> None:
     """Report the best validation, and the commands to run next."""
-    import pandas as pd
+    from deskull.train.run_folder import find_kept
 
-    from deskull.train.run_folder import find_best
-
-    path = out / "validation.tsv"
-    best = find_best(pd.read_csv(path, sep="\t"), recipe) if path.exists() else None
+    best = find_kept(out, recipe)
     if best is not None:
         logger.warning(
             "best at step %d: validation Dice %.4f, IoU %.4f; see %s",
@@ -265,7 +262,7 @@ def _report_run(out: Path, recipe: "Recipe") -> None:
             out / "curves.png",
         )
     else:
-        logger.warning("no validation yet: the last weights are those to release")
+        logger.warning("no best weights yet: the last weights are those to release")
     logger.warning(
         "continue: the same command; release: deskull export %s --about about.json", out
     )

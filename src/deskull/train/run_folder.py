@@ -122,12 +122,12 @@ class Run:
 
     def list_validated(self) -> list[int]:
         """List the steps after which the run has been validated."""
-        return [int(step) for step in self._read_validation()["step"]]
+        return [int(step) for step in _read_validation(self.folder)["step"]]
 
     def log_validation(self, state: State, loss: float, dice: float, iou: float) -> None:
         """Log a validation; keep the weights if they are the best so far."""
         row = {"loss": round(loss, 5), "dice": round(dice, 5)}  # as in the table
-        best = self._find_kept()
+        best = find_kept(self.folder, self.recipe)
         column, sign = _rank_by(self.recipe)
         if not math.isfinite(row[column]):
             logger.warning("step %d: validation %s is %s", state.step, column, row[column])
@@ -135,21 +135,6 @@ class Run:
             _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
         self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
         self.draw_curves()
-
-    def _find_kept(self) -> dict[str, float] | None:
-        """Find the validation of the weights that are kept; None if there are none."""
-        try:
-            step = _read_step(self.folder / BEST)
-        except (OSError, SafetensorError):  # none yet, removed, or damaged
-            return None
-        table = self._read_validation()
-        return find_best(table[table["step"] == step], self.recipe)
-
-    def _read_validation(self) -> pd.DataFrame:
-        path = self.folder / "validation.tsv"
-        if not path.exists():
-            return pd.DataFrame(columns=list(VALIDATION_COLUMNS))
-        return pd.read_csv(path, sep="\t")
 
     def _append(self, name: str, columns: tuple[str, ...], row: tuple[float, ...]) -> None:
         if not self.writes:
@@ -300,6 +285,23 @@ def find_best(table: pd.DataFrame, recipe: Recipe) -> dict[str, float] | None:
     rows = [{str(k): float(v) for k, v in row.items()} for row in table.to_dict("records")]
     finite = [row for row in rows if math.isfinite(row[column])]
     return min(finite, key=lambda row: sign * row[column]) if finite else None
+
+
+def find_kept(folder: Path, recipe: Recipe) -> dict[str, float] | None:
+    """Find the validation of the weights that a run keeps as the best; None if there are none."""
+    try:
+        step = _read_step(folder / BEST)
+    except (OSError, SafetensorError):  # none yet, removed, or damaged
+        return None
+    table = _read_validation(folder)
+    return find_best(table[table["step"] == step], recipe)
+
+
+def _read_validation(folder: Path) -> pd.DataFrame:
+    path = folder / "validation.tsv"
+    if not path.exists():
+        return pd.DataFrame(columns=list(VALIDATION_COLUMNS))
+    return pd.read_csv(path, sep="\t")
 
 
 def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
