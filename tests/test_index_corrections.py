@@ -11,6 +11,7 @@ pd = pytest.importorskip("pandas")
 
 from deskull.corrections_table import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import InputError
+from deskull.review.save_correction import _list_correction
 from deskull.train.index import COLUMNS, load_index, make_index
 
 
@@ -38,6 +39,15 @@ def test_columns_that_a_user_adds_count_and_stay(tmp_path):
     write_text(table, table.read_text("utf-8").replace("test", "tset"))
     with pytest.raises(InputError, match="line 3: part 'tset'"):
         load_index(table)
+
+
+def test_saving_in_the_viewer_again_keeps_the_columns_of_a_row(tmp_path):
+    table = write_text(tmp_path / TABLE, "image\tmask\tpart\na.nii\ta_mask.nii\ttest\n")
+    for name in ("a", "b"):
+        image, mask = (str(tmp_path / f"{name}{end}") for end in (".nii", "_mask.nii"))
+        assert _list_correction(Correction(image, mask, by="ann"), table) == []
+    rows = [(row.by, row.more) for row in load_corrections(table)]
+    assert rows == [("ann", {"part": "test"}), ("ann", {"part": ""})]
 
 
 def test_a_table_of_corrections_of_schema_1_is_read(tmp_path):
