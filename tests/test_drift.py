@@ -22,6 +22,7 @@ from deskull.measure.likeness import (
     Likeness,
     TrainingHeads,
     describe_traits,
+    find_chance,
     find_unlike,
     sum_up,
 )
@@ -108,6 +109,31 @@ def test_a_single_head_differs_only_if_it_lies_far_outside():
     high = LIKENESS.training.traits["voxel_large"][-1]
     near = Head("", {**far.traits, "voxel_large": high + 0.01}, 90)
     assert not find_drift([near], LIKENESS)[0].differs
+
+
+def test_the_heads_of_a_card_that_was_rounded_do_not_differ_from_it():
+    heads = [Head("", {"field_x": 256 * 0.97656, "voxel_small": 0.97656}, 90)] * 30
+    assert [one.outside for one in find_drift(heads, make_likeness(heads))] == [0, 0]
+
+
+def test_few_training_heads_make_chance_outliers_likely():
+    rng = np.random.default_rng(0)
+    for count in (20, 200):
+        wrong = 0
+        for _ in range(400):
+            training = np.percentile(rng.standard_normal(30), (1, 99))
+            values = rng.standard_normal(count)
+            outside = int(((values < training[0]) | (values > training[1])).sum())
+            wrong += find_chance(outside, count, heads=30) < 0.01
+        assert wrong <= 10
+
+
+def test_the_chance_of_heads_outside_is_that_of_the_beta_binomial():
+    stats = pytest.importorskip("scipy.stats")
+    a = 2 * 1.29
+    expected = stats.betabinom(50, a, 31 - a).sf(6)
+    assert find_chance(7, 50, heads=30) == pytest.approx(expected)
+    assert 0 < find_chance(3000, 5000, heads=30) < 1e-6
 
 
 def describe(heads, likeness=LIKENESS):

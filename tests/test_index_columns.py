@@ -8,7 +8,7 @@ from index_files import nfbs, write_text
 pd = pytest.importorskip("pandas")
 
 from deskull.errors import InputError
-from deskull.train.index import load_index, make_index, save_index
+from deskull.train.index import fix_parts, load_index, make_index, save_index
 
 __all__ = ["nfbs"]
 
@@ -44,6 +44,15 @@ def test_the_participant_is_known_by_older_names_and_that_of_bids(tmp_path, name
 def test_invalid_parts_and_borders_are_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         load_index(write_text(tmp_path / "t.tsv", text))
+
+
+def test_names_of_a_split_that_match_nobody_are_warned_of(nfbs, caplog):
+    rows = ["sub-A1\ttest", *(f"x{n:02}\ttest" for n in range(12))]
+    split = write_text(nfbs / "split.tsv", "\n".join(["participant\tpart", *rows]))
+    fix_parts(make_index(nfbs)[0], split)
+    assert "12 of its 13 participants are not in the index: x00, x01" in caplog.text
+    assert "x09, ..." in caplog.text
+    assert "x10" not in caplog.text
 
 
 def test_a_split_is_fixed_by_a_table_of_participants(nfbs, capsys):

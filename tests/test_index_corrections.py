@@ -9,8 +9,9 @@ from index_files import names, write, write_mask, write_text
 
 pd = pytest.importorskip("pandas")
 
-from deskull.corrections_table import TABLE, Correction, save_corrections
+from deskull.corrections_table import TABLE, Correction, load_corrections, save_corrections
 from deskull.errors import InputError
+from deskull.review.save_correction import _list_correction
 from deskull.train.index import COLUMNS, load_index, make_index
 
 
@@ -26,6 +27,27 @@ def test_the_table_of_corrected_masks_is_an_index(tmp_path):
     assert set(row) == set(COLUMNS)
     index, findings = make_index(tmp_path / "out" / TABLE)
     assert (names(index, "mask"), findings) == (["p1_T2w_mask_manual.nii.gz"], [])
+
+
+def test_columns_that_a_user_adds_count_and_stay(tmp_path):
+    header = "image\tmask\tmanual\tsaved\tby\tschema\tparticipant\tpart\tborder\n"
+    lines = "b.nii\tb_mask.nii\ttrue\t\t\t2\tben\ttest\t0.5\n", "a.nii\ta_mask.nii\ttrue\n"
+    table = write_text(tmp_path / TABLE, header + "".join(lines))
+    save_corrections([*load_corrections(table), Correction("c.nii", "c_mask.nii")], table)
+    rows = load_index(table)[["participant", "part", "border"]].to_numpy().tolist()
+    assert rows == [["a", "", 0.0], ["ben", "test", 0.5], ["c", "", 0.0]]
+    write_text(table, table.read_text("utf-8").replace("test", "tset"))
+    with pytest.raises(InputError, match="line 3: part 'tset'"):
+        load_index(table)
+
+
+def test_saving_in_the_viewer_again_keeps_the_columns_of_a_row(tmp_path):
+    table = write_text(tmp_path / TABLE, "image\tmask\tpart\na.nii\ta_mask.nii\ttest\n")
+    for name in ("a", "b"):
+        image, mask = (str(tmp_path / f"{name}{end}") for end in (".nii", "_mask.nii"))
+        assert _list_correction(Correction(image, mask, by="ann"), table) == []
+    rows = [(row.by, row.more) for row in load_corrections(table)]
+    assert rows == [("ann", {"part": "test"}), ("ann", {"part": ""})]
 
 
 def test_a_table_of_corrections_of_schema_1_is_read(tmp_path):

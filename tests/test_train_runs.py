@@ -18,7 +18,7 @@ from deskull.train import loop
 from deskull.train.data import Sources
 from deskull.train.loop import Limits, Start, learning_rate, train
 from deskull.train.recipe import load_recipe
-from deskull.train.run_folder import Run, enable_tensorboard, load_released
+from deskull.train.run_folder import Run, enable_tensorboard, find_kept, load_released
 
 __all__ = ["labelled", "recipe"]
 
@@ -29,17 +29,49 @@ def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
         for steps in stops:
             train(sources, recipe, tmp_path / folder, limits=Limits(steps), validation=sources)
     whole = tmp_path / "whole"
-    for folder, name in (("parts", "last"), ("parts", "best"), ("odd", "last")):
-        file = f"{name}.safetensors"
-        assert (whole / file).read_bytes() == (tmp_path / folder / file).read_bytes()
+    for folder in ("parts", "odd"):
+        for file in ("last.safetensors", "best.safetensors", "validation.tsv"):
+            assert (whole / file).read_bytes() == (tmp_path / folder / file).read_bytes()
 
 
-def test_a_call_ends_with_a_validation(labelled, recipe, tmp_path):
+@pytest.mark.parametrize(
+    ("stops", "horizon", "validated"),
+    [((3, 5), 100, [2, 4]), ((1, 1, 3, 5), 100, [1, 2, 4]), ((3, 4, 5), 5, [2, 4, 5])],
+)
+def test_a_call_validates_at_its_end_if_nothing_else_did(
+    labelled, recipe, tmp_path, stops, horizon, validated
+):
     sources = Sources([labelled], [])
-    for steps in (3, 3, 5):
-        train(sources, recipe, tmp_path, limits=Limits(steps), validation=sources)
+    short = replace(recipe, training=replace(recipe.training, horizon=horizon))
+    for steps in stops:
+        train(sources, short, tmp_path, limits=Limits(steps), validation=sources)
     table = pd.read_csv(tmp_path / "validation.tsv", sep="\t")
-    assert table["step"].tolist() == [2, 3, 4, 5]
+    assert table["step"].tolist() == validated
+
+
+def test_a_lost_best_is_replaced_by_the_next_validation(labelled, recipe, tmp_path):
+    run = Run(tmp_path, recipe)
+    state = run.begin(None, "cpu")
+    for step, loss in enumerate((0.1, 0.5, 0.4, 0.45)):
+        state.step = step
+        run.save(state)
+        if step == 1:
+            (tmp_path / "best.safetensors").write_bytes(b"damaged")
+            with pytest.raises(WeightsError, match="remove it to release the last running mean"):
+                load_released(tmp_path)
+        run.log_validation(state, loss, 0.5, 0.4)
+        assert load_released(tmp_path)[2] == min(step, 2)
+        assert find_kept(tmp_path, recipe)["step"] == min(step, 2)
+
+
+def test_a_run_without_a_checkpoint_begins_anew(labelled, recipe, tmp_path):
+    run = Run(tmp_path, recipe)
+    state = run.begin(None, "cpu")
+    run.log_validation(state, 0.1, 0.5, 0.4)
+    again = run.begin(None, "cpu")
+    assert run.list_validated() == []
+    run.log_validation(again, 0.5, 0.5, 0.4)
+    assert run.list_validated() == [0]
 
 
 def test_a_short_run_has_a_curve_of_every_step(labelled, recipe, tmp_path, monkeypatch):

@@ -5,13 +5,14 @@ writer. The viewer lists in it what is saved there (`deskull.review.save_correct
 `deskull.train.index` takes from it the pairs to learn from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from deskull.errors import InputError
 from deskull.image.writing import save_bytes
 from deskull.text_files import make_tsv, read_schema, read_table
+from deskull.typed_json import rest
 
 TABLE = "deskull_corrected.tsv"
 """Its name, in a folder of results."""
@@ -38,6 +39,8 @@ class Correction:
         Name of the user who saved it; empty if unknown.
     schema
         Version of the table's format.
+    more
+        Cells of columns that the user added, such as ``part``, by their names.
 
     Examples
     --------
@@ -51,9 +54,10 @@ class Correction:
     saved: str = ""
     by: str = ""
     schema: int = SCHEMA
+    more: Mapping[str, str] = rest()
 
 
-COLUMNS = tuple(field.name for field in fields(Correction))
+COLUMNS = tuple(one.name for one in fields(Correction) if one.name != "more")
 
 
 def load_corrections(path: Path) -> list[Correction]:
@@ -79,13 +83,14 @@ def load_corrections(path: Path) -> list[Correction]:
                 "corrected mask. Complete the line, or delete it."
             )
         schema = read_schema(row, SCHEMA, path)
-        more = row.get("saved", ""), row.get("by", "")
-        found[mask] = Correction(image, mask, "true", *more, schema)
+        saved, by = row.get("saved", ""), row.get("by", "")
+        more = {name: cell for name, cell in row.items() if name not in COLUMNS}
+        found[mask] = Correction(image, mask, "true", saved, by, schema, more)
     return [found[mask] for mask in sorted(found)]
 
 
 def save_corrections(corrections: Iterable[Correction], path: Path) -> None:
-    """Write the table of corrected masks, whole, sorted by mask.
+    """Write the table of corrected masks, whole, sorted by mask, with columns that a user added.
 
     Raises
     ------
@@ -101,5 +106,10 @@ def save_corrections(corrections: Iterable[Correction], path: Path) -> None:
     ['b.nii']
     """
     ordered = sorted(corrections, key=lambda row: row.mask)
-    rows = [[getattr(replace(row, schema=SCHEMA), name) for name in COLUMNS] for row in ordered]
-    save_bytes(make_tsv(COLUMNS, rows).encode("utf-8", "surrogateescape"), path)
+    added = list(dict.fromkeys(name for row in ordered for name in row.more))
+    rows = [
+        [getattr(replace(row, schema=SCHEMA), name) for name in COLUMNS]
+        + [row.more.get(name, "") for name in added]
+        for row in ordered
+    ]
+    save_bytes(make_tsv([*COLUMNS, *added], rows).encode("utf-8", "surrogateescape"), path)

@@ -16,6 +16,7 @@ from deskull.text_files import TABLES
 
 if TYPE_CHECKING:
     from deskull.train.data import Sources
+    from deskull.train.loop import Limits
     from deskull.train.processes import Group
     from deskull.train.recipe import Recipe
     from deskull.train.split import Split, SplitPlan
@@ -66,7 +67,7 @@ def add_train(commands: Any) -> None:
 def run_train(options: Namespace) -> None:
     """Train a network from labelled heads."""
     from deskull.network.engine import find_device
-    from deskull.train.finetune import load_start
+    from deskull.train.finetune import compute_start_digest, load_start, settle_start
     from deskull.train.loop import Limits, Start, train
     from deskull.train.processes import join_processes
     from deskull.train.recipe import load_recipe
@@ -80,7 +81,14 @@ def run_train(options: Namespace) -> None:
     plan = SplitPlan(options.validation, options.test, options.folds, options.fold)
     with join_processes(device) as group, _progress(options, group) as show:
         group.check_batch(recipe.training.batch)
-        split = _load_split(options, recipe, plan, group, show)
+        split = _load_split(options, recipe, plan, limits, group, show)
+        digest = compute_start_digest(start.network) if start else ""
+        if not settle_start(out, digest, group.is_first) and start:
+            logger.warning(
+                "%s: the run goes on with its own weights; it did not begin with those of "
+                "--start %s, which change nothing",
+                *(out, options.start),
+            )
         if options.tensorboard and group.is_first:
             enable_tensorboard(out)
         train(
@@ -130,7 +138,7 @@ def run_finetune(options: Namespace) -> None:
     limits, device = Limits(options.steps, options.minutes), find_device(options.device)
     plan = SplitPlan(options.validation)
     with join_processes(device) as group, _progress(options, group) as show:
-        split = _load_split(options, make_finetune_recipe(weights), plan, group, show)
+        split = _load_split(options, make_finetune_recipe(weights), plan, limits, group, show)
         before, after = finetune(
             weights,
             split.train,
@@ -214,6 +222,7 @@ def _load_split(
     options: Namespace,
     recipe: "Recipe",
     plan: "SplitPlan",
+    limits: "Limits",
     group: "Group",
     show: Callable[[str], None],
 ) -> "Split":
@@ -224,7 +233,7 @@ def _load_split(
     from deskull.network.engine import count_threads
     from deskull.train.data import load_sources
     from deskull.train.labels import load_label_table
-    from deskull.train.run_folder import check_same_recipe
+    from deskull.train.run_folder import check_same_recipe, find_complete
     from deskull.train.split import settle_split
 
     torch.set_num_threads(options.threads or count_threads())
@@ -235,17 +244,15 @@ def _load_split(
     make_folder(out)
     with group.first():
         sources = load_sources(paths, recipe, cache, table, show)
-    return settle_split(out, sources, plan, recipe.seed, group.is_first)
+    complete_at = find_complete(out, limits.find_last_step(recipe))
+    return settle_split(out, sources, plan, recipe.seed, group.is_first, complete_at)
 
 
 def _report_run(out: Path, recipe: "Recipe") -> None:
     """Report the best validation, and the commands to run next."""
-    import pandas as pd
+    from deskull.train.run_folder import find_kept
 
-    from deskull.train.run_folder import find_best
-
-    path = out / "validation.tsv"
-    best = find_best(pd.read_csv(path, sep="\t"), recipe) if path.exists() else None
+    best = find_kept(out, recipe)
     if best is not None:
         logger.warning(
             "best at step %d: validation Dice %.4f, IoU %.4f; see %s",
@@ -255,7 +262,7 @@ def _report_run(out: Path, recipe: "Recipe") -> None:
             out / "curves.png",
         )
     else:
-        logger.warning("no validation yet: the last weights are those to release")
+        logger.warning("no best weights yet: the last weights are those to release")
     logger.warning(
         "continue: the same command; release: deskull export %s --about about.json", out
     )

@@ -7,7 +7,6 @@ than chance allows, or if the median lies far outside; whether that mattered is 
 heads that lie outside on the same side.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from deskull.measure.likeness import (
     Likeness,
     TrainingHeads,
     describe_traits,
+    find_chance,
+    round_trait,
 )
 from deskull.measure.metrics import dice
 from deskull.measure.traits import TRAITS
@@ -256,7 +257,7 @@ def find_drift(heads: Sequence[Head], likeness: Likeness) -> list[Drift]:
         )
     found, training = [], likeness.known
     for trait in training.traits:
-        values = [head.traits[trait] for head in heads if trait in head.traits]
+        values = [round_trait(head.traits[trait]) for head in heads if trait in head.traits]
         if values and trait in DESCRIPTIONS:
             found.append(_compare(trait, values, training, likeness.tested))
     return sorted(found, key=lambda one: (not one.differs, -one.outside))
@@ -269,7 +270,7 @@ def _compare(
     below, above = (sum(v < low for v in values), sum(v > high for v in values))
     middle = median(values)
     far = max(low - middle, middle - high) > FAR * (high - low)
-    chance = _find_chance(below + above, len(values), max(0.02, 2 / (training.heads + 1)))
+    chance = find_chance(below + above, len(values), training.heads)
     sign = 1 if above >= below else -1
     beyond = [
         one
@@ -278,14 +279,6 @@ def _compare(
     ]
     outer = min(values), max(values), below + above
     return Drift(trait, limits, middle, *outer, far or chance < CHANCE, beyond, values)
-
-
-def _find_chance(outside: int, count: int, share: float) -> float:
-    """Probability that so many heads or more lie outside a range that holds all but a share."""
-    return math.fsum(
-        math.comb(count, k) * share**k * (1 - share) ** (count - k)
-        for k in range(outside, count + 1)
-    )
 
 
 def describe_drift(
@@ -385,7 +378,7 @@ def store_tested(heads: Sequence[Head], folder: Path) -> None:
         EvaluatedHead(
             round(head.dice or 0.0, 4),
             head.score,
-            {name: float(f"{value:.4g}") for name, value in head.traits.items()},
+            {name: round_trait(value) for name, value in head.traits.items()},
         )
         for head in heads
     )

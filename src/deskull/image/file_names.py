@@ -59,7 +59,7 @@ DERIVED_ENDINGS = (*MASK_ENDINGS, *BRAIN_ENDINGS, "probability", "distance", "co
 LABEL_ENDINGS = (
     *MASK_ENDINGS,
     *("masks", "seg", "dseg", "aseg", "aparc", "wmparc", "ribbon"),
-    *("segmentation", "label", "labels"),
+    *("segmentation", "label", "labels", "a2009s", "DKTatlas", "synthseg"),
 )
 """What ends the name of a mask or a label map, whoever made it."""
 
@@ -94,6 +94,16 @@ CONTRASTS = {
     "T1ce": ("t1ce", "t1c", "t1gd"),
 }
 """Name of each contrast, and its spellings in the name of a file."""
+
+
+_SESSION = re.compile(
+    r"(?:^|[_\-. ])(?P<word>(?:session|ses|visit|timepoint|tp|time)[_\- ]?\d+|(?P<mr>MR\d))"
+    r"(?=$|[_\-. ])",
+    re.IGNORECASE,
+)
+_REPETITION = re.compile(r"(?:^|[_\-. ])(?:run|mpr)[_\- ]?\d+(?=$|[_\-. ])", re.IGNORECASE)
+_INNER_FOLDERS = ("anat", "mri")
+"""Folders of BIDS and FreeSurfer inside of that of a participant or session."""
 
 
 @dataclass(frozen=True)
@@ -200,15 +210,38 @@ def name_head(path: Path) -> HeadName:
     """Guess participant, session and contrast from the name of a file.
 
     ``sub-`` and ``ses-`` are taken as BIDS means them; else the participant is the name without
-    the contrast's word, or the folder's name where nothing is left.
+    the ending of a label map, the word of the contrast, a session (``ses1``, ``visit2``, ``tp3``,
+    ``MR1`` beside a number) and a repetition (``run2``), or the folder's name if nothing is left.
     """
-    rest = find_stem(path)
+    base = find_base(path, LABEL_ENDINGS)
+    rest = find_stem(path) if base is None else base
     known = {spelling: name for name, spellings in CONTRASTS.items() for spelling in spellings}
     hits = [m for m in re.finditer(r"[^_\-. ]+", rest) if m[0].lower() in known]
     contrast = known[hits[-1][0].lower()] if hits else ""
     if hits:
         rest = rest[: hits[-1].start()].rstrip("_-. ") + rest[hits[-1].end() :]
     entities = dict(re.findall(r"(?:^|_)(sub|ses)-([A-Za-z0-9]+)", rest))
-    participant = f"sub-{entities['sub']}" if "sub" in entities else rest.strip("_-. ")
     session = f"ses-{entities['ses']}" if "ses" in entities else ""
-    return HeadName(participant or path.parent.name, session, contrast)
+    if "sub" in entities:
+        return HeadName(f"sub-{entities['sub']}", session, contrast)
+    participant, word = _cut_session(rest)
+    return HeadName(participant or _name_folder(path.parent), session or word, contrast)
+
+
+def _cut_session(name: str) -> tuple[str, str]:
+    """Cut a session and a repetition off a participant's name; return it and the session."""
+    name = _REPETITION.sub("", name)
+    hit = _SESSION.search(name)
+    if hit is None:
+        return name.strip("_-. "), ""
+    rest = (name[: hit.start()] + name[hit.end() :]).strip("_-. ")
+    if hit["mr"] and not re.search(r"\d", rest):  # MR1, MR2 may be the participants themselves
+        return name.strip("_-. "), ""
+    return rest, hit["word"]
+
+
+def _name_folder(folder: Path) -> str:
+    """Name a participant by the folder, passing by those of sessions and of BIDS."""
+    while folder.name in _INNER_FOLDERS or (folder.name and not _cut_session(folder.name)[0]):
+        folder = folder.parent
+    return _cut_session(folder.name)[0]

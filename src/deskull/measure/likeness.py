@@ -5,6 +5,7 @@ heads that it was tested on. The distance is per trait and simple, so that it ca
 which trait is unusual; it knows nothing of traits that are unusual only together.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,17 @@ class Likeness:
         return training if training is not None and training.heads >= MIN_HEADS else None
 
 
+def round_trait(value: float) -> float:
+    """Round the value of a trait as it is kept on a card: to four digits.
+
+    Examples
+    --------
+    >>> round_trait(249.99936)
+    250.0
+    """
+    return float(f"{value:.4g}")
+
+
 def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
     """Quantiles of each trait over heads, for a card.
 
@@ -115,11 +127,43 @@ def describe_traits(heads: Sequence[Mapping[str, float]]) -> dict[str, tuple[flo
     names = sorted({name for head in heads for name in head})
     return {
         name: tuple(
-            float(f"{value:.4g}")
+            round_trait(value)
             for value in np.percentile([head[name] for head in heads if name in head], QUANTILES)
         )
         for name in names
     }
+
+
+def find_chance(outside: int, count: int, heads: int) -> float:
+    """Find the probability that so many heads, or more, lie outside the training range by chance.
+
+    The 1st and 99th percentile of few heads are uncertain themselves: the share of a population
+    outside of them has a beta distribution, and the number of its heads a beta-binomial one.
+
+    Parameters
+    ----------
+    outside, count
+        Heads outside the range of the percentiles, and all heads, of a cohort.
+    heads
+        Training heads, by which the percentiles were found.
+
+    Examples
+    --------
+    >>> round(find_chance(3, 5, heads=30), 3), round(find_chance(3, 5, heads=3000), 6)
+    (0.01, 8.9e-05)
+    """
+    a = 2 * (1 + 0.01 * (heads - 1))
+    b = heads + 1 - a
+
+    def log_term(k: int) -> float:
+        ways = -math.log(count + 1) - _log_beta(k + 1, count - k + 1)
+        return ways + _log_beta(k + a, count - k + b) - _log_beta(a, b)
+
+    return math.fsum(math.exp(log_term(k)) for k in range(outside, count + 1))
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def find_unlike(traits: Mapping[str, float], likeness: Likeness | None) -> dict[str, float] | None:

@@ -154,3 +154,31 @@ def load_unet(stage: Stage) -> UNet:
     network = UNet(stage.spec).eval()
     network.load_state_dict({k: v.float() for k, v in load_file(stage.tensors).items()})
     return network
+
+
+def compute_logits(network: UNet, image: Tensor) -> Tensor:
+    """Compute logits as fast as the device of the image can.
+
+    Parameters
+    ----------
+    network
+        On the device of the image.
+    image
+        Normalised images, (N, 1, X, Y, Z).
+
+    Returns
+    -------
+    Tensor
+        Logits of each output, (N, outputs, X, Y, Z), float32.
+    """
+    device = image.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=_has_fast_bfloat16(device)):
+        logits: Tensor = network(image.contiguous(memory_format=torch.channels_last_3d))
+    return logits.float()
+
+
+def _has_fast_bfloat16(device: str) -> bool:
+    """Whether bfloat16 is faster than float32: on GPUs, and CPUs with AMX or AVX512-BF16."""
+    if device != "cpu":
+        return True
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

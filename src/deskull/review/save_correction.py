@@ -190,7 +190,8 @@ def _list_correction(correction: Correction, table: Path) -> list[str]:
     )
     try:
         known = {row.mask: row for row in load_corrections(table)} if table.exists() else {}
-        known[mask] = replace(correction, image=image, mask=mask)
+        more = known[mask].more if mask in known else {}
+        known[mask] = replace(correction, image=image, mask=mask, more=more)
         save_corrections(known.values(), table)
     except DeskullError as error:
         advice = "Move it away, and save again."

@@ -20,7 +20,14 @@ from deskull.image.volume import Volume, load_volume, make_volume
 from deskull.image.writing import save_bytes
 from deskull.picture import Shown, draw_sheets, encode_png
 from deskull.train.candidates import Candidate, is_manual
-from deskull.train.labels import TISSUE, is_label_map, load_tissues
+from deskull.train.labels import (
+    LABEL_TABLE,
+    TISSUE,
+    has_label_table,
+    is_label_map,
+    load_label_table,
+    load_tissues,
+)
 
 Row = dict[str, str | bool | float]
 Observe = Callable[[int, int], None]
@@ -205,6 +212,14 @@ def save_sheets(
     return pages
 
 
+def _find_labels(folder: Path) -> dict[str, list[int]]:
+    """Find the labels by tissue of the label maps in a folder."""
+    if has_label_table(folder):
+        return load_label_table(folder / LABEL_TABLE)
+    labels: dict[str, list[int]] = load_tissues()["labels"]
+    return labels
+
+
 def _load_rows(index: pd.DataFrame, observe: Observe | None) -> Iterator[Shown]:
     for number, (_, row) in enumerate(index.iterrows(), start=1):
         if observe is not None:
@@ -214,7 +229,7 @@ def _load_rows(index: pd.DataFrame, observe: Observe | None) -> Iterator[Shown]:
             mask = turn_mask(load_volume(row["mask"]), scan.grid).data > INSIDE
         else:
             scan = load_volume(row["label_map"])
-            labels = load_tissues()["labels"]
-            mask = np.isin(scan.data, [label for name in TISSUE for label in labels[name]])
+            labels = _find_labels(Path(row["label_map"]).parent)
+            mask = np.isin(scan.data, [label for name in TISSUE for label in labels.get(name, ())])
         texts = [*row[["participant", "session", "contrast"]], Path(row["mask"]).name or scan.name]
         yield Shown("   ".join(text for text in texts if text), scan.data, mask, scan.grid)

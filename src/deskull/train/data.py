@@ -10,7 +10,8 @@ import json
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +30,12 @@ from deskull.text_files import TABLES
 from deskull.train.index import collect_parts, load_index
 from deskull.train.labels import (
     CLOSING_MM,
+    LABEL_TABLE,
     MAY_CLOSE,
     RIM_MM,
     TISSUE,
     LabelledHead,
+    has_label_table,
     is_label_map,
     load_label_table,
     load_tissues,
@@ -49,9 +52,6 @@ from deskull.train.pairs import (
 from deskull.train.recipe import Recipe
 
 logger = logging.getLogger(__name__)
-
-LABEL_TABLE = "labels.toml"
-"""File in a folder of label maps that gives the labels of each tissue there."""
 
 CACHE_VERSION = 4
 """Raised when the same settings begin to give other arrays."""
@@ -136,8 +136,8 @@ def load_sources(
     cache
         Folder that keeps prepared heads for the next run; None keeps nothing.
     table
-        Labels by tissue in the label maps, see `labels.load_label_table`; a folder with a
-        ``labels.toml`` uses its own.
+        Labels by tissue in the label maps, see `labels.load_label_table`; maps beside a
+        ``labels.toml`` use that.
     show
         Called with one line of progress per head.
 
@@ -151,20 +151,21 @@ def load_sources(
     real: list[RealHead] = []
     heads = pd.concat([_list_heads(path) for path in paths], ignore_index=True)
     fixed = collect_parts(heads)
-    tables = {str(p): load_label_table(p / LABEL_TABLE) for p in paths if _has_table(p)}
+    folders = {Path(label_map).parent for label_map in heads["label_map"] if label_map}
+    tables = {one: load_label_table(one / LABEL_TABLE) for one in folders if has_label_table(one)}
     for number, row in enumerate(heads.to_dict("records"), start=1):
         show(f"preparing head {number} of {len(heads)}")
-        participant = row["participant"]
-        try:
-            if row["label_map"]:
+        participant, image, mask = row["participant"], Path(row["image"]), Path(row["mask"])
+        if row["label_map"]:
+            with _leaving_out():
                 path = Path(row["label_map"])
-                own = tables.get(str(path.parent), table)
+                own = tables.get(path.parent, table)
                 labelled.append(_load_label_map(participant, path, own, cache))
-            if row["mask"]:
-                pair = Path(row["image"]), Path(row["mask"])
-                real.append(_load_pair(participant, pair, row["border"], recipe, cache))
-        except InputError as error:
-            logger.warning("left out: %s", error)
+        if row["mask"] and not row["image"]:
+            logger.warning("left out: %s: a mask without an image; expected its scan.", mask)
+        elif row["mask"]:
+            with _leaving_out():
+                real.append(_load_pair(participant, (image, mask), row["border"], recipe, cache))
     if not labelled and not real:
         hint = "".join(
             f" For scans with their masks make an index first: deskull index {path} -o index.tsv; "
@@ -177,8 +178,13 @@ def load_sources(
     return Sources(labelled, real, fixed)
 
 
-def _has_table(path: Path) -> bool:
-    return (path / LABEL_TABLE).is_file()
+@contextmanager
+def _leaving_out() -> Iterator[None]:
+    """Name a head that cannot be read in the log, and leave it out."""
+    try:
+        yield
+    except InputError as error:
+        logger.warning("left out: %s", error)
 
 
 def _list_heads(path: Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@
 trains released weights on with a handful of corrected masks, and releases the result.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,16 +12,18 @@ from typing import Any
 
 from deskull.errors import InputError, WeightsError
 from deskull.image.volume import Volume
+from deskull.image.writing import make_folder, save_bytes
 from deskull.network.card import CARD
 from deskull.network.unet import UNet, load_unet
 from deskull.network.weights import Weights, load_weights
+from deskull.text_files import make_json, read_json
 from deskull.train.data import Sources
 from deskull.train.export import export
 from deskull.train.loop import Limits, Start, evaluate, train
 from deskull.train.losses import average
 from deskull.train.processes import join_processes
 from deskull.train.recipe import Recipe, make_recipe
-from deskull.train.run_folder import RECIPE, load_released, seeded
+from deskull.train.run_folder import LAST, RECIPE, load_released, seeded
 from deskull.typed_json import to_plain
 
 STEPS = 300
@@ -31,6 +34,9 @@ LEARNING_RATE = 2e-4
 
 FROZEN = ("stem", "enter", "down")
 """The encoder: what an edge looks like is kept, its place may move."""
+
+START = "start.json"
+"""File in the folder of a run that identifies the weights that it began with."""
 
 OPTIONAL = "refine."
 """Prefix of tensors that weights need not have: untrained, they change nothing."""
@@ -117,6 +123,46 @@ def _fit(network: UNet, recipe: Recipe) -> UNet | None:
     return None if missing or left.unexpected_keys else begun
 
 
+def compute_start_digest(network: UNet) -> str:
+    """Compute the SHA-256 of a network's tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def settle_start(folder: Path, digest: str, writes: bool = True) -> bool:
+    """Record the weights that a new run begins with, or compare them with those of a run.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run.
+    digest
+        What identifies the weights; empty for random ones.
+    writes
+        Whether this process writes the record.
+
+    Returns
+    -------
+    bool
+        Whether the run begins, or began, with these weights; a run of an older version, which
+        has no record, is believed.
+
+    Raises
+    ------
+    InputError
+        If the record cannot be read.
+    """
+    path = folder / START
+    if (folder / LAST).exists():
+        return not path.exists() or read_json(path).get("sha256") == digest
+    if writes:
+        make_folder(folder)
+        save_bytes(make_json({"sha256": digest}), path)
+    return True
+
+
 def make_finetune_recipe(weights: Weights) -> Recipe:
     """Take the recipe that made the weights, with small steps and a frozen encoder."""
     recipe = _find_recipe(weights, "segment")
@@ -177,7 +223,8 @@ def finetune(
     Raises
     ------
     InputError
-        If there are pairs of one participant only, or the validation set is empty.
+        If there are pairs of one participant only, the validation set is empty, or the run
+        began with other weights.
     KeyboardInterrupt
         After a stop request; nothing is released then.
     """
@@ -186,6 +233,11 @@ def finetune(
     _check_validation(sources, held_out)
     start = load_unet(weights.segment)
     with join_processes(device) as group:
+        if not settle_start(folder, weights.digest, group.is_first):
+            raise InputError(
+                f"{folder}: begun with other weights than {weights.name}, which would change "
+                "nothing. Choose another --out."
+            )
         before = average(evaluate(start, held_out, recipe, group.device))[0]
         train(
             sources,

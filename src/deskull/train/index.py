@@ -5,6 +5,7 @@ opening their files (`checking.py`). `load_index` is the only reader of such tab
 made by hand.
 """
 
+import logging
 import math
 import os
 from collections import Counter
@@ -32,6 +33,8 @@ from deskull.train.layouts import (
     KNOWN_LAYOUTS,
     make_pattern_finder,
 )
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
 """Parts of a split."""
@@ -264,10 +267,11 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read the lines of a table; of the viewer's table of corrections its pairs."""
     if path.name != CORRECTIONS:
         return read_table(path)
-    pairs = load_corrections(path)
-    columns = ("image", "mask", "manual")
-    rows = [{name: getattr(pair, name) for name in columns} for pair in pairs]
-    return list(enumerate(rows, start=2))
+    lines = {row["mask"]: line for line, row in read_table(path)}
+    return [
+        (lines[pair.mask], {"image": pair.image, "mask": pair.mask, "manual": "true", **pair.more})
+        for pair in load_corrections(path)
+    ]
 
 
 def _read_part(cell: str, where: str) -> str:
@@ -356,6 +360,13 @@ def fix_parts(index: pd.DataFrame, path: str | os.PathLike[str]) -> pd.DataFrame
         raise InputError(
             f"{path}: none of the participants of the index, such as "
             f"{index['participant'].iloc[0]}; expected their names in the column participant."
+        )
+    unknown = sorted(set(parts) - set(index["participant"]))
+    if unknown:
+        logger.warning(
+            "%s: %d of its %d participants are not in the index: %s%s",
+            *(path, len(unknown), len(parts), ", ".join(unknown[:10])),
+            ", ..." if len(unknown) > 10 else "",
         )
     old = zip(index["participant"], index["part"], strict=True)
     return index.assign(part=[parts.get(name, part) for name, part in old])

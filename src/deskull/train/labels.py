@@ -6,6 +6,7 @@ dura, sinuses and optic nerves are out, and the brain stem ends where its label 
 foramen magnum. Intensities are drawn in `synthesis.py`.
 """
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ from deskull.image.grid import find_box, make_ras_grid, to_canonical_array
 from deskull.image.volume import Volume
 from deskull.prepare.conform import measure_extent
 
+logger = logging.getLogger(__name__)
+
+LABEL_TABLE = "labels.toml"
+"""File beside label maps that gives the labels of each tissue there."""
+
 MAX_LABEL = 2**20
 """Labels lie below it; FreeSurfer's go up to about 15000."""
 
@@ -35,6 +41,9 @@ above 0.8, in scans below 0.2."""
 
 CLOSING_MM = 6.0
 """Radius of the closing: it bridges the sulci and the Sylvian fissure, not the basal cisterns."""
+
+UNKNOWN_SHARE = 0.01
+"""Share of a labelled head that may lie in no tissue without a warning."""
 
 BONE_MM = 2.0
 """Thickness of the skull that is added where a label map has none, as in newborns."""
@@ -72,6 +81,11 @@ def load_tissues() -> dict[str, Any]:
     """
     text = (resources.files("deskull.train") / "tissues.toml").read_text("utf-8")
     return tomllib.loads(text)
+
+
+def has_label_table(folder: Path) -> bool:
+    """Whether the label maps of a folder have a table of their own."""
+    return (folder / LABEL_TABLE).is_file()
 
 
 def load_label_table(path: str | Path) -> dict[str, list[int]]:
@@ -193,6 +207,7 @@ def make_labelled_head(
     for name, members in table.items():
         lookup[members] = codes[name]
     tissue = lookup[labels]
+    _check_unknown(data, tissue, volume.name)
     if not np.isin(tissue, [codes[name] for name in TISSUE]).any():
         raise InputError(
             f"{volume.name}: no brain label among {np.unique(labels)[:20].tolist()}; expected "
@@ -211,6 +226,21 @@ def make_labelled_head(
     extent = measure_extent(brain, grid)[1]
     truth = np.stack([brain, core]).astype(np.uint8)
     return LabelledHead(volume.name, tissue, truth, centre, extent, voxel_size)
+
+
+def _check_unknown(data: NDArray[np.float32], tissue: NDArray[np.uint8], name: str) -> None:
+    """Warn of labels of a map that are in no tissue, if they are more than a few voxels."""
+    unknown = (data != 0) & (tissue == 0)
+    share = int(np.count_nonzero(unknown)) / max(1, int(np.count_nonzero(data)))
+    if share > UNKNOWN_SHARE:
+        codes, counts = np.unique(data[unknown], return_counts=True)
+        largest = [f"{code:g}" for code in codes[np.argsort(-counts, kind="stable")]]
+        logger.warning(
+            "%s: %.1f %% of the labelled head are in no tissue and become background: labels "
+            "%s%s. Give their tissues in %s or by --label-table",
+            *(name, 100 * share, ", ".join(largest[:20]), ", ..." if len(largest) > 20 else ""),
+            LABEL_TABLE,
+        )
 
 
 def is_label_map(data: NDArray[np.float32]) -> bool:

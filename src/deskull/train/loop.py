@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from deskull.errors import InputError, OptionError, WeightsError
-from deskull.network.unet import UNet
+from deskull.network.unet import UNet, compute_logits
 from deskull.train.data import Sources
 from deskull.train.examples import (
     Batch,
@@ -89,6 +89,10 @@ class Limits:
         for name, value in (("steps", self.steps), ("minutes", self.minutes)):
             if value is not None and not value >= 0:
                 raise OptionError(f"{name} {value}; expected 0 or more.")
+
+    def find_last_step(self, recipe: Recipe) -> int:
+        """Return the number of steps at which a run is complete."""
+        return recipe.training.horizon if self.steps is None else self.steps
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ class _Loop:
 
     def validate_first(self, held_out: list[Example]) -> None:
         """Validate before the first step of a run."""
-        if held_out and not self.run.has_validated():
+        if held_out and not self.run.list_validated():
             _validate(self.state, held_out, self.run, self.group.device)
 
     def go(
@@ -193,7 +197,12 @@ class _Loop:
     ) -> bool:
         """Take steps until a limit or a stop request; return whether it was a stop request."""
         state, run, group = self.state, self.run, self.group
-        last_step = self.recipe.training.horizon if limits.steps is None else limits.steps
+        last_step = limits.find_last_step(self.recipe)
+        if 0 < state.step >= last_step:
+            logger.warning(
+                "%s: the run is complete at step %d of %d; nothing is trained",
+                *(run.folder, state.step, last_step),
+            )
         stop_at = math.inf if limits.minutes is None else time.monotonic() + 60 * limits.minutes
         saved_at = began = time.monotonic()
         interrupted = late = False
@@ -218,10 +227,15 @@ class _Loop:
         run.save(state)
         if interrupted:
             logger.warning("stopped at step %d; the same command goes on from there", state.step)
-        elif held_out and not run.has_validated(state.step):
+        elif held_out and self.ends_with_validation():
             _validate(state, held_out, run, group.device)
         run.draw_curves()
         return interrupted
+
+    def ends_with_validation(self) -> bool:
+        """Whether a call validates at its end: as an uninterrupted run, or as the first time."""
+        step, steps = self.state.step, self.run.list_validated()
+        return step not in steps and (step >= self.recipe.training.horizon or not any(steps))
 
     def take_step(self, batch: Batch) -> tuple[float, float, float]:
         """Take one step, update the running mean of the weights; return loss, Dice and IoU."""
@@ -236,7 +250,7 @@ class _Loop:
         # Seeds of dropout count down from the end; those of the examples count up from 0.
         seed = make_seed(self.recipe, state.step, 2 * MAX_BATCH - 1 - self.group.rank)
         with seeded(seed, device):
-            logits = _run(state.network, image)
+            logits = compute_logits(state.network, image)
         loss = LOSSES[settings.loss](logits, target, known)
         if not torch.isfinite(loss):
             raise _diverged(f"the loss became {loss.item()}", state.step)
@@ -336,7 +350,7 @@ def _validate(state: State, examples: list[Example], run: Run, device: str) -> N
     rows, pictures = [], []
     for example in examples:
         image, target, known = (part.to(device) for part in stack([example]))
-        logits = _run(state.mean, image)
+        logits = compute_logits(state.mean, image)
         loss = LOSSES[run.recipe.training.loss](logits, target, known).item()
         rows.append((loss, *overlap(logits, target, brain)))
         pictures.append(logits[0, brain].cpu())
@@ -356,21 +370,6 @@ def _describe(
         f"step {step} of {last}, loss {loss:.3f}, Dice {dice:.3f}, IoU {iou:.3f}, "
         f"{seconds:.2f} s a step, {minutes:.0f} min left"
     )
-
-
-def _run(network: UNet, image: Tensor) -> Tensor:
-    """Compute logits as fast as the device of the image can; they are float32."""
-    device = image.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=_has_fast_bfloat16(device)):
-        logits: Tensor = network(image.contiguous(memory_format=torch.channels_last_3d))
-    return logits.float()
-
-
-def _has_fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is faster than float32: on GPUs, and CPUs with AMX or AVX512-BF16."""
-    if device != "cpu":
-        return True
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 @torch.no_grad()

@@ -26,6 +26,9 @@ FIELD_MM = 300.0
 FINE = 0.75
 """Voxel size of a head that will be posed, relative to that of the window."""
 
+MIN_WITHIN = 0.1
+"""Smallest share of a mask that lies in the scan's field of view: a slab shows part of a brain."""
+
 FITTED_FINE_MM, FITTED_FIELD_MM = 1.25, 256.0
 """Voxel size and field of a head that will be posed where the window is fitted."""
 
@@ -75,7 +78,8 @@ def make_real_head(
     Raises
     ------
     ImageFileError
-        If the mask is empty, or nothing of it is left by the border.
+        If the mask is empty, nothing of it is left by the border, or it lies elsewhere than the
+        scan.
     """
     given = np.asarray(mask.data > 0.5)
     if not given.any():
@@ -88,6 +92,7 @@ def make_real_head(
     if bias is not None:
         data = correct_bias(data, image.grid.voxel_size, bias)[0]
     brain_ras = to_canonical_array(inside, mask.grid)
+    _check_place(inside, mask, image)
     extent = measure_extent(brain_ras, mask.grid.canonical())[1]
     grid = _choose_grid(data, image.grid, inside, mask.grid, recipe, extent)
     soft = recipe.preparation.soft_masks
@@ -101,6 +106,19 @@ def make_real_head(
     if not recipe.augment.keeps_pose:
         channels = channels.astype(np.float16)
     return RealHead(participant, image.name, channels, extent, grid.voxel_size[0])
+
+
+def _check_place(inside: NDArray[np.bool_], mask: Volume, image: Volume) -> None:
+    """Check that a mask lies in the field of view of its scan, at least in part."""
+    points = np.argwhere(inside)
+    points = points[:: max(1, len(points) // 1000)]
+    index = image.grid.to_index(mask.grid.to_mm(points))
+    within = ((index > -0.5) & (index < np.array(image.grid.shape) - 0.5)).all(axis=1)
+    if within.mean() < MIN_WITHIN:
+        raise ImageFileError(
+            f"{mask.name}: does not lie on {image.name} ({within.mean():.0%} of it in the field "
+            "of view); expected the mask of this scan, in its space."
+        )
 
 
 def _resample_moved(

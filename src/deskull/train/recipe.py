@@ -196,10 +196,8 @@ class Recipe:
         valid = spec.patch == 1 or spec.patch % 2 == 0
         _check(valid, "'patch' in network", spec.patch, "1 or an even number")
         _check(len(spec.filters) > 0, "'filters' in network", spec.filters, "a number per level")
-        outputs = set(spec.outputs)
-        valid = outputs <= set(CHANNELS) and "brain" in outputs
-        valid &= len(outputs) == len(spec.outputs)
-        expected = f"'brain', and others of {CHANNELS}, each once"
+        valid = spec.outputs in (CHANNELS[:1], CHANNELS)
+        expected = f"{CHANNELS[:1]} or {CHANNELS}, in this order"
         _check(valid, "'outputs' in network", spec.outputs, expected)
         valid, expected = set(frozen) < set(PARTS), f"some of {PARTS}, not all"
         _check(valid, "'frozen' in training", frozen, expected)

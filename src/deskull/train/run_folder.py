@@ -98,10 +98,11 @@ class Run:
             else torch.optim.AdamW(moving, weight_decay=settings.weight_decay)
         )
         state = State(network, mean, optimiser)
-        if (self.folder / LAST).exists():
+        begun = (self.folder / LAST).exists()
+        if begun:
             _load_state(state, self.folder / LAST)
         if self.writes:
-            self._drop_rows_after(state.step)
+            self._drop_rows_after(state.step if begun else -1)
             self.board = _open_board(self.folder, state.step)
         return state
 
@@ -119,15 +120,14 @@ class Run:
         """Log a step."""
         self._append("steps.tsv", STEP_COLUMNS, (step, loss, dice, iou, seconds))
 
-    def has_validated(self, step: int | None = None) -> bool:
-        """Whether the run has been validated, after this step or ever."""
-        steps = self._read_validation()["step"].to_list()
-        return bool(steps) if step is None else step in steps
+    def list_validated(self) -> list[int]:
+        """List the steps after which the run has been validated."""
+        return [int(step) for step in _read_validation(self.folder)["step"]]
 
     def log_validation(self, state: State, loss: float, dice: float, iou: float) -> None:
         """Log a validation; keep the weights if they are the best so far."""
         row = {"loss": round(loss, 5), "dice": round(dice, 5)}  # as in the table
-        best = find_best(self._read_validation(), self.recipe)
+        best = find_kept(self.folder, self.recipe)
         column, sign = _rank_by(self.recipe)
         if not math.isfinite(row[column]):
             logger.warning("step %d: validation %s is %s", state.step, column, row[column])
@@ -135,12 +135,6 @@ class Run:
             _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
         self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
         self.draw_curves()
-
-    def _read_validation(self) -> pd.DataFrame:
-        path = self.folder / "validation.tsv"
-        if not path.exists():
-            return pd.DataFrame(columns=list(VALIDATION_COLUMNS))
-        return pd.read_csv(path, sep="\t")
 
     def _append(self, name: str, columns: tuple[str, ...], row: tuple[float, ...]) -> None:
         if not self.writes:
@@ -246,6 +240,14 @@ def check_same_recipe(folder: Path, recipe: Recipe) -> None:
         )
 
 
+def find_complete(folder: Path, last_step: int) -> int | None:
+    """Return the number of steps of a run that has taken them all; None of any other."""
+    if not (folder / LAST).exists():
+        return None
+    step = _load_tensors(folder / LAST)[1]
+    return step if step >= last_step else None
+
+
 def _read_recipe(path: Path, name: str) -> Recipe:
     """Read the recipe of a run."""
     try:
@@ -283,6 +285,23 @@ def find_best(table: pd.DataFrame, recipe: Recipe) -> dict[str, float] | None:
     rows = [{str(k): float(v) for k, v in row.items()} for row in table.to_dict("records")]
     finite = [row for row in rows if math.isfinite(row[column])]
     return min(finite, key=lambda row: sign * row[column]) if finite else None
+
+
+def find_kept(folder: Path, recipe: Recipe) -> dict[str, float] | None:
+    """Find the validation of the weights that a run keeps as the best; None if there are none."""
+    try:
+        step = _read_step(folder / BEST)
+    except (OSError, SafetensorError):  # none yet, removed, or damaged
+        return None
+    table = _read_validation(folder)
+    return find_best(table[table["step"] == step], recipe)
+
+
+def _read_validation(folder: Path) -> pd.DataFrame:
+    path = folder / "validation.tsv"
+    if not path.exists():
+        return pd.DataFrame(columns=list(VALIDATION_COLUMNS))
+    return pd.read_csv(path, sep="\t")
 
 
 def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
@@ -325,14 +344,18 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
 def _load_tensors(path: Path) -> tuple[dict[str, Tensor], int]:
     """Load the tensors of a checkpoint, and the step at which it was saved."""
     try:
-        with safe_open(path, "pt") as file:
-            step = int((file.metadata() or {}).get("step", 0))
-        return load_file(path), step
+        return load_file(path), _read_step(path)
     except (OSError, SafetensorError) as error:
+        use = "release the last running mean" if path.name == BEST else "begin anew"
         raise WeightsError(
             f"{path}: not a readable checkpoint ({error}). Put a copy in its place, or "
-            "remove it to begin anew."
+            f"remove it to {use}."
         ) from error
+
+
+def _read_step(path: Path) -> int:
+    with safe_open(path, "pt") as file:
+        return int((file.metadata() or {}).get("step", 0))
 
 
 def _load_state(state: State, path: Path) -> None:

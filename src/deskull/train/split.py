@@ -108,7 +108,12 @@ class Split:
 
 
 def settle_split(
-    folder: Path, sources: Sources, plan: SplitPlan, seed: int, writes: bool = True
+    folder: Path,
+    sources: Sources,
+    plan: SplitPlan,
+    seed: int,
+    writes: bool = True,
+    complete_at: int | None = None,
 ) -> Split:
     """Draw the split of a new run, or go on with that of a run.
 
@@ -127,17 +132,22 @@ def settle_split(
         Seed of the draw.
     writes
         Whether this process writes the split.
+    complete_at
+        Number of steps of a run that is complete, so that new participants come too late.
 
     Raises
     ------
     InputError
         If nobody is left to train on or, where participants were held out, to validate on; if
-        the run was begun with another fold; or if a table fixes another part than the run's.
+        the run was begun with another fold; if a table fixes another part than the run's; or if
+        participants join a run that is complete.
     """
     known = _read_split(folder / SPLIT)
     if known:
-        _check_fold(folder, known, plan)
-    parts = _continue_split(folder, known, sources) if known else draw_split(sources, plan, seed)
+        _check_plan(folder, known, plan)
+        parts = _continue_split(folder, known, sources, complete_at)
+    else:
+        parts = draw_split(sources, plan, seed)
     split = Split(*(sources.select({p for p in parts if parts[p] == part}) for part in PARTS))
     if not split.train.participants:
         raise InputError(
@@ -197,7 +207,9 @@ def draw_split(sources: Sources, plan: SplitPlan, seed: int) -> dict[str, str]:
     return parts | fixed
 
 
-def _continue_split(folder: Path, known: dict[str, Any], sources: Sources) -> dict[str, str]:
+def _continue_split(
+    folder: Path, known: dict[str, Any], sources: Sources, complete_at: int | None
+) -> dict[str, str]:
     """Return the part of each participant of a run that goes on."""
     parts = {name: part for part in PARTS for name in known.get(part, ())}
     here = set(sources.participants)
@@ -208,6 +220,14 @@ def _continue_split(folder: Path, known: dict[str, Any], sources: Sources) -> di
                 f"says {sources.fixed[name]}. Choose another --out."
             )
     gone, new = sorted(set(parts) - here), sorted(here - set(parts))
+    late = [name for name in new if sources.fixed.get(name) != "test"]
+    if late and complete_at is not None:
+        raise InputError(
+            f"{folder}: the run is complete at step {complete_at}; {len(late)} new participants "
+            f"would change nothing: {', '.join(late[:10])}. Choose another --out; it can begin "
+            f"with the weights of this run: deskull train --start {folder}, or deskull finetune "
+            f"--weights {folder / 'weights'}"
+        )
     if gone:
         logger.warning(
             "%s: %d participants of this run are missing from the sources: %s; going on without "
@@ -239,8 +259,18 @@ def _describe_plan(plan: SplitPlan, seed: int) -> dict[str, Any]:
     return fields | ({"test_share": plan.test} if plan.test else {})
 
 
-def _check_fold(folder: Path, known: dict[str, Any], plan: SplitPlan) -> None:
-    """Refuse to go on with another fold than that of the run."""
+def _check_plan(folder: Path, known: dict[str, Any], plan: SplitPlan) -> None:
+    """Refuse to go on with another fold than that of the run; warn of other shares."""
+    shares = known.get("share", plan.validation), known.get("test_share", 0.0)
+    if shares != (plan.validation, plan.test):
+        logger.warning(
+            "%s: the run keeps its split, drawn with --validation %g --test %g; %g and %g change "
+            "nothing. Choose another --out to draw another split",
+            folder,
+            *shares,
+            plan.validation,
+            plan.test,
+        )
     begun = known.get("fold", 0), known.get("folds", 0)
     if begun != (plan.fold, plan.folds):
         raise InputError(
