@@ -185,6 +185,11 @@ def _check_whole(chosen: Series, files: Sequence[DicomFile], name: str) -> None:
             f"{name}: {len(whole) + len(lost)} files of series {chosen.label}, {len(whole)} can "
             f"be read; not {list_files(lost)}. {remedy}"
         )
+    fault = chosen.find_fault_of_frames()
+    if fault:
+        raise ImageFileError(
+            f"{name}: {fault}; expected slices at even distances. Export the series again."
+        )
     ragged = chosen.find_ragged()
     if ragged:
         raise ImageFileError(
