@@ -62,6 +62,36 @@ def test_a_mask_may_be_nan_outside(place):
     np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
 
 
+def test_a_mask_of_the_whole_field_is_applied_on_another_grid(place):
+    full = np.where(BALL, 1, 0.8).astype(np.float32)
+    save_image(nib.Nifti1Image(full, HEAD.affine), place / "full.nii.gz")
+    moved = HEAD.affine.copy()
+    moved[:3, 3] += 0.7
+    save_image(nib.Nifti1Image(DATA, moved), place / "t2.nii.gz")
+    assert run("apply", "full.nii.gz", "t2.nii.gz") == 0
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_array_equal(load(place / "t2_brain.nii.gz")[inner], DATA[inner])
+
+
+def test_a_series_is_judged_by_its_first_frame_with_contrast(place, caplog):
+    frames = np.stack([0 * DATA, DATA, DATA], -1)
+    save_image(nib.Nifti1Image(frames, HEAD.affine), place / "bold.nii.gz")
+    assert run("apply", "mask.nii.gz", "bold.nii.gz", "-o", "a.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "a.nii.gz"), frames * BALL[..., None])
+    doubts = [line.split(": ", 1)[1] for line in caplog.messages]
+    caplog.clear()
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "-o", "b.nii.gz") == 0
+    assert [line.split(": ", 1)[1] for line in caplog.messages] == doubts
+
+
+@pytest.mark.parametrize("shape", [DATA.shape, (*DATA.shape, 2)])
+def test_an_empty_map_is_written_and_not_judged(place, shape, caplog):
+    save_image(nib.Nifti1Image(np.zeros(shape, np.uint8), HEAD.affine), place / "lesion.nii.gz")
+    assert run("apply", "mask.nii.gz", "lesion.nii.gz") == 0
+    assert load(place / "lesion_brain.nii.gz").shape == shape
+    assert caplog.messages == []
+
+
 def test_the_header_is_kept_byte_for_byte(place):
     assert run("apply", "mask.nii.gz", "t1.nii.gz") == 0
     before, after = (

@@ -236,7 +236,7 @@ def run_apply(options: Namespace) -> None:
     from deskull.image.derived import make_brain_image
     from deskull.image.formats import open_image
     from deskull.image.lookup import find_image
-    from deskull.image.volume import count_frames, make_volume
+    from deskull.image.volume import count_frames, has_contrast, make_first_volume
     from deskull.image.writing import Transaction, save_image
     from deskull.result import check_outputs
 
@@ -255,24 +255,25 @@ def run_apply(options: Namespace) -> None:
     named = [(f"brain of {path}", output) for path, output in zip(paths, outputs, strict=True)]
     check_outputs(named, [mask_path, *paths])
     replaced = [output for output in outputs if output.exists()]
-    judged: list[Quality] = []
+    judged: dict[Path, Quality] = {}
     with progress(options.quiet) as show, Transaction() as transaction:
         show("reading")
         mask = _load_mask(mask_path)
         for number, (path, output) in enumerate(zip(paths, outputs, strict=True), start=1):
             show(f"stripping {number}/{len(paths)}")
             image = open_image(path)
+            volume = make_first_volume(image, path.name)
             frame = None if count_frames(image) > 1 else 0
-            volume = make_volume(image, path.name, 0 if frame is None else None)
             brain = find_brain(mask, volume.grid, path.name)
             save_image(
                 make_brain_image(brain, volume.source, options.fill, frame), output, transaction
             )
-            judged.append(_judge(mask, brain, volume))
+            if has_contrast(volume.data):
+                judged[path] = _judge(mask, brain, volume)
     if not options.quiet:
         count = "1 brain" if len(paths) == 1 else f"{len(paths)} brains"
         report_done(f"{count}, {time.perf_counter() - began:.1f} s", outputs, replaced)
-    for path, quality in zip(paths, judged, strict=True):
+    for path, quality in judged.items():
         warn_of_doubts(path, mask_path, [quality.score], [quality.flags])
 
 

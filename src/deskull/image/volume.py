@@ -157,6 +157,21 @@ def make_volume(
     return Volume(data, grid, source, name, frame, notes, padding)
 
 
+def make_first_volume(image: SpatialImage, name: str) -> Volume:
+    """Make a Volume of the first frame with contrast; of the first frame if none has any.
+
+    It tells whether a mask of another scan suits an image, which may be a map that is empty.
+    """
+    first, count = None, count_frames(image)
+    for frame in range(count) if count > 1 else [None]:
+        volume = make_volume(image, name, frame, checked=False)
+        if has_contrast(volume.data):
+            return volume
+        first = first or volume
+    assert first is not None
+    return first
+
+
 def make_grid(image: SpatialImage, name: str = "image") -> Grid:
     """Make the grid of an image in millimetres, whatever unit its header has.
 
@@ -339,3 +354,12 @@ def check_values(data: NDArray[np.float32], name: str) -> None:
         low, high = float(finite.min()), float(finite.max())
     if low == high:
         raise ImageFileError(f"{name}: every voxel is {low + 0:g}; expected a head.")
+
+
+def has_contrast(data: NDArray[np.float32]) -> bool:
+    """Whether voxels can be those of a head, as `check_values` says."""
+    try:
+        check_values(data, "")
+    except ImageFileError:
+        return False
+    return True
