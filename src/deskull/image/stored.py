@@ -34,6 +34,9 @@ MAX_PACKED = 1032
 HARMLESS_BYTES = 256 * 1024**2
 """Bytes that a header may promise however small its file is: masks pack tightly in xz."""
 
+UNSIZED = "no voxel size in its header; 1 mm assumed"
+"""Note of an image whose file says nothing of it, where its format allows that."""
+
 _SHEAR_TOLERANCE_MM = 1e-3
 
 

@@ -26,7 +26,7 @@ from deskull.image.formats.dicom_series import (
     list_files,
 )
 from deskull.image.formats.nifti import read_nifti
-from deskull.image.stored import to_stored
+from deskull.image.stored import UNSIZED, to_stored
 
 _PRIVATE = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
 _MAX_LISTED = 40
@@ -97,7 +97,8 @@ def _read(
     header: Any = image.header
     for field in _PRIVATE:
         header[field] = b""
-    to_stored(image).notes += tuple(_make_notes(chosen, files, part))
+    notes = [*_make_notes(chosen, files, part), *_list_assumed(chosen, header)]
+    to_stored(image).notes += tuple(notes)
     return image
 
 
@@ -220,6 +221,22 @@ def _make_notes(chosen: Series, files: Sequence[DicomFile], part: str) -> list[s
             "its slices were sheared (tilted gantry); the image resampled by dcm2niix was used"
         )
     return notes
+
+
+def _list_assumed(chosen: Series, header: Any) -> list[str]:
+    """Say what dcm2niix assumes where the files do not say it."""
+    notes = []
+    if all(size == 1 for size in header["pixdim"][1:3]) and not _is_said(chosen, "spacing"):
+        notes.append(UNSIZED)
+    if not _is_said(chosen, "orientation"):
+        notes.append(
+            "no orientation in its header (ImageOrientationPatient); slices assumed axial"
+        )
+    return notes
+
+
+def _is_said(chosen: Series, name: str) -> bool:
+    return all(one.facts.get(name) for one in chosen.files)
 
 
 def _explain_none(path: Path, files: Sequence[DicomFile], names: Sequence[str]) -> str:

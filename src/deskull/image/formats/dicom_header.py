@@ -37,6 +37,7 @@ _FACTS = {
     0x00280008: "frames",
     0x00280010: "rows",
     0x00280011: "columns",
+    0x00280030: "spacing",
     0x00280100: "bits",
     0x0043102F: "ge_part",
 }
@@ -47,6 +48,7 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF
 _OF_FRAMES = (0x52009229, 0x52009230)  # what all frames of a file share, and what each has
 _PLACE = (0x00209113, 0x00200032)  # a sequence, and the element that it begins with
 _TURN = (0x00209116, 0x00200037)
+_SPACING = b"\x28\0\x30\0", b"\0\x28\0\x30"  # in either byte order
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _MAX_VALUE = 64 * 1024
 _MAX_DEPTH = 20
@@ -76,7 +78,8 @@ class DicomFile:
         Path of the file.
     facts
         Values by the names in `_FACTS`; empty if it is no DICOM. Of a file of frames that say
-        where they lie, ``places`` are the positions, with ``|`` between them.
+        where they lie, ``places`` are the positions, with ``|`` between them; those of several
+        planes have the orientation ``several``.
     lead
         Bytes that a converter needs before the file's first byte: preamble and transfer syntax.
     damage
@@ -215,11 +218,11 @@ class _Elements:
         size = self.file.tell() - start
         self.file.seek(start)
         value = self._take(size)
-        turns = {facts.pop("orientation", ""), *self._find_all(value, _TURN)} - {""}
-        if len(turns) > 1:
-            return
+        if any(tag in value for tag in _SPACING):
+            facts.setdefault("spacing", "of frames")
+        turns = {facts.get("orientation", ""), *self._find_all(value, _TURN)} - {""}
         if turns:
-            facts["orientation"] = turns.pop()
+            facts["orientation"] = turns.pop() if len(turns) == 1 else "several"
         places = self._find_all(value, _PLACE)
         if len(places) == to_int(facts, "frames", 1):
             facts["places"] = "|".join(places)
