@@ -24,7 +24,7 @@ from deskull.cohort.plan import Task
 from deskull.cohort.records import explain_error, make_record, record_no_mask
 from deskull.cohort.table import Outcome, make_outcome
 from deskull.errors import ImageFileError, SeriesError
-from deskull.image.derived import turn_to_ras
+from deskull.image.derived import check_fill, turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.grid import Grid
@@ -174,6 +174,8 @@ def strip_scan(scan: Scan, stripper: Stripper, job: Job) -> None:
     """Strip a scan that was read."""
     if scan.volume is not None:
         with scan.step("strip"):
+            if "brain" in scan.task.outputs:
+                check_fill(job.settings.fill, scan.volume.source)
             scan.result = stripper(scan.volume, job.settings)
     scan.volume = None
     if scan.task.others:

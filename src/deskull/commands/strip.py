@@ -124,7 +124,9 @@ def run_strip(options: Namespace) -> None:
                 else:
                     show("stripping")
                 observe = None if any(one.has_brain for one in summaries) else steps
-                result = _strip_frame(volume, stripper, settings, observe, alone=count == 1)
+                result = _strip_frame(
+                    volume, stripper, settings, observe, count == 1, "brain" in outputs
+                )
                 summaries.append(FrameSummary(result.volume_ml, result.score, result.flags))
                 _log_result(result)
                 yield result
@@ -176,10 +178,17 @@ def _strip_frame(
     settings: "Settings",
     observe: "StepSaver | None",
     alone: bool,
+    filled: bool,
 ) -> "Result":
-    """Strip a volume; among several frames, one without a brain does not stop the others."""
+    """Strip a volume; among several frames, one without a brain does not stop the others.
+
+    `filled` says that the fill value will be needed, so that it can be refused before.
+    """
+    from deskull.image.derived import check_fill
     from deskull.image.volume import check_values
 
+    if filled:
+        check_fill(settings.fill, volume.source)
     try:
         check_values(volume.data, volume.name)
         return stripper(volume, settings, observe)
@@ -265,9 +274,8 @@ def run_apply(options: Namespace) -> None:
             volume = make_first_volume(image, path.name)
             frame = None if count_frames(image) > 1 else 0
             brain = find_brain(mask, volume.grid, path.name)
-            save_image(
-                make_brain_image(brain, volume.source, options.fill, frame), output, transaction
-            )
+            made = make_brain_image(brain, volume.source, options.fill, frame, path.name)
+            save_image(made, output, transaction)
             if has_contrast(volume.data):
                 judged[path] = _judge(mask, brain, volume)
     if not options.quiet:
