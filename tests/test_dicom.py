@@ -1,5 +1,6 @@
 """DICOM through dcm2niix: values and place, which image is meant, and what stays private."""
 
+import errno
 import os
 import struct
 import tarfile
@@ -310,3 +311,25 @@ def test_real_scan_is_that_of_the_converted_file():
     expected = load_volume(data / "heads" / "decub_sup_T1w.nii.gz")
     assert volume.grid.matches(expected.grid)
     assert np.array_equal(volume.data, expected.data)
+
+
+def test_a_hidden_slice_that_is_given_stands_for_its_image(series):
+    (series / "3_0.dcm").rename(series / ".3_0.dcm")
+    assert np.array_equal(load_volume(series / ".3_0.dcm").data, HEAD)
+
+
+def test_a_zip_at_the_end_of_a_tar_does_not_hide_it(series, tmp_path):
+    zip_folder(series, tmp_path / "last.zip")
+    with tarfile.open(tmp_path / "scan.tar", "w") as tar:
+        for path in (*sorted(series.iterdir()), tmp_path / "last.zip"):
+            tar.add(path, path.name)
+    assert np.array_equal(load_volume(tmp_path / "scan.tar").data, HEAD)
+
+
+def test_a_full_temporary_folder_is_not_blamed_on_the_scan(series, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("deskull.image.archives._copy", fail)
+    with pytest.raises(ImageFileError, match=r"a.zip: no space in .*set TMPDIR to a larger fol"):
+        load_volume(zip_folder(series, tmp_path / "a.zip"))

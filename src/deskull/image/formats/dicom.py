@@ -62,6 +62,8 @@ def read_dicom(path: Path, series: str | int | None = None) -> SpatialImage:
     files = find_files(path.parent, deep=False)
     if path.is_symlink() and sum("rows" in one.facts for one in files) == 1:
         return read_dicom(path.resolve(), series)  # a link to a file among its series
+    if path not in [one.path for one in files]:
+        files.append(own)  # a hidden file, which was meant all the same
     return _read(path, files, series, own)
 
 
