@@ -9,6 +9,9 @@ import pytest
 from ball import HEAD, list_files, run
 from deskull.image.writing import save_image
 from deskull.measure.metrics import dice
+from dicom_files import AFFINE as DICOM_AFFINE
+from dicom_files import HEAD as DICOM_HEAD
+from dicom_files import write_series
 
 DATA = np.asarray(HEAD.dataobj).astype(np.int16)
 RADIUS = 60.0
@@ -240,3 +243,16 @@ def test_refuses(crowd, capsys, arguments, message):
 def test_one_name_for_two_outputs_is_wrong_use(crowd, capsys):
     assert run("apply", "mask.nii.gz", "t1.nii.gz", "far.nii.gz", "-o", "out.nii") == 2
     assert "-o out.nii: names one file, but 2 images" in capsys.readouterr().err
+
+
+def test_one_series_of_dicom_is_chosen(place, capsys):
+    for series in (3, 7):
+        write_series(place / "dicom", series=series, head=DICOM_HEAD + series)
+    mask = np.ones(DICOM_HEAD.shape, np.uint8)
+    mask[0] = 0
+    save_image(nib.Nifti1Image(mask, DICOM_AFFINE), place / "mask.nii.gz")
+    command = ["apply", "mask.nii.gz", "dicom", "--series", "7"]
+    assert run(*command, "-o", "brain.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "brain.nii.gz"), (DICOM_HEAD + 7) * mask)
+    assert run(*command, "t1.nii.gz") == 2
+    assert "--series 7: of one image, but 2 were given" in capsys.readouterr().err

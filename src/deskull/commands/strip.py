@@ -236,6 +236,7 @@ def add_apply(commands: Any) -> None:
         "-o", "--out", metavar="FILE|DIR/", help="the brain of one image, or a folder for all"
     )
     add_fill(parser)
+    add_option(parser, "series", " (of one image)")
 
 
 def run_apply(options: Namespace) -> None:
@@ -255,6 +256,11 @@ def run_apply(options: Namespace) -> None:
             f"-o {out}: names one file, but {len(options.images)} images were given. Give "
             "them one at a time, or a folder: -o out/"
         )
+    if options.series is not None and len(options.images) > 1:
+        raise OptionError(
+            f"--series {options.series}: of one image, but {len(options.images)} were given. Give "
+            "them one at a time."
+        )
     mask_path = find_image(options.mask)
     paths = [find_image(image) for image in options.images]
     outputs = [
@@ -270,7 +276,7 @@ def run_apply(options: Namespace) -> None:
         mask = _load_mask(mask_path)
         for number, (path, output) in enumerate(zip(paths, outputs, strict=True), start=1):
             show(f"stripping {number}/{len(paths)}")
-            image = open_image(path)
+            image = open_image(path, options.series)
             volume = make_first_volume(image, path.name)
             frame = None if count_frames(image) > 1 else 0
             brain = find_brain(mask, volume.grid, path.name)

@@ -282,7 +282,8 @@ def check_promise(
         raise ImageFileError(f"{name}: shape {shape}; expected at least one voxel an axis.")
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > MAX_BYTES:
-        way = "choose a frame with --frame N" if len(shape) > 3 else "the scan must be cut"
+        one = "only a frame of it fits (deskull strip --frame N)"
+        way = one if len(shape) > 3 else "the scan must be cut"
         raise ImageFileError(
             f"{name}: its header promises {size / 1024**3:.2f} GiB of voxels {shape}; expected at "
             f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or {way}."

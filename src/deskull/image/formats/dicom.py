@@ -6,6 +6,7 @@ not whole is an error, or a note that the image carries.
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,43 @@ def read_dicom(path: Path, series: str | int | None = None) -> SpatialImage:
         raise ImageFileError(f"{path.name}: no DICOM image in it{why}; expected a slice of one.")
     if own.damage:
         raise ImageFileError(f"{path.name}: {own.damage}. Copy or download it again.")
+    own, files = _find_beside(own)
+    return _read(path, files, series, own)
+
+
+def _find_beside(own: DicomFile) -> tuple[DicomFile, list[DicomFile]]:
+    """Find the files among which a given one is; a lone link leads to where these lie."""
+    path = own.path
     files = find_files(path.parent, deep=False)
     if path.is_symlink() and sum("rows" in one.facts for one in files) == 1:
-        return read_dicom(path.resolve(), series)  # a link to a file among its series
+        return _find_beside(replace(own, path=path.resolve()))
     if path not in [one.path for one in files]:
         files.append(own)  # a hidden file, which was meant all the same
-    return _read(path, files, series, own)
+    return own, files
+
+
+def find_slices(path: Path) -> list[Path]:
+    """Find the DICOM files of a folder, or of the image that a file is a slice of, sorted.
+
+    Returns
+    -------
+    list
+        Their paths; none if there is no DICOM, or it is in an archive.
+
+    Raises
+    ------
+    ImageFileError
+        If a folder has too many files, or cannot be read.
+    """
+    path = path.parent if path.name.upper() == "DICOMDIR" else path
+    if path.is_dir():
+        return sorted(one.path for one in find_files(path) if "rows" in one.facts)
+    own = look_at(path)
+    if own is None or "rows" not in own.facts:
+        return []
+    own, files = _find_beside(own)
+    (image,) = (one for one in find_series(files) if one.holds(own))
+    return sorted(one.path for one in image.files)
 
 
 def read_archive(path: Path, series: str | int | None = None) -> SpatialImage:
