@@ -95,7 +95,7 @@ def find_slices(path: Path) -> list[Path]:
     if own is None or "rows" not in own.facts:
         return []
     own, files = _find_beside(own)
-    (image,) = (one for one in find_series(files) if one.holds(own))
+    image = next(one for one in find_series(files) if one.holds(own))
     return sorted(one.path for one in image.files)
 
 
