@@ -77,6 +77,7 @@ INPUTS = [
     ("colour.nii", write_image(RGB), "colour voxels"),
     ("zero.nii.gz", write_image(DATA * 0), "every voxel is 0; expected a head."),
     ("seven.nii.gz", write_image(DATA * 0 + 7), "every voxel is 7; expected a head."),
+    ("mask.nii.gz", write_image((DATA > 50).astype("u1")), "a mask, its values are 0 and 1; exp"),
     ("nan.nii.gz", write_image(DATA * np.nan), "every voxel is NaN or infinite"),
     ("none.nii", write_header(pixdim=[1, 0, 4, 4, 1, 1, 1, 1], **NO_SIZE), "voxel size [0.0, "),
     ("thin.nii", write_header(srow_x=[0, 0, 0, 0]), "thin.nii: singular affine"),

@@ -56,6 +56,14 @@ def test_missing_and_misnamed_images_are_reported_and_the_others_stripped(study,
     assert rows["sub-03"]["error"] == "no T1w image; there are: bold."
 
 
+def test_a_session_that_does_not_exist_leaves_the_group_table_with_a_run_of_all(study):
+    assert app("--participant-label", "01", "--session-id", "Z") == 1
+    assert list(Path("out/logs/sub-01").glob("*gap*"))
+    assert app("--participant-label", "01") == 0
+    assert {row["status"] for row in find_groups().values()} == {"done", "missing"}
+    assert not list(Path("out/logs/sub-01").glob("*gap*"))
+
+
 def test_a_gap_that_was_filled_leaves_the_group_table(study):
     odd = Path("raw/sub-03/anat/sub-3_T1w.nii.gz")
     write_scan(odd)

@@ -116,6 +116,10 @@ def test_a_wrong_filter_file_is_an_error(study, content, message):
             "raw raw participant",
             "raw: among the raw images; expected a folder of its own",
         ),
+        (
+            "raw raw/derivatives participant",
+            "derivatives: the folder of all derivatives; expected one of its own, such as",
+        ),
         ("raw raw/sub-01/x participant", "x: among the raw images; expected a folder of its own"),
         (
             "raw out group",

@@ -197,3 +197,12 @@ def test_the_training_index_pairs_each_contrast_with_its_own_mask(study):
         "T1w": ["sub-01_desc-brain_mask.nii.gz"],
         "T2w": ["sub-01_desc-brainT2w_mask.nii.gz"],
     }
+
+
+def test_a_report_of_the_raw_data_set_is_refused(study, capsys):
+    args = ["--participant-label", "01"]
+    assert run("bids", "raw", "raw/derivatives/deskull", "participant", *args) == 0
+    assert run("report", "raw") == 1
+    assert "Give raw/derivatives/deskull." in capsys.readouterr().err
+    assert not Path("raw/deskull_report.html").exists()
+    assert run("report", "raw/derivatives/deskull") == 0

@@ -173,7 +173,7 @@ def test_verbose_prints_volume_and_seconds(place, capsys):
     assert run("scan.nii.gz", "-v") == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("deskull: scan.nii.gz: brain of 9")
+    assert err.startswith("deskull: scan.nii.gz: mask of 9")
     assert err.count("\n") == 1
 
 
@@ -242,7 +242,8 @@ def test_a_low_score_without_flags_is_a_warning(place, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("deskull.measure.score.make_score", lambda *_: 70)
     assert run("scan.nii.gz") == 0
-    assert capsys.readouterr().err == ""
+    replaced = "deskull: replaced: scan_brain.nii.gz, scan_mask.nii.gz\n"
+    assert capsys.readouterr().err == replaced
 
 
 def test_quiet_hides_doubts(place, change_scan, capsys):

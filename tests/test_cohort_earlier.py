@@ -9,7 +9,7 @@ import pytest
 
 from ball import ball, list_files, read_json, run
 from deskull.cohort import Job, make_plan
-from deskull.cohort.earlier import find_kept, list_written, warn_of_leftovers
+from deskull.cohort.earlier import find_kept, load_earlier, settle_leftovers
 from deskull.cohort.records import is_done, make_record, make_request
 from deskull.cohort.steps import read_scan
 from deskull.cohort.stripped import find_stripped
@@ -39,14 +39,14 @@ def plan(name, out="out", outputs=("brain", "mask")):
     return task
 
 
-def finish(task):
+def finish(task, request=REQUEST):
     """Write what a run leaves of a task, without a network."""
     for path in task.files.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(task.scan.read_text())
     stripped = Record(input=InputScan(), deskull="0")
     fingerprint = make_fingerprint(task.scan)
-    record = make_record(task, REQUEST, fingerprint, stripped, {}, None)
+    record = make_record(task, request, fingerprint, stripped, {}, None)
     save_records([record], task.record)
     return task
 
@@ -108,16 +108,39 @@ def test_a_batch_replaces_neither_outputs_of_another_scan_nor_leaves_old_ones_un
 # --- files left over
 
 
-def test_files_that_no_record_lists_any_more_are_named(folder, caplog):
+def test_files_of_other_settings_are_named(folder, caplog):
     finish(plan("a"))
-    written = list_written([plan("a")])
-    only_mask = finish(plan("a", outputs=["mask"]))
+    earlier = load_earlier([plan("a")])
+    only_mask = finish(plan("a", outputs=["mask"]), make_request(Settings(border=2), 64 * "0"))
     with caplog.at_level(logging.WARNING):
-        warn_of_leftovers(written, [only_mask], Path("out"))
+        settle_leftovers(earlier, [only_mask], Path("out"))
     assert f"left (1), such as {folder / 'out/T1_brain.nii.gz'}: they do not" in caplog.text
     caplog.clear()
-    warn_of_leftovers(list_written([only_mask]), [finish(plan("a"))], Path("out"))
+    settle_leftovers(load_earlier([only_mask]), [finish(plan("a"))], Path("out"))
     assert caplog.text == ""
+
+
+def test_files_of_the_same_settings_stay_in_the_record(folder, caplog):
+    finish(plan("a"))
+    earlier = load_earlier([plan("a")])
+    only_mask = finish(plan("a", outputs=["mask"]))
+    settle_leftovers(earlier, [only_mask], Path("out"))
+    assert caplog.text == ""
+    assert set(load_record(only_mask.record).outputs) == {"brain", "mask"}
+    earlier = load_earlier([only_mask])
+    change("out/T1_brain.nii.gz")
+    settle_leftovers(earlier, [finish(plan("a", outputs=["mask"]))], Path("out"))
+    assert "files of an earlier run are left (1)" in caplog.text
+    assert set(load_record(only_mask.record).outputs) == {"mask"}
+
+
+def test_a_file_without_a_record_is_kept(folder):
+    Path("out").mkdir()
+    change("out/T1_mask.nii.gz")
+    (outcome,) = find_kept([plan("a")]).values()
+    assert outcome.error.startswith(
+        "T1_mask.nii.gz: no record says that deskull made it, and kept"
+    )
 
 
 # --- a folder of outputs behind a link

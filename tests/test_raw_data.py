@@ -125,6 +125,9 @@ def test_a_pattern_that_no_shell_expanded_is_told_the_line_of_a_batch(crowd, cap
 
 def test_too_many_names_that_are_no_scans_are_told(crowd, capsys):
     check_refusal(capsys, crowd, ["scan.nii.gz", "x", "y"], "y: too many file names", 2)
+    (crowd / "Jane Doe T1.nii").write_text("")
+    message = "A name with spaces needs quotes: 'Jane Doe T1.nii'"
+    check_refusal(capsys, crowd, ["Jane", "Doe", "T1.nii"], message, 2)
 
 
 def test_a_mask_in_the_folder_of_out_is_no_scan_to_strip(crowd, capsys):

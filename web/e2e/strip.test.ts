@@ -128,7 +128,7 @@ describe.skipIf(!Browser.isHere)("the page", () => {
   it("packs all scans into one zip", async () => {
     await keep(page, "#zip", find("all.zip"));
     const text = readFileSync(find("all.zip")).toString("latin1");
-    for (const name of ["demo_T1w_mask.nii.gz", "demo_T1w.json", "frames_frame-1_brain.nii.gz", "series.png"]) {
+    for (const name of ["demo_T1w_mask.nii.gz", "demo_T1w_record.json", "frames_frame-1_brain.nii.gz", "series_picture.png"]) {
       expect(text).toContain(name);
     }
   });

@@ -123,10 +123,12 @@ export class Result {
     return output === "mask" ? encodeMask(mask, source) : encodeBrain(mask, source);
   }
 
-  /** What a picture's title says. */
+  /** What a picture's title says; score and doubts are of the automatic mask only. */
   describe(mask: Uint8Array): string {
+    const ml = `${this.measureMl(mask).toFixed(0)} ml`;
+    if (this.isCorrected(mask)) return `${ml}, corrected by hand`;
     const { score, flags } = this.judge();
-    return [`${this.measureMl(mask).toFixed(0)} ml`, `score ${score}`, ...flags.map(({ name }) => name)].join(", ");
+    return [ml, `score ${score}`, ...flags.map(({ name }) => name)].join(", ");
   }
 
   measureMl(mask: Uint8Array): number {
@@ -138,7 +140,6 @@ export class Result {
     const { grid, source, name, notes, padding } = this.volume;
     const { weights, threads, onWebgpu } = this.made;
     const automatic = this.brain.mask.values;
-    const isCorrected = drawn?.values.some((value, i) => value !== automatic[i]);
     return {
       schema: SCHEMA,
       status: "done",
@@ -163,8 +164,14 @@ export class Result {
       ...this.judge(),
       seconds: Object.fromEntries(Object.entries(this.seconds).map(([step, value]) => [step, toDecimals(value, 4)])),
       outputs: {},
-      ...(isCorrected && { corrected: this.describeCorrected(drawn!) }),
+      ...(drawn && this.isCorrected(drawn.values) && { corrected: this.describeCorrected(drawn) }),
     };
+  }
+
+  /** Whether a mask is not the automatic one. */
+  private isCorrected(mask: Uint8Array): boolean {
+    const automatic = this.brain.mask.values;
+    return mask.some((value, i) => value !== automatic[i]);
   }
 
   private describeCorrected({ values, name }: Drawn): object {

@@ -11,18 +11,20 @@ const scope = self as unknown as ServiceWorkerGlobalScope;
 
 // The build puts the list of files here.
 const { version, files, later } = JSON.parse(String.raw`__FILES__`) as Record<"files" | "later", string[]> & { version: string };
-const CACHE = `deskull-${version}`;
+const OWN = `deskull ${scope.registration.scope} `; // another copy of the page on this server has a cache of its own
+const CACHE = OWN + version;
 
 scope.addEventListener("install", (event) => {
   // from the server: what the browser has kept of an older page names files that are gone
   const requests = ["./", ...files.map((name) => `./${name}`)].map((url) => new Request(url, { cache: "reload" }));
   const keep = async () => (await caches.open(CACHE)).addAll(requests);
-  event.waitUntil(keep().then(() => scope.skipWaiting()));
+  const isFirst = !scope.registration.active; // else pages are open that need the files of the older one until they are closed
+  event.waitUntil(keep().then(() => (isFirst ? scope.skipWaiting() : undefined)));
 });
 
 scope.addEventListener("activate", (event) => {
   const clean = async () => {
-    const old = (await caches.keys()).filter((name) => name.startsWith("deskull-") && name !== CACHE);
+    const old = (await caches.keys()).filter((name) => name.startsWith(OWN) && name !== CACHE);
     await Promise.all(old.map((name) => caches.delete(name)));
     await scope.clients.claim();
   };

@@ -105,13 +105,33 @@ def make_images(write: Writer) -> list[dict[str, Any]]:
         cases.append(
             {"files": [name, *sorted(beside)], "made": made} | _describe_image(write, path)
         )
+    for files, made in ((_pack_pair(folder), False), (_name_voxels(folder), True)):
+        image = _describe_image(write, folder / files[0])
+        cases.append({"files": files, "made": made} | image)
     return cases
+
+
+def _pack_pair(folder: Path) -> list[str]:
+    """Pack both files of a pair."""
+    names = ["packed.hdr.gz", "packed.img.gz"]
+    for name, plain in zip(names, ("scan.hdr", "scan.img"), strict=True):
+        (folder / name).write_bytes(gzip.compress((folder / plain).read_bytes()))
+    return names
+
+
+def _name_voxels(folder: Path) -> list[str]:
+    """Write a MetaImage whose voxels have a name of their own, which is no ASCII."""
+    text = (folder / "scan.mhd").read_text().replace("scan.", "VÖXEL.")
+    (folder / "named.mhd").write_text(text, encoding="utf-8")
+    raw = next(p for p in folder.glob("scan.*raw"))
+    (folder / f"VÖXEL{raw.suffix}").write_bytes(raw.read_bytes())
+    return ["named.mhd", f"VÖXEL{raw.suffix}"]
 
 
 def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
     """Scans of one file and of several, and what their records know them by."""
     folder = write.folder / "series"
-    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm"):
+    for path in ("a-b/1", "a/20", "a/3", "B/1", "a.dcm", "README", "notes.txt"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(path.encode())
     slices = sorted(str(p.relative_to(write.folder)) for p in folder.rglob("*") if p.is_file())
@@ -119,6 +139,7 @@ def make_fingerprints(write: Writer) -> list[dict[str, Any]]:
         "uint8.nii.gz": ["uint8.nii.gz"],
         "scan.hdr": ["scan.hdr", "scan.img"],
         "scan.mhd": ["scan.mhd", "scan.raw"],
+        "named.mhd": ["named.mhd", "scan.raw", "VÖXEL.raw"],  # of which one is not its own
         "series": slices,
     }
     return [

@@ -29,6 +29,7 @@ from deskull.measure import quality, score
 from deskull.measure.likeness import CHOSEN, find_unlike
 from deskull.measure.traits import TRAITS, measure_traits
 from deskull.network.weights import load_weights
+from deskull.outputs import find_output
 from deskull.prepare.conform import (
     WindowSettings,
     conform,
@@ -198,6 +199,14 @@ def _make_head(stretch: float, noise: float) -> tuple[NDArray[np.float32], NDArr
     )
 
 
+def _make_stripped(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make a stripped brain, small in its field, with the ringing of a resampling around it."""
+    brain = 500 + 50 * RNG.normal(size=logits.shape)
+    ringing = RNG.integers(-13, 14, size=logits.shape)
+    data = np.where(logits > 6, brain, np.where(logits > -4, ringing, 0))
+    return data.astype(np.float32)
+
+
 def make_padded(write: Writer) -> list[dict[str, Any]]:
     """Scans with padding and without, and what is found."""
     fills = cycle(FILLS)
@@ -226,7 +235,12 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
     """Traits, doubts and score of heads good and bad."""
     cases = []
     likeness = load_weights().card.likeness
-    for stretch, noise, size in ((1.0, 5.0, 2.0), (0.6, 0.0, 4.0), (1.1, 8.0, 1.3)):
+    for stretch, noise, size, is_stripped in (
+        (1.0, 5.0, 2.0, False),
+        (0.6, 0.0, 4.0, False),
+        (1.1, 8.0, 1.3, False),
+        (1.0, 5.0, 3.0, True),
+    ):
         image, logits = _make_head(stretch, noise)
         traits = measure_traits(image, logits, size)
         probability = (1 / (1 + np.exp(-logits))).astype(np.float32)
@@ -234,6 +248,8 @@ def make_judged(write: Writer) -> list[dict[str, Any]]:
         mask = logits > 0
         mask[:, :, : 10 if noise else 0] |= mask[:, :, 10:11]
         data = np.where(image > 0, 40.0, -1000.0).astype(np.float32) + image.round(2)
+        if is_stripped:
+            data = _make_stripped(logits)
         data[5, 5, 5] = np.nan
         affine = np.diag([size, size, size, 1.0])
         filled = 40 if noise else 0
@@ -276,6 +292,10 @@ def make_constants() -> dict[str, Any]:
             name: value for name, value in vars(padding).items() if isinstance(value, int | float)
         },
         "SCHEMA": SCHEMA,
+        "SUFFIXES": {
+            name: find_output(name).ending
+            for name in ("mask", "brain", "probability", "picture", "record")
+        },
         "DEFAULTS": {name: getattr(Settings, name) for name in ("threshold", "border", "csf")},
         "limits": {k: v for k, v in vars(quality).items() if isinstance(v, (int, float, tuple))},
     }

@@ -1,5 +1,7 @@
 /** Files in, files out: what is read and written against Python, byte by byte. */
 
+import { gzipSync } from "node:zlib";
+
 import { describe, expect, it } from "vitest";
 
 import { openImage } from "../src/image/formats";
@@ -53,15 +55,52 @@ it("asks for the frame of a 4D file", async () => {
   expect(error).toMatchObject({ kind: "frame", options: ["0", "1", "2"] });
 });
 
+const put = (paths: readonly string[], content = "x") =>
+  groupFiles(paths.map((path) => Object.assign(new File([content], path.split("/").at(-1)!), { path })));
+
 it("puts files together that make up one scan", () => {
-  const names = ["a.nii.gz", "b.hdr", "b.img", "c.mhd", "c.raw", "IM0001", "IM0002.dcm", "notes.txt", ".DS_Store", "s.zip"];
-  const items = groupFiles(names.map((name) => new File(["x"], name)));
+  const items = put(["a.nii.gz", "b.hdr", "b.img", "c.mhd", "c.raw", "IM0001", "IM0002.dcm", "notes.txt", ".DS_Store", "s.zip"]);
   expect(items.map(({ files }) => files.map(({ name }) => name))).toEqual([
     ["a.nii.gz"],
     ["b.hdr", "b.img"],
-    ["c.mhd", "c.raw"],
+    ["c.mhd", "b.img", "c.raw"], // its text says which
     ["s.zip"],
     ["IM0001", "IM0002.dcm"],
   ]);
   expect(items.map(({ isDicom }) => isDicom)).toEqual([false, false, false, true, true]);
+});
+
+it("takes each folder of DICOM that is dropped as one scan", () => {
+  const items = put(["b/1/IM2", "a/IM1", "b/1/IM1", "a/sub/IM2", "IM1", "IM2", "c/IM1"]);
+  expect(items.map(({ name, files }) => [name, files.length])).toEqual([["2 DICOM files", 2], ["a", 2], ["b", 2], ["c", 1]]);
+});
+
+it("passes by what lies beside scans", () => {
+  const names = ["x.bval", "x.bvec", "README", "CHANGES", "a.md", "b.log", "c.py", "d.tsv.gz", "._x.nii.gz", "Thumbs.db", "x.nii.gz"];
+  expect(put(names).map(({ name }) => name)).toEqual(["x.nii.gz"]);
+  expect(put(["README"])[0]!.isDicom).toBe(false); // alone, it is refused as no image
+});
+
+it.each([
+  ["x.mnc", "CDF\x01", /^x.mnc: MINC is not read in the browser/],
+  ["x.mnc.gz", "x", /^x.mnc.gz: MINC is not read in the browser/],
+  ["x.mnc", "\x89HDF\r\n", /^x.mnc: MINC is not read in the browser/],
+  ["x.img", "x", /^x.img: its .hdr is missing beside it; expected both files of the pair/],
+  ["x.nii.bz2", "BZh9", /^x.nii.bz2: this packing is not read in the browser. Unpack it, or use the command line.$/],
+  ["x.nii.xz", "\xfd7zXZ\0", /this packing/],
+  ["x.nii.zst", "(\xb5/\xfd", /this packing/],
+  ["x.tar.gz", "x", /this packing/],
+  ["x.par", "x", /^x.par: not an image/],
+])("refuses %s by its name, whatever is dropped with it", async (name, content, message) => {
+  const bytes = Uint8Array.from(content, (letter) => letter.charCodeAt(0));
+  const item = groupFiles([new File([bytes], name), new File(["x"], "y.nii.gz")]).find((one) => one.name === name)!;
+  expect(item.isDicom).toBe(false);
+  await expect(openImage(item.files, null)).rejects.toThrow(message);
+});
+
+it("reads no text that is packed, nor a pair of which one file is", async () => {
+  const packed = new File([gzipSync(readFile("scan.nrrd"))], "scan.nrrd.gz");
+  await expect(openImage([packed], null)).rejects.toThrow(/^scan.nrrd.gz: this packing/);
+  const [item] = groupFiles([file("scan.hdr"), new File(["BZh9"], "scan.img.bz2")]);
+  await expect(openImage(item!.files, null)).rejects.toThrow(/^scan.img.bz2: this packing/);
 });

@@ -7,6 +7,7 @@ import { CHOSEN, findUnlike } from "../src/measure/likeness";
 import { LIMITS } from "../src/measure/quality";
 import { COSTS, judge, LOW, TERMS, UNLIKE_WEIGHT } from "../src/measure/score";
 import { measureTraits, TRAITS } from "../src/measure/traits";
+import { SUFFIXES } from "../src/page/downloads";
 import { SCHEMA } from "../src/result";
 import { DEFAULTS } from "../src/settings";
 import type { Card } from "../src/network/weights";
@@ -18,7 +19,7 @@ const card = JSON.parse(readFileSync(path, "utf-8")) as Card;
 
 it("has the constants of the Python package", () => {
   const { limits, ...others } = index.constants;
-  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN, DEFAULTS, PADDING_LIMITS, SCHEMA }).toEqual(others);
+  expect({ LOW, TERMS, UNLIKE_WEIGHT, COSTS, TRAITS, CHOSEN, DEFAULTS, PADDING_LIMITS, SCHEMA, SUFFIXES }).toEqual(others);
   expect(LIMITS).toEqual(limits);
 });
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 
 import { loadWeights } from "../src/network/weights";
+import { readDrop } from "../src/page/drop";
 import { describeState, nameFiles, Queue } from "../src/page/queue";
 
 const WEIGHTS = join(import.meta.dirname, "../../src/deskull/weights/default");
@@ -17,7 +18,7 @@ it("takes scans in their order, and first the one that is wanted", () => {
   const [a, b, c] = queue.add(["a.nii", "b.nii", "c.nii"].map(item));
   queue.want(c!);
   expect(queue.takeNext()).toBe(c);
-  c!.state = "done";
+  Object.assign(c!, { state: "done", ml: 1 });
   expect(queue.takeNext()).toBe(a);
   a!.state = "failed";
   expect(queue.takeNext()).toBe(b);
@@ -25,7 +26,7 @@ it("takes scans in their order, and first the one that is wanted", () => {
   expect(queue.takeNext()).toBeNull();
   queue.want(a!);
   expect(queue.takeNext()).toBe(a);
-  expect(queue.done).toEqual([c]);
+  expect(queue.filled).toEqual([c]);
   expect([describeState(a!), describeState(b!)]).toEqual(["waiting", "stopped"]);
 });
 
@@ -65,4 +66,11 @@ it("refuses weights that have changed", async () => {
     return bytes;
   };
   await expect(loadWeights("default", change)).rejects.toThrow(/segment.onnx: SHA-256 .*damaged or changed/);
+});
+
+it("says of a drop that cannot be read, or holds no file, what to do", async () => {
+  const drop = (entry: object | null) => readDrop([{ webkitGetAsEntry: () => entry } as DataTransferItem]);
+  const file = (_: unknown, reject: (error: Error) => void) => reject(new Error("gone"));
+  await expect(drop({ isFile: true, file })).rejects.toThrow("What was dropped cannot be read (gone). Choose the files with the button.");
+  await expect(drop(null)).rejects.toThrow("There is no file in what was dropped. Choose the files with the button.");
 });

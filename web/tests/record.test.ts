@@ -46,7 +46,7 @@ async function makeResult(name: string): Promise<Result> {
 it("is one that Python reads, of the schema that it writes", async () => {
   const result = await makeResult("slope_NaN.nii");
   const [item] = groupFiles([file("slope_NaN.nii")]);
-  const record = result.makeRecord("1.2.3", await makeFingerprint(item!), null);
+  const record = result.makeRecord("1.2.3", await makeFingerprint(item!.files), null);
   const read = readInPython(record);
   expect(read.record).toEqual(record);
   expect(read.record.schema).toBe(index.constants.SCHEMA);
@@ -57,12 +57,15 @@ it("is one that Python reads, of the schema that it writes", async () => {
 it("tells a mended mask from the automatic one, which stays in it", async () => {
   const result = await makeResult("slope_NaN.nii");
   const [item] = groupFiles([file("slope_NaN.nii")]);
-  const fingerprint = await makeFingerprint(item!);
+  const fingerprint = await makeFingerprint(item!.files);
   const values = result.brain.mask.values.slice();
   const make = () => readInPython(result.makeRecord("1.2.3", fingerprint, { values, name: "x_mask.nii.gz" }));
   expect(make().mask).toBe("automatic"); // drawn and undone
   const before = make().ml;
+  const { score } = result.judge();
+  expect(result.describe(values)).toMatch(new RegExp(`^\\d+ ml, score ${score}`));
   values[values.indexOf(1)] = 0;
+  expect(result.describe(values)).toMatch(/^\d+ ml, corrected by hand$/); // which nobody has judged
   const { mask, ml, record } = make();
   expect([mask, record.corrected.file, record.volume_ml]).toEqual(["corrected", "x_mask.nii.gz", before]);
   expect(ml).toBeLessThan(before);
@@ -85,5 +88,6 @@ it.each(index.fingerprints!)("knows the files of $name as Python does", async ({
   const dropped = files.map((path: string) => Object.assign(new File([readFile(path)], basename(path)), { path }));
   const [item] = groupFiles(dropped);
   expect(item!.name).toBe(name);
-  expect(await makeFingerprint(item!)).toEqual({ bytes, modified: null, sha256 });
+  const read = item!.isDicom ? (item!.folder ?? item!.files) : (await openImage(item!.files, null)).files;
+  expect(await makeFingerprint(read)).toEqual({ bytes, modified: null, sha256 });
 });

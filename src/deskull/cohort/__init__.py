@@ -20,8 +20,8 @@ from deskull.cohort.cluster import strip_on_cluster
 from deskull.cohort.earlier import (
     apply_corrections,
     find_kept,
-    list_written,
-    warn_of_leftovers,
+    load_earlier,
+    settle_leftovers,
 )
 from deskull.cohort.memory import fit_memory
 from deskull.cohort.plan import Gap, Plan, Task
@@ -161,7 +161,7 @@ def strip_cohort(
         waiting = [task for task in tasks if force or not is_done(task, request)]
         kept = {} if force else find_kept(waiting)
         waiting = [task for task in waiting if task.record not in kept]
-        written = list_written(waiting)
+        earlier = load_earlier(waiting)
         now = {task.record for task in waiting} | set(kept)
         if cluster is None or not waiting:
             stream = _strip_here(waiting, job, request, workers)
@@ -176,7 +176,7 @@ def strip_cohort(
             for task in tasks
             for member in task.members
         ]
-        warn_of_leftovers(written, waiting, out)
+        settle_leftovers(earlier, waiting, out)
         warn_of_versions(outcomes, out)
         outcomes += map(make_gap_outcome, gaps)
         save_table(outcomes, out / name_table(label))

@@ -94,7 +94,12 @@ def check_place(root: Path, out: Path) -> None:
         fields = json.loads((out / "dataset_description.json").read_text("utf-8"))
         generators = [one["Name"] for one in fields["GeneratedBy"]]
     except FileNotFoundError:
-        return
+        if inside != ("derivatives",):
+            return
+        raise OutputError(
+            f"{out}: the folder of all derivatives; expected one of its own, such as "
+            f"{out / 'deskull'}."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError):
         generators = ["another program"]
     if GENERATOR not in generators:
@@ -216,7 +221,7 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
     failed = {_place_gap(gap, out_dir): gap for gap in gaps if gap.failed}
     for old in [file for folder in folders for file in folder.rglob(f"*{GAP}")]:
         record = load_record(old)
-        if old not in failed and record is not None and record.request == query:
+        if old not in failed and record is not None and _is_covered(record.request, query):
             old.unlink(missing_ok=True)
     for path, gap in failed.items():
         record = Record(
@@ -229,6 +234,13 @@ def save_gaps(gaps: Sequence[Gap], choice: Choice, out_dir: Path) -> None:
         )
         make_folder(path.parent)
         save_records([record], path)
+
+
+def _is_covered(earlier: object, query: Query) -> bool:
+    """Whether a run looks for all that an earlier one looked for: in these sessions, or in all."""
+    if earlier == query or not isinstance(earlier, Query):
+        return earlier == query
+    return earlier.suffixes == query.suffixes and not query.sessions
 
 
 def _place_gap(gap: Gap, out_dir: Path) -> Path:

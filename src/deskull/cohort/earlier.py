@@ -7,6 +7,7 @@ that were corrected; files that no record lists any more are reported.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from deskull.apply import find_brain, load_mask
@@ -17,7 +18,7 @@ from deskull.cohort.table import Outcome
 from deskull.errors import DeskullError, GeometryError
 from deskull.image.fingerprint import is_unchanged
 from deskull.image.lookup import find_manual
-from deskull.record import DONE, FAILED, Record
+from deskull.record import DONE, FAILED, Record, Request, save_records
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,15 @@ def _explain_kept(task: Task) -> str:
     """Explain what of an earlier run the outputs of a scan would replace; empty if nothing."""
     record = read_record(task)
     if record is None:
-        return ""
+        files = [path for path in task.files.values() if path.exists() and not path.is_symlink()]
+        return (
+            ""
+            if not files
+            else (
+                f"{files[0].name}: no record says that deskull made it, and kept. "
+                "Choose another folder for the outputs; to replace it, add --force."
+            )
+        )
     if other := _find_other_scan(task, record):
         return (
             f"{task.record.name}: the outputs there are of another scan, {other}, and kept. "
@@ -134,38 +143,51 @@ def apply_corrections(tasks: Iterable[Task]) -> set[Path]:
 # --- what is left over
 
 
-def list_written(tasks: Iterable[Task]) -> dict[Path, set[Path]]:
-    """List the files that an earlier run wrote, by the record that lists them."""
+def load_earlier(tasks: Iterable[Task]) -> dict[Path, Record]:
+    """Load the records that an earlier run wrote, by their paths."""
     records = {member.record: read_record(member) for task in tasks for member in task.members}
-    return {path: _list_outputs(path, record) for path, record in records.items() if record}
+    return {path: record for path, record in records.items() if record}
 
 
-def warn_of_leftovers(written: Mapping[Path, set[Path]], now: Iterable[Task], out: Path) -> None:
-    """Warn of files of an earlier run that lie beside the outputs of this one.
+def settle_leftovers(earlier: Mapping[Path, Record], now: Iterable[Task], out: Path) -> None:
+    """Settle what is left of an earlier run beside the outputs of this one.
+
+    Files that were made from the same scan with the same settings stay in the record; of the
+    others a warning tells.
 
     Parameters
     ----------
-    written
-        Files that were there before this run, from `list_written`.
+    earlier
+        Records that were there before this run, from `load_earlier`.
     now
         Tasks of this run.
     out
         Folder of the outputs.
     """
-    listed = list_written(now)
-    left = sorted(
-        file
-        for record, files in written.items()
-        for file in files - listed.get(record, files)
-        if file.exists()
-    )
+    found, left = load_earlier(now), list[Path]()
+    for path, old in earlier.items():
+        new = found.get(path, old)
+        files = {find_recorded(output.path, path) for output in new.outputs.values()}
+        rest = {
+            name: (file, output)
+            for name, output in old.outputs.items()
+            if (file := find_recorded(output.path, path)) not in files and file.exists()
+        }
+        if rest and _is_same(old, new) and all(is_unchanged(*one) for one in rest.values()):
+            outputs = {**new.outputs, **{name: output for name, (_, output) in rest.items()}}
+            save_records([replace(new, outputs=outputs)], path)
+        else:
+            left += [file for file, _ in rest.values()]
     if left:
         logger.warning(
             "%s: files of an earlier run are left (%d), such as %s: they do not belong to the "
             "masks of this run. Delete them, or request them again with --outputs",
-            *(out, len(left), left[0]),
+            *(out, len(left), min(left)),
         )
 
 
-def _list_outputs(path: Path, record: Record) -> set[Path]:
-    return {find_recorded(output.path, path) for output in record.outputs.values()}
+def _is_same(old: Record, new: Record) -> bool:
+    """Whether two runs stripped the same scan in the same way."""
+    same = isinstance(old.request, Request) and old.request.is_same(new.request)
+    whole = old.status == new.status == DONE and old.deskull == new.deskull
+    return same and whole and old.input.sha256 == new.input.sha256

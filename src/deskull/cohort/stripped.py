@@ -196,6 +196,13 @@ def find_stripped(folder: str | os.PathLike[str]) -> list[Stripped]:
         raise InputError(
             f"{folder}: no record (*{RECORD}) in it; expected the output of `deskull batch`."
         )
+    places = {Path(*Path(scan.key).parts[:2]) for scan in scans}
+    raw = root / "dataset_description.json"
+    if raw.is_file() and all(place.parts[0] == "derivatives" for place in places):
+        raise InputError(
+            f"{folder}: a raw data set, in which nothing is written; expected its derivatives. "
+            f"Give {Path(folder) / min(places)}."
+        )
     return _sort_worst_first(scans)
 
 

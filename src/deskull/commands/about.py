@@ -209,7 +209,5 @@ def run_demo(options: Namespace) -> None:
     with Transaction() as transaction:
         save_results([result], outputs, transaction=transaction)
         save_image(result.volume.source, scan, transaction)
-    print(
-        f"Dice {agreement:.4f} against the exact reference; brain volume {result.volume_ml:.0f} ml"
-    )
+    print(f"Dice {agreement:.4f} against the exact reference; mask of {result.volume_ml:.0f} ml")
     print(f"Look at {outputs['picture']}")

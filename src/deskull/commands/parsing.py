@@ -42,6 +42,8 @@ class Parser(argparse.ArgumentParser):
         if no_value:
             action = self._option_string_actions[no_value[2]]
             message = f"{no_value[1]}: no value; expected {no_value[2]} {action.metavar}"
+        if re.search(r"invalid choice: '\w+(,\w+)+'", message):
+            message += "; separate names by spaces"
         end = "" if message.endswith("?") else "."
         raise OptionError(f"{message}{end} See: {self.prog} --help")
 

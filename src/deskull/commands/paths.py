@@ -132,7 +132,10 @@ def _refuse_names(names: Sequence[str]) -> NoReturn:
     """Refuse more names than IN [OUT], and suggest the right command."""
     existing = [name for name in names if os.path.lexists(resolve(name))]
     if len(existing) < 2:
-        raise OptionError(f"{names[-1]}: too many file names; expected IN [OUT].")
+        joined = [" ".join(names[:count]) for count in range(2, len(names) + 1)]
+        whole = next(filter(os.path.exists, joined), "")
+        quotes = f" A name with spaces needs quotes: {shlex.quote(whole)}" if whole else ""
+        raise OptionError(f"{names[-1]}: too many file names; expected IN [OUT].{quotes}")
     command = suggest_command(existing)
     raise OptionError(f"{len(existing)} files; expected one scan. Run: `{command}`")
 

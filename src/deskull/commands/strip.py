@@ -201,7 +201,7 @@ def _strip_frame(
 def _log_result(result: "Result") -> None:
     """Log volume, score and the seconds of each step."""
     seconds = ", ".join(f"{step} {value:.2f}" for step, value in result.record.seconds.items())
-    message = "%s: brain of %.0f ml, score %d of 100; seconds: %s"
+    message = "%s: mask of %.0f ml, score %d of 100; seconds: %s"
     logger.info(message, result.volume.name, result.volume_ml, result.score, seconds)
 
 

@@ -48,7 +48,7 @@ def print_message(message: str, style: str = "") -> None:
 
 
 def report_done(outcome: str, written: Sequence[Path], replaced: Sequence[Path]) -> None:
-    """Print a result and its files in one line, on a terminal only.
+    """Print a result and its files in one line on a terminal; in a log, what was replaced.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ def report_done(outcome: str, written: Sequence[Path], replaced: Sequence[Path])
     if is_terminal():
         names = [f"{path}{' (replaced)' if path in replaced else ''}" for path in written]
         print(f"{outcome} -> {', '.join(names)}", file=sys.stderr, flush=True)
+    elif replaced:
+        print_message(f"replaced: {', '.join(map(str, replaced))}")
 
 
 def warn_of_doubts(

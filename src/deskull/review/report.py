@@ -239,7 +239,7 @@ def _draw_charts(shots: Sequence[Shot]) -> list[Any]:
     """Distributions of the cohort, without those that no scan has."""
     charts = []
     for title, unit, name in (
-        ("Brain volume", "ml", "volume_ml"),
+        ("Volume of the mask", "ml", "volume_ml"),
         ("Score", "of 100", "score"),
         ("Time", "seconds", "seconds"),
     ):

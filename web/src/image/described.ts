@@ -57,14 +57,23 @@ interface Description {
   beside: string | null;
 }
 
+/** One letter for each byte, so that places in the text are those in the file. */
 async function readText(file: File): Promise<string> {
-  return new TextDecoder("latin1").decode(await file.slice(0, LONGEST_TEXT).arrayBuffer());
+  const bytes = new Uint8Array(await file.slice(0, LONGEST_TEXT).arrayBuffer());
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return text;
+}
+
+/** The name of a file in such a text, without a "./" that says that it lies beside it. */
+function decodeName(text: string): string {
+  return new TextDecoder().decode(Uint8Array.from(text, (letter) => letter.charCodeAt(0))).replace(/^\.\//, "");
 }
 
 /** Read one frame of voxels from the end of the text on, or from the file that it names. */
 async function readDescribed(files: readonly File[], text: Description, wanted: number | null, isPlaced: boolean): Promise<Voxels> {
   const [file, ...others] = files as [File, ...File[]];
-  const holder = text.beside === null ? file : others.find(({ name }) => name === text.beside);
+  const holder = text.beside === null ? file : others.find(({ name }) => name.normalize() === text.beside!.normalize());
   if (!holder) {
     throw new ImageFileError(`${file.name}: its voxels are missing; expected them in ${text.beside}, beside it. Drop both files.`);
   }
@@ -73,7 +82,7 @@ async function readDescribed(files: readonly File[], text: Description, wanted: 
   const reader = await ByteReader.open(holder.slice(start), file.name, text.encoding);
   const notes = isPlaced ? [] : [UNPLACED];
   const bytes = await readVoxels(reader, shape, text.type, frame, holder.size, notes);
-  return { bytes, shape: shape as Shape, type: text.type, isLittle: text.isLittle, frame, notes };
+  return { bytes, shape: shape as Shape, type: text.type, isLittle: text.isLittle, frame, notes, files: [...new Set([file, holder])] };
 }
 
 export async function readNrrd(files: readonly File[], wanted: number | null): Promise<Source> {
@@ -110,7 +119,7 @@ function describeNrrd(fields: Map<string, string>, start: number, beside: string
     );
   }
   const shape = need("sizes").split(/\s+/).map(Number);
-  return { shape, type, isLittle: fields.get("endian") !== "big", encoding, start: skip === -1 ? -1 : start, beside };
+  return { shape, type, isLittle: fields.get("endian") !== "big", encoding, start: skip === -1 ? -1 : start, beside: beside && decodeName(beside) };
 }
 
 function readNrrdAffine(fields: Map<string, string>, count: number, name: string): Matrix {
@@ -161,7 +170,7 @@ export async function readMetaimage(files: readonly File[], wanted: number | nul
     isLittle: !isTrue("BinaryDataByteOrderMSB") && !isTrue("ElementByteOrderMSB"),
     encoding: isTrue("CompressedData") ? "deflate" : "",
     start: isLocal ? start : skip,
-    beside: isLocal ? null : where,
+    beside: isLocal ? null : decodeName(where),
   };
   const isPlaced = META_DIRECTIONS.some((key) => fields.has(key));
   return makeSource(await readDescribed(files, description, wanted, isPlaced), readMetaAffine(fields, shape.length), file.name);

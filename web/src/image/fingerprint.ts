@@ -3,8 +3,6 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 
-import type { Item } from "./names";
-
 export interface Fingerprint {
   /** Of several files those of all together. */
   bytes: number;
@@ -14,7 +12,7 @@ export interface Fingerprint {
 }
 
 /** SHA-256 over the files that a scan is made of, one after the other, without holding them. */
-export async function makeFingerprint({ files }: Item): Promise<Fingerprint> {
+export async function makeFingerprint(files: readonly File[]): Promise<Fingerprint> {
   const digest = sha256.create();
   for (const file of files) {
     const reader = file.stream().getReader();

@@ -8,7 +8,7 @@
 import { ChoiceError, ImageFileError } from "../errors";
 import { readMetaimage, readNrrd } from "./described";
 import { readMgh } from "./mgh";
-import { findSuffix } from "./names";
+import { ARCHIVES, findFormat, findSuffix } from "./names";
 import { LENGTHS, NiftiHeader } from "./nifti";
 import { checkPromise, showShape, SIZES, type Stored, type VoxelType } from "./stored";
 import { ByteReader } from "./streams";
@@ -16,6 +16,10 @@ import type { Source } from "./volume";
 
 const MAX_LEAD = 64 * 1024 ** 2;
 const EXPECTED = "expected NIfTI, MGH/MGZ, NRRD, MetaImage or DICOM";
+const OTHER_PACKINGS = ["BZh", "\xfd7zXZ\0", "\x28\xb5\x2f\xfd"]; // bzip2, xz, zstd
+const PACKING = "this packing is not read in the browser. Unpack it, or use the command line.";
+const MINC = "MINC is not read in the browser. Convert it to NIfTI, or use the command line.";
+const ANALYZE = "Analyze is not read in the browser. Convert it to NIfTI, or use the command line.";
 
 /** Read an image: the file, what lies beside it, and which frame of a 4D one. */
 export async function openImage(files: readonly File[], frame: number | null): Promise<Source> {
@@ -27,23 +31,42 @@ export async function openImage(files: readonly File[], frame: number | null): P
   const start = await reader.readUpTo(LENGTHS[1]);
   reader.close();
   if (NiftiHeader.find(start)) return readNifti(files, frame);
-  const text = new TextDecoder("latin1").decode(start.subarray(0, 12));
-  if (text.startsWith("NRRD0")) return readNrrd(files, frame);
-  if (text.startsWith("CDF\x01") || text.startsWith("\x89HDF")) {
-    throw new ImageFileError(`${name}: MINC is not read in the browser. Convert it to NIfTI, or use the command line.`);
+  const [text, stored] = [readLetters(start), readLetters(await readStart(file))];
+  const isText = text.startsWith("NRRD0") || [".mha", ".mhd"].includes(findFormat(name));
+  if (isOtherPacking(stored) || ARCHIVES.includes(findSuffix(name)) || (isText && text !== stored)) {
+    throw new ImageFileError(`${name}: ${PACKING}`);
   }
-  switch (findSuffix(name)) {
+  if (text.startsWith("NRRD0")) return readNrrd(files, frame);
+  if (text.startsWith("CDF\x01") || text.startsWith("\x89HDF")) throw new ImageFileError(`${name}: ${MINC}`);
+  switch (findFormat(name)) {
     case ".mgz":
     case ".mgh":
       return readMgh(file, frame);
     case ".mha":
     case ".mhd":
       return readMetaimage(files, frame);
+    case ".mnc":
+      throw new ImageFileError(`${name}: ${MINC}`);
     case ".hdr":
-      throw new ImageFileError(`${name}: Analyze is not read in the browser. Convert it to NIfTI, or use the command line.`);
+      throw new ImageFileError(`${name}: ${ANALYZE}`);
+    case ".img":
+      throw new ImageFileError(`${name}: its .hdr is missing beside it; expected both files of the pair.`);
     default:
       throw new ImageFileError(`${name}: not an image, it starts with ${JSON.stringify(text)}; ${EXPECTED}.`);
   }
+}
+
+async function readStart(file: File): Promise<Uint8Array> {
+  return new Uint8Array(await file.slice(0, 12).arrayBuffer());
+}
+
+/** The first bytes of a file, a letter for each. */
+function readLetters(start: Uint8Array): string {
+  return String.fromCharCode(...start.subarray(0, 12));
+}
+
+function isOtherPacking(stored: string): boolean {
+  return OTHER_PACKINGS.some((magic) => stored.startsWith(magic));
 }
 
 /** Settle on the axes of space and one frame; asks for it where there are several. */
@@ -89,6 +112,7 @@ async function readNifti(files: readonly File[], wanted: number | null): Promise
     lead = await reader.readUpTo(MAX_LEAD);
     reader.close();
     if (!partner) throw new ImageFileError(`${name}: its .img is missing beside it; expected both files of the pair.`);
+    if (isOtherPacking(readLetters(await readStart(partner)))) throw new ImageFileError(`${partner.name}: ${PACKING}`);
     reader = await ByteReader.open(partner, partner.name);
     await reader.skip(Math.trunc(offset));
   }
@@ -102,7 +126,7 @@ async function readNifti(files: readonly File[], wanted: number | null): Promise
     slope: header.get("scl_slope"),
     inter: header.get("scl_inter"),
   };
-  return { header, lead, stored, affine: header.readAffine(name, notes), frame, notes };
+  return { header, lead, stored, affine: header.readAffine(name, notes), frame, notes, files: header.isSingle ? [file] : [file, partner!] };
 }
 
 /** Read the voxels of one frame, and close the file; what lies behind them is noted. */

@@ -29,7 +29,7 @@ export async function readMgh(file: File, wanted: number | null): Promise<Source
   const notes: string[] = [];
   const bytes = await readVoxels(reader, shape, type, frame, file.size, notes);
   if (view.getInt16(28) === 0) notes.push("no orientation in its header; 1 mm and LIA assumed, as by FreeSurfer");
-  const voxels = { bytes, shape: shape as Shape, type, isLittle: false, frame, notes };
+  const voxels = { bytes, shape: shape as Shape, type, isLittle: false, frame, notes, files: [file] };
   return makeSource(voxels, readAffine(view, shape as Shape, file.name), file.name);
 }
 
@@ -55,6 +55,7 @@ export interface Voxels {
   isLittle: boolean;
   frame: number | null;
   notes: string[];
+  files: File[];
 }
 
 /** Put voxels under a NIfTI header that is made for them. */
@@ -69,11 +70,11 @@ export function makeSource(
   } catch (error) {
     throw new GeometryError(`${name}: ${(error as Error).message}`);
   }
-  const { bytes, shape, type, frame, notes } = voxels;
+  const { bytes, shape, type, frame, notes, files } = voxels;
   const header = makeNiftiHeader(shape, type, grid);
   const swapped = voxels.isLittle ? bytes : swap(bytes, type);
   const stored = { bytes: swapped, shape, type, isLittle: true, slope: 1, inter: 0 };
-  return { header, lead: new Uint8Array(0), stored, affine: grid.affine, frame, notes };
+  return { header, lead: new Uint8Array(0), stored, affine: grid.affine, frame, notes, files };
 }
 
 /** Bytes in the order of the header that is made. */

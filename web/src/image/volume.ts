@@ -25,6 +25,8 @@ export interface Source {
   frame: number | null;
   /** What was assumed in reading it, or left out. */
   notes: string[];
+  /** Those of the given files that it was read from. */
+  files: File[];
 }
 
 /** One 3D image of a head on its own grid. */
@@ -84,6 +86,8 @@ function checkValues(data: Float32Array, name: string): void {
   }
   if (low === Infinity) throw new ImageFileError(`${name}: every voxel is NaN or infinite; expected a head.`);
   if (low === high) throw new ImageFileError(`${name}: every voxel is ${low + 0}; expected a head.`);
+  if (data.every((value) => value === low || value === high))
+    throw new ImageFileError(`${name}: a mask, its values are ${low + 0} and ${high + 0}; expected a head.`);
 }
 
 /** The file of a mask on the grid of a scan: uint8 without scaling, the scan's header otherwise. */

@@ -111,9 +111,9 @@ function findCt(few: Float32Array): Found {
 function findStripped(few: Field, steps: Triple): Found {
   const finite = few.values.filter(Number.isFinite);
   if (!finite.length) return null;
-  const { level, count } = findCommonest(finite);
+  const { levels, level, count } = countLevels(finite);
   const plain = count + few.size - finite.length;
-  const bright = percentiles(finite.map((value) => Math.abs(value - level)), [95])[0]!;
+  const bright = percentiles(levels.map((value) => Math.abs(value - level)), [95])[0]!;
   const tissue = emptyMask(few.shape);
   few.values.forEach((value, i) => {
     if (Number.isFinite(value) && Math.abs(value - level) > LIMITS.STRIPPED_LEVEL * bright) tissue.values[i] = 1;
@@ -132,16 +132,18 @@ function findStripped(few: Field, steps: Triple): Found {
   };
 }
 
-/** The value that most voxels have (of several the smallest), and how many have it. */
-function findCommonest(values: Float32Array): { level: number; count: number } {
+/** The different values that voxels have, the one that most have (of several the smallest), and how many have it. */
+function countLevels(values: Float32Array): { levels: Float32Array; level: number; count: number } {
   const sorted = values.slice().sort();
+  const levels: number[] = [];
   let best = { level: sorted[0]!, count: 0 };
   for (let start = 0, i = 1; i <= sorted.length; i++) {
     if (i < sorted.length && sorted[i] === sorted[start]) continue;
     if (i - start > best.count) best = { level: sorted[start]!, count: i - start };
+    levels.push(sorted[start]!);
     start = i;
   }
-  return best;
+  return { levels: Float32Array.from(levels), ...best };
 }
 
 /** Voxels of a mask on the first and the last layer of each axis. */

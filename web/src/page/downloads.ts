@@ -4,13 +4,13 @@ import { zip } from "fflate";
 
 import type { Output } from "../worker/protocol";
 
-/** What each output's file name ends in. */
+/** What each output's file name ends in, as by the command line. */
 export const SUFFIXES: Record<Output, string> = {
   mask: "_mask.nii.gz",
   brain: "_brain.nii.gz",
   probability: "_probability.nii.gz",
-  picture: ".png",
-  record: ".json",
+  picture: "_picture.png",
+  record: "_record.json",
 };
 
 /** What is kept of each scan for the zip: a probability is large, and wanted by few. */

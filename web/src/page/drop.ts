@@ -1,9 +1,18 @@
 /** What is dropped on the page: files, and all files of folders. */
 
+import { ImageFileError } from "../errors";
+
 /** Files of a drop, each with the path below what was dropped. */
-export async function readDrop(items: DataTransferItemList): Promise<File[]> {
+export async function readDrop(items: Iterable<DataTransferItem>): Promise<File[]> {
   const entries = [...items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  return (await Promise.all(entries.map(readEntry))).flat();
+  let files: File[];
+  try {
+    files = (await Promise.all(entries.map(readEntry))).flat();
+  } catch (error) {
+    throw new ImageFileError(`What was dropped cannot be read (${(error as Error).message}). Choose the files with the button.`);
+  }
+  if (!files.length) throw new ImageFileError("There is no file in what was dropped. Choose the files with the button.");
+  return files;
 }
 
 async function readEntry(entry: FileSystemEntry): Promise<File[]> {

@@ -8,7 +8,7 @@ import { LIMITS, DEFAULTS } from "../settings";
 import { Client } from "../worker/client";
 import type { Output } from "../worker/protocol";
 import { readDrop } from "./drop";
-import { chooseThreads, goOffline } from "./offline";
+import { chooseThreads, goOffline, noteTouch } from "./offline";
 import { describeState, type Entry } from "./queue";
 import { Session } from "./session";
 import { SHAPINGS, type Tool, type ViewName, VIEWS } from "./viewer";
@@ -21,6 +21,7 @@ function find<T extends HTMLElement = HTMLElement>(id: string): T {
 
 const input = (id: string) => find<HTMLInputElement>(id);
 const threads = chooseThreads();
+const isUntouched = noteTouch(window);
 const session = new Session(new Client(threads), { onBusy, onChange, onSaid, onChoice, onUnseen });
 const { viewer } = session;
 
@@ -105,7 +106,8 @@ function showList(): void {
   const { entries } = session.queue;
   const focused = document.activeElement?.getAttribute("data-entry");
   find("scans").hidden = entries.length < 2;
-  find("zip").hidden = session.queue.done.length < 2;
+  find("zip").hidden = session.queue.filled.length < 2;
+  find<HTMLButtonElement>("zip").disabled = session.isBusy;
   find("scans").replaceChildren(...entries.map(makeRow));
   if (focused) document.querySelector<HTMLElement>(`[data-entry="${focused}"]`)?.focus();
 }
@@ -149,10 +151,12 @@ function press(group: string, key: "tool" | "view", chosen: string): void {
 function take(files: readonly File[]): void {
   if (!files.length) return;
   find("start-said").textContent = "";
-  session.add(files).catch((error: Error) => {
-    if (session.current) onSaid(error.message, "bad");
-    else find("start-said").textContent = error.message;
-  });
+  session.add(files).catch(complain);
+}
+
+function complain({ message }: Error): void {
+  if (session.current) onSaid(message, "bad");
+  else find("start-said").textContent = message;
 }
 
 async function takeExample(): Promise<void> {
@@ -275,7 +279,7 @@ function listenToFiles(): void {
   window.addEventListener("dragleave", mark(false));
   window.addEventListener("drop", (event) => {
     mark(false)(event);
-    if (event.dataTransfer) void readDrop(event.dataTransfer.items).then(take);
+    if (event.dataTransfer) readDrop(event.dataTransfer.items).then(take, complain);
   });
 }
 
@@ -322,7 +326,7 @@ function start(): void {
   chooseView("all");
   readSwitches();
   onChange();
-  void goOffline(() => session.queue.entries.length === 0);
+  void goOffline(() => isUntouched() && session.queue.entries.length === 0);
 }
 
 start();

@@ -10,11 +10,20 @@ export function chooseThreads(): number {
   return Math.max(1, Math.min(most, wished || MAX_THREADS, MAX_THREADS));
 }
 
+/** Whether nobody has begun to use the page yet, be it only that a file is being chosen. */
+export function noteTouch(page: EventTarget): () => boolean {
+  let isUntouched = true;
+  for (const kind of ["pointerdown", "click", "keydown", "drop"]) {
+    page.addEventListener(kind, () => (isUntouched = false), { capture: true, once: true });
+  }
+  return () => isUntouched;
+}
+
 /**
  * Have the service worker keep the page. Where the server sends no headers for threads, the worker
  * does, from the next load on: so the page is loaded once more, if nobody has begun to use it.
  */
-export async function goOffline(isUnused: () => boolean): Promise<void> {
+export async function goOffline(isUntouched: () => boolean): Promise<void> {
   if (!("serviceWorker" in navigator) || import.meta.env.DEV) return;
   try {
     await navigator.serviceWorker.register("./service-worker.js");
@@ -22,7 +31,7 @@ export async function goOffline(isUnused: () => boolean): Promise<void> {
   } catch {
     return; // a browser that forbids it shows the page all the same
   }
-  if (crossOriginIsolated || sessionStorage.getItem(TRIED) || !isUnused()) return;
+  if (crossOriginIsolated || sessionStorage.getItem(TRIED) || !isUntouched()) return;
   sessionStorage.setItem(TRIED, "yes");
   location.reload();
 }

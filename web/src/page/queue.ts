@@ -91,8 +91,9 @@ export class Queue {
     return next;
   }
 
-  get done(): Entry[] {
-    return this.entries.filter(({ state }) => state === "done");
+  /** Scans with a mask that is not empty, whose files are made or can be: also of one that was to be stripped once more, and stopped. */
+  get filled(): Entry[] {
+    return this.entries.filter(({ state, ml, outputs }) => ml > 0 && (state === "done" || outputs.mask));
   }
 }
 

@@ -14,7 +14,7 @@ import { STEPS, type Step } from "../stripper";
 import { Cancelled, Client, WorkError } from "../worker/client";
 import type { Failure, Output } from "../worker/protocol";
 import { KEPT, makeZip, SUFFIXES } from "./downloads";
-import { type Entry, nameFiles, Queue } from "./queue";
+import { describeState, type Entry, nameFiles, Queue } from "./queue";
 import { type Owner, Viewer } from "./viewer";
 
 /** What whoever shows the page is told. */
@@ -63,6 +63,11 @@ export class Session {
     return this.current?.state === "done" && !this.isWorking;
   }
 
+  /** Whether scans are worked on, or their files packed. */
+  get isBusy(): boolean {
+    return this.isWorking;
+  }
+
   /** Take files as scans, and begin with the work. */
   async add(files: readonly File[]): Promise<void> {
     const items = groupFiles(files);
@@ -79,22 +84,29 @@ export class Session {
   async useWebgpu(isWanted: boolean): Promise<boolean> {
     if (this.isWorking) return !isWanted;
     let isTaken = false;
-    this.isWorking = this.isKeeping = true; // nothing of the current scan may be lost
-    this.observer.onChange();
-    this.observer.onBusy(isWanted ? "checking the graphics card …" : "loading the networks …");
-    try {
+    await this.hold(isWanted ? "checking the graphics card …" : "loading the networks …", "", async () => {
       const { refusal } = await this.client.useWebgpu(isWanted);
       const taken = isWanted ? "The graphics card passed the check; it does the next scans." : "";
       this.observer.onSaid(refusal || taken, refusal ? "bad" : "good");
       isTaken = isWanted && !refusal;
+    });
+    return isTaken;
+  }
+
+  /** Act while the current scan can be neither changed nor stopped; then go on with scans that were added meanwhile. */
+  private async hold(words: string, failed: string, act: () => Promise<void>): Promise<void> {
+    this.isWorking = this.isKeeping = true;
+    this.observer.onChange();
+    this.observer.onBusy(words);
+    try {
+      await act();
     } catch (error) {
-      if (!this.client.isAlive && this.current) this.lose(this.current, error as Error);
-      this.observer.onSaid((error as Error).message, "bad");
+      if (!this.client.isAlive && this.current?.state === "done") this.lose(this.current, error as Error);
+      this.observer.onSaid(failed + (error as Error).message, "bad");
     } finally {
       this.isWorking = this.isKeeping = false;
     }
-    void this.work(); // scans that were added meanwhile
-    return isTaken;
+    void this.work();
   }
 
   /** Show a scan of the list, after what is being done. */
@@ -130,16 +142,22 @@ export class Session {
 
   /** Make the files of the current scan before the next takes its place. */
   private async keep(): Promise<void> {
-    const entry = this.current;
-    if (entry?.state !== "done") return;
-    this.observer.onBusy(`keeping the files of ${entry.item.name} …`);
+    if (this.current?.state !== "done") return;
+    this.observer.onBusy(`keeping the files of ${this.current.item.name} …`);
     this.isKeeping = true;
     try {
-      await this.remaking;
-      for (const output of KEPT) entry.outputs[output] ??= await this.make(output);
+      await this.makeFiles();
     } finally {
       this.isKeeping = false;
     }
+  }
+
+  /** Make those files of the current scan that are not there yet; its mask must not change meanwhile. */
+  private async makeFiles(): Promise<void> {
+    const entry = this.current;
+    if (entry?.state !== "done") return;
+    await this.remaking;
+    for (const output of KEPT) entry.outputs[output] ??= await this.make(output);
   }
 
   private async attempt(entry: Entry): Promise<void> {
@@ -180,10 +198,10 @@ export class Session {
     const say = (words: string, at: number) => this.observer.onBusy(`${words} …`, at / STAGES.length);
     say(item.isDicom ? "converting DICOM" : "loading the networks", 0);
     const { signal } = (this.stopping = new AbortController());
-    const reading = item.isDicom ? convertDicom(item.files, entry.series, item.name, signal).then((file) => [file]) : item.files;
-    const [files, { refusal }] = await Promise.all([reading, this.client.load()]);
+    const reading = item.isDicom ? convertDicom(item.files, entry.series, item.name, signal) : { files: item.files, notes: [] };
+    const [{ files, notes }, { refusal }] = await Promise.all([reading, this.client.load()]);
     say(STAGES[0]!, 0);
-    const shown = await this.client.ask("open", { item, files, frame: entry.frame });
+    const shown = await this.client.ask("open", { item, files, notes, frame: entry.frame });
     entry.warnings = [...shown.warnings, refusal].filter(Boolean);
     this.observer.onChange();
     const onStep = (step: Step) => say(STEPS[step], 1 + Object.keys(STEPS).indexOf(step));
@@ -313,31 +331,34 @@ export class Session {
     }
   }
 
-  /** Save the files of all scans as one zip. */
+  /** Save the files of all scans as one zip, and say which scans have none. */
   async saveAll(): Promise<void> {
-    if (this.isWorking || !this.queue.done.length) return;
-    try {
-      await this.remaking;
-      this.observer.onSaid("packing …", "");
-      await this.keep();
-      const files = this.queue.done.flatMap((entry) =>
+    await this.remaking;
+    if (this.isWorking || !this.queue.filled.length) return;
+    await this.hold("packing …", "Not saved: ", async () => {
+      await this.makeFiles();
+      const { filled, entries } = this.queue;
+      const files = filled.flatMap((entry) =>
         KEPT.flatMap((output) => {
           const blob = entry.outputs[output];
           return blob ? [{ name: this.nameFile(entry, output), blob }] : [];
         }),
       );
       offer(await makeZip(files), "deskull.zip");
-      this.observer.onSaid(`Downloaded ${files.length} files as deskull.zip.`, "good");
-    } catch (error) {
-      this.observer.onSaid(`Not saved: ${(error as Error).message}`, "bad");
-    } finally {
-      this.observer.onBusy(null);
-    }
+      const left = entries.filter((entry) => !filled.includes(entry)).map((entry) => `${entry.item.name} (${explainNone(entry)})`);
+      const words = [`Downloaded ${files.length} files as deskull.zip.`, ...(left.length ? [`Left out: ${left.join(", ")}.`] : [])];
+      this.observer.onSaid(words.join(" "), left.length ? "" : "good");
+    });
   }
 
   private nameFile(entry: Entry, output: Output): string {
     return nameFiles(entry) + SUFFIXES[output];
   }
+}
+
+/** Why a scan has no files. */
+function explainNone(entry: Entry): string {
+  return entry.state === "done" ? "its mask is empty" : describeState(entry);
 }
 
 function findChoice(error: unknown): Failure | null {

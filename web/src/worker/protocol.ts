@@ -32,8 +32,8 @@ export type Drawn = Uint8Array | null;
 export interface Tasks {
   /** Answers why the graphics card is not used although it was asked for; else with no words. */
   load: { give: { base: string; threads: number; webgpu: boolean }; get: { refusal: string } };
-  /** `files` are what is to be read of the scan: converted where it is DICOM. */
-  open: { give: { item: Item; files: File[]; frame: number | null }; get: Shown };
+  /** `files` are what is to be read of the scan: converted where it is DICOM, of which the notes tell. */
+  open: { give: { item: Item; files: File[]; notes: string[]; frame: number | null }; get: Shown };
   strip: { give: { settings: Settings }; get: { mask: Uint8Array; judged: Judged } };
   remake: { give: { settings: Settings }; get: { mask: Uint8Array } };
   judge: { give: { settings: Settings }; get: { judged: Judged } };

@@ -43,10 +43,12 @@ const WORK: Work = {
     return { refusal: typeof found === "string" ? found : "" };
   },
 
-  async open({ item, files, frame }) {
+  async open({ item, files, notes, frame }) {
     volume = result = null; // of two large scans only one fits
-    volume = makeVolume(await openImage(files, frame), item.name);
-    fingerprint = await makeFingerprint(item);
+    const source = await openImage(files, frame);
+    source.notes.push(...notes);
+    volume = makeVolume(source, item.name);
+    fingerprint = await makeFingerprint(item.isDicom ? (item.folder ?? item.files) : source.files);
     return makeShown(volume);
   },
 
