@@ -126,9 +126,53 @@ def write_edited(edit):
     return write
 
 
-def make_sequence(group, element, *items):
+def make_sequence(group, element, *items, syntax="explicit"):
     """Sequence of items, each a list of elements."""
     bodies = [b"".join(item) for item in items]
     heads = [struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) for body in bodies]
     value = b"".join(head + body for head, body in zip(heads, bodies, strict=True))
-    return encode(group, element, b"SQ", value)
+    return encode(group, element, b"SQ", value, syntax)
+
+
+def write_enhanced(folder, places=None, turns=None, syntax="explicit", spacing=True):
+    """Write the slices of `HEAD` as the frames of one enhanced file.
+
+    `places` are heights in mm, 4 mm apart if not given; `turns` orientations, one if not given.
+    """
+    places = [number * 4 - 12 for number in range(SHAPE[2])] if places is None else places
+
+    def sequence(group, element, *items):
+        return make_sequence(group, element, *items, syntax=syntax)
+
+    def one(*element):
+        return [encode(*element, syntax)]
+
+    turn = one(0x20, 0x37, b"DS", "1\\0\\0\\0\\1\\0")
+    measures = one(0x18, 0x50, b"DS", 4) + (one(0x28, 0x30, b"DS", "1.5\\2") if spacing else [])
+    shared = [sequence(0x28, 0x9110, measures)]
+    shared = shared if turns else [sequence(0x20, 0x9116, turn), *shared]
+    frames = []
+    for number, height in enumerate(places):
+        index = one(0x20, 0x9057, b"UL", struct.pack("<I", number + 1))
+        index += one(0x20, 0x9157, b"UL", struct.pack("<II", 1, number + 1))
+        place = one(0x20, 0x32, b"DS", f"-8\\-7\\{height}")
+        frames.append([sequence(0x20, 0x9111, index), sequence(0x20, 0x9113, place)])
+        if turns:
+            frames[-1].append(sequence(0x20, 0x9116, one(0x20, 0x37, b"DS", turns[number])))
+    kind = b"1.2.840.10008.5.1.4.1.1.4"
+    file = make_slice(0, syntax=syntax)
+    for element in (
+        (0x20, 0x32, b"DS", "-8\\-7\\-12"),
+        (0x20, 0x37, b"DS", "1\\0\\0\\0\\1\\0"),
+        (0x28, 0x30, b"DS", "1.5\\2"),
+    ):
+        file = file.replace(encode(*element, syntax), b"")
+    file = file.replace(*(encode(8, 0x16, b"UI", k, syntax) for k in (kind, kind + b".1")))
+    rows = encode(0x28, 0x10, b"US", struct.pack("<H", SHAPE[1]), syntax)
+    file = file.replace(rows, encode(0x28, 0x08, b"IS", len(places), syntax) + rows)
+    file = file[: file.index(struct.pack("<HH", 0x7FE0, 0x10))]
+    file += sequence(0x5200, 0x9229, shared) + sequence(0x5200, 0x9230, *frames)
+    file += encode(0x7FE0, 0x10, b"OW", HEAD[:, ::-1].tobytes(order="F"), syntax)
+    folder.mkdir()
+    (folder / "all.dcm").write_bytes(file)
+    return folder

@@ -9,6 +9,9 @@ import pytest
 from ball import HEAD, list_files, run
 from deskull.image.writing import save_image
 from deskull.measure.metrics import dice
+from dicom_files import AFFINE as DICOM_AFFINE
+from dicom_files import HEAD as DICOM_HEAD
+from dicom_files import write_series
 
 DATA = np.asarray(HEAD.dataobj).astype(np.int16)
 RADIUS = 60.0
@@ -60,6 +63,36 @@ def test_a_mask_may_be_nan_outside(place):
     save_image(nib.Nifti1Image(holed, HEAD.affine), place / "holed.nii.gz")
     assert run("apply", "holed.nii.gz", "t1.nii.gz") == 0
     np.testing.assert_array_equal(load(place / "t1_brain.nii.gz"), DATA * BALL)
+
+
+def test_a_mask_of_the_whole_field_is_applied_on_another_grid(place):
+    full = np.where(BALL, 1, 0.8).astype(np.float32)
+    save_image(nib.Nifti1Image(full, HEAD.affine), place / "full.nii.gz")
+    moved = HEAD.affine.copy()
+    moved[:3, 3] += 0.7
+    save_image(nib.Nifti1Image(DATA, moved), place / "t2.nii.gz")
+    assert run("apply", "full.nii.gz", "t2.nii.gz") == 0
+    inner = (slice(1, -1),) * 3
+    np.testing.assert_array_equal(load(place / "t2_brain.nii.gz")[inner], DATA[inner])
+
+
+def test_a_series_is_judged_by_its_first_frame_with_contrast(place, caplog):
+    frames = np.stack([0 * DATA, DATA, DATA], -1)
+    save_image(nib.Nifti1Image(frames, HEAD.affine), place / "bold.nii.gz")
+    assert run("apply", "mask.nii.gz", "bold.nii.gz", "-o", "a.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "a.nii.gz"), frames * BALL[..., None])
+    doubts = [line.split(": ", 1)[1] for line in caplog.messages]
+    caplog.clear()
+    assert run("apply", "mask.nii.gz", "t1.nii.gz", "-o", "b.nii.gz") == 0
+    assert [line.split(": ", 1)[1] for line in caplog.messages] == doubts
+
+
+@pytest.mark.parametrize("shape", [DATA.shape, (*DATA.shape, 2)])
+def test_an_empty_map_is_written_and_not_judged(place, shape, caplog):
+    save_image(nib.Nifti1Image(np.zeros(shape, np.uint8), HEAD.affine), place / "lesion.nii.gz")
+    assert run("apply", "mask.nii.gz", "lesion.nii.gz") == 0
+    assert load(place / "lesion_brain.nii.gz").shape == shape
+    assert caplog.messages == []
 
 
 def test_the_header_is_kept_byte_for_byte(place):
@@ -210,3 +243,16 @@ def test_refuses(crowd, capsys, arguments, message):
 def test_one_name_for_two_outputs_is_wrong_use(crowd, capsys):
     assert run("apply", "mask.nii.gz", "t1.nii.gz", "far.nii.gz", "-o", "out.nii") == 2
     assert "-o out.nii: names one file, but 2 images" in capsys.readouterr().err
+
+
+def test_one_series_of_dicom_is_chosen(place, capsys):
+    for series in (3, 7):
+        write_series(place / "dicom", series=series, head=DICOM_HEAD + series)
+    mask = np.ones(DICOM_HEAD.shape, np.uint8)
+    mask[0] = 0
+    save_image(nib.Nifti1Image(mask, DICOM_AFFINE), place / "mask.nii.gz")
+    command = ["apply", "mask.nii.gz", "dicom", "--series", "7"]
+    assert run(*command, "-o", "brain.nii.gz") == 0
+    np.testing.assert_array_equal(load(place / "brain.nii.gz"), (DICOM_HEAD + 7) * mask)
+    assert run(*command, "t1.nii.gz") == 2
+    assert "--series 7: of one image, but 2 were given" in capsys.readouterr().err

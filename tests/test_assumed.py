@@ -14,7 +14,6 @@ from deskull.image.formats import open_image
 from deskull.image.volume import load_volume, make_volume
 from deskull.image.writing import save_image
 from nifti_files import HEAD, SHAPE, find_changed_fields, make_header, write_nifti
-from scans import write_analyze, write_mgh, write_nrrd
 
 QFORM = make_header().get_qform()
 ZERO_SFORM = {"srow_x": 0, "srow_y": 0, "srow_z": 0}
@@ -170,46 +169,3 @@ def test_sizes_that_no_unit_makes_sense_of_are_refused(tmp_path):
     path, _ = write(tmp_path, xyzt_units=3, qform_code=0, srow_x=[1e7, 0, 0, 0])
     with pytest.raises(GeometryError, match="Are the header's units"):
         load_volume(path)
-
-
-# --- other formats
-
-
-def test_mgh_without_orientation_is_taken_as_freesurfer_does(tmp_path):
-    path = write_mgh(tmp_path / "scan.mgh")
-    content = bytearray(path.read_bytes())
-    content[28:30] = b"\0\0"
-    path.write_bytes(content)
-    volume = load_volume(path)
-    assert volume.grid.orientation == "LIA"
-    assert volume.grid.voxel_size == (1, 1, 1)
-    note = "no orientation in its header; 1 mm and LIA assumed, as by FreeSurfer"
-    assert volume.notes == (note,)
-
-
-def test_analyze_without_a_mat_says_what_was_taken(tmp_path):
-    path = write_analyze(tmp_path / "scan.hdr")
-    assert load_volume(path).notes == ()
-    (tmp_path / "scan.mat").unlink()
-    volume = load_volume(path)
-    assert volume.grid.affine == pytest.approx(nib.load(tmp_path / "scan.img").affine)
-    assert "there is no .mat file beside it; axes assumed to be LAS" in volume.notes[0]
-
-
-BARE = {"space": None, "space directions": None, "space origin": None, "kinds": None}
-
-
-@pytest.mark.parametrize("name", ["scan.nrrd", "scan.mha"])
-def test_text_headers_without_orientation_are_taken_as_itk_does(tmp_path, name):
-    path = tmp_path / name
-    if name == "scan.nrrd":
-        write_nrrd(path, spacings=[2, 1.5, 3], **BARE)
-    else:
-        text = "NDims = 3\nDimSize = 4 5 6\nElementType = MET_SHORT\nElementSpacing = 2 1.5 3\n"
-        path.write_bytes(
-            text.encode() + b"ElementDataFile = LOCAL\n" + np.arange(120, dtype="<i2").tobytes()
-        )
-    volume = load_volume(path)
-    assert volume.grid.voxel_size == pytest.approx(sitk.ReadImage(str(path)).GetSpacing())
-    assert volume.grid.orientation == "LPS"
-    assert "assumed to be left, posterior, superior (LPS)" in volume.notes[0]

@@ -209,6 +209,13 @@ def test_refuses_a_scan_in_which_the_network_sees_no_brain(place, monkeypatch, c
     check_refusal(capsys, place, ["scan.nii.gz"], "scan.nii.gz: no brain found. Is it a head")
 
 
+def test_a_fill_that_cannot_be_is_refused_before_the_scan_is_stripped(place, monkeypatch, capsys):
+    monkeypatch.setattr("deskull.stripper.Stripper.__call__", lambda *_: 1 / 0)
+    head = np.asarray(HEAD.dataobj).astype("i2")
+    save_image(nib.Nifti1Image(head, HEAD.affine), place / "whole.nii")
+    check_refusal(capsys, place, ["-i", "whole.nii", "-f", "nan"], "fill nan: the image stores")
+
+
 def test_no_folder_of_steps_is_made_for_a_scan_that_cannot_be_read(place, capsys):
     check_refusal(capsys, place, ["missing.nii.gz", "--steps", "steps"], "no such file")
 

@@ -114,16 +114,26 @@ def test_images_that_share_a_mask_fail_if_there_is_none(study, capsys):
     )
 
 
-def test_all_frames_of_a_4d_image_get_the_mask_of_its_session(study):
+@pytest.mark.parametrize("scale", [1, 0])  # a first frame that is blank, too
+def test_all_frames_of_a_4d_image_get_the_mask_of_its_session(study, scale):
     data = np.asarray(HEAD.dataobj)
-    series = nib.Nifti1Image(np.stack([data, 2 * data], axis=-1), HEAD.affine)
+    series = nib.Nifti1Image(np.stack([scale * data, 2 * data], axis=-1), HEAD.affine)
     write_scan(Path("raw", RAW[1]), series)
     assert app("--suffix", "T1w", "T2w", "--participant-label", "01", "--one-mask") == 0
     folder = Path("out/sub-01/anat")
     mask = load(folder / "sub-01_desc-brainT2w_mask.nii.gz")
     brain = load(folder / "sub-01_desc-brain_T2w.nii.gz")
     assert (mask.shape, brain.shape) == (HEAD.shape, (*HEAD.shape, 2))
-    np.testing.assert_allclose(brain[..., 1], 2 * brain[..., 0])
+    np.testing.assert_allclose(brain[..., 0], scale * data * mask)
+    np.testing.assert_allclose(brain[..., 1], 2 * data * mask)
+
+
+def test_an_empty_map_gets_the_mask_of_its_session(study):
+    write_scan(Path("raw", RAW[1]), nib.Nifti1Image(np.zeros(HEAD.shape, "u1"), HEAD.affine))
+    assert app("--suffix", "T1w", "T2w", "--participant-label", "01", "--one-mask") == 0
+    assert not load(Path("out/sub-01/anat/sub-01_desc-brain_T2w.nii.gz")).any()
+    records = [read_json(Path(f"out/logs/sub-01/sub-01_{c}_record.json")) for c in ("T1w", "T2w")]
+    assert records[0]["score"] == records[1]["score"]
 
 
 def test_without_a_t1w_image_the_one_of_highest_resolution_is_stripped(study):

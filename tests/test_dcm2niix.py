@@ -54,11 +54,23 @@ def fake_converter(monkeypatch, tmp_path, script):
     ("script", "message"),
     [
         ("echo 'Error: unsupported transfer syntax'; exit 2", r"not convert it \(Error: unsupp"),
+        (
+            "echo 'Warning: odd'; echo 'Warning: 2 images have identical time.'; exit 2",
+            r"it \(Warning: 2 images have identical time; exit",
+        ),
+        (
+            "echo 'Warning: odd'; echo 'Slices skipped: image position'; exit 2",
+            r"it \(Slices skipped: image position; exit",
+        ),
+        (
+            "echo 'Warning: Unable to write x.nii (disk full?)'; exit 1",
+            "series: no space in .* to unpack it. Free some, or set TMPDIR to a larger folder",
+        ),
         ("exit 3", r"0 converted; dcm2niix could not convert it \(exit code 3\)"),
         ('for last; do :; done; rm "$last"/000002.dcm; $REAL "$@"', "6 files of series 3, 5 conv"),
         ('$REAL "$@"; exit 8', r"could not convert it \(.*exit code 8"),
     ],
-    ids=["fails", "silent", "leaves one out", "fails in part"],
+    ids=["fails", "identical", "skipped", "full", "silent", "leaves one out", "fails in part"],
 )
 def test_a_converter_that_fails_even_in_part_is_reported(
     series, tmp_path, monkeypatch, script, message

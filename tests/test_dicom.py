@@ -1,5 +1,6 @@
 """DICOM through dcm2niix: values and place, which image is meant, and what stays private."""
 
+import errno
 import os
 import struct
 import tarfile
@@ -23,7 +24,6 @@ from dicom_files import (
     SHAPE,
     UID,
     encode,
-    make_sequence,
     make_slice,
     write_edited,
     write_series,
@@ -304,38 +304,6 @@ def test_nothing_stays_in_the_temporary_folder(series, tmp_path, monkeypatch, na
     assert list((tmp_path / "private").iterdir()) == []
 
 
-def make_frame(number):
-    """What a multi-frame file says of its frame `number`."""
-    place = encode(0x20, 0x32, b"DS", f"-8\\-7\\{number * 4 - 12}")
-    index = [
-        encode(0x20, 0x9057, b"UL", struct.pack("<I", number + 1)),
-        encode(0x20, 0x9157, b"UL", struct.pack("<II", 1, number + 1)),
-    ]
-    return [make_sequence(0x20, 0x9111, index), make_sequence(0x20, 0x9113, [place])]
-
-
-def test_enhanced_multi_frame(tmp_path):
-    place, turn = (
-        encode(0x20, 0x32, b"DS", "-8\\-7\\-12"),
-        encode(0x20, 0x37, b"DS", "1\\0\\0\\0\\1\\0"),
-    )
-    spacing, thick = encode(0x28, 0x30, b"DS", "1.5\\2"), encode(0x18, 0x50, b"DS", 4)
-    shared = [make_sequence(0x20, 0x9116, [turn]), make_sequence(0x28, 0x9110, [thick, spacing])]
-    frames = [make_frame(number) for number in range(SHAPE[2])]
-    groups = make_sequence(0x5200, 0x9229, shared) + make_sequence(0x5200, 0x9230, *frames)
-    one = make_slice(0).replace(place, b"").replace(turn, b"").replace(spacing, b"")
-    kind = b"1.2.840.10008.5.1.4.1.1.4"
-    one = one.replace(encode(8, 0x16, b"UI", kind), encode(8, 0x16, b"UI", kind + b".1"))
-    rows = encode(0x28, 0x10, b"US", struct.pack("<H", SHAPE[1]))
-    one = one.replace(rows, encode(0x28, 0x08, b"IS", SHAPE[2]) + rows)
-    pixels = encode(0x7FE0, 0x10, b"OW", HEAD[:, ::-1].tobytes(order="F"))
-    (tmp_path / "series").mkdir()
-    (tmp_path / "series" / "all.dcm").write_bytes(one[: one.index(PIXELS)] + groups + pixels)
-    volume = load_volume(tmp_path / "series")
-    assert np.array_equal(volume.data, HEAD)
-    assert volume.grid.affine == pytest.approx(AFFINE)
-
-
 @pytest.mark.skipif("DESKULL_TEST_DATA" not in os.environ, reason="DESKULL_TEST_DATA is not set")
 def test_real_scan_is_that_of_the_converted_file():
     data = Path(os.environ["DESKULL_TEST_DATA"])
@@ -343,3 +311,25 @@ def test_real_scan_is_that_of_the_converted_file():
     expected = load_volume(data / "heads" / "decub_sup_T1w.nii.gz")
     assert volume.grid.matches(expected.grid)
     assert np.array_equal(volume.data, expected.data)
+
+
+def test_a_hidden_slice_that_is_given_stands_for_its_image(series):
+    (series / "3_0.dcm").rename(series / ".3_0.dcm")
+    assert np.array_equal(load_volume(series / ".3_0.dcm").data, HEAD)
+
+
+def test_a_zip_at_the_end_of_a_tar_does_not_hide_it(series, tmp_path):
+    zip_folder(series, tmp_path / "last.zip")
+    with tarfile.open(tmp_path / "scan.tar", "w") as tar:
+        for path in (*sorted(series.iterdir()), tmp_path / "last.zip"):
+            tar.add(path, path.name)
+    assert np.array_equal(load_volume(tmp_path / "scan.tar").data, HEAD)
+
+
+def test_a_full_temporary_folder_is_not_blamed_on_the_scan(series, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("deskull.image.archives._copy", fail)
+    with pytest.raises(ImageFileError, match=r"a.zip: no space in .*set TMPDIR to a larger fol"):
+        load_volume(zip_folder(series, tmp_path / "a.zip"))

@@ -119,6 +119,16 @@ def test_a_gap_is_reported_and_the_resampled_image_can_be_chosen(series, gone):
     assert any("uneven distances" in note for note in volume.notes)
 
 
+def test_one_slice_elsewhere_is_not_called_a_gap(tmp_path):
+    def edit(number, content):
+        before, after = (encode(0x20, 0x32, b"DS", f"-8\\-7\\{z}") for z in (-4, -2.1))
+        return content.replace(before, after) if number == 2 else content
+
+    write_edited(edit)(tmp_path / "series")
+    with pytest.raises(ImageFileError, match=r"2.1 to 5.9 mm, the widest beside 3_1.dcm"):
+        load_volume(tmp_path / "series")
+
+
 @pytest.mark.parametrize("gone", [[0], [0, 1]])
 def test_missing_first_slices_leave_a_note(series, gone):
     for number in gone:

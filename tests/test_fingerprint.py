@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deskull.image.fingerprint import is_unchanged, make_fingerprint
+from dicom_files import HEAD, make_slice, write_series
 
 NRRD = (
     "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nendian: little\n"
@@ -35,3 +36,22 @@ def test_a_file_that_is_being_written_into_a_folder_does_not_count(tmp_path):
     (tmp_path / ".deskull-1.part").write_bytes(b"half")
     assert make_fingerprint(tmp_path) == before
     assert is_unchanged(tmp_path, before)
+
+
+@pytest.mark.parametrize("given", ["", "3_0.dcm"])
+def test_the_slices_of_dicom_count_and_nothing_beside_them(tmp_path, given):
+    series = write_series(tmp_path / "series")
+    before = make_fingerprint(series / given)
+    assert before.bytes == sum(path.stat().st_size for path in series.iterdir())
+    (series / "Thumbs.db").write_bytes(b"1")
+    (series / "series_mask.nii.gz").write_bytes(b"2")
+    assert is_unchanged(series / given, before)
+    (series / "3_4.dcm").write_bytes(make_slice(4, head=HEAD[::-1]))
+    assert not is_unchanged(series / given, before)
+
+
+def test_slices_in_a_folder_that_is_a_link_count(tmp_path):
+    series = write_series(tmp_path / "raw" / "series")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "series").symlink_to(series)
+    assert make_fingerprint(tmp_path / "study").sha256 == make_fingerprint(series).sha256

@@ -266,3 +266,12 @@ def test_a_note_stands_on_the_terminal_and_in_the_record(place, capsys):
     note = "10 bytes after its compressed content were ignored"
     assert capsys.readouterr().err == f"deskull: scan.nii.gz: {note}.\n"
     assert json.loads((place / "what.json").read_text())["input"]["notes"] == [note]
+
+
+@pytest.mark.parametrize("name", ["a+orig.HEAD", "a+orig.BRIK.gz", "a.PAR", "a.mif", "a.MIF.GZ"])
+def test_a_format_that_is_known_and_not_read_is_named_so(tmp_path, name):
+    content = b"some image" * 9
+    packed = name.lower().endswith(".gz")
+    (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ImageFileError, match=r"does not read; .*3dAFNItoNIFTI.* or mrconvert"):
+        load_volume(tmp_path / name)

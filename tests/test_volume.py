@@ -12,7 +12,7 @@ from deskull.errors import GeometryError, ImageFileError
 from deskull.image.derived import make_brain_image
 from deskull.image.formats import open_image
 from deskull.image.stored import StoredArray
-from deskull.image.volume import count_frames, load_volume, make_volume
+from deskull.image.volume import count_frames, load_volume, make_mean_volume, make_volume
 from deskull.image.writing import save_image
 from nifti_files import (
     AFFINE,
@@ -69,7 +69,7 @@ def test_one_frame_of_a_series_too_large_for_memory_is_read(tmp_path, monkeypatc
     monkeypatch.setattr("deskull.image.stored.MAX_BYTES", 2 * HEAD.size * 2)
     name = "bold.nii" if kind is nib.Nifti1Image else "bold.hdr"
     path = write_nifti(tmp_path / name, make_header(kind, shape=FRAMES.shape), FRAMES)
-    with pytest.raises(ImageFileError, match="or choose a frame with --frame N"):
+    with pytest.raises(ImageFileError, match=r"only a frame of it fits .deskull strip --frame N."):
         load_volume(path)
     assert np.array_equal(load_volume(path, frame=2).data, HEAD[::-1])
 
@@ -122,6 +122,25 @@ def test_images_of_other_classes_become_nifti(kind):
     assert isinstance(volume.source, nib.Nifti1Image)
     assert volume.grid.affine == pytest.approx(AFFINE)
     assert np.array_equal(volume.data, HEAD)
+
+
+def test_the_mean_of_a_series_leaves_out_what_is_not_finite():
+    frames = np.stack([HEAD + 1.0, HEAD + 2.0, HEAD + 6.0], -1)
+    frames[0, 0, 0] = [np.nan, 5, 7]
+    frames[1, 0, 0] = [np.inf, -np.inf, 7]
+    frames[2, 0, 0] = np.nan
+    mean = make_mean_volume(nib.Nifti1Image(frames.astype("f4"), AFFINE), "bold.nii").data
+    assert mean[:3, 0, 0] == pytest.approx([6, 7, np.nan], nan_ok=True)
+    assert mean[3:] == pytest.approx(HEAD[3:] + 3.0)
+
+
+def test_an_mgh_image_moved_in_memory_lies_where_its_affine_says(tmp_path):
+    image = nib.MGHImage(HEAD.astype("f4"), AFFINE)
+    image.affine[0, 3] += 40
+    volume = make_volume(image)
+    save_image(make_brain_image(MASK, volume.source), tmp_path / "brain.mgz")
+    assert load_volume(tmp_path / "brain.mgz").grid.affine == pytest.approx(image.affine)
+    assert volume.grid.affine == pytest.approx(image.affine)
 
 
 SINGULAR = nib.Nifti1Image(ZERO + HEAD, AFFINE)
@@ -185,3 +204,15 @@ def test_voxels_in_metres_or_micrometres_are_refused(size):
     )
     with pytest.raises(GeometryError, match="units metres or micrometres"):
         make_volume(image)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.nii", nib.Nifti1Image), ("a.mgz", nib.MGHImage), ("a.img", nib.Spm2AnalyzeImage)],
+)
+def test_an_image_that_is_converted_or_moved_keeps_the_name_of_its_file(tmp_path, name, kind):
+    path = tmp_path / name
+    nib.save(kind(HEAD.astype("f4"), AFFINE), path)
+    image = nib.load(path)
+    image.affine[0, 3] += 5
+    assert make_volume(image).source.get_filename() == str(path)

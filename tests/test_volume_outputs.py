@@ -1,5 +1,7 @@
 """Outputs on the grid of their scan: headers byte for byte, stored values bit for bit."""
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -202,7 +204,7 @@ def test_mask_of_all_frames(scan_4d, tmp_path):
 def test_arrays_in_memory_of_types_without_a_nifti_code(array, tmp_path):
     image = nib.Nifti1Image(np.zeros(SHAPE, "u1"), AFFINE)
     image._dataobj = array
-    volume = make_volume(image)
+    volume = make_volume(image, checked=False)
     save_image(make_brain_image(MASK, volume.source), tmp_path / "out.nii")
     assert np.array_equal(nib.load(tmp_path / "out.nii").get_fdata(), array * MASK)
 
@@ -234,3 +236,36 @@ SOURCE = nib.Nifti1Image(HEAD.astype("i2"), AFFINE)
 def test_refuses_outputs_that_cannot_be(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scaling", "fill", "written"),
+    [
+        ("u1", (1, 0), -1, "0 is written, not -1; the nearest number that uint8 voxels can hold"),
+        ("i2", (1, 0), 0.35, "0 is written, not 0.35"),
+        ("u1", (1, 100), 0, "100 is written, not 0; .* with slope 1 and intercept 100"),
+        ("i2", (0.37, -3.3), 0, "0.03 is written, not 0"),
+        ("f4", (1, 0), 1e300, r"3.403e\+38 is written, not 1e\+300"),
+    ],
+)
+def test_a_fill_that_the_type_cannot_hold_is_reported(dtype, scaling, fill, written, caplog):
+    scan = open_in_memory(StoredArray(HEAD.astype(dtype), *scaling))
+    make_brain_image(MASK, scan, fill, name="scan.nii")
+    (message,) = caplog.messages
+    assert re.match(f"scan.nii: outside of the brain {written}", message)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scaling", "fill"),
+    [
+        ("i2", (1, 0), -1),
+        ("u1", (0.1, 0), 2.5),
+        ("u1", (float(np.float32(0.1)), float(np.float32(-3.3))), 0),
+        ("f4", (1, 0), 0.1),
+        ("f4", (1, 0), np.nan),
+    ],
+)
+def test_a_fill_that_the_type_can_hold_needs_no_warning(dtype, scaling, fill, caplog):
+    scan = open_in_memory(StoredArray(HEAD.astype(dtype), *scaling))
+    make_brain_image(MASK, scan, fill)
+    assert caplog.messages == []

@@ -122,7 +122,7 @@ def find_brain(mask: Volume, grid: Grid, name: str) -> NDArray[np.bool_]:
     """
     inside = np.nan_to_num(mask.data) > 0.5
     if inside.any() and not mask.grid.matches(grid):
-        distance = make_signed_distance(inside, mask.grid.voxel_size)
+        distance = make_signed_distance(inside, mask.grid.voxel_size).clip(-FAR, FAR)
         inside = resample(distance, mask.grid, grid, fill=FAR) < 0
     if not inside.any():
         raise EmptyMaskError(

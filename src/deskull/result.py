@@ -103,7 +103,7 @@ class MaskedScan:
         source = self.volume.source
         if output == "brain":
             frame = self.volume.frame if array.ndim == 3 else None
-            return make_brain_image(array, source, self.fill, frame)
+            return make_brain_image(array, source, self.fill, frame, self.volume.name)
         return (make_mask_image if output == "mask" else make_map_image)(array, source)
 
 

@@ -24,15 +24,21 @@ from deskull.cohort.plan import Task
 from deskull.cohort.records import explain_error, make_record, record_no_mask
 from deskull.cohort.table import Outcome, make_outcome
 from deskull.errors import ImageFileError, SeriesError
-from deskull.image.derived import turn_to_ras
+from deskull.image.derived import check_fill, turn_to_ras
 from deskull.image.fingerprint import Fingerprint, make_fingerprint
 from deskull.image.formats import open_image
 from deskull.image.grid import Grid
-from deskull.image.volume import Volume, count_frames, make_mean_volume, make_volume
+from deskull.image.volume import (
+    Volume,
+    has_contrast,
+    make_first_volume,
+    make_mean_volume,
+    make_volume,
+)
 from deskull.image.writing import Transaction, make_folder, save_bytes
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import CUT_MM2, Flag
-from deskull.measure.score import COSTS, LOW
+from deskull.measure.score import COSTS, LOW, Quality
 from deskull.outputs import find_output
 from deskull.record import Record, Request, describe_scan, save_records
 from deskull.result import MaskedScan, Result, save_output, save_results
@@ -168,6 +174,8 @@ def strip_scan(scan: Scan, stripper: Stripper, job: Job) -> None:
     """Strip a scan that was read."""
     if scan.volume is not None:
         with scan.step("strip"):
+            if "brain" in scan.task.outputs:
+                check_fill(job.settings.fill, scan.volume.source)
             scan.result = stripper(scan.volume, job.settings)
     scan.volume = None
     if scan.task.others:
@@ -246,7 +254,7 @@ def _share_mask(task: Task, result: Result, job: Job, request: Request) -> None:
 def _apply(task: Task, result: Result, job: Job) -> Record:
     """Write the outputs of a scan with the mask of another, and describe them in a record."""
     image, name = _open(task, job), task.scan.name
-    volume = make_volume(image, name, 0 if count_frames(image) > 1 else None)
+    volume = make_first_volume(image, name)
     source = result.volume
     mask = Volume(result.mask.astype(np.float32), source.grid, source.source, source.name)
     brain = find_brain(mask, volume.grid, name)
@@ -278,7 +286,7 @@ def _judge_shared(
     result
         Result of the scan that was stripped.
     volume
-        The other scan.
+        The other scan; one without contrast, such as an empty map, tells nothing itself.
     brain
         The mask on the grid of `volume`, (X, Y, Z) bool.
 
@@ -287,7 +295,9 @@ def _judge_shared(
     tuple
         Score from 0 to 100, and the doubts.
     """
-    quality, source = judge_mask(volume, brain), result.volume
+    source = result.volume
+    no_doubt = Quality(result.score, [], {})
+    quality = judge_mask(volume, brain) if has_contrast(volume.data) else no_doubt
     flags = [flag for flag in quality.flags if flag.name not in _OF_NETWORK]
     cost = 0.0
     if goes_beyond(result.mask, source.grid, volume.grid):

@@ -124,7 +124,9 @@ def run_strip(options: Namespace) -> None:
                 else:
                     show("stripping")
                 observe = None if any(one.has_brain for one in summaries) else steps
-                result = _strip_frame(volume, stripper, settings, observe, alone=count == 1)
+                result = _strip_frame(
+                    volume, stripper, settings, observe, count == 1, "brain" in outputs
+                )
                 summaries.append(FrameSummary(result.volume_ml, result.score, result.flags))
                 _log_result(result)
                 yield result
@@ -176,10 +178,17 @@ def _strip_frame(
     settings: "Settings",
     observe: "StepSaver | None",
     alone: bool,
+    filled: bool,
 ) -> "Result":
-    """Strip a volume; among several frames, one without a brain does not stop the others."""
+    """Strip a volume; among several frames, one without a brain does not stop the others.
+
+    `filled` says that the fill value will be needed, so that it can be refused before.
+    """
+    from deskull.image.derived import check_fill
     from deskull.image.volume import check_values
 
+    if filled:
+        check_fill(settings.fill, volume.source)
     try:
         check_values(volume.data, volume.name)
         return stripper(volume, settings, observe)
@@ -227,6 +236,7 @@ def add_apply(commands: Any) -> None:
         "-o", "--out", metavar="FILE|DIR/", help="the brain of one image, or a folder for all"
     )
     add_fill(parser)
+    add_option(parser, "series", " (of one image)")
 
 
 def run_apply(options: Namespace) -> None:
@@ -236,7 +246,7 @@ def run_apply(options: Namespace) -> None:
     from deskull.image.derived import make_brain_image
     from deskull.image.formats import open_image
     from deskull.image.lookup import find_image
-    from deskull.image.volume import count_frames, make_volume
+    from deskull.image.volume import count_frames, has_contrast, make_first_volume
     from deskull.image.writing import Transaction, save_image
     from deskull.result import check_outputs
 
@@ -245,6 +255,11 @@ def run_apply(options: Namespace) -> None:
         raise OptionError(
             f"-o {out}: names one file, but {len(options.images)} images were given. Give "
             "them one at a time, or a folder: -o out/"
+        )
+    if options.series is not None and len(options.images) > 1:
+        raise OptionError(
+            f"--series {options.series}: of one image, but {len(options.images)} were given. Give "
+            "them one at a time."
         )
     mask_path = find_image(options.mask)
     paths = [find_image(image) for image in options.images]
@@ -255,24 +270,24 @@ def run_apply(options: Namespace) -> None:
     named = [(f"brain of {path}", output) for path, output in zip(paths, outputs, strict=True)]
     check_outputs(named, [mask_path, *paths])
     replaced = [output for output in outputs if output.exists()]
-    judged: list[Quality] = []
+    judged: dict[Path, Quality] = {}
     with progress(options.quiet) as show, Transaction() as transaction:
         show("reading")
         mask = _load_mask(mask_path)
         for number, (path, output) in enumerate(zip(paths, outputs, strict=True), start=1):
             show(f"stripping {number}/{len(paths)}")
-            image = open_image(path)
+            image = open_image(path, options.series)
+            volume = make_first_volume(image, path.name)
             frame = None if count_frames(image) > 1 else 0
-            volume = make_volume(image, path.name, 0 if frame is None else None)
             brain = find_brain(mask, volume.grid, path.name)
-            save_image(
-                make_brain_image(brain, volume.source, options.fill, frame), output, transaction
-            )
-            judged.append(_judge(mask, brain, volume))
+            made = make_brain_image(brain, volume.source, options.fill, frame, path.name)
+            save_image(made, output, transaction)
+            if has_contrast(volume.data):
+                judged[path] = _judge(mask, brain, volume)
     if not options.quiet:
         count = "1 brain" if len(paths) == 1 else f"{len(paths)} brains"
         report_done(f"{count}, {time.perf_counter() - began:.1f} s", outputs, replaced)
-    for path, quality in zip(paths, judged, strict=True):
+    for path, quality in judged.items():
         warn_of_doubts(path, mask_path, [quality.score], [quality.flags])
 
 

@@ -19,6 +19,7 @@ MAX_FILES = 100_000
 _MAX_GROWTH = 100, 256 * 1024**2  # times the size of the archive, and bytes more
 _CHUNK = 1024**2
 _MAX_READ = 4 * _CHUNK  # of what a tar says about its files
+_ZIP = (b"PK\3\4", b"PK\5\6")
 _TAR_MAGIC = slice(257, 262)
 Entry = tuple[str, IO[bytes] | None]  # name in an archive, and its content if it is a file
 
@@ -32,7 +33,7 @@ def is_archive(head: bytes, name: str) -> bool:
     (True, False)
     """
     is_tar = head[_TAR_MAGIC] == b"ustar" or find_suffix(name) in ARCHIVES[1:]
-    return is_tar or head.startswith((b"PK\3\4", b"PK\5\6"))
+    return is_tar or head.startswith(_ZIP)
 
 
 def unpack_archive(path: Path, folder: Path) -> list[str]:
@@ -53,7 +54,7 @@ def unpack_archive(path: Path, folder: Path) -> list[str]:
     names: list[str] = []
     places: dict[str, Path] = {}
     left = _find_limit(path)
-    entries = _read_zip(path) if zipfile.is_zipfile(path) else _read_tar(path)
+    entries = _read_zip(path) if _is_zip(path) else _read_tar(path)
     for count, (name, packed) in enumerate(entries):
         if count == MAX_FILES:
             raise ImageFileError(
@@ -88,6 +89,12 @@ def _find_limit(path: Path) -> int:
     """Most bytes that a packed file may grow to."""
     times, more = _MAX_GROWTH
     return min(MAX_BYTES, times * path.stat().st_size + more)
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip does; one may also be the last file of a tar."""
+    with path.open("rb") as file:
+        return file.read(4).startswith(_ZIP)
 
 
 def _read_zip(path: Path) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ The header of the scan is copied, and only what the new content must change is c
 become files is `writing.py`.
 """
 
+import logging
 from typing import Any
 
 import nibabel as nib
@@ -15,6 +16,10 @@ from deskull.errors import GeometryError, InputError
 from deskull.image.grid import find_box
 from deskull.image.stored import StoredArray, make_image, to_stored
 from deskull.image.volume import to_writable
+
+logger = logging.getLogger(__name__)
+
+_SAME_FILL = 1e-3  # steps of the stored values; less is rounding of the scaling itself
 
 SLICE_CODES = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5}
 """NIfTI's codes for the order of slices, and those of the same order from the other end."""
@@ -75,9 +80,15 @@ def make_map_image(values: NDArray[Any], source: SpatialImage) -> SpatialImage:
 
 
 def make_brain_image(
-    mask: NDArray[Any], source: SpatialImage, fill: float = 0.0, frame: int | None = None
+    mask: NDArray[Any],
+    source: SpatialImage,
+    fill: float = 0.0,
+    frame: int | None = None,
+    name: str = "image",
 ) -> SpatialImage:
     """Make the image of the brain: stored values inside the mask bit for bit, `fill` outside.
+
+    Where the stored type cannot hold `fill`, a warning says what is written.
 
     Parameters
     ----------
@@ -89,6 +100,8 @@ def make_brain_image(
         Value outside the mask in scaled units; the nearest storable value is written.
     frame
         Take only this frame of a 4D source.
+    name
+        Name of the scan in messages.
 
     Raises
     ------
@@ -114,10 +127,41 @@ def make_brain_image(
         inside = inside[..., None]
     brain = np.zeros(raw.shape, raw.dtype, order="F")
     outside_value = _to_stored_value(fill, stored)
+    _warn_of_change(fill, outside_value, stored, name)
     if outside_value != 0:
         brain[...] = outside_value
     np.copyto(brain[box], raw[box], where=inside)
     return _make_output(stored.with_raw(brain), source)
+
+
+def check_fill(fill: float, source: SpatialImage) -> None:
+    """Refuse a fill value for which a brain of `source` could not be made, before any work.
+
+    Raises
+    ------
+    InputError
+        If `fill` is NaN and the stored type holds integers.
+    """
+    _to_stored_value(fill, to_stored(to_writable(source)))
+
+
+def _warn_of_change(fill: float, outside_value: Any, stored: StoredArray, name: str) -> None:
+    """Warn if a fill value is not what the stored one stands for."""
+    slope, inter = stored.scaling
+    written = float(outside_value) * slope + inter
+    if np.isclose(written, fill, atol=_SAME_FILL * abs(slope), equal_nan=True):
+        return
+    scaling = (slope, inter) != (1.0, 0.0)
+    scaled = f" with slope {slope:g} and intercept {inter:g}" if scaling else ""
+    logger.warning(
+        "%s: outside of the brain %.4g is written, not %g; the nearest number that %s voxels%s "
+        "can hold.",
+        name,
+        written,
+        fill,
+        stored.dtype.name,
+        scaled,
+    )
 
 
 def _to_stored_value(value: float, stored: StoredArray) -> Any:

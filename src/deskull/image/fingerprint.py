@@ -1,12 +1,13 @@
 """Whether a file is still the one that it was: its size, time of change and SHA-256."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deskull.errors import ImageFileError
 from deskull.image.formats import find_voxel_files
+from deskull.image.formats.dicom import find_slices
 from deskull.image.writing import find_files
 
 _CHUNK = 1024**2
@@ -16,7 +17,8 @@ _CHUNK = 1024**2
 class Fingerprint:
     """By what a file is known again.
 
-    Of an image of several files the sizes and times are added up, so that one which was put back
+    Of DICOM all slices count, whichever file stands for them, and nothing else in their folder. Of
+    an image of several files the sizes and times are added up, so that one which was put back
     as it was earlier counts as changed too.
 
     Parameters
@@ -43,8 +45,9 @@ def make_fingerprint(path: Path) -> Fingerprint:
         If it cannot be read.
     """
     try:
-        size, modified = _measure(path)
-        return Fingerprint(bytes=size, modified=modified, sha256=hash_files(_list_files(path)))
+        files = _list_files(path)
+        size, modified = _measure(files)
+        return Fingerprint(bytes=size, modified=modified, sha256=hash_files(files))
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be read ({error.strerror}).") from error
 
@@ -52,13 +55,12 @@ def make_fingerprint(path: Path) -> Fingerprint:
 def is_unchanged(path: Path, fingerprint: Fingerprint) -> bool:
     """Whether a file is as it was: by size and time of change, or else by its hash."""
     try:
-        size, modified = _measure(path)
+        files = _list_files(path)
+        size, modified = _measure(files)
         if size != fingerprint.bytes:
             return False
-        return modified == fingerprint.modified or (
-            hash_files(_list_files(path)) == fingerprint.sha256
-        )
-    except OSError:
+        return modified == fingerprint.modified or hash_files(files) == fingerprint.sha256
+    except (OSError, ImageFileError):
         return False
 
 
@@ -73,7 +75,9 @@ def hash_files(files: Iterable[Path]) -> str:
 
 
 def _list_files(path: Path) -> list[Path]:
-    """Files of a folder but for hidden ones, such as those being written; or of an image."""
+    """Files of an image; of a folder without DICOM all but hidden ones, such as half-written."""
+    if slices := find_slices(path):
+        return slices
     if path.is_dir():
         files = (file for file in path.rglob("*") if file.is_file())
         return sorted(file for file in files if not file.name.startswith("."))
@@ -81,7 +85,7 @@ def _list_files(path: Path) -> list[Path]:
     return [first, *(file for file in others if file.exists())]
 
 
-def _measure(path: Path) -> tuple[int, int]:
+def _measure(files: Sequence[Path]) -> tuple[int, int]:
     """Size in bytes and time of change in ns, of all files together."""
-    stats = [file.stat() for file in _list_files(path)]
+    stats = [file.stat() for file in files]
     return sum(stat.st_size for stat in stats), sum(stat.st_mtime_ns for stat in stats)

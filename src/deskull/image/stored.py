@@ -34,6 +34,9 @@ MAX_PACKED = 1032
 HARMLESS_BYTES = 256 * 1024**2
 """Bytes that a header may promise however small its file is: masks pack tightly in xz."""
 
+UNSIZED = "no voxel size in its header; 1 mm assumed"
+"""Note of an image whose file says nothing of it, where its format allows that."""
+
 _SHEAR_TOLERANCE_MM = 1e-3
 
 
@@ -279,7 +282,8 @@ def check_promise(
         raise ImageFileError(f"{name}: shape {shape}; expected at least one voxel an axis.")
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > MAX_BYTES:
-        way = "choose a frame with --frame N" if len(shape) > 3 else "the scan must be cut"
+        one = "only a frame of it fits (deskull strip --frame N)"
+        way = one if len(shape) > 3 else "the scan must be cut"
         raise ImageFileError(
             f"{name}: its header promises {size / 1024**3:.2f} GiB of voxels {shape}; expected at "
             f"most {MAX_BYTES / 1024**3:g} GiB. The header is damaged, or {way}."

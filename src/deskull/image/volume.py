@@ -157,6 +157,21 @@ def make_volume(
     return Volume(data, grid, source, name, frame, notes, padding)
 
 
+def make_first_volume(image: SpatialImage, name: str) -> Volume:
+    """Make a Volume of the first frame with contrast; of the first frame if none has any.
+
+    It tells whether a mask of another scan suits an image, which may be a map that is empty.
+    """
+    first, count = None, count_frames(image)
+    for frame in range(count) if count > 1 else [None]:
+        volume = make_volume(image, name, frame, checked=False)
+        if has_contrast(volume.data):
+            return volume
+        first = first or volume
+    assert first is not None
+    return first
+
+
 def make_grid(image: SpatialImage, name: str = "image") -> Grid:
     """Make the grid of an image in millimetres, whatever unit its header has.
 
@@ -197,7 +212,8 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     Returns
     -------
     Volume
-        `data` is the mean, and `source` the image with all its frames.
+        `data` is the mean over the frames that have a finite value there, NaN where none has;
+        `source` is the image with all its frames.
 
     Raises
     ------
@@ -207,19 +223,26 @@ def make_mean_volume(image: SpatialImage, name: str, frames: Sequence[int] = ())
     count = count_frames(image)
     if count == 1:
         return make_volume(image, name)
-    total, found, lost = None, 0, list[str]()
+    total, finite, found, lost = None, None, 0, list[str]()
     for frame in frames or range(count):
         try:
             volume = make_volume(image, f"{name}, frame {frame}", frame)
         except ImageFileError as error:
             lost.append(str(error))
             continue
-        total, found = volume.data if total is None else total + volume.data, found + 1
-    if total is None:
+        is_finite = np.isfinite(volume.data)
+        total = np.zeros_like(volume.data) if total is None else total
+        finite = np.zeros(total.shape, np.uint32) if finite is None else finite
+        np.add(total, volume.data, out=total, where=is_finite)
+        finite += is_finite
+        found += 1
+    if total is None or finite is None:
         raise ImageFileError(lost[0])
     more = [f"left out, {len(lost)} in all: {lost[0]}"] if lost else []
     notes = (*volume.notes, f"the mean of {found} of {count} frames", *more)
-    return replace(volume, data=total / np.float32(found), name=name, frame=None, notes=notes)
+    mean = np.full_like(total, np.nan)
+    np.divide(total, finite, out=mean, where=finite > 0, casting="same_kind")
+    return replace(volume, data=mean, name=name, frame=None, notes=notes)
 
 
 def _check_size(grid: Grid, name: str) -> None:
@@ -253,15 +276,14 @@ def _check_source(image: Any, name: str) -> SpatialImage:
         raise ImageFileError(f"{name}: {shape} is not a 3D image; expected (X, Y, Z).")
     if image.affine is None:
         raise GeometryError(f"{name}: no affine; expected one from voxel index to RAS+ mm.")
-    if isinstance(image, nib.Nifti1Pair) and _was_moved(image):
-        image = type(image)(image.dataobj, image.affine, image.header)
+    if isinstance(image, nib.Nifti1Pair | nib.MGHImage) and _was_moved(image):
+        image = type(image)(image.dataobj, image.affine, image.header, file_map=image.file_map)
     return to_writable(image, name)
 
 
-def _was_moved(image: nib.Nifti1Pair) -> bool:
+def _was_moved(image: Any) -> bool:
     """Whether the affine of an image of nibabel was changed after its header was made."""
-    data: Any = image.dataobj
-    if isinstance(data, StoredArray) or not np.isfinite(image.affine).all():
+    if isinstance(image.dataobj, StoredArray) or not np.isfinite(image.affine).all():
         return False
     if np.linalg.matrix_rank(image.affine) < 4:  # refused later
         return False
@@ -269,10 +291,13 @@ def _was_moved(image: nib.Nifti1Pair) -> bool:
 
 
 def to_writable(image: SpatialImage, name: str = "image") -> SpatialImage:
-    """Return NIfTI and MGH images as they are, others as NIfTI."""
+    """Return NIfTI and MGH images as they are, others as NIfTI; the file's name stays."""
     if isinstance(image, nib.Nifti1Pair | nib.MGHImage):
         return image
-    return make_nifti(to_stored(image), image.affine, name)
+    made: Any = make_nifti(to_stored(image), image.affine, name)
+    made.file_map["image"] = nib.FileHolder(filename=image.get_filename())
+    converted: SpatialImage = made
+    return converted
 
 
 def _read_stored(source: SpatialImage, name: str) -> StoredArray:
@@ -334,3 +359,12 @@ def check_values(data: NDArray[np.float32], name: str) -> None:
         raise ImageFileError(
             f"{name}: a mask, its values are {low + 0:g} and {high + 0:g}; expected a head."
         )
+
+
+def has_contrast(data: NDArray[np.float32]) -> bool:
+    """Whether voxels can be those of a head, as `check_values` says."""
+    try:
+        check_values(data, "")
+    except ImageFileError:
+        return False
+    return True

@@ -4,6 +4,7 @@ Which format a file has is decided here, by its content first and then by its na
 is a file of this package. What an image must be to count as a head is `volume.py`.
 """
 
+import errno
 import logging
 import os
 import tempfile
@@ -16,7 +17,7 @@ from nibabel.spatialimages import SpatialImage
 
 from deskull.errors import DeskullError, ImageFileError
 from deskull.image.archives import is_archive, save_pipe, unpack_file
-from deskull.image.file_names import PACKED, find_suffix
+from deskull.image.file_names import FOREIGN, PACKED, find_suffix
 from deskull.image.formats.analyze import read_analyze
 from deskull.image.formats.dicom import read_archive, read_dicom
 from deskull.image.formats.dicom_header import is_dicom
@@ -33,6 +34,7 @@ Reader = Callable[..., SpatialImage]
 
 EXPECTED = "expected NIfTI, MGH/MGZ, NRRD, MetaImage, MINC or DICOM"
 _HEAD = 540  # bytes that identify every format
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PACKAGES = {"nrrd": ("NRRD", "pynrrd"), "h5py": ("MINC 2", "h5py")}
 
 _log = logging.getLogger(__name__)
@@ -86,13 +88,21 @@ def open_image(
             f"{name}: {kind} needs {package}, which is not installed. Run: pip install {package}"
         ) from error
     except Exception as error:  # whatever a format's own library raises
-        reason = " ".join(str(error).split())
-        raise ImageFileError(
-            f"{name}: cannot be read ({type(error).__name__}: {reason}); {EXPECTED}."
-        ) from error
+        raise ImageFileError(f"{name}: {_explain(error)}") from error
     for note in to_stored(image).notes:
         _log.warning("%s: %s.", name, note)
     return image
+
+
+def _explain(error: Exception) -> str:
+    """Say why a file cannot be read, by what a library or the system raised."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return (
+            f"no space in {tempfile.gettempdir()} to unpack it. Free some, or set TMPDIR to a "
+            "larger folder."
+        )
+    reason = " ".join(str(error).split())
+    return f"cannot be read ({type(error).__name__}: {reason}); {EXPECTED}."
 
 
 def _read(path: Path, series: str | int | None, frame: int | None) -> SpatialImage:
@@ -169,6 +179,11 @@ def _find_reader(path: Path) -> Reader:
         suffix = suffix.removesuffix(packed)
     if suffix in _READERS_BY_SUFFIX:
         return _READERS_BY_SUFFIX[suffix]
+    if path.name.lower().endswith(FOREIGN):
+        raise ImageFileError(
+            f"{path.name}: a format that deskull does not read; {EXPECTED}. Convert it first, "
+            "with 3dAFNItoNIFTI, dcm2niix (PAR/REC) or mrconvert."
+        )
     raise ImageFileError(f"{path.name}: not an image, it starts with {head[:12]!r}; {EXPECTED}.")
 
 

@@ -4,6 +4,7 @@ It gets the files of one image and nothing else, and what it made is counted: a 
 leaves slices out silently must not go unnoticed.
 """
 
+import errno
 import logging
 import os
 import re
@@ -25,7 +26,11 @@ MADE_EVEN, MADE_UPRIGHT = "Eq_", "Tilt_"
 _STEM = "deskull"
 _ARGUMENTS = ("-b", "n", "-z", "n", "-g", "i", "-f", _STEM, "-d", "0")
 _COUNT = re.compile(r"^Convert (\d+) DICOM as", re.MULTILINE)
-_COMPLAINTS = ("Error", "No valid", "Unsupported", "Unable", "Warning")
+_COMPLAINTS = (
+    *("Error", "No valid", "Unsupported", "Unable"),
+    *("Slices skipped", r"\d+ images have identical", "Warning"),
+)
+"""What its lines begin with that say why, maybe after ``Warning: ``; the best comes first."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +95,8 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
     ------
     ImageFileError
         If dcm2niix is missing or cannot be run.
+    OSError
+        If there is no space for what it makes.
     """
     converter = find_converter(name)
     given, made = folder / "given", folder / "made"
@@ -109,12 +116,13 @@ def convert(files: Sequence[DicomFile], folder: Path, name: str) -> Conversion:
         raise ImageFileError(f"{name}: {converter} cannot be run ({error.strerror}).") from error
     report = done.stdout + done.stderr
     _log.debug("%s, exit %d:\n%s", converter, done.returncode, report)
+    if "disk full" in report:
+        raise OSError(errno.ENOSPC, "dcm2niix: disk full", str(folder))
     images = {path.stem[len(_STEM) :].lstrip("_"): path for path in sorted(made.glob("*.nii"))}
     complaint = f"exit code {done.returncode}"
     for start in _COMPLAINTS:
-        lines = [line.strip() for line in report.splitlines() if line.startswith(start)]
-        if lines:
-            complaint = f"{lines[0]}; {complaint}"
+        if line := re.search(rf"^(?:Warning: )?{start}.*$", report, re.MULTILINE):
+            complaint = f"{line[0].strip().rstrip('.')}; {complaint}"
             break
     return Conversion(images, _count(report, images), complaint, done.returncode != 0)
 

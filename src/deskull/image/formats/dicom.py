@@ -6,6 +6,7 @@ not whole is an error, or a note that the image carries.
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from deskull.image.formats.dicom_series import (
     list_files,
 )
 from deskull.image.formats.nifti import read_nifti
-from deskull.image.stored import to_stored
+from deskull.image.stored import UNSIZED, to_stored
 
 _PRIVATE = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
 _MAX_LISTED = 40
@@ -59,10 +60,43 @@ def read_dicom(path: Path, series: str | int | None = None) -> SpatialImage:
         raise ImageFileError(f"{path.name}: no DICOM image in it{why}; expected a slice of one.")
     if own.damage:
         raise ImageFileError(f"{path.name}: {own.damage}. Copy or download it again.")
+    own, files = _find_beside(own)
+    return _read(path, files, series, own)
+
+
+def _find_beside(own: DicomFile) -> tuple[DicomFile, list[DicomFile]]:
+    """Find the files among which a given one is; a lone link leads to where these lie."""
+    path = own.path
     files = find_files(path.parent, deep=False)
     if path.is_symlink() and sum("rows" in one.facts for one in files) == 1:
-        return read_dicom(path.resolve(), series)  # a link to a file among its series
-    return _read(path, files, series, own)
+        return _find_beside(replace(own, path=path.resolve()))
+    if path not in [one.path for one in files]:
+        files.append(own)  # a hidden file, which was meant all the same
+    return own, files
+
+
+def find_slices(path: Path) -> list[Path]:
+    """Find the DICOM files of a folder, or of the image that a file is a slice of, sorted.
+
+    Returns
+    -------
+    list
+        Their paths; none if there is no DICOM, or it is in an archive.
+
+    Raises
+    ------
+    ImageFileError
+        If a folder has too many files, or cannot be read.
+    """
+    path = path.parent if path.name.upper() == "DICOMDIR" else path
+    if path.is_dir():
+        return sorted(one.path for one in find_files(path) if "rows" in one.facts)
+    own = look_at(path)
+    if own is None or "rows" not in own.facts:
+        return []
+    own, files = _find_beside(own)
+    image = next(one for one in find_series(files) if one.holds(own))
+    return sorted(one.path for one in image.files)
 
 
 def read_archive(path: Path, series: str | int | None = None) -> SpatialImage:
@@ -97,7 +131,8 @@ def _read(
     header: Any = image.header
     for field in _PRIVATE:
         header[field] = b""
-    to_stored(image).notes += tuple(_make_notes(chosen, files, part))
+    notes = [*_make_notes(chosen, files, part), *_list_assumed(chosen, header)]
+    to_stored(image).notes += tuple(notes)
     return image
 
 
@@ -185,6 +220,11 @@ def _check_whole(chosen: Series, files: Sequence[DicomFile], name: str) -> None:
             f"{name}: {len(whole) + len(lost)} files of series {chosen.label}, {len(whole)} can "
             f"be read; not {list_files(lost)}. {remedy}"
         )
+    fault = chosen.find_fault_of_frames()
+    if fault:
+        raise ImageFileError(
+            f"{name}: {fault}; expected slices at even distances. Export the series again."
+        )
     ragged = chosen.find_ragged()
     if ragged:
         raise ImageFileError(
@@ -215,6 +255,22 @@ def _make_notes(chosen: Series, files: Sequence[DicomFile], part: str) -> list[s
             "its slices were sheared (tilted gantry); the image resampled by dcm2niix was used"
         )
     return notes
+
+
+def _list_assumed(chosen: Series, header: Any) -> list[str]:
+    """Say what dcm2niix assumes where the files do not say it."""
+    notes = []
+    if all(size == 1 for size in header["pixdim"][1:3]) and not _is_said(chosen, "spacing"):
+        notes.append(UNSIZED)
+    if not _is_said(chosen, "orientation"):
+        notes.append(
+            "no orientation in its header (ImageOrientationPatient); slices assumed axial"
+        )
+    return notes
+
+
+def _is_said(chosen: Series, name: str) -> bool:
+    return all(one.facts.get(name) for one in chosen.files)
 
 
 def _explain_none(path: Path, files: Sequence[DicomFile], names: Sequence[str]) -> str:

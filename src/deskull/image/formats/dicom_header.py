@@ -1,11 +1,13 @@
 """What a DICOM file says of itself: whose slice of which image it is, and whether it is whole.
 
 Only the elements before the voxels are read, and of those the few named in `_FACTS`; sequences
-are stepped over. Files with and without preamble, of implicit and explicit value types and of
-both byte orders are understood. Which files make one image is `dicom_series.py`.
+are stepped over, but for where the frames of an enhanced file lie. Files with and without
+preamble, of implicit and explicit value types and of both byte orders are understood. Which
+files make one image is `dicom_series.py`.
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +37,7 @@ _FACTS = {
     0x00280008: "frames",
     0x00280010: "rows",
     0x00280011: "columns",
+    0x00280030: "spacing",
     0x00280100: "bits",
     0x0043102F: "ge_part",
 }
@@ -42,6 +45,10 @@ _BINARY = ("samples", "rows", "columns", "bits", "ge_part")  # two bytes each
 _VOXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _UNKNOWN_LENGTH = 0xFFFFFFFF
+_OF_FRAMES = (0x52009229, 0x52009230)  # what all frames of a file share, and what each has
+_PLACE = (0x00209113, 0x00200032)  # a sequence, and the element that it begins with
+_TURN = (0x00209116, 0x00200037)
+_SPACING = b"\x28\0\x30\0", b"\0\x28\0\x30"  # in either byte order
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _MAX_VALUE = 64 * 1024
 _MAX_DEPTH = 20
@@ -70,7 +77,9 @@ class DicomFile:
     path
         Path of the file.
     facts
-        Values by the names in `_FACTS`; empty if it is no DICOM.
+        Values by the names in `_FACTS`; empty if it is no DICOM. Of a file of frames that say
+        where they lie, ``places`` are the positions, with ``|`` between them; those of several
+        planes have the orientation ``several``.
     lead
         Bytes that a converter needs before the file's first byte: preamble and transfer syntax.
     damage
@@ -191,6 +200,9 @@ class _Elements:
             tag, length = self._next()
             if tag in _VOXELS:
                 return self._check_voxels(length, facts)
+            if tag in _OF_FRAMES:
+                self._read_frames(length, facts)
+                continue
             name = _FACTS.get(tag)
             if name and length <= _MAX_VALUE:
                 facts.setdefault(name, self._to_text(name, self._take(length)))
@@ -198,6 +210,35 @@ class _Elements:
                 self._skip(length)
             if facts.get("transfer_syntax") == _DEFLATED and not in_meta:
                 return ""
+
+    def _read_frames(self, length: int, facts: dict[str, str]) -> None:
+        """Read where the frames of an enhanced file lie, and how they are turned if all alike."""
+        start = self.file.tell()
+        self._skip(length)
+        size = self.file.tell() - start
+        self.file.seek(start)
+        value = self._take(size)
+        if any(tag in value for tag in _SPACING):
+            facts.setdefault("spacing", "of frames")
+        turns = {facts.get("orientation", ""), *self._find_all(value, _TURN)} - {""}
+        if turns:
+            facts["orientation"] = turns.pop() if len(turns) == 1 else "several"
+        places = self._find_all(value, _PLACE)
+        if len(places) == to_int(facts, "frames", 1):
+            facts["places"] = "|".join(places)
+
+    def _find_all(self, value: bytes, tags: tuple[int, int]) -> list[str]:
+        """Find the first element of each sequence of a kind, wherever it is nested."""
+        order, explicit = self.order[0], self.order[1] == "e"
+        sequence, item, element = (
+            re.escape(struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF))
+            for tag in (tags[0], _ITEM, tags[1])
+        )
+        kind, length = (rb"SQ\0\0", rb"DS(..)") if explicit else (b"", rb"(..)\0\0")
+        pattern = sequence + kind + b".{4}" + item + b".{4}" + element + length
+        found = re.finditer(pattern, value, re.DOTALL)
+        sizes = ((hit.end(), struct.unpack(f"{order}H", hit[1])[0]) for hit in found)
+        return [self._to_text("", value[at : at + size]) for at, size in sizes]
 
     def _find_order(self, facts: Mapping[str, str]) -> str:
         syntax = facts.get("transfer_syntax", "")

@@ -7,7 +7,7 @@ study. Reading a file's header is `dicom_header.py`; the conversion is `dcm2niix
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -22,7 +22,9 @@ from deskull.image.formats.dicom_header import DicomFile, look_at, to_int
 
 MAX_FILES = 100_000
 _SAME_DIRECTION = 0.02  # between the cosines of slices of one plane
+_SAME_PLACE = 0.02  # mm; headers round
 _UNEVEN = 1.5  # times the least distance of slices
+_UNROUND = 0.1  # least distances from a whole number of them
 _SHOWN = 3
 _DIGITS = re.compile(r"[0-9a-fA-F]*[0-9][0-9a-fA-F]*")
 _PARTS = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary"}
@@ -85,38 +87,64 @@ class Series:
     def _shape(self) -> tuple[int, ...]:
         rows, columns, _ = self.identity.shape
         count = sum(max(to_int(one.facts, "frames", 1), 1) for one in self.files)
-        places = len(set(self._heights().round(2).tolist()))
+        places = len(self._find_places()[0])
         if places > 1 and count % places == 0 and count > places:
             return columns, rows, places, count // places
         return columns, rows, count
 
-    def _heights(self) -> NDArray[np.float64]:
-        """Millimetres of each file along the normal of its plane; empty if a file has none."""
-        places = [_to_numbers(one.facts.get("position", ""), 3) for one in self.files]
-        if not self.plane or not all(places):
-            return np.zeros(0)
-        normal = np.cross(self.plane[:3], self.plane[3:])
-        return np.asarray(np.array(places) @ normal, dtype=np.float64)
+    def _find_places(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Heights along the normal of the plane in mm, and which of them each slice has.
+
+        Slices are files, or all frames of all files in turn; there are no heights if the place of
+        any is unknown.
+        """
+        texts = [one.facts.get("places") or one.facts.get("position", "") for one in self.files]
+        corners = [_to_numbers(place, 3) for text in texts for place in text.split("|")]
+        if not self.plane or not all(corners):
+            return np.zeros(0), np.zeros(0, np.intp)
+        heights = np.array(corners) @ np.cross(self.plane[:3], self.plane[3:])
+        order = np.argsort(heights, kind="stable")
+        begins = np.diff(heights[order], prepend=-np.inf) > _SAME_PLACE
+        numbers = np.empty(len(order), np.intp)
+        numbers[order] = np.cumsum(begins) - 1
+        return heights[order][begins], numbers
 
     def find_gap(self) -> str:
-        """Say where a slice is missing between others; empty if none is, or it cannot be known."""
-        heights = self._heights()
-        places = np.unique(heights.round(2))
+        """Say how the distances of slices differ; empty if they do not, or it cannot be known."""
+        places, numbers = self._find_places()
         steps = np.diff(places)
         if len(steps) < 2 or steps.max() < _UNEVEN * steps.min():
             return ""
-        steps /= steps.min()
-        count = max(round(float((steps[steps >= _UNEVEN] - 1).sum())), 1)
-        beside = self.files[int(np.abs(heights - places[steps.argmax()]).argmin())]
-        return f"about {count} missing, the first beside {beside.path.name}"
+        widest = int((numbers == steps.argmax()).argmax())
+        of_frames = len(numbers) > len(self.files)
+        beside = f"frame {widest + 1}" if of_frames else self.files[widest].path.name
+        parts = steps / steps.min()
+        if np.abs(parts - parts.round()).max() > _UNROUND:  # one slice is elsewhere
+            parts = steps / np.median(steps)
+        count = round(float((parts[parts >= _UNEVEN] - 1).sum()))
+        if count:
+            return f"about {count} missing, the first beside {beside}"
+        return f"{steps.min():.3g} to {steps.max():.3g} mm, the widest beside {beside}"
 
     def find_ragged(self) -> str:
         """Say that some places have fewer slices than others; empty if all have as many."""
-        counts = Counter(self._heights().round(2).tolist())
-        if len(set(counts.values())) < 2 or len(counts) < 2:
+        places, numbers = self._find_places()
+        counts = np.bincount(numbers)
+        if len(places) < 2 or counts.min() == counts.max():
             return ""
-        low, high = min(counts.values()), max(counts.values())
-        return f"{len(self.files)} files at {len(counts)} places, {low} to {high} at each"
+        what = "frames" if len(numbers) > len(self.files) else "files"
+        low, high = counts.min(), counts.max()
+        return f"{len(numbers)} {what} at {len(places)} places, {low} to {high} at each"
+
+    def find_fault_of_frames(self) -> str:
+        """Say why the frames of an enhanced file are no volume; of files the converter does."""
+        places, numbers = self._find_places()
+        if len(numbers) <= len(self.files):
+            return ""
+        if len(places) == 1:
+            return f"its {len(numbers)} frames lie at one place"
+        gap = self.find_gap()
+        return f"its frames have uneven distances; {gap}" if gap else ""
 
 
 # --- files below a folder

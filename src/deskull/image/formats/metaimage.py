@@ -18,7 +18,7 @@ from deskull.image.formats.described import (
     make_affine,
     read_voxels,
 )
-from deskull.image.stored import StoredArray, make_nifti
+from deskull.image.stored import UNSIZED, StoredArray, make_nifti
 
 _TYPES = {
     **{"MET_CHAR": "i1", "MET_SHORT": "i2", "MET_INT": "i4", "MET_LONG": "i4"},
@@ -26,6 +26,7 @@ _TYPES = {
     **{"MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
 _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
+_SIZES = ("ElementSpacing", "ElementSize")
 _MAX_LINES = 1000
 _MAX_LINE = 64 * 1024
 
@@ -36,6 +37,7 @@ def read_metaimage(path: Path) -> SpatialImage:
         header, names = _read_header(file, path)
         raw = read_voxels(file, _describe(header, names, path))
     notes = [] if any(key in header for key in _DIRECTIONS) else [UNPLACED]
+    notes += [] if any(key in header for key in _SIZES) else [UNSIZED]
     stored = StoredArray(raw, notes=notes)
     return make_nifti(stored, _find_affine(header, raw.ndim), path.name)
 
@@ -103,7 +105,7 @@ def _find_affine(header: dict[str, str], ndim: int) -> NDArray[np.float64]:
         return usual if text is None else np.array([float(number) for number in text.split()])
 
     directions = read(_DIRECTIONS, np.eye(ndim))
-    spacing = read(("ElementSpacing", "ElementSize"), np.ones(ndim))[:3]
+    spacing = read(_SIZES, np.ones(ndim))[:3]
     origin = read(("Offset", "Position", "Origin"), np.zeros(ndim))[:3]
     columns = directions.reshape(ndim, ndim)[:3, :3].T * spacing
     return make_affine(LPS_TO_RAS @ columns, LPS_TO_RAS @ origin)

@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from deskull.errors import ImageFileError, explain_missing
-from deskull.image.stored import StoredArray, check_promise, make_nifti
+from deskull.image.stored import UNSIZED, StoredArray, check_promise, make_nifti
 
 
 def read_minc(path: Path) -> SpatialImage:
@@ -31,12 +31,16 @@ def read_minc(path: Path) -> SpatialImage:
     check_promise(image.shape, image.get_data_dtype(), path.name, held)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite
         values = np.asarray(image.dataobj).astype(np.float32)
-    names: Sequence[str] = image.dataobj.minc_file._dim_names
+    minc = image.dataobj.minc_file
+    names: Sequence[str] = minc._dim_names
+    sized = [hasattr(dim, "step") for dim in minc._dims]
     if is_hdf5:
-        image.dataobj.minc_file._mincfile.close()
+        minc._mincfile.close()
     axes = [axis for axis, name in enumerate(names) if str(name).endswith("space")]
     frames = [axis for axis in range(values.ndim) if axis not in axes]
-    return make_nifti(StoredArray(values.transpose(*axes, *frames)), image.affine, path.name)
+    notes = [] if all(sized[axis] for axis in axes) else [UNSIZED]
+    stored = StoredArray(values.transpose(*axes, *frames), notes=notes)
+    return make_nifti(stored, image.affine, path.name)
 
 
 def _check_hdf5(name: str) -> None:

@@ -17,7 +17,7 @@ from deskull.image.formats.described import (
     make_affine,
     read_voxels,
 )
-from deskull.image.stored import StoredArray, make_nifti
+from deskull.image.stored import UNSIZED, StoredArray, make_nifti
 
 _SPACES = {
     "right-anterior-superior": np.eye(3),
@@ -60,6 +60,8 @@ def read_nrrd(path: Path) -> SpatialImage:
     axes, affine = _find_affine(header, raw.ndim, path.name)
     frames = [axis for axis in range(raw.ndim) if axis not in axes]
     notes = [] if "space" in header or "space directions" in header else [UNPLACED]
+    if "space directions" not in header and not np.isfinite(_find_spacings(header, 3)[:3]).all():
+        notes.append(UNSIZED)
     stored = StoredArray(raw.transpose(*axes, *frames), notes=notes)
     return make_nifti(stored, affine, path.name)
 
@@ -98,6 +100,11 @@ def _describe(header: dict[str, Any], path: Path) -> Description:
     )
 
 
+def _find_spacings(header: dict[str, Any], ndim: int) -> NDArray[np.float64]:
+    """Sizes along the axes, NaN where the text has none."""
+    return np.asarray(header.get("spacings", np.full(ndim, np.nan)), float)
+
+
 def _find_affine(
     header: dict[str, Any], ndim: int, name: str
 ) -> tuple[list[int], NDArray[np.float64]]:
@@ -105,7 +112,7 @@ def _find_affine(
     directions = header.get("space directions")
     if directions is None:
         axes = list(range(min(ndim, 3)))
-        spacings = np.nan_to_num(np.asarray(header.get("spacings", np.ones(ndim)), float), nan=1.0)
+        spacings = np.nan_to_num(_find_spacings(header, ndim), nan=1.0)
         columns = np.diag(spacings[axes])
     else:
         rows = np.array([[np.nan] * 3 if row is None else row[:3] for row in directions], float)
