@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from deskull import __version__
 from deskull.errors import EmptyMaskError, InputError, OptionError, WeightsError
 from deskull.image.grid import Box
-from deskull.image.volume import Volume, load_volume, make_volume
+from deskull.image.volume import Volume, load_volume, make_volume, refuse_mask
 from deskull.measure.metrics import volume_ml
 from deskull.measure.quality import Flag
 from deskull.measure.score import Quality, judge
@@ -150,10 +150,11 @@ class Stripper:
         ------
         EmptyMaskError
             If no brain was found.
-        WeightsError
-            If the weights cannot do what `settings` ask for.
+        ImageFileError, WeightsError
+            If the scan is a mask, or the weights cannot do what `settings` ask for.
         """
         volume = scan if isinstance(scan, Volume) else _make_volume(scan)
+        refuse_mask(volume)
         work = _Work(self, volume, settings or Settings(), observe or ignore)
         return work.run()
 

@@ -337,7 +337,7 @@ def check_values(data: NDArray[np.float32], name: str) -> None:
     Raises
     ------
     ImageFileError
-        If all are the same, there are two values only, or none is finite.
+        If all are the same, or none is finite.
 
     Examples
     --------
@@ -354,10 +354,24 @@ def check_values(data: NDArray[np.float32], name: str) -> None:
         low, high = float(finite.min()), float(finite.max())
     if low == high:
         raise ImageFileError(f"{name}: every voxel is {low + 0:g}; expected a head.")
-    few = data.reshape(-1)[:: max(1, data.size // 1000)]
-    if np.isin(few, (low, high)).all() and np.isin(data, (low, high)).all():
+
+
+def refuse_mask(volume: Volume) -> None:
+    """Refuse an image of two values in the place of a scan.
+
+    Raises
+    ------
+    ImageFileError
+        If it is one.
+    """
+    data, found = (
+        volume.data,
+        np.unique(volume.data.reshape(-1)[:: max(1, volume.data.size // 999)]),
+    )
+    if found.size <= 2 and np.unique(data).size == 2:
+        low, high = float(data.min()), float(data.max())
         raise ImageFileError(
-            f"{name}: a mask, its values are {low + 0:g} and {high + 0:g}; expected a head."
+            f"{volume.name}: a mask, its values are {low:g} and {high:g}; expected a head."
         )
 
 
