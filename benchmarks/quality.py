@@ -209,7 +209,10 @@ def find_auc(score: pd.Series, bad: pd.Series) -> float:
 def fit(table: pd.DataFrame) -> pd.Series:
     """Fit the weights of all terms and the costs of all flags."""
     columns = {
-        name: [term.find_penalty(traits[name]) / abs(term.weight) for traits in table.traits]
+        name: [
+            term.find_penalty(traits[name]) / abs(term.weight) if name in traits else 0.0
+            for traits in table.traits
+        ]
         for name, term in TERMS.items()
     } | {name: [float(name in flags) for flags in table["flags"]] for name in COSTS}
     design = pd.DataFrame(columns, index=table.index)
