@@ -46,6 +46,8 @@ def find_kept(tasks: Sequence[Task]) -> dict[Path, Outcome]:
 def _explain_kept(task: Task) -> str:
     """Explain what of an earlier run the outputs of a scan would replace; empty if nothing."""
     record = read_record(task)
+    if record is None and task.record.exists():  # damaged
+        return ""
     if record is None:
         files = [path for path in task.files.values() if path.exists() and not path.is_symlink()]
         return (
