@@ -46,17 +46,11 @@ def find_kept(tasks: Sequence[Task]) -> dict[Path, Outcome]:
 def _explain_kept(task: Task) -> str:
     """Explain what of an earlier run the outputs of a scan would replace; empty if nothing."""
     record = read_record(task)
-    if record is None and task.record.exists():  # damaged
-        return ""
     if record is None:
-        files = [path for path in task.files.values() if path.exists() and not path.is_symlink()]
-        return (
-            ""
-            if not files
-            else (
-                f"{files[0].name}: no record says that deskull made it, and kept. "
-                "Choose another folder for the outputs; to replace it, add --force."
-            )
+        foreign = _find_foreign(task)
+        return foreign and (
+            f"{foreign}: no record says that deskull made it, and kept. "
+            "Choose another folder for the outputs; to replace it, add --force."
         )
     if other := _find_other_scan(task, record):
         return (
@@ -69,6 +63,14 @@ def _explain_kept(task: Task) -> str:
             f"to {find_manual(task.scan, mask).name}; to replace it, add --force."
         )
     return ""
+
+
+def _find_foreign(task: Task) -> str:
+    """Name a file in the place of an output that no run made; a damaged record tells of one."""
+    if task.record.exists():
+        return ""
+    files = (path for path in task.files.values() if path.exists() and not path.is_symlink())
+    return next((path.name for path in files), "")
 
 
 def _find_other_scan(task: Task, record: Record) -> Path | None:
