@@ -10,7 +10,7 @@ import pytest
 from ball import ball, list_files, read_json, run
 from deskull.cohort import Job, make_plan
 from deskull.cohort.earlier import find_kept, load_earlier, settle_leftovers
-from deskull.cohort.records import is_done, make_record, make_request
+from deskull.cohort.records import MARKER, is_done, make_record, make_request
 from deskull.cohort.steps import read_scan
 from deskull.cohort.stripped import find_stripped
 from deskull.image.fingerprint import make_fingerprint
@@ -141,6 +141,18 @@ def test_a_file_without_a_record_is_kept(folder):
     assert outcome.error.startswith(
         "T1_mask.nii.gz: no record says that deskull made it, and kept"
     )
+
+
+def test_a_batch_keeps_a_file_without_a_record_unless_an_earlier_run_was_killed(study, capsys):
+    mask = Path("out/one_mask.nii.gz")
+    mask.parent.mkdir()
+    mask.write_text("mine")
+    assert run("batch", "study/a/one.nii", "-o", "out") == 1
+    assert "no record says that deskull made it, and kept" in capsys.readouterr().err
+    assert mask.read_text() == "mine"
+    (mask.parent / MARKER).write_text("{}")
+    assert run("batch", "study/a/one.nii", "-o", "out") == 0
+    assert mask.read_bytes() != b"mine"
 
 
 # --- a folder of outputs behind a link

@@ -146,6 +146,7 @@ def strip_cohort(
     job, request = _check_job(job, tasks, workers, cluster is not None)
     make_folder(out)
     marker = out / f"{MARKER}{label}"
+    was_killed = marker.exists()  # or another run works there
     with mark_run(marker) as other_run:
         if other_run:
             logger.warning(
@@ -159,7 +160,7 @@ def strip_cohort(
             if gap.failed:
                 logger.warning("%s: failed: %s", gap.name, gap.reason)
         waiting = [task for task in tasks if force or not is_done(task, request)]
-        kept = {} if force else find_kept(waiting)
+        kept = {} if force else find_kept(waiting, was_killed)
         waiting = [task for task in waiting if task.record not in kept]
         earlier = load_earlier(waiting)
         now = {task.record for task in waiting} | set(kept)

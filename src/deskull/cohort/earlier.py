@@ -26,8 +26,17 @@ logger = logging.getLogger(__name__)
 # --- what is kept
 
 
-def find_kept(tasks: Sequence[Task]) -> dict[Path, Outcome]:
-    """Find the tasks that would replace an edited mask, or outputs of another scan: they fail.
+def find_kept(tasks: Sequence[Task], was_killed: bool = False) -> dict[Path, Outcome]:
+    """Find the tasks that would replace what is not theirs: they fail.
+
+    Not theirs are an edited mask, outputs of another scan, and files of which no record tells.
+
+    Parameters
+    ----------
+    tasks
+        Tasks to be done.
+    was_killed
+        Whether an earlier run was killed there: it may have left outputs without their record.
 
     Returns
     -------
@@ -36,18 +45,19 @@ def find_kept(tasks: Sequence[Task]) -> dict[Path, Outcome]:
     """
     found = {}
     for task in tasks:
-        error = next(filter(None, map(_explain_kept, task.members)), "")
+        errors = (_explain_kept(member, was_killed) for member in task.members)
+        error = next(filter(None, errors), "")
         if error:
             found[task.record] = Outcome(task.name, FAILED, error=error)
             logger.warning("%s: failed: %s", task.name, error)
     return found
 
 
-def _explain_kept(task: Task) -> str:
+def _explain_kept(task: Task, was_killed: bool) -> str:
     """Explain what of an earlier run the outputs of a scan would replace; empty if nothing."""
     record = read_record(task)
     if record is None:
-        foreign = _find_foreign(task)
+        foreign = "" if was_killed else _find_foreign(task)
         return foreign and (
             f"{foreign}: no record says that deskull made it, and kept. "
             "Choose another folder for the outputs; to replace it, add --force."
