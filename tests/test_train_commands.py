@@ -11,7 +11,7 @@ import pytest
 
 from ball import run
 from conftest import make_head
-from train_heads import make_label_map
+from train_heads import make_label_map, write_toy_recipe
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
@@ -21,18 +21,6 @@ from deskull.train.finetune import load_start
 from deskull.train.recipe import load_recipe
 from deskull.train.run_folder import load_released
 
-TOY = """
-[window]
-shape = [16, 16, 16]
-voxel_size = 12.0
-[network]
-filters = [4, 8]
-patch = 2
-[training]
-horizon = 20
-warmup = 2
-validate_every = 5
-"""
 ABOUT = {"licence": "none", "population": "balls", "convention": "closed", "data": "none"}
 
 
@@ -49,7 +37,7 @@ def folder(tmp_path_factory):
         mask = nib.Nifti1Image(brain.astype(np.uint8), image.affine)
         nib.save(image, folder / "pairs" / f"q{number}_T1w.nii.gz")
         nib.save(mask, folder / "pairs" / f"q{number}_T1w_mask.nii.gz")
-    (folder / "toy.toml").write_text(TOY, "utf-8")
+    write_toy_recipe(folder / "toy.toml", horizon=20, validate_every=5)
     (folder / "about.json").write_text(json.dumps(ABOUT), "utf-8")
     assert run("index", folder / "pairs", "-o", folder / "index.tsv") == 0
     assert train(folder, "run", "--steps", 10) == 0
@@ -145,7 +133,8 @@ def test_a_run_can_start_from_the_weights_of_a_run_or_a_release(folder, tmp_path
 
 
 def test_a_last_look_that_weights_lack_begins_as_a_change_of_nothing(folder, tmp_path):
-    (tmp_path / "toy.toml").write_text(TOY.replace("patch = 2", "patch = 2\nrefine = 4"), "utf-8")
+    text = (folder / "toy.toml").read_text("utf-8").replace("patch = 2", "patch = 2\nrefine = 4")
+    (tmp_path / "toy.toml").write_text(text, "utf-8")
     recipe = load_recipe(tmp_path / "toy.toml")
     image = torch.rand(1, 1, 16, 16, 16)
     with torch.no_grad():

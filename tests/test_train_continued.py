@@ -6,7 +6,7 @@ import nibabel as nib
 import pytest
 
 from ball import run
-from train_heads import labelled, make_label_map
+from train_heads import labelled, make_label_map, write_toy_recipe
 
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
@@ -19,25 +19,12 @@ from deskull.train.run_folder import LAST
 
 __all__ = ["labelled"]
 
-TOY = """
-[window]
-shape = [16, 16, 16]
-voxel_size = 12.0
-[network]
-filters = [4, 8]
-patch = 2
-[training]
-horizon = 4
-warmup = 2
-validate_every = 2
-"""
-
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """Three label maps and a recipe of four steps."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "toy.toml").write_text(TOY, "utf-8")
+    write_toy_recipe(tmp_path / "toy.toml", horizon=4, validate_every=2)
     (tmp_path / "maps").mkdir()
     for number in range(3):
         add_map(tmp_path, number)

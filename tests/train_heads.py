@@ -21,6 +21,25 @@ TOY = {  # a recipe that trains in milliseconds
 }
 
 
+TOY_FILE = """
+[window]
+shape = [16, 16, 16]
+voxel_size = 12.0
+[network]
+filters = [4, 8]
+patch = 2
+[training]
+horizon = {}
+warmup = 2
+validate_every = {}
+"""
+
+
+def write_toy_recipe(path, horizon, validate_every):
+    """Write a recipe as a user has it, for runs of a few steps."""
+    path.write_text(TOY_FILE.format(horizon, validate_every), "utf-8")
+
+
 def make_label_map(size=64, voxel_size=3.0):
     """A head of balls: white matter, cortex with a sulcus, CSF, skull, soft tissue."""
     axis = (np.arange(size) - (size - 1) / 2) * voxel_size
