@@ -92,7 +92,10 @@ export class Browser {
   async open(query = ""): Promise<Page> {
     const page = this.context.pages()[0] ?? (await this.context.newPage());
     await page.goto(this.address + query);
-    await page.waitForFunction(() => navigator.serviceWorker.controller !== null, null, { timeout: 60_000 });
+    await page.waitForFunction(() => navigator.serviceWorker.controller !== null, null, { timeout: 60_000 }).catch(async (error) => {
+      const { quota = 0, usage = 0 } = await page.evaluate(() => navigator.storage.estimate());
+      throw new Error(`no service worker; the browser keeps ${usage} bytes here, ${quota} at most: is the disk full?`, { cause: error });
+    });
     await page.waitForFunction(() => crossOriginIsolated, null, { timeout: 60_000 });
     await page.waitForLoadState("load");
     return page;
