@@ -28,6 +28,7 @@ from deskull.network.unet import UNet
 from deskull.prepare.conform import WindowSettings
 from deskull.prepare.intensity import normalise
 from deskull.train.data import load_sources
+from deskull.train.draws import Draws
 from deskull.train.finetune import load_trained
 from deskull.train.labels import LabelledHead, make_labelled_head
 from deskull.train.loop import evaluate
@@ -98,8 +99,7 @@ def make_scan(
 ) -> tuple[Tensor, Tensor]:
     """Make a synthetic head as a network sees it: image and share of brain, (1, 1, X, Y, Z)."""
     contrast, settings = KINDS[kind]
-    generator = torch.Generator().manual_seed(seed)
-    example = synthesise(labelled, window, settings, generator, contrast)
+    example = synthesise(labelled, window, settings, Draws(seed), contrast)
     image = torch.from_numpy(normalise(example.image.numpy()))
     return image[None, None], example.target[None, :1]
 

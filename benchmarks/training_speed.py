@@ -25,7 +25,7 @@ import torch
 from deskull.demo import load_demo
 from deskull.train import loop as train_loop
 from deskull.train.data import Sources
-from deskull.train.examples import Batches, count_makers
+from deskull.train.examples import Batches
 from deskull.train.labels import make_labelled_head
 from deskull.train.pairs import make_real_head
 from deskull.train.processes import Group
@@ -94,7 +94,7 @@ def measure(name: str, device: str, precision: str, steps: int, threads: int) ->
             loop.take_step(batch)
             made.append(ready - began)
             alone.append(time.perf_counter() - ready)
-        coming = Batches(loop.make, count_makers(device))
+        coming = Batches(loop.make, loop.makers, loop.place)
         coming.take(0)
         for step in range(steps):
             began = time.perf_counter()

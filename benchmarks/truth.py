@@ -29,6 +29,7 @@ from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.writing import Transaction, save_image
 from deskull.prepare.conform import WindowSettings
 from deskull.train.data import LABEL_TABLE
+from deskull.train.draws import Draws
 from deskull.train.labels import (
     LabelledHead,
     load_label_table,
@@ -126,10 +127,10 @@ def make_head(
 ) -> tuple[Head, np.ndarray]:
     """Paint one head, and say what its voxels are; its name alone decides about chance."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     settings = AugmentSettings(**KINDS[kind][1])
     drawn = None if contrast == ANY else contrast
-    example = synthesise(labelled, WindowSettings(SHAPE, VOXEL_MM), settings, generator, drawn)
+    example = synthesise(labelled, WindowSettings(SHAPE, VOXEL_MM), settings, Draws(seed), drawn)
     grid = make_ras_grid((0, 0, 0), SHAPE, VOXEL_MM)
     head = Head(example.image.numpy(), example.target[0].numpy() >= 0.5, grid)
     if not settings.corruption:  # an ordinary scanner in place of the generator's bad days

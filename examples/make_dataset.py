@@ -19,7 +19,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from deskull.demo import load_demo
 from deskull.image.grid import make_ras_grid, to_canonical_array
@@ -33,8 +33,8 @@ from deskull.train.augment import (
     make_points,
     sample,
     smooth_field,
-    uniform,
 )
+from deskull.train.draws import Draws
 from deskull.train.labels import make_labelled_head
 from deskull.train.recipe import NO_AUGMENTATION
 from deskull.train.synthesis import synthesise
@@ -72,28 +72,24 @@ def make_dataset(
         stems = [out / participant / f"sub-{participant}_ses-{n + 1}_T1w" for n in range(heads)]
         if all(Path(f"{stem}_brain.nii.gz").exists() for stem in stems):
             continue
-        generator = Generator().manual_seed(zlib.crc32(name.encode()))
-        made = (
-            make_heads(maps[number], voxel_size, generator)
-            if maps
-            else copy(voxel_size, generator)
-        )
+        draws = Draws(zlib.crc32(name.encode()))
+        made = make_heads(maps[number], voxel_size, draws) if maps else copy(voxel_size, draws)
         for stem in stems:
             image, brain = next(made)
-            save_head(scan(image, voxel_size, generator), brain, voxel_size, stem)
+            save_head(scan(image, voxel_size, draws), brain, voxel_size, stem)
             print(stem)
 
 
-def make_heads(label_map: Path, voxel_size: float, generator: Generator) -> Iterator[Head]:
+def make_heads(label_map: Path, voxel_size: float, draws: Draws) -> Iterator[Head]:
     """Make synthetic heads of one label map without end."""
     head = make_labelled_head(load_volume(label_map))
     while True:
         window = WindowSettings(make_shape(voxel_size), voxel_size)
-        example = synthesise(head, window, PARTICIPANT, generator, contrast="T1w")
+        example = synthesise(head, window, PARTICIPANT, draws, contrast="T1w")
         yield example.image, example.target[0] > 0.5
 
 
-def copy(voxel_size: float, generator: Generator) -> Iterator[Head]:
+def copy(voxel_size: float, draws: Draws) -> Iterator[Head]:
     """Make copies of the bundled head without end, each in another pose."""
     head, truth = load_demo()
     arrays = [to_canonical_array(volume.data, volume.grid) for volume in (head, truth)]
@@ -101,8 +97,8 @@ def copy(voxel_size: float, generator: Generator) -> Iterator[Head]:
     where = np.argwhere(arrays[1] > 0)
     middle = torch.from_numpy((where.min(0) + where.max(0)) / 2).float()
     while True:
-        pose = draw_pose(COPY, generator)
-        points = make_points(make_shape(voxel_size), voxel_size, pose, COPY, generator)
+        pose = draw_pose(COPY, draws)
+        points = make_points(make_shape(voxel_size), voxel_size, pose, COPY, draws)
         image, brain = sample(channels, points / head.grid.voxel_size[0] + middle)
         yield image, brain > 0.5
 
@@ -113,11 +109,11 @@ def make_shape(voxel_size: float) -> tuple[int, int, int]:
     return x, y, z
 
 
-def scan(image: Tensor, voxel_size: float, generator: Generator) -> Tensor:
+def scan(image: Tensor, voxel_size: float, draws: Draws) -> Tensor:
     """Add the shading, blur and noise of a good scanner."""
-    shade = torch.exp(0.15 * smooth_field(image.shape, 3, generator)[0])
-    soft = blur(image * shade, uniform(0.4, 0.7, generator) / voxel_size)
-    return add_noise(soft, uniform(0.01, 0.04, generator), generator)
+    shade = torch.exp(0.15 * smooth_field(image.shape, 3, draws)[0])
+    soft = blur(image * shade, draws.uniform(0.4, 0.7) / voxel_size)
+    return add_noise(soft, draws.uniform(0.01, 0.04), draws)
 
 
 def save_head(image: Tensor, brain: Tensor, voxel_size: float, stem: Path) -> None:

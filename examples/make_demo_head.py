@@ -12,12 +12,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import torch
 
 from deskull.image.grid import make_ras_grid
 from deskull.image.volume import load_volume
 from deskull.image.writing import save_image
 from deskull.prepare.conform import WindowSettings
+from deskull.train.draws import Draws
 from deskull.train.labels import make_labelled_head
 from deskull.train.recipe import AugmentSettings
 from deskull.train.synthesis import synthesise
@@ -30,9 +30,10 @@ MILD = AugmentSettings(
 
 def main(label_map: str, folder: str, seed: int = 11) -> None:
     """Write `demo_T1w.nii.gz` and `demo_T1w_truth.nii.gz` into a folder."""
-    generator = torch.Generator().manual_seed(seed)
     head = make_labelled_head(load_volume(label_map))
-    example = synthesise(head, WindowSettings(SHAPE, VOXEL_SIZE), MILD, generator, contrast="T1w")
+    example = synthesise(
+        head, WindowSettings(SHAPE, VOXEL_SIZE), MILD, Draws(seed), contrast="T1w"
+    )
     image = example.image.numpy()
     image = np.clip(image / np.percentile(image, 99.9), 0, 1) * 255
     truth = example.target[0].numpy() >= 0.5

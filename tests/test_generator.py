@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from deskull.image.volume import make_volume
 from deskull.prepare.conform import WindowSettings
 from deskull.train.augment import add_ghosts, blur, cut_field, ring, thicken
+from deskull.train.draws import Draws
 from deskull.train.examples import make_phantom
 from deskull.train.labels import TISSUE, make_brain_mask, make_labelled_head, tissue_codes
 from deskull.train.recipe import NO_AUGMENTATION, AugmentSettings
@@ -20,7 +21,7 @@ CODES = tissue_codes()
 
 
 def draw(seed=0):
-    return torch.Generator().manual_seed(seed)
+    return Draws(seed)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_ghosts_are_faint_copies_of_the_whole_image(seed):
 
 
 def test_a_cut_field_may_wrap_onto_its_other_side():
-    image = torch.rand(20, 22, 24, generator=draw(5)) + 1
+    image = draw(5).uniforms(20, 22, 24) + 1
     settings = AugmentSettings(field_cut=1.0, wrap=1.0)
     seen = 0
     for seed in range(30):

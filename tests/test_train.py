@@ -18,6 +18,7 @@ from deskull.image.volume import make_volume
 from deskull.network.engine import make_engine
 from deskull.network.weights import load_weights
 from deskull.train.data import Sources, describe_file, load_sources
+from deskull.train.draws import Draws
 from deskull.train.examples import make_example, make_plain_examples
 from deskull.train.export import export
 from deskull.train.labels import load_label_table, load_tissues, make_labelled_head, tissue_codes
@@ -33,7 +34,7 @@ ABOUT = {"licence": "Apache-2.0", "population": "balls", "convention": "closed",
 
 
 def draw(seed=0):
-    return torch.Generator().manual_seed(seed)
+    return Draws(seed)
 
 
 def test_the_brain_closes_over_sulci_and_leaves_outer_csf_out(labelled):

@@ -15,7 +15,7 @@ pytest.importorskip("pandas")
 
 from deskull.errors import InputError
 from deskull.train.data import Sources
-from deskull.train.examples import Batches, count_makers, make_batch
+from deskull.train.examples import Batches, choose_maker, make_batch
 from deskull.train.processes import Group
 from deskull.train.run_folder import load_released
 
@@ -62,7 +62,7 @@ def test_steps_see_the_same_examples_however_many_make_them(labelled, recipe):
 
 def test_makers_hold_a_batch_each_and_use_a_core_each():
     made, before = [], torch.get_num_threads()
-    batches = Batches(lambda n: made.append((n, torch.get_num_threads())), 3)
+    batches = Batches(lambda n: made.append((n, torch.get_num_threads())) or (), 3)
     for step in range(6):
         batches.take(step)
         assert sorted(batches.coming) == [step + 1, step + 2, step + 3]
@@ -74,11 +74,14 @@ def test_makers_hold_a_batch_each_and_use_a_core_each():
 
 
 @pytest.mark.parametrize(
-    ("device", "threads", "makers"), [("cpu", 8, 1), ("cuda:0", 8, 7), ("cuda", 1, 1)]
+    ("device", "threads", "place", "makers"),
+    [("cpu", 8, "cpu", 1), ("cuda:1", 8, "cuda:1", 4), ("mps", 8, "cpu", 7), ("mps", 1, "cpu", 1)],
 )
-def test_a_gpu_leaves_the_cores_to_the_makers(monkeypatch, device, threads, makers):
+def test_examples_are_made_on_an_nvidia_gpu_else_on_the_cores(
+    monkeypatch, device, threads, place, makers
+):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert count_makers(device) == makers
+    assert choose_maker(device) == (place, makers)
 
 
 def test_statistics_of_batch_norm_are_averaged_over_processes(monkeypatch):

@@ -1,8 +1,8 @@
 """Augmentation: poses and deformations, cut fields of view, and the artefacts of scanners.
 
-Everything is a torch operation on one image (X, Y, Z) with its generator passed in; nothing
-here knows labels or files. How far each goes is `recipe.AugmentSettings`; images from label maps
-are `synthesis.py`.
+Everything is a torch operation on one image (X, Y, Z), on its device, with the source of
+randomness passed in; nothing here knows labels or files. How far each goes is
+`recipe.AugmentSettings`; images from label maps are `synthesis.py`.
 """
 
 from collections.abc import Sequence
@@ -10,31 +10,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from deskull.prepare.conform import WindowSettings
+from deskull.train.draws import Draws
 from deskull.train.recipe import AugmentSettings
 
 
-def uniform(low: float, high: float, generator: Generator) -> float:
-    """Draw one number uniformly from [low, high).
-
-    Examples
-    --------
-    >>> 2 <= uniform(2, 3, torch.Generator()) < 3
-    True
-    """
-    return low + (high - low) * float(torch.rand((), generator=generator))
-
-
-def chance(probability: float, generator: Generator) -> bool:
-    """Draw True with this probability."""
-    return float(torch.rand((), generator=generator)) < probability
-
-
-def smooth_field(
-    shape: Sequence[int], nodes: int, generator: Generator, channels: int = 1
-) -> Tensor:
+def smooth_field(shape: Sequence[int], nodes: int, draws: Draws, channels: int = 1) -> Tensor:
     """Make smooth random fields by interpolating normal noise on a few nodes per axis.
 
     Parameters
@@ -43,7 +26,7 @@ def smooth_field(
         Voxels of the field, (3,).
     nodes
         Number of nodes per axis.
-    generator
+    draws
         Source of randomness.
     channels
         Number of independent fields.
@@ -55,10 +38,10 @@ def smooth_field(
 
     Examples
     --------
-    >>> smooth_field((8, 9, 10), 4, torch.Generator(), channels=3).shape
+    >>> smooth_field((8, 9, 10), 4, Draws(0), channels=3).shape
     torch.Size([3, 8, 9, 10])
     """
-    coarse = torch.randn((1, channels, nodes, nodes, nodes), generator=generator)
+    coarse = draws.normals(1, channels, nodes, nodes, nodes).to(draws.device)
     fine: Tensor = F.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)
     return fine[0]
 
@@ -84,18 +67,18 @@ class Pose:
         return squares.sqrt()
 
 
-def draw_pose(settings: AugmentSettings, generator: Generator) -> Pose:
+def draw_pose(settings: AugmentSettings, draws: Draws) -> Pose:
     """Draw position, rotation, size, shear and mirroring.
 
     Examples
     --------
     >>> from deskull.train.recipe import NO_AUGMENTATION
-    >>> draw_pose(NO_AUGMENTATION, torch.Generator()).affine.equal(torch.eye(3))
+    >>> draw_pose(NO_AUGMENTATION, Draws(0)).affine.equal(torch.eye(3))
     True
     """
-    shift = torch.tensor([uniform(-settings.shift, settings.shift, generator) for _ in range(3)])
-    affine = _make_affine(settings, generator)
-    if chance(settings.flip, generator):
+    shift = torch.tensor([draws.uniform(-settings.shift, settings.shift) for _ in range(3)])
+    affine = _make_affine(settings, draws)
+    if draws.chance(settings.flip):
         affine[0] *= -1
     return Pose(affine, shift)
 
@@ -105,7 +88,7 @@ def draw_voxel_size(
     extent: Tensor,
     pose: Pose,
     settings: AugmentSettings,
-    generator: Generator,
+    draws: Draws,
 ) -> float:
     """Choose the window's voxel size in mm for a posed head, with the error of a real fit.
 
@@ -119,13 +102,13 @@ def draw_voxel_size(
         Pose of the head.
     settings
         Give the largest error of a fitted voxel size (`misfit`).
-    generator
+    draws
         Source of randomness.
     """
     size = window.choose_voxel_size(pose.turn_extent(extent).numpy())
     if not window.is_fitted:
         return size
-    return size * (1 + uniform(-settings.misfit, settings.misfit, generator))
+    return size * (1 + draws.uniform(-settings.misfit, settings.misfit))
 
 
 def make_points(
@@ -133,7 +116,7 @@ def make_points(
     voxel_size: float,
     pose: Pose,
     settings: AugmentSettings,
-    generator: Generator,
+    draws: Draws,
 ) -> Tensor:
     """Find the point in the head that each voxel of the window shows, with a smooth deformation.
 
@@ -145,34 +128,35 @@ def make_points(
         Pose of the head.
     settings
         Give the largest amplitude of the deformation (`warp`).
-    generator
+    draws
         Source of randomness.
 
     Returns
     -------
     Tensor
-        (X, Y, Z, 3) mm relative to the brain's centre, RAS+.
+        (X, Y, Z, 3) mm relative to the brain's centre, RAS+, on the device of `draws`.
     """
-    axes = [(torch.arange(n) - (n - 1) / 2) * voxel_size for n in shape]
+    device = draws.device
+    axes = [(torch.arange(n, device=device) - (n - 1) / 2) * voxel_size for n in shape]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    points = (points + pose.shift) @ pose.affine.T
-    warp = smooth_field(shape, int(uniform(3, 9, generator)), generator, channels=3)
-    points += warp.permute(1, 2, 3, 0) * (uniform(0, settings.warp, generator) / 2)
+    points = (points + pose.shift.to(device)) @ pose.affine.to(device).T
+    warp = smooth_field(shape, int(draws.uniform(3, 9)), draws, channels=3)
+    points += warp.permute(1, 2, 3, 0) * (draws.uniform(0, settings.warp) / 2)
     return points
 
 
-def _make_affine(settings: AugmentSettings, generator: Generator) -> Tensor:
-    if chance(settings.any_pose, generator):
-        rotation = torch.linalg.qr(torch.randn((3, 3), generator=generator))[0]
+def _make_affine(settings: AugmentSettings, draws: Draws) -> Tensor:
+    if draws.chance(settings.any_pose):
+        rotation = torch.linalg.qr(draws.normals(3, 3))[0]
         rotation *= torch.sign(torch.linalg.det(rotation))
     else:
-        angles = [uniform(-settings.rotation, settings.rotation, generator) for _ in range(3)]
+        angles = [draws.uniform(-settings.rotation, settings.rotation) for _ in range(3)]
         skew = torch.zeros(3, 3)
         skew[0, 1], skew[0, 2], skew[1, 2] = torch.deg2rad(torch.tensor(angles))
         rotation = torch.matrix_exp(skew - skew.T)
-    size = 1 + uniform(-settings.scale, settings.scale, generator)
-    per_axis = [1 + uniform(-settings.scale / 2, settings.scale / 2, generator) for _ in range(3)]
-    shear = (2 * torch.rand((3, 3), generator=generator) - 1) * settings.shear
+    size = 1 + draws.uniform(-settings.scale, settings.scale)
+    per_axis = [1 + draws.uniform(-settings.scale / 2, settings.scale / 2) for _ in range(3)]
+    shear = (2 * draws.uniforms(3, 3) - 1) * settings.shear
     shear.fill_diagonal_(0)
     # Dividing: points of a larger head lie nearer to each other in the head at hand.
     stretch = torch.diag(1 / (size * torch.tensor(per_axis)))
@@ -188,7 +172,7 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
     values
         Values to interpolate, (C, X, Y, Z) float32.
     index
-        Voxel indices into `values`, (X', Y', Z', 3).
+        Voxel indices into `values`, (X', Y', Z', 3), on the same device.
 
     Returns
     -------
@@ -201,15 +185,13 @@ def sample(values: Tensor, index: Tensor) -> Tensor:
     >>> float(sample(values, torch.tensor([[[[0.5, 0.0, 0.0]]]])))
     0.5
     """
-    size = torch.tensor(values.shape[1:], dtype=torch.float32)
+    size = torch.tensor(values.shape[1:], dtype=torch.float32, device=index.device)
     normalised = (2 * index / (size - 1) - 1).flip(-1)
     read: Tensor = F.grid_sample(values[None], normalised[None], align_corners=True)
     return read[0]
 
 
-def corrupt(
-    image: Tensor, voxel_size: float, generator: Generator, strength: float = 1.0
-) -> Tensor:
+def corrupt(image: Tensor, voxel_size: float, draws: Draws, strength: float = 1.0) -> Tensor:
     """Add the artefacts of a scanner: coil, gamma, blur, slices, ringing, ghosts, noise.
 
     Parameters
@@ -218,7 +200,7 @@ def corrupt(
         Intensities, (X, Y, Z) float32; air is 0, tissue about 1.
     voxel_size
         Voxel size in mm.
-    generator
+    draws
         Source of randomness.
     strength
         Strength of the artefacts: 0 leaves the image nearly as it is, 1 is a bad scan.
@@ -230,49 +212,49 @@ def corrupt(
 
     Examples
     --------
-    >>> corrupt(torch.ones(8, 8, 8), 2.0, torch.Generator()).shape
+    >>> corrupt(torch.ones(8, 8, 8), 2.0, Draws(0)).shape
     torch.Size([8, 8, 8])
     """
     shape = tuple(image.shape)
-    if chance(0.8, generator):
-        nodes = int(uniform(2, 6, generator))
+    if draws.chance(0.8):
+        nodes = int(draws.uniform(2, 6))
         image = image * torch.exp(
-            smooth_field(shape, nodes, generator)[0] * uniform(0, 0.45 * strength, generator)
+            smooth_field(shape, nodes, draws)[0] * draws.uniform(0, 0.45 * strength)
         )
-    if chance(0.3, generator):
-        image = _one_sided_coil(image, generator)
+    if draws.chance(0.3):
+        image = _one_sided_coil(image, draws)
     image = image.clamp(min=0)
-    if chance(0.5, generator):
-        top = float(image.max()) or 1.0
-        image = top * (image / top) ** float(2 ** uniform(-0.6, 0.6, generator))
-    if chance(0.7, generator):
-        image = blur(image, uniform(0.3, 1.0 + 0.6 * strength, generator) / voxel_size)
-    if chance(0.35, generator):
-        image = thicken(image, voxel_size, generator)
-    if chance(0.1 * strength, generator):
-        image = ring(image, generator)
-    if chance(0.1 * strength, generator):
-        image = add_ghosts(image, generator)
-    if chance(0.8, generator):
-        image = add_noise(image, uniform(0, 0.10 * strength, generator), generator)
+    if draws.chance(0.5):
+        top = image.max().clamp(min=1e-6)
+        image = top * (image / top) ** float(2 ** draws.uniform(-0.6, 0.6))
+    if draws.chance(0.7):
+        image = blur(image, draws.uniform(0.3, 1.0 + 0.6 * strength) / voxel_size)
+    if draws.chance(0.35):
+        image = thicken(image, voxel_size, draws)
+    if draws.chance(0.1 * strength):
+        image = ring(image, draws)
+    if draws.chance(0.1 * strength):
+        image = add_ghosts(image, draws)
+    if draws.chance(0.8):
+        image = add_noise(image, draws.uniform(0, 0.10 * strength), draws)
     return image
 
 
-def _one_sided_coil(image: Tensor, generator: Generator) -> Tensor:
+def _one_sided_coil(image: Tensor, draws: Draws) -> Tensor:
     """Multiply by a brightness that falls from one side to the other, as of a surface coil."""
-    direction = torch.randn(3, generator=generator)
+    direction = draws.normals(3)
     direction /= direction.norm()
-    ramp = torch.zeros(image.shape)
+    ramp = torch.zeros_like(image)
     for axis, n in enumerate(image.shape):
-        line = torch.linspace(-1, 1, n) * direction[axis]
+        line = torch.linspace(-1, 1, n, device=image.device) * float(direction[axis])
         ramp = ramp + line.reshape([-1 if k == axis else 1 for k in range(3)])
-    return image * torch.exp(ramp * uniform(0.2, 1.0, generator))
+    return image * torch.exp(ramp * draws.uniform(0.2, 1.0))
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:
     """Convolve with a Gaussian of `sigma` voxels, axis by axis."""
     radius = max(1, round(2.5 * sigma))
-    line = torch.arange(-radius, radius + 1)
+    line = torch.arange(-radius, radius + 1, device=image.device)
     kernel = torch.exp(-0.5 * (line / max(sigma, 1e-3)) ** 2)
     kernel = kernel / kernel.sum()
     out = image[None, None]
@@ -283,27 +265,25 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     return out[0, 0]
 
 
-def thicken(image: Tensor, voxel_size: float, generator: Generator) -> Tensor:
+def thicken(image: Tensor, voxel_size: float, draws: Draws) -> Tensor:
     """Average into slices of 3 to 7 mm along a random axis, and interpolate back."""
-    axis = int(torch.randint(3, (), generator=generator))
-    thickness = uniform(3.0, 7.0, generator)
+    axis = draws.below(3)
+    thickness = draws.uniform(3.0, 7.0)
     size = list(image.shape)
     size[axis] = max(2, round(size[axis] * voxel_size / thickness))
     slices = F.interpolate(image[None, None], size=size, mode="area")
     return F.interpolate(slices, size=image.shape, mode="trilinear")[0, 0]
 
 
-def add_noise(image: Tensor, level: float, generator: Generator) -> Tensor:
+def add_noise(image: Tensor, level: float, draws: Draws) -> Tensor:
     """Add Rician noise, as of a magnitude image, or Gaussian; `level` relative to tissue."""
-    real = image + level * torch.randn(image.shape, generator=generator)
-    if chance(0.5, generator):
+    real = image + level * draws.noise(image.shape)
+    if draws.chance(0.5):
         return real.clamp(min=0)
-    return torch.hypot(real, level * torch.randn(image.shape, generator=generator))
+    return torch.hypot(real, level * draws.noise(image.shape))
 
 
-def remove_face(
-    image: Tensor, points: Tensor, settings: AugmentSettings, generator: Generator
-) -> Tensor:
+def remove_face(image: Tensor, points: Tensor, settings: AugmentSettings, draws: Draws) -> Tensor:
     """Remove the face of some heads as defacing tools do: below the brow, in front of the ears.
 
     Parameters
@@ -315,57 +295,55 @@ def remove_face(
         `make_points`.
     settings
         Give the share of heads without a face (`deface`).
-    generator
+    draws
         Source of randomness.
     """
-    if not chance(settings.deface, generator):
+    if not draws.chance(settings.deface):
         return image
-    front, height = uniform(45, 70, generator), uniform(-52, -32, generator)
-    slope = uniform(0, 0.8, generator)
+    front, height = draws.uniform(45, 70), draws.uniform(-52, -32)
+    slope = draws.uniform(0, 0.8)
     _, y, z = points.unbind(-1)
     return image * ~((y > front) & (z < height + slope * (y - 75)))
 
 
-def ring(image: Tensor, generator: Generator) -> Tensor:
+def ring(image: Tensor, draws: Draws) -> Tensor:
     """Add Gibbs ringing: remove the high spatial frequencies along one axis.
 
     Parameters
     ----------
     image
         Intensities, (X, Y, Z) float32.
-    generator
+    draws
         Source of randomness: of the axis, and the share of frequencies kept, 0.5 to 0.8.
     """
-    axis = int(torch.randint(3, (), generator=generator))
+    axis = draws.below(3)
     waves = torch.fft.rfft(image, dim=axis)
-    kept = round(waves.shape[axis] * uniform(0.5, 0.8, generator))
+    kept = round(waves.shape[axis] * draws.uniform(0.5, 0.8))
     waves.narrow(axis, kept, waves.shape[axis] - kept).zero_()
     rung: Tensor = torch.fft.irfft(waves, n=image.shape[axis], dim=axis)
     return rung.abs()
 
 
-def add_ghosts(image: Tensor, generator: Generator) -> Tensor:
+def add_ghosts(image: Tensor, draws: Draws) -> Tensor:
     """Add faint copies along one axis, as from motion during the scan.
 
     Parameters
     ----------
     image
         Intensities, (X, Y, Z) float32, not negative.
-    generator
+    draws
         Source of randomness: of the axis, the number of copies (1 to 4) and their brightness
         (up to 0.15).
     """
-    axis = int(torch.randint(3, (), generator=generator))
-    copies = 1 + int(torch.randint(4, (), generator=generator))
-    level = uniform(0.02, 0.15, generator)
+    axis = draws.below(3)
+    copies = 1 + draws.below(4)
+    level = draws.uniform(0.02, 0.15)
     steps = [round(n * image.shape[axis] / (copies + 1)) for n in range(1, copies + 1)]
     ghosts = torch.stack([image.roll(step, axis) for step in steps]).mean(0)
     return image + level * ghosts
 
 
-def cut_field(
-    image: Tensor, settings: AugmentSettings, generator: Generator
-) -> tuple[Tensor, Tensor]:
+def cut_field(image: Tensor, settings: AugmentSettings, draws: Draws) -> tuple[Tensor, Tensor]:
     """Cut the field of view of some scans by one to three planes.
 
     Parameters
@@ -374,7 +352,7 @@ def cut_field(
         Intensities, (X, Y, Z) float32.
     settings
         Give the share of cut fields (`field_cut`), and of those that wrap around (`wrap`).
-    generator
+    draws
         Source of randomness.
 
     Returns
@@ -382,17 +360,17 @@ def cut_field(
     tuple
         Image within the field, and the field: both (X, Y, Z) float32, the field 1 inside.
     """
-    field = torch.ones(image.shape)
-    if not chance(settings.field_cut, generator):
+    field = torch.ones_like(image)
+    if not draws.chance(settings.field_cut):
         return image, field
     image = image.clone()
-    for _ in range(1 + int(uniform(0, 3, generator))):
-        axis = int(torch.randint(3, (), generator=generator))
+    for _ in range(1 + int(draws.uniform(0, 3))):
+        axis = draws.below(3)
         size = image.shape[axis]
-        width = int(size * uniform(0.05, 0.3, generator))
-        first = chance(0.5, generator)
+        width = int(size * draws.uniform(0.05, 0.3))
+        first = draws.chance(0.5)
         start, other = (0, size - width) if first else (size - width, 0)
-        if chance(settings.wrap, generator):
+        if draws.chance(settings.wrap):
             image.narrow(axis, other, width).add_(image.narrow(axis, start, width))
         field.narrow(axis, start, width).zero_()
         image = image * field

@@ -24,7 +24,7 @@ from deskull.train.data import Sources
 from deskull.train.examples import (
     Batch,
     Batches,
-    count_makers,
+    choose_maker,
     make_batch,
     make_plain_examples,
     make_seed,
@@ -185,7 +185,9 @@ class _Loop:
         self.state = run.begin(start.network if start else None, group.device)
         teacher = start.network if start and start.teaches else None
         self.teacher = None if teacher is None else teacher.to(group.device).eval()
-        self.make = partial(make_batch, sources, run.recipe, group.rank, group.count)
+        self.place, self.makers = choose_maker(group.device)
+        shared = (sources, run.recipe, group.rank, group.count)
+        self.make = partial(make_batch, *shared, device=self.place)
 
     def validate_first(self, held_out: list[Example]) -> None:
         """Validate before the first step of a run."""
@@ -204,14 +206,13 @@ class _Loop:
                 *(run.folder, state.step, last_step),
             )
         stop_at = math.inf if limits.minutes is None else time.monotonic() + 60 * limits.minutes
-        saved_at = began = time.monotonic()
-        interrupted = late = False
-        batches = Batches(self.make, count_makers(group.device))
+        saved_at, began, interrupted = time.monotonic(), time.monotonic(), False
+        batches = Batches(self.make, self.makers, self.place)
         try:
             while state.step < last_step:
                 votes = group.add([request.stop, time.monotonic() > stop_at])
-                interrupted, late = votes[0] > 0, votes[1] > 0
-                if interrupted or late:
+                interrupted = votes[0] > 0
+                if any(votes):
                     break
                 measured = self.take_step(batches.take(state.step))
                 seconds, began = time.monotonic() - began, time.monotonic()

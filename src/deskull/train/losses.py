@@ -121,11 +121,11 @@ def _find_crossings(shares: Tensor, axis: int) -> Tensor:
     count = shares.shape[axis] - 1
     low, high = shares.narrow(axis, 0, count) - 0.5, shares.narrow(axis, 1, count) - 0.5
     crosses = (low > 0) != (high > 0)
-    way = low / (low - high)
+    way = torch.where(crosses, low / (low - high), torch.inf)
     apart = torch.full_like(shares, torch.inf)
-    apart.narrow(axis, 0, count)[crosses] = way[crosses]
+    apart.narrow(axis, 0, count).copy_(way)
     after = apart.narrow(axis, 1, count)
-    after[crosses] = torch.minimum(after, 1 - way)[crosses]
+    torch.minimum(after, torch.where(crosses, 1 - way, torch.inf), out=after)
     return apart
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from deskull.image.grid import Shape
 from deskull.prepare.conform import WindowSettings
 from deskull.train.augment import (
     add_noise,
-    chance,
     corrupt,
     cut_field,
     draw_pose,
@@ -24,8 +23,8 @@ from deskull.train.augment import (
     remove_face,
     sample,
     smooth_field,
-    uniform,
 )
+from deskull.train.draws import Draws
 from deskull.train.labels import TISSUE, LabelledHead, load_tissues, tissue_codes
 from deskull.train.recipe import AugmentSettings
 
@@ -75,7 +74,7 @@ def synthesise(
     head: LabelledHead,
     window: WindowSettings,
     settings: AugmentSettings,
-    generator: Generator,
+    draws: Draws,
     contrast: str | None = None,
 ) -> Example:
     """Make one random synthetic head and its exact reference.
@@ -91,8 +90,8 @@ def synthesise(
         Settings of the network's window; a fitted window follows the head.
     settings
         Limits of poses, deformations, cut fields and artefacts.
-    generator
-        Source of randomness; the same state gives the same head.
+    draws
+        Source of randomness; the same state gives the same head. Its device makes the head.
     contrast
         Contrast as for `draw_intensities`.
 
@@ -101,26 +100,26 @@ def synthesise(
     Example
         With known targets for the brain and for the brain without outer CSF.
     """
-    pose = draw_pose(settings, generator)
+    pose = draw_pose(settings, draws)
     extent = torch.from_numpy(head.extent).float()
-    voxel_size = draw_voxel_size(window, extent, pose, settings, generator)
-    points = make_points(window.shape, voxel_size, pose, settings, generator)
+    voxel_size = draw_voxel_size(window, extent, pose, settings, draws)
+    points = make_points(window.shape, voxel_size, pose, settings, draws)
     fine_mm = max(SCAN_MM, voxel_size / MAX_FINER)
     fine = _resize(points.permute(3, 0, 1, 2), _finer(window.shape, voxel_size / fine_mm))
     fine = fine.permute(1, 2, 3, 0)
-    labels = _nearest(torch.from_numpy(head.tissue), _to_index(fine, head))
-    tight = tighten(labels, fine_mm, settings, generator)
-    tissue = vary_anatomy(tight, fine, fine_mm, settings, generator)
-    image = _resize(draw_intensities(tissue, generator, contrast)[None], window.shape)[0]
+    labels = _nearest(torch.from_numpy(head.tissue).to(draws.device), _to_index(fine, head))
+    tight = tighten(labels, fine_mm, settings, draws)
+    tissue = vary_anatomy(tight, fine, fine_mm, settings, draws)
+    image = _resize(draw_intensities(tissue, draws, contrast)[None], window.shape)[0]
     target = _read_truth(head, points, voxel_size)
     target[0] *= 1 - _resize((tight != labels).float()[None], window.shape)[0]
-    image = remove_face(image, points, settings, generator)
-    if chance(settings.stripped, generator):
+    image = remove_face(image, points, settings, draws)
+    if draws.chance(settings.stripped):
         image = image * (target[0] > 0.5)
-    strength = settings.corruption * uniform(0.2, 1.0, generator)
+    strength = settings.corruption * draws.uniform(0.2, 1.0)
     if settings.corruption:
-        image = corrupt(image, voxel_size, generator, strength)
-    image, field = cut_field(image, settings, generator)
+        image = corrupt(image, voxel_size, draws, strength)
+    image, field = cut_field(image, settings, draws)
     nearest = F.interpolate(tissue[None, None], size=window.shape, mode="nearest-exact")[0, 0]
     return Example(image, target * field, torch.ones(2), voxel_size, nearest)
 
@@ -140,13 +139,13 @@ def _resize(values: Tensor, shape: Shape) -> Tensor:
 
 def _to_index(points: Tensor, head: LabelledHead) -> Tensor:
     """Convert mm relative to the brain's centre to voxel indices of the label map."""
-    return points / head.voxel_size + torch.from_numpy(head.centre).float()
+    return points / head.voxel_size + torch.from_numpy(head.centre).float().to(points.device)
 
 
 def _read_truth(head: LabelledHead, points: Tensor, voxel_size: float) -> Tensor:
     """Return the shares of brain, and of brain without outer CSF, at the window's voxels."""
     block = max(1, int(voxel_size / head.voxel_size + 0.01))
-    truth = torch.from_numpy(head.truth).float()
+    truth = torch.from_numpy(head.truth).to(points.device).float()
     if block > 1:
         truth = F.avg_pool3d(truth, block)
     index = (_to_index(points, head) - (block - 1) / 2) / block
@@ -156,21 +155,21 @@ def _read_truth(head: LabelledHead, points: Tensor, voxel_size: float) -> Tensor
 def _nearest(values: Tensor, index: Tensor) -> Tensor:
     """Return the values at the nearest voxels; 0 outside."""
     rounded = index.round().long()
-    size = torch.tensor(values.shape)
+    size = torch.tensor(values.shape, device=index.device)
     inside = ((rounded >= 0) & (rounded < size)).all(-1)
-    x, y, z = rounded.clamp(min=torch.zeros(3, dtype=torch.long), max=size - 1).unbind(-1)
-    flat = (x * size[1] + y) * size[2] + z
+    x, y, z = rounded.clamp(min=torch.zeros_like(size), max=size - 1).unbind(-1)
+    flat = (x * values.shape[1] + y) * values.shape[2] + z
     return torch.take(values, flat) * inside
 
 
-def draw_intensities(tissue: Tensor, generator: Generator, contrast: str | None = None) -> Tensor:
+def draw_intensities(tissue: Tensor, draws: Draws, contrast: str | None = None) -> Tensor:
     """Draw an intensity for every tissue: close to those of a known contrast, or any at all.
 
     Parameters
     ----------
     tissue
         Tissue codes, (X, Y, Z) uint8.
-    generator
+    draws
         Source of randomness.
     contrast
         ``"T1w"``, ``"T1c"`` (with contrast agent), ``"T2w"``, ``"FLAIR"`` or ``"PD"``; drawn at
@@ -184,40 +183,41 @@ def draw_intensities(tissue: Tensor, generator: Generator, contrast: str | None 
     Examples
     --------
     >>> white = torch.full((4, 4, 4), tissue_codes()["white_matter"], dtype=torch.uint8)
-    >>> bool(draw_intensities(white, torch.Generator(), "T1w").mean() > 0.5)
+    >>> bool(draw_intensities(white, Draws(0), "T1w").mean() > 0.5)
     True
     """
     codes = tissue_codes()
     means = torch.zeros(max(codes.values()) + 1)
-    contrast = contrast or _draw_contrast(generator)
+    contrast = contrast or _draw_contrast(draws)
     if contrast is None:
-        means[1:] = torch.rand(len(means) - 1, generator=generator) * 1.1
+        means[1:] = draws.uniforms(len(means) - 1) * 1.1
     else:
         for tissue_name, (mean, spread) in load_tissues()["contrast"][contrast].items():
-            means[codes[tissue_name]] = mean + spread * uniform(-1.5, 1.5, generator)
-    if chance(SWAPPED, generator):
+            means[codes[tissue_name]] = mean + spread * draws.uniform(-1.5, 1.5)
+    if draws.chance(SWAPPED):
         grey, white = codes["cortex"], codes["white_matter"]
         means[[grey, white]] = means[[white, grey]]
     means = means.clamp(min=0.01)
     means[0] = 0
-    texture = 0.02 + 0.10 * torch.rand(len(means), generator=generator)
+    texture = 0.02 + 0.10 * draws.uniforms(len(means))
     texture[0] = 0
-    noise = torch.randn(tissue.shape, generator=generator)
-    noise += smooth_field(tuple(tissue.shape), int(uniform(6, 40, generator)), generator)[0]
+    noise = draws.noise(tissue.shape)
+    noise += smooth_field(tuple(tissue.shape), int(draws.uniform(6, 40)), draws)[0]
     code = tissue.long()
-    image = means[code] + texture[code] * noise * uniform(0.2, 1.0, generator)
-    if chance(0.2, generator):
-        image = add_noise(image, uniform(0.02, 0.08, generator), generator)
+    means, texture = means.to(tissue.device), texture.to(tissue.device)
+    image = means[code] + texture[code] * noise * draws.uniform(0.2, 1.0)
+    if draws.chance(0.2):
+        image = add_noise(image, draws.uniform(0.02, 0.08), draws)
     return image.clamp(min=0)
 
 
-def _draw_contrast(generator: Generator) -> str | None:
-    kind = uniform(0, 1, generator)
+def _draw_contrast(draws: Draws) -> str | None:
+    kind = draws.uniform(0, 1)
     if kind < 0.35:
         return None
     if kind < 0.65:
         return "T1w"
-    return ("T1c", "T2w", "FLAIR", "PD")[int(uniform(0, 4, generator))]
+    return ("T1c", "T2w", "FLAIR", "PD")[int(draws.uniform(0, 4))]
 
 
 def vary_anatomy(
@@ -225,7 +225,7 @@ def vary_anatomy(
     points: Tensor,
     voxel_size: float,
     settings: AugmentSettings,
-    generator: Generator,
+    draws: Draws,
 ) -> Tensor:
     """Vary the anatomy of a head beyond what its label map shows.
 
@@ -239,7 +239,7 @@ def vary_anatomy(
         Voxel size of the tissue codes in mm.
     settings
         Give the shares of heads with lesions and electrodes.
-    generator
+    draws
         Source of randomness.
 
     Returns
@@ -247,21 +247,21 @@ def vary_anatomy(
     Tensor
         New tissue codes. A lesion or a cavity stays inside the brain's surface.
     """
-    tissue = _vary_skull(tissue, generator)
-    if chance(settings.lesion, generator):
-        tissue = _add_lesion(tissue, points, generator)
-    tissue = _split_tissues(tissue, voxel_size, generator)
-    if chance(settings.electrodes, generator):
-        tissue = _add_electrodes(tissue, points, voxel_size, generator)
+    tissue = _vary_skull(tissue, draws)
+    if draws.chance(settings.lesion):
+        tissue = _add_lesion(tissue, points, draws)
+    tissue = _split_tissues(tissue, voxel_size, draws)
+    if draws.chance(settings.electrodes):
+        tissue = _add_electrodes(tissue, points, voxel_size, draws)
     return tissue
 
 
-def _vary_skull(tissue: Tensor, generator: Generator) -> Tensor:
+def _vary_skull(tissue: Tensor, draws: Draws) -> Tensor:
     """Make the skull one voxel thicker or thinner on its outside."""
-    if not chance(0.4, generator):
+    if not draws.chance(0.4):
         return tissue
     codes = tissue_codes()
-    grower, giver = ("bone", "soft") if chance(0.5, generator) else ("soft", "bone")
+    grower, giver = ("bone", "soft") if draws.chance(0.5) else ("soft", "bone")
     near = _grow(tissue == codes[grower], 1)
     return torch.where(near & (tissue == codes[giver]), codes[grower], tissue)
 
@@ -277,9 +277,7 @@ def _grow(mask: Tensor, voxels: float) -> Tensor:
     return grown[0] > 0
 
 
-def tighten(
-    tissue: Tensor, voxel_size: float, settings: AugmentSettings, generator: Generator
-) -> Tensor:
+def tighten(tissue: Tensor, voxel_size: float, settings: AugmentSettings, draws: Draws) -> Tensor:
     """Let the cortex touch the dura in places, as in young adults.
 
     Parameters
@@ -290,7 +288,7 @@ def tighten(
         Voxel size of the tissue codes in mm.
     settings
         Give the share of heads that are changed (`tight`).
-    generator
+    draws
         Source of randomness.
 
     Returns
@@ -299,75 +297,73 @@ def tighten(
         Tissue codes in which CSF near dura or bone has become dura or bone where a smooth
         field exceeds a threshold. What changed is not brain, by any convention.
     """
-    if not chance(settings.tight, generator):
+    if not draws.chance(settings.tight):
         return tissue
     codes = tissue_codes()
-    near = _grow(_find_any(tissue, ("dura", "bone")), uniform(1, 2.5, generator) / voxel_size)
-    where = smooth_field(tuple(tissue.shape), int(uniform(4, 12, generator)), generator)[0]
-    gone = near & (tissue == codes["csf"]) & (where > uniform(-1.5, 0.5, generator))
-    return torch.where(gone, codes["dura" if chance(0.7, generator) else "bone"], tissue)
+    near = _grow(_find_any(tissue, ("dura", "bone")), draws.uniform(1, 2.5) / voxel_size)
+    where = smooth_field(tuple(tissue.shape), int(draws.uniform(4, 12)), draws)[0]
+    gone = near & (tissue == codes["csf"]) & (where > draws.uniform(-1.5, 0.5))
+    return torch.where(gone, codes["dura" if draws.chance(0.7) else "bone"], tissue)
 
 
 def _find_any(tissue: Tensor, names: tuple[str, ...]) -> Tensor:
-    codes = tissue_codes()
-    return torch.isin(tissue, torch.tensor([codes[name] for name in names], dtype=tissue.dtype))
+    codes = torch.tensor([tissue_codes()[name] for name in names], dtype=tissue.dtype)
+    return torch.isin(tissue, codes.to(tissue.device))
 
 
-def _pick(mask: Tensor, points: Tensor, generator: Generator) -> Tensor | None:
+def _pick(mask: Tensor, points: Tensor, draws: Draws) -> Tensor | None:
     """Draw one point of a mask, in mm; None if the mask is empty."""
     found = mask.flatten().nonzero()
     if not len(found):
         return None
-    number = int(torch.randint(len(found), (), generator=generator))
+    number = draws.below(len(found))
     return points.reshape(-1, 3)[found[number, 0]]
 
 
-def _add_lesion(tissue: Tensor, points: Tensor, generator: Generator) -> Tensor:
+def _add_lesion(tissue: Tensor, points: Tensor, draws: Draws) -> Tensor:
     """Add a tumour, an old stroke or a resection cavity to the brain."""
     brain = _find_any(tissue, TISSUE)
-    middle = _pick(brain, points, generator)
+    middle = _pick(brain, points, draws)
     if middle is None:
         return tissue
     codes = tissue_codes()
-    radius = uniform(5, 30, generator)
-    ragged = radius * (1 + 0.3 * smooth_field(tuple(tissue.shape), 12, generator)[0])
+    radius = draws.uniform(5, 30)
+    ragged = radius * (1 + 0.3 * smooth_field(tuple(tissue.shape), 12, draws)[0])
     blob = brain & ((points - middle).norm(dim=-1) < ragged)
-    kind = "lesion" if chance(0.6, generator) else "fluid"
+    kind = "lesion" if draws.chance(0.6) else "fluid"
     return torch.where(blob, codes[kind], tissue)
 
 
-def _add_electrodes(
-    tissue: Tensor, points: Tensor, voxel_size: float, generator: Generator
-) -> Tensor:
+def _add_electrodes(tissue: Tensor, points: Tensor, voxel_size: float, draws: Draws) -> Tensor:
     """Add a subdural grid of contacts: small voids, or small bright spots."""
     codes = tissue_codes()
     shell = _find_any(tissue, ("dura", "csf", "sinus"))
-    middle = _pick(shell, points, generator)
+    middle = _pick(shell, points, draws)
     if middle is None:
         return tissue
     width = max(3.0, 1.5 * voxel_size)
     contact = ((points % LATTICE_MM) < width).all(dim=-1)
-    near = (points - middle).norm(dim=-1) < uniform(20, 45, generator)
-    code = 0 if chance(0.7, generator) else codes["fat"]
+    near = (points - middle).norm(dim=-1) < draws.uniform(20, 45)
+    code = 0 if draws.chance(0.7) else codes["fat"]
     return torch.where(shell & contact & near, code, tissue)
 
 
-def _split_tissues(tissue: Tensor, voxel_size: float, generator: Generator) -> Tensor:
+def _split_tissues(tissue: Tensor, voxel_size: float, draws: Draws) -> Tensor:
     """Split tissues into parts without a label: fat, muscle, fluid, marrow, sinuses, air."""
     codes = tissue_codes()
-    fields = smooth_field(tuple(tissue.shape), int(uniform(10, 40, generator)), generator, 3)
+    fields = smooth_field(tuple(tissue.shape), int(draws.uniform(10, 40)), draws, 3)
     out = tissue.clone()
     soft = tissue == codes["soft"]
-    out[soft & (fields[0] > uniform(-0.3, 0.6, generator))] = codes["fat"]
-    out[soft & (fields[0] < uniform(-0.9, -0.3, generator))] = codes["flesh"]
-    out[soft & (fields[1] > uniform(0.8, 1.6, generator))] = codes["fluid"]
-    if chance(0.3, generator):
-        out[soft & (fields[2] > uniform(0.9, 1.6, generator))] = 0
+    out[soft & (fields[0] > draws.uniform(-0.3, 0.6))] = codes["fat"]
+    out[soft & (fields[0] < draws.uniform(-0.9, -0.3))] = codes["flesh"]
+    out[soft & (fields[1] > draws.uniform(0.8, 1.6))] = codes["fluid"]
+    if draws.chance(0.3):
+        out[soft & (fields[2] > draws.uniform(0.9, 1.6))] = 0
     bone = tissue == codes["bone"]
-    out[bone & (fields[1] > uniform(0.2, 1.2, generator))] = codes["marrow"]
+    out[bone & (fields[1] > draws.uniform(0.2, 1.2))] = codes["marrow"]
     hull = _find_any(tissue, ("dura", "bone", "marrow"))
     outer = _grow(hull, SINUS_MM / voxel_size) & _find_any(tissue, ("csf", "dura"))
-    out[outer & (fields[2] > uniform(0.6, 1.5, generator))] = codes["sinus"]
-    if chance(0.3, generator):
-        out[out == codes["dura"]] = codes["csf" if chance(0.5, generator) else "bone"]
+    out[outer & (fields[2] > draws.uniform(0.6, 1.5))] = codes["sinus"]
+    if draws.chance(0.3):
+        out[out == codes["dura"]] = codes["csf" if draws.chance(0.5) else "bone"]
     return out
