@@ -24,13 +24,13 @@ import torch
 
 from deskull.demo import load_demo
 from deskull.train import loop as train_loop
-from deskull.train.data import Sources
 from deskull.train.examples import Batches
 from deskull.train.labels import make_labelled_head
 from deskull.train.pairs import make_real_head
 from deskull.train.processes import Group
 from deskull.train.recipe import Recipe, load_recipe
 from deskull.train.run_folder import Run
+from deskull.train.sources import Sources
 from processes import describe_machine
 
 PRECISIONS = ("fp32", "bf16")

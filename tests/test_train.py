@@ -17,7 +17,7 @@ from deskull.errors import InputError, OutputError, WeightsError
 from deskull.image.volume import make_volume
 from deskull.network.engine import make_engine
 from deskull.network.weights import load_weights
-from deskull.train.data import Sources, describe_file, load_sources
+from deskull.train.data import describe_file, load_sources
 from deskull.train.draws import Draws
 from deskull.train.examples import make_example, make_plain_examples
 from deskull.train.export import export
@@ -26,6 +26,7 @@ from deskull.train.loop import Limits, train
 from deskull.train.losses import hard_dice
 from deskull.train.pairs import make_real_head
 from deskull.train.recipe import NO_AUGMENTATION, load_recipe
+from deskull.train.sources import Sources
 from deskull.train.split import SplitPlan, draw_split
 
 __all__ = ["labelled", "recipe"]
@@ -119,7 +120,7 @@ def test_sources_that_hold_nothing_are_refused(recipe, tmp_path, content, messag
 
 
 def test_a_source_of_another_kind_is_refused(recipe, tmp_path):
-    with pytest.raises(InputError, match="neither a folder"):
+    with pytest.raises(InputError, match="expected a folder of label maps"):
         load_sources([tmp_path / "x.json"], recipe)
 
 

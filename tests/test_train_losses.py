@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("pandas")
 
 from deskull.image.volume import make_volume
-from deskull.train.data import Sources
 from deskull.train.examples import make_plain_examples
 from deskull.train.labels import make_labelled_head
 from deskull.train.loop import Limits, evaluate, train
@@ -27,6 +26,7 @@ from deskull.train.losses import (
 )
 from deskull.train.recipe import NO_AUGMENTATION, make_recipe
 from deskull.train.run_folder import load_released
+from deskull.train.sources import Sources
 
 VOXEL_MM = 2.0
 

@@ -14,10 +14,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("pandas")
 
 from deskull.errors import InputError
-from deskull.train.data import Sources
 from deskull.train.examples import Batches, choose_maker, make_batch
 from deskull.train.processes import Group
 from deskull.train.run_folder import load_released
+from deskull.train.sources import Sources
 
 __all__ = ["labelled", "recipe"]
 

@@ -15,10 +15,10 @@ pd = pytest.importorskip("pandas")
 from deskull.errors import InputError, WeightsError
 from deskull.network.unet import UNet
 from deskull.train import loop
-from deskull.train.data import Sources
 from deskull.train.loop import Limits, Start, learning_rate, train
 from deskull.train.recipe import load_recipe
 from deskull.train.run_folder import Run, enable_tensorboard, find_kept, load_released
+from deskull.train.sources import Sources
 
 __all__ = ["labelled", "recipe"]
 

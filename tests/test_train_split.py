@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 pytest.importorskip("pandas")
 
 from deskull.errors import InputError
-from deskull.train.data import Sources
 from deskull.train.pairs import RealHead
+from deskull.train.sources import Sources
 from deskull.train.split import SplitPlan, count_split, draw_split, settle_split
 
 __all__ = ["labelled"]

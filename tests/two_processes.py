@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from deskull.image.volume import make_volume
-from deskull.train.data import Sources
 from deskull.train.labels import make_labelled_head
 from deskull.train.loop import Limits, train
 from deskull.train.recipe import make_recipe
+from deskull.train.sources import Sources
 from train_heads import make_label_map
 
 RECIPE = {

@@ -41,9 +41,11 @@ from deskull.commands.strip import add_apply, add_strip, run_apply, run_strip
 from deskull.commands.train import (
     add_export,
     add_finetune,
+    add_pack,
     add_train,
     run_export,
     run_finetune,
+    run_pack,
     run_train,
 )
 from deskull.errors import OptionError
@@ -63,6 +65,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], Callable[[argparse.Namespace], 
     "review": (add_review, run_review),
     "web": (add_web, run_web),
     "index": (add_index, run_index),
+    "pack": (add_pack, run_pack),
     "train": (add_train, run_train),
     "finetune": (add_finetune, run_finetune),
     "export": (add_export, run_export),

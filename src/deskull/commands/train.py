@@ -1,4 +1,4 @@
-"""`deskull train`, `finetune` and `export`: from labelled heads to weights."""
+"""`deskull pack`, `train`, `finetune` and `export`: from labelled heads to weights."""
 
 import argparse
 import json
@@ -15,15 +15,53 @@ from deskull.errors import InputError, OptionError
 from deskull.text_files import TABLES
 
 if TYPE_CHECKING:
-    from deskull.train.data import Sources
     from deskull.train.loop import Limits
     from deskull.train.processes import Group
     from deskull.train.recipe import Recipe
+    from deskull.train.sources import Sources
     from deskull.train.split import Split, SplitPlan
 
 logger = logging.getLogger("deskull")
 RUN_TABLES = ("steps.tsv", "validation.tsv", "test.tsv")
 """Tables that are written into the folder of a run."""
+
+
+def add_pack(commands: Any) -> None:
+    """Add `deskull pack`."""
+    parser = add_command(
+        commands,
+        "pack",
+        "put prepared heads into one small file, to train on them elsewhere",
+        "deskull pack label_maps/ index.tsv -o heads.npz",
+    )
+    _add_sources(parser)
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="NPZ", help="path of the pack, such as heads.npz"
+    )
+    _add_recipe(parser)
+
+
+def run_pack(options: Namespace) -> None:
+    """Prepare heads for a recipe, and write them into one file."""
+    from deskull.image.writing import check_output_path
+    from deskull.train.data import load_sources
+    from deskull.train.labels import load_label_table
+    from deskull.train.pack import PACK, save_pack
+    from deskull.train.recipe import load_recipe
+
+    out, recipe = Path(options.out), load_recipe(options.recipe)
+    check_output_path(out, options.sources, (PACK,))
+    table = load_label_table(options.label_table) if options.label_table else None
+    with progress(options.quiet) as show:
+        paths = [Path(source) for source in options.sources]
+        sources = load_sources(paths, recipe, options.cache and Path(options.cache), table, show)
+        save_pack(sources, recipe, out)
+    labelled, pairs = len(sources.labelled), len(sources.real)
+    size = out.stat().st_size / 1e6
+    print(
+        f"{out}: {labelled} label maps and {pairs} pairs of {len(sources.participants)} "
+        f"participants, {size:.1f} MB"
+    )
 
 
 def add_train(commands: Any) -> None:
@@ -34,12 +72,7 @@ def add_train(commands: Any) -> None:
         "train a network on label maps and pairs",
         "deskull train label_maps/ index.tsv --recipe segment -o runs/mine --minutes 60",
     )
-    parser.add_argument(
-        "--recipe",
-        default="segment",
-        metavar="NAME|TOML",
-        help="segment, locate, article, or a TOML file (default: segment)",
-    )
+    _add_recipe(parser)
     parser.add_argument(
         "--start",
         metavar="WEIGHTS|RUN",
@@ -161,13 +194,34 @@ def run_finetune(options: Namespace) -> None:
 # --- what training and fine-tuning share
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recipe",
+        default="segment",
+        metavar="NAME|TOML",
+        help="segment, locate, article, or a TOML file (default: segment)",
+    )
+
+
+def _add_sources(parser: argparse.ArgumentParser, cache: str = "none") -> None:
     parser.add_argument(
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="index or table of pairs, or folder of label maps",
+        help="index or table of pairs, folder of label maps, or pack",
     )
+    parser.add_argument(
+        "--label-table",
+        metavar="TOML",
+        help="[labels] of the label maps, such as cortex = [3, 42]",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", help=f"folder of prepared heads (default: {cache})"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_sources(parser, cache="--out/cache")
     parser.add_argument(
         "-o",
         "--out",
@@ -187,14 +241,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=0.2,
         metavar="SHARE",
         help="share of the participants held out to choose the weights by (default: 0.2)",
-    )
-    parser.add_argument(
-        "--label-table",
-        metavar="TOML",
-        help="[labels] of the label maps, such as cortex = [3, 42]",
-    )
-    parser.add_argument(
-        "--cache", metavar="DIR", help="folder of prepared heads (default: --out/cache)"
     )
     add_threads(parser)
     add_device(parser)

@@ -1,6 +1,7 @@
 """The heads to learn from: label maps and pairs, loaded, prepared and cached.
 
-What a table of pairs may say is `index.py`; a head is prepared in `labels.py` or `pairs.py`.
+What a table of pairs may say is `index.py`; a head is prepared in `labels.py` or `pairs.py`, and
+those of a pack (`pack.py`) are prepared already.
 Prepared heads are kept as .npy files under the hash of all that made them, and mapped into
 memory.
 """
@@ -10,12 +11,10 @@ import json
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,79 +40,18 @@ from deskull.train.labels import (
     load_tissues,
     make_labelled_head,
 )
-from deskull.train.pairs import (
-    FIELD_MM,
-    FINE,
-    FITTED_FIELD_MM,
-    FITTED_FINE_MM,
-    RealHead,
-    make_real_head,
-)
+from deskull.train.pack import PACK, load_pack
+from deskull.train.pairs import RealHead, describe_preparation, make_real_head
 from deskull.train.recipe import Recipe
+from deskull.train.sources import Sources, join_sources
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 """Raised when the same settings begin to give other arrays."""
 
 Arrays = dict[str, NDArray[Any]]
 Show = Callable[[str], None]
-Head = TypeVar("Head", LabelledHead, RealHead)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """A set of heads: to learn from, or held out.
-
-    Parameters
-    ----------
-    labelled
-        Heads made from label maps.
-    real
-        Scans with their masks.
-    fixed
-        Part of each participant whose part is fixed by a table.
-    """
-
-    labelled: list[LabelledHead]
-    real: list[RealHead]
-    fixed: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def participants(self) -> list[str]:
-        """Names of the participants, each once, sorted."""
-        labelled = {head.participant for head in self.labelled}
-        return sorted(labelled | {head.participant for head in self.real})
-
-    @cached_property
-    def labelled_by_participant(self) -> list[list[LabelledHead]]:
-        """Label maps of each participant: one with more maps is not drawn more often."""
-        return _group(self.labelled)
-
-    @cached_property
-    def real_by_participant(self) -> list[list[RealHead]]:
-        """Scans of each participant."""
-        return _group(self.real)
-
-    @property
-    def for_evaluation(self) -> "Sources":
-        """Heads that weights are evaluated on: scans if there are any, else synthetic heads."""
-        return Sources([], self.real) if self.real else self
-
-    def select(self, participants: Collection[str]) -> "Sources":
-        """Return the heads of some participants."""
-        return Sources(
-            [head for head in self.labelled if head.participant in participants],
-            [head for head in self.real if head.participant in participants],
-            self.fixed,
-        )
-
-
-def _group(heads: Iterable[Head]) -> list[list[Head]]:
-    groups: dict[str, list[Head]] = {}
-    for head in heads:
-        groups.setdefault(head.participant, []).append(head)
-    return list(groups.values())
 
 
 def load_sources(
@@ -123,14 +61,14 @@ def load_sources(
     table: Mapping[str, list[int]] | None = None,
     show: Show = lambda line: None,
 ) -> Sources:
-    """Load folders of label maps and tables of pairs, and prepare each head for a recipe.
+    """Load folders of label maps, tables of pairs and packs; prepare each head for a recipe.
 
     A head that cannot be read is named in the log and left out.
 
     Parameters
     ----------
     paths
-        Folders of label maps, or tables as `index.load_index` reads them.
+        Folders of label maps, tables as `index.load_index` reads them, or packs.
     recipe
         Recipe with the window and the preparation.
     cache
@@ -144,9 +82,13 @@ def load_sources(
     Raises
     ------
     InputError
-        If a path is neither a folder nor a table, nothing is found, or a participant is fixed
-        in two parts.
+        If a path is none of these, nothing is found, a pack was made for another preparation,
+        or a participant is fixed in two parts.
     """
+    packs = [load_pack(path, recipe) for path in paths if path.suffix.lower() == PACK]
+    paths = [path for path in paths if path.suffix.lower() != PACK]
+    if not paths:
+        return join_sources(packs)
     labelled: list[LabelledHead] = []
     real: list[RealHead] = []
     heads = pd.concat([_list_heads(path) for path in paths], ignore_index=True)
@@ -175,7 +117,7 @@ def load_sources(
         )
         where = ", ".join(map(str, paths))
         raise InputError(f"{where}: no label map and no pair found.{hint}")
-    return Sources(labelled, real, fixed)
+    return join_sources([Sources(labelled, real, fixed), *packs])
 
 
 @contextmanager
@@ -198,7 +140,8 @@ def _list_heads(path: Path) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=columns)
     if path.suffix.lower() not in TABLES:
         raise InputError(
-            f"{path}: neither a folder of label maps nor a .tsv or .csv table of pairs."
+            f"{path}: expected a folder of label maps, a .tsv or .csv table of pairs, or a {PACK} "
+            "pack of prepared heads."
         )
     return load_index(path)
 
@@ -247,11 +190,7 @@ def _load_pair(
         "image": describe_file(image),
         "mask": describe_file(mask),
         "border": border,
-        "window": asdict(recipe.window),
-        "preparation": asdict(recipe.preparation),
-        "keeps_pose": recipe.augment.keeps_pose,
-        "fine": [FINE, FITTED_FINE_MM],
-        "field_mm": [FIELD_MM, FITTED_FIELD_MM],
+        **describe_preparation(recipe),
     }
 
     def make() -> Arrays:

@@ -23,11 +23,11 @@ from deskull.train.augment import (
     remove_face,
     sample,
 )
-from deskull.train.data import Sources
 from deskull.train.draws import Draws
 from deskull.train.losses import to_distance
 from deskull.train.pairs import RealHead
 from deskull.train.recipe import CHANNELS, NO_AUGMENTATION, AugmentSettings, Recipe
+from deskull.train.sources import Sources
 from deskull.train.synthesis import Example, synthesise
 
 MAX_REAL_CORRUPTION = 0.6

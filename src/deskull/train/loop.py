@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from deskull.errors import InputError, OptionError, WeightsError
 from deskull.network.unet import UNet, compute_logits
-from deskull.train.data import Sources
 from deskull.train.examples import (
     Batch,
     Batches,
@@ -45,6 +44,7 @@ from deskull.train.processes import (
 )
 from deskull.train.recipe import MAX_BATCH, Recipe
 from deskull.train.run_folder import Run, State, seeded
+from deskull.train.sources import Sources
 from deskull.train.synthesis import Example
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ The mask's surface may be moved by a border, so that masks of another convention
 one. Examples are made from prepared heads in `examples.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ MIN_WITHIN = 0.1
 """Smallest share of a mask that lies in the scan's field of view: a slab shows part of a brain."""
 
 FITTED_FINE_MM, FITTED_FIELD_MM = 1.25, 256.0
-"""Voxel size and field of a head that will be posed where the window is fitted."""
+"""Smallest voxel size, and field, of a head that will be posed where the window is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +108,17 @@ def make_real_head(
     return RealHead(participant, image.name, channels, extent, grid.voxel_size[0])
 
 
+def describe_preparation(recipe: Recipe) -> dict[str, Any]:
+    """Return all that a prepared head depends on besides its files, ready for JSON."""
+    return {
+        "window": asdict(recipe.window),
+        "preparation": asdict(recipe.preparation),
+        "keeps_pose": recipe.augment.keeps_pose,
+        "fine": [FINE, FITTED_FINE_MM],
+        "field_mm": [FIELD_MM, FITTED_FIELD_MM],
+    }
+
+
 def _check_place(inside: NDArray[np.bool_], mask: Volume, image: Volume) -> None:
     """Check that a mask lies in the field of view of its scan, at least in part."""
     points = np.argwhere(inside)
@@ -166,7 +177,11 @@ def _choose_grid(
     recipe: Recipe,
     extent: NDArray[np.float64],
 ) -> Grid:
-    """Choose the window itself if heads keep their pose, else a finer, larger field about it."""
+    """Choose the window itself if heads keep their pose, else a finer, larger field about it.
+
+    Where the window is fitted and the scan's voxels are upright cubes of `FITTED_FINE_MM` or more,
+    they are kept as they are: an example is then resampled once, as a scan to be stripped is.
+    """
     window = recipe.window
     size = window.choose_voxel_size(extent)
     if recipe.preparation.centre == "head":
@@ -179,5 +194,10 @@ def _choose_grid(
     fine, field = FINE * size, max(FIELD_MM, 1.1 * size * max(window.shape))
     if window.is_fitted:
         fine, field = FITTED_FINE_MM, FITTED_FIELD_MM
+        affine = grid.canonical().affine
+        own, origin = float(affine[0, 0]), affine[:3, 3]
+        if own >= fine and np.allclose(affine[:3, :3], own * np.eye(3), atol=1e-3 * own):
+            n = int(field / own) | 1  # odd: the centre is that of a voxel
+            return make_ras_grid(origin + own * np.round((centre - origin) / own), (n, n, n), own)
     n = int(field / fine)
     return make_ras_grid(centre, (n, n, n), fine)

@@ -17,8 +17,8 @@ from typing import Any
 
 from deskull.errors import InputError, OptionError
 from deskull.image.writing import make_folder, save_bytes
-from deskull.train.data import Sources
 from deskull.train.index import PARTS
+from deskull.train.sources import Sources
 
 logger = logging.getLogger(__name__)
 
