@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from train_heads import make_label_map
+from ball import run
+from train_heads import make_label_map, write_toy_recipe
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -104,3 +105,30 @@ def test_every_example_has_a_test():
         *("make_dataset.py", "make_demo_head.py", "make_study.py"),
         *("notebook.py", "published_recipe.py"),
     ]
+
+
+@pytest.mark.slow
+def test_train_on_gpu_trains_for_its_time_and_goes_on(tmp_path, monkeypatch, capsys):
+    program = run_example("train_on_gpu.py")
+    maps, pack, out = tmp_path / "maps", tmp_path / "heads.npz", tmp_path / "run"
+    maps.mkdir()
+    for number in range(3):
+        nib.save(make_label_map(size=60 + number), maps / f"p{number}.nii.gz")
+    write_toy_recipe(tmp_path / "toy.toml", horizon=20, validate_every=5)
+    assert run("pack", maps, "--recipe", tmp_path / "toy.toml", "-o", pack) == 0
+    words = [pack, "--recipe", tmp_path / "toy.toml", "--batch", 2, "--device", "cpu"]
+    words += ["--minutes", 0.3, "--out", out]
+    program["main"].__globals__["RESERVE"] = 0.05
+    monkeypatch.setattr("sys.argv", ["train_on_gpu.py", *map(str, words)])
+    program["main"]()
+    recipe = json.loads((out / "recipe.json").read_text("utf-8"))["training"]
+    assert recipe["batch"] == 2
+    assert recipe["horizon"] >= 20  # as many steps as fit into the time, of some milliseconds
+    assert f" of {recipe['horizon']} steps of batch 2 on cpu, torch " in capsys.readouterr().out
+    assert (out / "best.safetensors").exists()
+    program["main"]()
+    assert json.loads((out / "recipe.json").read_text("utf-8"))["training"] == recipe
+    program["main"].__globals__["RESERVE"] = 0.5
+    with pytest.raises(SystemExit):
+        program["main"]()
+    assert "--minutes 0.3: over before the first step" in capsys.readouterr().err

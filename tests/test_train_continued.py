@@ -13,8 +13,8 @@ pd = pytest.importorskip("pandas")
 
 from deskull.errors import InputError
 from deskull.network.weights import load_weights
+from deskull.train.checkpoint import LAST
 from deskull.train.finetune import START, finetune
-from deskull.train.run_folder import LAST
 from deskull.train.sources import Sources
 
 __all__ = ["labelled"]

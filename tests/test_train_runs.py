@@ -12,15 +12,20 @@ from train_heads import labelled, recipe
 torch = pytest.importorskip("torch")
 pd = pytest.importorskip("pandas")
 
+from safetensors.torch import load_file, save_file
+
 from deskull.errors import InputError, WeightsError
 from deskull.network.unet import UNet
-from deskull.train import loop
+from deskull.train import checkpoint, loop
 from deskull.train.loop import Limits, Start, learning_rate, train
 from deskull.train.recipe import load_recipe
 from deskull.train.run_folder import Run, enable_tensorboard, find_kept, load_released
 from deskull.train.sources import Sources
 
 __all__ = ["labelled", "recipe"]
+
+CHECKPOINT = ("last.safetensors", "optimiser_6.safetensors")
+CHECKPOINT_AT_2 = "optimiser_2.safetensors"
 
 
 def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
@@ -30,8 +35,58 @@ def test_interrupted_and_resumed_is_uninterrupted(labelled, recipe, tmp_path):
             train(sources, recipe, tmp_path / folder, limits=Limits(steps), validation=sources)
     whole = tmp_path / "whole"
     for folder in ("parts", "odd"):
-        for file in ("last.safetensors", "best.safetensors", "validation.tsv"):
+        for file in (*CHECKPOINT, "best.safetensors", "validation.tsv"):
             assert (whole / file).read_bytes() == (tmp_path / folder / file).read_bytes()
+    assert [path.name for path in whole.glob("optimiser_*")] == [CHECKPOINT[1]]
+
+
+def test_a_run_killed_between_the_two_files_of_a_checkpoint_goes_on(
+    labelled, recipe, tmp_path, monkeypatch
+):
+    sources = Sources([labelled], [])
+    for folder in ("whole", "killed"):
+        train(sources, recipe, tmp_path / folder, limits=Limits(2))
+    train(sources, recipe, tmp_path / "whole", limits=Limits(6))
+    save = checkpoint.save_bytes
+
+    def save_all_but_last(content, path):
+        if path.name == "last.safetensors":
+            raise KeyboardInterrupt
+        save(content, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_bytes", save_all_but_last)
+        with pytest.raises(KeyboardInterrupt):
+            train(sources, recipe, tmp_path / "killed", limits=Limits(4))
+    assert len([*(tmp_path / "killed").glob("optimiser_*")]) == 2
+    train(sources, recipe, tmp_path / "killed", limits=Limits(6))
+    for file in CHECKPOINT:
+        whole, killed = ((tmp_path / name / file).read_bytes() for name in ("whole", "killed"))
+        assert whole == killed
+
+
+def test_a_checkpoint_in_one_file_as_older_runs_have_it_goes_on(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    for folder in ("new", "old"):
+        train(sources, recipe, tmp_path / folder, limits=Limits(2))
+    last, moments = tmp_path / "old" / "last.safetensors", tmp_path / "old" / CHECKPOINT_AT_2
+    tensors = load_file(last) | {f"optimiser.{k}": v for k, v in load_file(moments).items()}
+    save_file(tensors, last, {"step": "2"})
+    moments.unlink()
+    for folder in ("new", "old"):
+        train(sources, recipe, tmp_path / folder, limits=Limits(6))
+    new, old = ((tmp_path / name / CHECKPOINT[0]).read_bytes() for name in ("new", "old"))
+    assert new == old
+
+
+def test_a_checkpoint_without_its_moments_is_refused(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(2))
+    (tmp_path / CHECKPOINT_AT_2).unlink()
+    with pytest.raises(
+        WeightsError, match=r"optimiser_2\.safetensors: .* another run with --start"
+    ):
+        train(sources, recipe, tmp_path, limits=Limits(4))
 
 
 @pytest.mark.parametrize(

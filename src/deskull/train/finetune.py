@@ -17,12 +17,13 @@ from deskull.network.card import CARD
 from deskull.network.unet import UNet, load_unet
 from deskull.network.weights import Weights, load_weights
 from deskull.text_files import make_json, read_json
+from deskull.train.checkpoint import LAST
 from deskull.train.export import export
 from deskull.train.loop import Limits, Start, evaluate, train
 from deskull.train.losses import average
 from deskull.train.processes import join_processes
 from deskull.train.recipe import Recipe, make_recipe
-from deskull.train.run_folder import LAST, RECIPE, load_released, seeded
+from deskull.train.run_folder import RECIPE, load_released, seeded
 from deskull.train.sources import Sources
 from deskull.typed_json import to_plain
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from deskull.errors import InputError, OptionError, WeightsError
 from deskull.network.unet import UNet, compute_logits
+from deskull.train.checkpoint import State
 from deskull.train.examples import (
     Batch,
     Batches,
@@ -36,14 +37,9 @@ from deskull.train.losses import (
     distance_loss,
     overlap,
 )
-from deskull.train.processes import (
-    Group,
-    StopRequest,
-    join_processes,
-    record_stop_signals,
-)
+from deskull.train.processes import Group, StopRequest, join_processes, record_stop_signals
 from deskull.train.recipe import MAX_BATCH, Recipe
-from deskull.train.run_folder import Run, State, seeded
+from deskull.train.run_folder import Run, seeded
 from deskull.train.sources import Sources
 from deskull.train.synthesis import Example
 

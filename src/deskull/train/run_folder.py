@@ -1,17 +1,16 @@
 """The folder of a training run: recipe, checkpoints, logs, curves and pictures.
 
-`recipe.json`, `last.safetensors` (all that resuming needs), `best.safetensors` (the weights with
-the best validation), `steps.tsv`, `validation.tsv`, `curves.png`, `pictures/`. If there is a
-folder `tensorboard/`, the logs are written there as well.
+`recipe.json`, the last checkpoint and `best.safetensors`, the weights with the best validation
+(`checkpoint.py`), `steps.tsv`, `validation.tsv`, `curves.png`, `pictures/`. If there is a folder
+`tensorboard/`, the logs are written there as well.
 """
 
 import copy
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
 from torch import Tensor
 
 from deskull.errors import InputError, WeightsError, explain_missing
@@ -29,28 +27,29 @@ from deskull.image.grid import make_ras_grid
 from deskull.image.writing import make_folder, save_bytes
 from deskull.network.unet import UNet
 from deskull.picture import draw_mosaic, encode_png
+from deskull.train.checkpoint import (
+    BEST,
+    LAST,
+    State,
+    load_state,
+    load_tensors,
+    read_step,
+    save_state,
+    save_weights,
+    take_part,
+)
 from deskull.train.recipe import Recipe, make_recipe
 from deskull.train.synthesis import Example
 from deskull.typed_json import to_plain
 
 logger = logging.getLogger(__name__)
-RECIPE, LAST, BEST = "recipe.json", "last.safetensors", "best.safetensors"
+RECIPE = "recipe.json"
 BOARD = "tensorboard"
 CURVE_POINTS = 200
 """Largest number of points of a curve; of more steps each point is a mean."""
 
 STEP_COLUMNS = ("step", "loss", "dice", "iou", "seconds_per_step")
 VALIDATION_COLUMNS = ("step", "loss", "dice", "iou")
-
-
-@dataclass
-class State:
-    """What a checkpoint contains: networks, optimiser, and the number of steps taken."""
-
-    network: UNet
-    mean: UNet
-    optimiser: torch.optim.Optimizer
-    step: int = 0
 
 
 class Run:
@@ -100,7 +99,7 @@ class Run:
         state = State(network, mean, optimiser)
         begun = (self.folder / LAST).exists()
         if begun:
-            _load_state(state, self.folder / LAST)
+            load_state(state, self.folder)
         if self.writes:
             self._drop_rows_after(state.step if begun else -1)
             self.board = _open_board(self.folder, state.step)
@@ -108,13 +107,8 @@ class Run:
 
     def save(self, state: State) -> None:
         """Write the last checkpoint, completely or not at all."""
-        if not self.writes:
-            return
-        tensors = {f"network.{k}": v for k, v in state.network.state_dict().items()}
-        tensors |= {f"mean.{k}": v for k, v in state.mean.state_dict().items()}
-        for index, entry in state.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{k}": v for k, v in entry.items()}
-        _save_tensors(tensors, self.folder / LAST, state.step)
+        if self.writes:
+            save_state(state, self.folder)
 
     def log_step(self, step: int, loss: float, dice: float, iou: float, seconds: float) -> None:
         """Log a step."""
@@ -132,7 +126,7 @@ class Run:
         if not math.isfinite(row[column]):
             logger.warning("step %d: validation %s is %s", state.step, column, row[column])
         elif best is None or sign * row[column] < sign * best[column]:
-            _save_tensors(state.mean.state_dict(), self.folder / BEST, state.step)
+            save_weights(state.mean.state_dict(), self.folder / BEST, state.step)
         self._append("validation.tsv", VALIDATION_COLUMNS, (state.step, loss, dice, iou))
         self.draw_curves()
 
@@ -244,7 +238,7 @@ def find_complete(folder: Path, last_step: int) -> int | None:
     """Return the number of steps of a run that has taken them all; None of any other."""
     if not (folder / LAST).exists():
         return None
-    step = _load_tensors(folder / LAST)[1]
+    step = load_tensors(folder / LAST)[1]
     return step if step >= last_step else None
 
 
@@ -290,7 +284,7 @@ def find_best(table: pd.DataFrame, recipe: Recipe) -> dict[str, float] | None:
 def find_kept(folder: Path, recipe: Recipe) -> dict[str, float] | None:
     """Find the validation of the weights that a run keeps as the best; None if there are none."""
     try:
-        step = _read_step(folder / BEST)
+        step = read_step(folder / BEST)
     except (OSError, SafetensorError):  # none yet, removed, or damaged
         return None
     table = _read_validation(folder)
@@ -323,51 +317,12 @@ def load_released(folder: Path) -> tuple[Recipe, UNet, int]:
         raise WeightsError(f"{folder}: no {LAST}; expected the folder of a training run.")
     recipe = _read_recipe(folder / RECIPE, folder.name)
     path = folder / BEST if (folder / BEST).is_file() else folder / LAST
-    tensors, step = _load_tensors(path)
+    tensors, step = load_tensors(path)
     if path.name == LAST:
-        tensors = _take_part(tensors, "mean")
+        tensors = take_part(tensors, "mean")
     network = UNet(recipe.network).eval()
     network.load_state_dict(tensors)
     return recipe, network, step
-
-
-def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    prefix = f"{part}."
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
-    contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    save_bytes(save(contiguous, metadata={"step": str(step)}), path)
-
-
-def _load_tensors(path: Path) -> tuple[dict[str, Tensor], int]:
-    """Load the tensors of a checkpoint, and the step at which it was saved."""
-    try:
-        return load_file(path), _read_step(path)
-    except (OSError, SafetensorError) as error:
-        use = "release the last running mean" if path.name == BEST else "begin anew"
-        raise WeightsError(
-            f"{path}: not a readable checkpoint ({error}). Put a copy in its place, or "
-            f"remove it to {use}."
-        ) from error
-
-
-def _read_step(path: Path) -> int:
-    with safe_open(path, "pt") as file:
-        return int((file.metadata() or {}).get("step", 0))
-
-
-def _load_state(state: State, path: Path) -> None:
-    tensors, state.step = _load_tensors(path)
-    state.network.load_state_dict(_take_part(tensors, "network"))
-    state.mean.load_state_dict(_take_part(tensors, "mean"))
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, value in _take_part(tensors, "optimiser").items():
-        index, key = name.split(".", 1)
-        entries.setdefault(int(index), {})[key] = value
-    param_groups = state.optimiser.state_dict()["param_groups"]
-    state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
 
 
 @contextmanager
