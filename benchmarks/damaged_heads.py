@@ -19,6 +19,8 @@ from deskull.image.grid import Grid, find_box, make_ras_grid, to_canonical_array
 from deskull.image.resample import resample
 from deskull.image.writing import Transaction, save_image
 
+ENDS = ("start", "stop")
+
 
 @dataclass(frozen=True, eq=False)
 class Head:
@@ -123,6 +125,36 @@ def lose_signal(head: Head, mm: float, rng: np.random.Generator) -> Head:
     return replace(head, image=np.where((away**2).sum(axis=0) < (mm / 2) ** 2, 0, head.image))
 
 
+def make_uni(head: Head, rng: np.random.Generator) -> Head:
+    """Make the uniform image of MP2RAGE: flat within the head, salt and pepper in air and bone.
+
+    The two inversions are the image itself and one that is the same in all tissue, each with
+    noise of 3 % of the brain's brightness; UNI is their product over the sum of their squares
+    (Marques et al. 2010), moved to positive numbers.
+    """
+    brain = float(np.percentile(head.image[head.reference], 75))
+    first = head.image / brain
+    second = np.where(first > 0.15, 1.0, 0.0)
+    first, second = (values + rng.normal(0, 0.03, first.shape) for values in (first, second))
+    uni = first * second / (first**2 + second**2 + 1e-9)
+    return replace(head, image=(uni + 0.5).astype(np.float32))
+
+
+def add_frame(head: Head) -> Head:
+    """Add the rods of a stereotactic frame about the head: nine, upright, bright, of 5 mm."""
+    where = np.argwhere(head.reference).mean(axis=0)
+    sizes = np.array(head.grid.voxel_size)
+    x, y, _ = (np.indices(head.image.shape).T - where).T * sizes[:, None, None, None]
+    reach = sizes[:2] * np.array(head.image.shape[:2]) / 2 - 6
+    bright = float(np.percentile(head.image[head.reference], 95))
+    image = head.image.copy()
+    for number in range(9):
+        angle = 2 * np.pi * number / 9
+        away = np.hypot(x - reach[0] * np.cos(angle), y - reach[1] * np.sin(angle))
+        image[away < 2.5] = bright
+    return replace(head, image=image)
+
+
 def strip(head: Head) -> Head:
     """Make 0 of all but the brain."""
     return replace(head, image=np.where(head.reference, head.image, 0))
@@ -177,6 +209,37 @@ def wrap_round(head: Head) -> Head:
     spare = head.image.shape[1] - find_box(head.reference)[1].stop
     image, reference = (np.roll(values, spare, 1) for values in (head.image, head.reference))
     return replace(head, image=image, reference=reference)
+
+
+EPI_MM = 2.5
+"""Voxel size of an echo-planar image."""
+
+
+def scan_by_epi(head: Head) -> Head:
+    """Scan as by echo-planar imaging: stretched and dark above the sinuses and ears, coarse.
+
+    The truth is stretched with the image, by up to 8 mm along the second axis. Signal is lost
+    where air is near: above the frontal sinus, and beside the ears.
+    """
+    low, high = (np.array([getattr(p, end) for p in find_box(head.reference)]) for end in ENDS)
+    places = [(0.5, 0.95, 0.3), (0.1, 0.5, 0.2), (0.9, 0.5, 0.2)]
+    points = np.indices(head.image.shape).astype(np.float32)
+    shift, signal = np.zeros(head.image.shape, np.float32), np.ones(head.image.shape, np.float32)
+    for place, mm in zip(places, (8.0, 5.0, 5.0), strict=True):
+        middle = (low + np.array(place) * (high - low))[:, None, None, None]
+        sizes = np.array(head.grid.voxel_size)[:, None, None, None]
+        square = (((points - middle) * sizes) ** 2).sum(axis=0)
+        shift += mm / head.grid.voxel_size[1] * np.exp(-square / (2 * 20.0**2))
+        signal *= 1 - 0.9 * np.exp(-square / (2 * 12.0**2))
+    points[1] -= shift
+    image = ndimage.map_coordinates(head.image * signal, points, order=1)
+    share = ndimage.map_coordinates(head.reference.astype(np.float32), points, order=1)
+    stretched = blur(Head(image, share >= 0.5, head.grid), EPI_MM)
+    field = np.multiply(head.grid.shape, head.grid.voxel_size) / EPI_MM
+    x, y, z = (int(count) for count in field)
+    grid = make_ras_grid(head.grid.centre, (x, y, z), EPI_MM)
+    inside = resample(stretched.reference.astype(np.float32), head.grid, grid) >= 0.5
+    return Head(resample(stretched.image, head.grid, grid), inside, grid)
 
 
 # --- the way the head lies

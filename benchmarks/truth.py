@@ -6,24 +6,39 @@
 LABELS is a folder of whole-head label maps `<participant>.nii.gz`, with a `labels.toml` where
 their labels are not FreeSurfer's. Writes
 `truth-<kind>-<participant>_<contrast>.nii.gz` and the same with `_reference`, as `compare.py`
-reads them (`--only thick` takes one kind), and for kinds whose voxels stay as they were made
-`_tissues`: 1 where there is grey or white matter, 2 where there is bone, dura, fat, muscle, skin
-or another tissue that is no brain, 0 for CSF, vessels and air, which count for nobody. The mask
-of a head is laid down by its labels before the image is made, so it owes nothing to any tool;
-anatomy is real, intensities are not.
+reads them (`--kinds plain` makes one kind, `--kinds hard` the simulations of what is hard for any
+tool), and where voxels stay as they were made `_tissues`: 1 where there is grey or white matter,
+2 where there is bone, dura, fat, muscle, skin or another tissue that is no brain, 0 for CSF,
+vessels and air, which count for nobody. The mask of a head is laid down by its labels before the
+image is made, so it owes nothing to any tool; anatomy is real, intensities are not.
 """
 
 import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from damaged_heads import Head, add_bias, add_noise, cut_field, save_head, thicken
+from damaged_heads import (
+    Head,
+    add_bias,
+    add_frame,
+    add_noise,
+    blur,
+    cut_field,
+    lose_signal,
+    make_uni,
+    save_head,
+    scan_by_epi,
+    thicken,
+)
 from deskull import load_volume
 from deskull.image.grid import Grid, make_ras_grid
 from deskull.image.writing import Transaction, save_image
@@ -68,7 +83,18 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "thick": (("T1w", "T2w", "FLAIR"), CALM),
     "lesion": (("T1w", "T2w"), CALM | {"lesion": 1}),
     "tight": (("T1w",), CALM | {"tight": 1}),
+    # simulations of what is hard for any tool
+    "uni": (("T1w",), CALM),
+    "bias": (("T1w",), CALM),
+    "epi": (("T2w",), CALM),
+    "perfusion": (("PD",), CALM),
+    "frame": (("T1c",), CALM),
+    "void": (("T1w",), CALM),
+    "tumour": (("T1w", "FLAIR"), CALM),
+    "ventricles": (("T1w",), CALM),
 }
+HARD = ("uni", "bias", "epi", "perfusion", "frame", "void", "tumour", "ventricles")
+"""Kinds that ``hard`` stands for on the command line."""
 
 THICK_MM = 6.0
 
@@ -94,7 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="NAME",
         help="stems of the label maps to use (default: all)",
     )
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument(
+        "--kinds", nargs="+", default=[k for k in KINDS if k not in HARD], choices=[*KINDS, "hard"]
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/truth"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -102,12 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = load_label_table(own) if own.exists() else None
     for participant, path in find_maps(options.labels, options.participants).items():
         head = make_labelled_head(load_volume(path), table)
-        for kind in options.kinds:
+        for kind in HARD if options.kinds == ["hard"] else options.kinds:
             for contrast in KINDS[kind][0]:
                 name = f"truth-{kind}-{participant}_{contrast}"
                 made, tissues = make_head(head, kind, contrast, name)
                 save_head(made, options.out, name)
-                if kind not in FINISH:
+                if made.image.shape == tissues.shape:
                     save_tissues(tissues, made.grid, options.out / f"{name}_tissues.nii.gz")
                 print(name, file=sys.stderr)
 
@@ -130,6 +158,8 @@ def make_head(
     rng = np.random.default_rng(seed)
     settings = AugmentSettings(**KINDS[kind][1])
     drawn = None if contrast == ANY else contrast
+    if kind in ANATOMY:
+        labelled = ANATOMY[kind](labelled, rng)
     example = synthesise(labelled, WindowSettings(SHAPE, VOXEL_MM), settings, Draws(seed), drawn)
     grid = make_ras_grid((0, 0, 0), SHAPE, VOXEL_MM)
     head = Head(example.image.numpy(), example.target[0].numpy() >= 0.5, grid)
@@ -166,7 +196,51 @@ def _thicken(head: Head, rng: np.random.Generator) -> Head:
     return thicken(head, THICK_MM, int(rng.integers(3)))
 
 
-FINISH: dict[str, Callable[[Head, np.random.Generator], Head]] = {"cut": _cut, "thick": _thicken}
+def _scan_perfusion(head: Head, rng: np.random.Generator) -> Head:
+    """Scan as for arterial spin labelling: 4 mm, slices of 6 mm, noise of 15 %."""
+    coarse = thicken(thicken(thicken(blur(head, 4), 6, 2), 4, 0), 4, 1)
+    return add_noise(coarse, 0.15 * float(coarse.image[coarse.reference].mean()), rng)
+
+
+FINISH: dict[str, Callable[[Head, np.random.Generator], Head]] = {
+    "cut": _cut,
+    "thick": _thicken,
+    "uni": make_uni,
+    "bias": lambda head, rng: add_bias(head, 8.0, rng),
+    "epi": lambda head, rng: scan_by_epi(head),
+    "perfusion": _scan_perfusion,
+    "frame": lambda head, rng: add_frame(head),
+    "void": lambda head, rng: lose_signal(head, 50, rng),
+}
+"""What is done to an image."""
+
+
+def _grow_tumour(head: LabelledHead, rng: np.random.Generator) -> LabelledHead:
+    """Turn a ball of 70 mm about a place in the brain into a lesion, as far as it is brain."""
+    core = head.truth[1] > 0
+    centre = np.argwhere(core)[rng.integers(core.sum())]
+    away = np.indices(core.shape) - centre[:, None, None, None]
+    ball = (away**2).sum(axis=0) < (35 / head.voxel_size) ** 2
+    return replace(head, tissue=_put(head.tissue, core & ball, "lesion"))
+
+
+def _widen_ventricles(head: LabelledHead, rng: np.random.Generator) -> LabelledHead:
+    """Widen the ventricles by 6 mm into the white matter, as in old age."""
+    codes = tissue_codes()
+    away = ndimage.distance_transform_edt(head.tissue != codes["ventricle"]) * head.voxel_size
+    near = (away <= 6) & (head.tissue == codes["white_matter"])
+    return replace(head, tissue=_put(head.tissue, near, "ventricle"))
+
+
+def _put(tissue: NDArray[np.uint8], where: NDArray[np.bool_], name: str) -> NDArray[np.uint8]:
+    return np.where(where, np.uint8(tissue_codes()[name]), tissue)
+
+
+ANATOMY: dict[str, Callable[[LabelledHead, np.random.Generator], LabelledHead]] = {
+    "tumour": _grow_tumour,
+    "ventricles": _widen_ventricles,
+}
+"""What is done to a label map."""
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     make_label_map().to_filename(tmp_path / "maps/one.nii.gz")
     arguments = [str(tmp_path / "maps"), "--participants", "one", "--out"]
     truth.main([*arguments, str(tmp_path / "out")])
+    truth.main([*arguments, str(tmp_path / "out"), "--kinds", "hard"])
     pairs = compare.find_pairs(tmp_path / "out", "")
     assert len(pairs) == sum(len(contrasts) for contrasts, _ in truth.KINDS.values())
     for scan, reference in pairs:
@@ -206,6 +207,30 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     truth.main([*arguments, str(tmp_path / "again"), "--kinds", "plain"])
     name = "truth-plain-one_T1w.nii.gz"
     assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_air_of_the_uniform_image_is_salt_and_pepper_and_tissue_is_flat():
+    found = damaged_heads.make_uni(HEAD, np.random.default_rng(0)).image
+    assert found[~BRAIN].std() > 3 * found[BRAIN].std()
+    assert found[BRAIN].mean() == pytest.approx(1.0, abs=0.02)  # both inversions alike: one half
+
+
+def test_an_echo_planar_scan_stretches_the_truth_with_the_image():
+    found = damaged_heads.scan_by_epi(HEAD)
+    assert found.grid.voxel_size == pytest.approx((2.5, 2.5, 2.5))
+    bright = found.image > 10
+    both = 2 * (bright & found.reference).sum() / (bright.sum() + found.reference.sum())
+    assert both > 0.9
+    before, after = (
+        max(head.grid.to_mm(np.argwhere(head.reference))[:, 1]) for head in (HEAD, found)
+    )
+    assert 3 < after - before < 9
+
+
+def test_a_frame_stands_outside_of_the_brain():
+    added = damaged_heads.add_frame(HEAD).image != HEAD.image
+    assert added.any()
+    assert not (added & BRAIN).any()
 
 
 def test_a_participant_without_a_label_map_is_refused(tmp_path):
