@@ -128,14 +128,13 @@ def lose_signal(head: Head, mm: float, rng: np.random.Generator) -> Head:
 def make_uni(head: Head, rng: np.random.Generator) -> Head:
     """Make the uniform image of MP2RAGE: flat within the head, salt and pepper in air and bone.
 
-    The two inversions are the image itself and one that is the same in all tissue, each with
-    noise of 3 % of the brain's brightness; UNI is their product over the sum of their squares
+    The two inversions are one that is the same in all tissue and the image itself, at 0.4 of its
+    brightness, each with noise of 0.02; UNI is their product over the sum of their squares
     (Marques et al. 2010), moved to positive numbers.
     """
-    brain = float(np.percentile(head.image[head.reference], 75))
-    first = head.image / brain
-    second = np.where(first > 0.15, 1.0, 0.0)
-    first, second = (values + rng.normal(0, 0.03, first.shape) for values in (first, second))
+    first = 0.4 * head.image / float(np.percentile(head.image[head.reference], 75))
+    second = np.where(first > 0.06, 1.0, 0.0)
+    first, second = (values + rng.normal(0, 0.02, first.shape) for values in (first, second))
     uni = first * second / (first**2 + second**2 + 1e-9)
     return replace(head, image=(uni + 0.5).astype(np.float32))
 
