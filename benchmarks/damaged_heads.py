@@ -5,6 +5,7 @@ business of `truth.py`, `corruption.py` and `quality.py`. Truth and grid go alon
 voxels do; a header that lies is a damage as well, and leaves the voxels alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,10 +142,9 @@ def make_uni(head: Head, rng: np.random.Generator) -> Head:
 
 def add_frame(head: Head) -> Head:
     """Add the rods of a stereotactic frame about the head: nine, upright, bright, of 5 mm."""
-    where = np.argwhere(head.reference).mean(axis=0)
-    sizes = np.array(head.grid.voxel_size)
-    x, y, _ = (np.indices(head.image.shape).T - where).T * sizes[:, None, None, None]
-    reach = sizes[:2] * np.array(head.image.shape[:2]) / 2 - 6
+    sizes, middle = np.array(head.grid.voxel_size), (np.array(head.image.shape) - 1) / 2
+    x, y, _ = (np.indices(head.image.shape).T - middle).T * sizes[:, None, None, None]
+    reach = (sizes * middle)[:2] - 6
     bright = float(np.percentile(head.image[head.reference], 95))
     image = head.image.copy()
     for number in range(9):
@@ -187,19 +187,27 @@ def cut_field(head: Head, axis: int = 2, *, low: float = 0.0, high: float = 0.0)
 
 def thicken(head: Head, mm: float, axis: int = 2) -> Head:
     """Average slices to about so many millimetres; the reference is where most is brain."""
-    count = max(round(mm / head.grid.voxel_size[axis]), 1)
-    slices = head.image.shape[axis] // count
+    sizes = list(head.grid.voxel_size)
+    sizes[axis] = mm
+    return coarsen(head, sizes)
+
+
+def coarsen(head: Head, mm: Sequence[float]) -> Head:
+    """Average blocks of about so many millimetres along each axis; as `thicken`."""
+    counts = [max(round(a / b), 1) for a, b in zip(mm, head.grid.voxel_size, strict=True)]
     affine = head.grid.affine.copy()
-    affine[:3, 3] += affine[:3, axis] * (count - 1) / 2
-    affine[:3, axis] *= count
+    affine[:3, 3] += affine[:3, :3] @ (np.array(counts) - 1) / 2
+    affine[:3, :3] *= counts
+    x, y, z = (n // count for n, count in zip(head.image.shape, counts, strict=True))
 
     def average(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        kept = np.moveaxis(values, axis, 0)[: slices * count]
-        means = kept.reshape(slices, count, *kept.shape[1:]).mean(axis=1)
-        return np.moveaxis(means, 0, axis)
+        for axis, (n, count) in enumerate(zip((x, y, z), counts, strict=True)):
+            kept = np.moveaxis(values, axis, 0)[: n * count]
+            means = kept.reshape(n, count, *kept.shape[1:]).mean(axis=1)
+            values = np.moveaxis(means, 0, axis)
+        return values
 
     image, share = average(head.image), average(head.reference.astype(np.float32))
-    x, y, z = image.shape
     return Head(image, share >= 0.5, Grid((x, y, z), affine))
 
 

@@ -32,6 +32,7 @@ from damaged_heads import (
     add_frame,
     add_noise,
     blur,
+    coarsen,
     cut_field,
     lose_signal,
     make_uni,
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = load_label_table(own) if own.exists() else None
     for participant, path in find_maps(options.labels, options.participants).items():
         head = make_labelled_head(load_volume(path), table)
-        for kind in HARD if options.kinds == ["hard"] else options.kinds:
+        for kind in [k for given in options.kinds for k in (HARD if given == "hard" else [given])]:
             for contrast in KINDS[kind][0]:
                 name = f"truth-{kind}-{participant}_{contrast}"
                 made, tissues = make_head(head, kind, contrast, name)
@@ -198,7 +199,7 @@ def _thicken(head: Head, rng: np.random.Generator) -> Head:
 
 def _scan_perfusion(head: Head, rng: np.random.Generator) -> Head:
     """Scan as for arterial spin labelling: 4 mm, slices of 6 mm, noise of 15 %."""
-    coarse = thicken(thicken(thicken(blur(head, 4), 6, 2), 4, 0), 4, 1)
+    coarse = coarsen(blur(head, 4), (4, 4, 6))
     return add_noise(coarse, 0.15 * float(coarse.image[coarse.reference].mean()), rng)
 
 

@@ -21,10 +21,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import torch
 
+from deskull.errors import DeskullError, InputError
 from deskull.network.engine import find_device
 from deskull.train.data import load_sources
-from deskull.train.finetune import load_start
+from deskull.train.finetune import compute_start_digest, load_start, settle_start
 from deskull.train.loop import Limits, Start, train
+from deskull.train.processes import count_processes
 from deskull.train.recipe import Recipe, load_recipe
 from deskull.train.run_folder import RECIPE
 from deskull.train.sources import Sources
@@ -34,24 +36,35 @@ PROBE = 20
 """Steps that measure the machine, of which the first half only warms it up."""
 
 RESERVE = 0.5
-"""Minutes kept for the last checkpoint, validation and pictures."""
+"""Minutes kept for preparing what is held out, and for the last checkpoint, validation and
+pictures; hundreds of held-out heads need more."""
 
 VALIDATIONS = 8
 
 
 def main() -> None:
     """Read the command line, and train."""
-    began = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pack", type=Path, help="heads.npz of deskull pack")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--minutes", type=float, required=True, help="of this call, all told")
+    parser.add_argument("--minutes", type=float, required=True, help="of this call")
     parser.add_argument("--recipe", default="segment")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--start", help="weights, or a run, that a new run begins with")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s")
+    if count_processes() > 1:
+        parser.error("one process alone can measure the machine; with torchrun use deskull train")
+    try:
+        train_for(options)
+    except DeskullError as error:
+        parser.error(str(error))
+
+
+def train_for(options: argparse.Namespace) -> None:
+    """Train until the time is over."""
+    began = time.monotonic()
     device = find_device(options.device)
     recipe = change(load_recipe(options.recipe), batch=options.batch)
     start = Start(load_start(options.start, recipe)) if options.start else None
@@ -61,13 +74,15 @@ def main() -> None:
         return options.minutes - RESERVE - (time.monotonic() - began) / 60
 
     split = settle_split(options.out, sources, SplitPlan(0.1), recipe.seed)
+    if not settle_start(options.out, compute_start_digest(start.network) if start else ""):
+        print(f"{options.out}: goes on with its own weights; another --start changes nothing")
     if (options.out / RECIPE).exists():
         horizon = json.loads((options.out / RECIPE).read_text("utf-8"))["training"]["horizon"]
     else:
         seconds = measure(split.train, recipe, start, device)
         horizon = max(1, int(60 * count_minutes_left() / seconds))
     if count_minutes_left() <= 0:
-        parser.error(f"--minutes {options.minutes:g}: over before the first step; expected more")
+        raise InputError(f"--minutes {options.minutes:g}: over before the first step; give more")
     recipe = change(recipe, horizon=horizon, validate_every=max(1, horizon // VALIDATIONS))
     train(
         split.train,

@@ -209,6 +209,14 @@ def test_heads_of_exact_truth_are_what_compare_reads(tmp_path, monkeypatch, caps
     assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
+def test_coarse_blocks_keep_the_size_of_the_truth():
+    found = damaged_heads.coarsen(HEAD, (8.0, 8.0, 12.0))
+    assert found.grid.voxel_size == (8, 8, 12)
+    assert found.grid.to_mm((0, 0, 0)).tolist() == (HEAD.grid.to_mm((0.5, 0.5, 1))).tolist()
+    given = HEAD.reference.sum() * HEAD.grid.voxel_volume
+    assert found.reference.sum() * found.grid.voxel_volume == pytest.approx(given, rel=0.02)
+
+
 def test_air_of_the_uniform_image_is_salt_and_pepper_and_tissue_is_flat():
     found = damaged_heads.make_uni(HEAD, np.random.default_rng(0)).image
     assert found[~BRAIN].std() > 3 * found[BRAIN].std()

@@ -320,7 +320,7 @@ def test_o_and_out_name_the_output_of_every_command(command):
     check_out(command, {"apply": ["x", "x"], "demo": []}.get(command, ["x"]))
 
 
-@pytest.mark.parametrize("command", ["index", "train", "finetune", "export"])
+@pytest.mark.parametrize("command", ["index", "pack", "train", "finetune", "export"])
 def test_o_and_out_name_the_output_of_every_command_that_trains(command):
     check_out(command, ["x", "--about", "x"] if command == "export" else ["x"])
 

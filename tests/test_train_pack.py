@@ -1,6 +1,7 @@
 """Packs: prepared heads in one file, which teach what the heads themselves teach."""
 
 import json
+from contextlib import suppress
 
 import nibabel as nib
 import numpy as np
@@ -103,7 +104,7 @@ def test_scans_that_were_prepared_for_another_recipe_are_refused(folder, capsys)
     assert run("train", folder / "heads.npz", *arguments) == 1
     error = capsys.readouterr().err
     assert "heads.npz: its scans were prepared for another recipe (window: " in error
-    assert "Pack them again with this --recipe." in error
+    assert "Pack the heads again for this recipe, by this deskull." in error
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
@@ -113,6 +114,35 @@ def test_a_damaged_pack_is_refused(folder, tmp_path, capsys, content):
     arguments = ("--recipe", folder / "toy.toml", "-o", tmp_path / "run")
     assert run("train", tmp_path / "heads.npz", *arguments) == 1
     assert "heads.npz: not a readable pack of heads (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_byte_is_no_internal_error(folder, tmp_path, seed):
+    whole = bytearray((folder / "heads.npz").read_bytes())
+    rng = np.random.default_rng(seed)
+    for place in rng.integers(0, len(whole), 5):
+        whole[place] ^= 1 << int(rng.integers(8))
+    (tmp_path / "heads.npz").write_bytes(whole)
+    with suppress(InputError):  # any other error is one of ours
+        load_pack(tmp_path / "heads.npz", load_recipe(str(folder / "toy.toml")))
+
+
+@pytest.mark.parametrize("change", [{"parts": {"q0": "other"}}, {"prepared_for": None}])
+def test_a_pack_that_says_nonsense_is_refused(folder, tmp_path, change):
+    with np.load(folder / "heads.npz") as archive:
+        arrays = dict(archive)
+    about = json.loads(arrays["about.json"].tobytes()) | change
+    arrays["about.json"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez(tmp_path / "heads.npz", **arrays)
+    with pytest.raises(InputError, match="not a readable pack of heads"):
+        load_pack(tmp_path / "heads.npz", load_recipe(str(folder / "toy.toml")))
+
+
+def test_a_head_in_two_sources_is_named(folder, caplog):
+    recipe = load_recipe(str(folder / "toy.toml"))
+    load_sources([folder / "heads.npz", folder / "pairs.tsv"], recipe)
+    assert "q0.nii.gz of participant q0 is in several sources" in caplog.text
+    assert "label map" not in caplog.text
 
 
 def test_an_archive_of_something_else_is_refused(folder, tmp_path):
@@ -140,7 +170,7 @@ def test_parts_that_differ_between_sources_are_refused(folder):
     text = (folder / "pairs.tsv").read_text("utf-8").replace("validation", "test")
     (folder / "other.tsv").write_text(text, "utf-8")
     recipe = load_recipe(str(folder / "toy.toml"))
-    with pytest.raises(InputError, match="q1: part test in one source, validation in another"):
+    with pytest.raises(InputError, match="q1: part test in one table or pack, val"):
         load_sources([folder / "heads.npz", folder / "other.tsv"], recipe)
 
 
@@ -156,6 +186,16 @@ def test_upright_cubes_are_prepared_without_resampling(folder):
     given = scan.data - np.percentile(scan.data, 0.5)
     assert len(values) <= len(np.unique(given)) + 1
     assert int((head.channels[1] > 0).sum()) == int((mask.data > 0).sum())
+
+
+@pytest.mark.parametrize("border", [-0.8, 0.8])
+def test_a_border_of_less_than_a_voxel_counts_with_hard_masks(folder, border):
+    scan, mask = (load_volume(folder / f"q0{end}.nii.gz") for end in ("", "_mask"))
+    settings = {**TOY, "window": {"shape": [32, 32, 32], "voxel_size": "fit"}}
+    recipe = make_recipe({**settings, "preparation": {"soft_masks": False}}, "hard")
+    plain, moved = (make_real_head(scan, mask, recipe, border=mm) for mm in (0.0, border))
+    change = moved.channels[1].sum(dtype=np.float64) / plain.channels[1].sum(dtype=np.float64)
+    assert (change - 1) * border > 0.01
 
 
 def test_finer_and_turned_scans_are_resampled(folder):

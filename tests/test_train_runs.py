@@ -65,6 +65,14 @@ def test_a_run_killed_between_the_two_files_of_a_checkpoint_goes_on(
         assert whole == killed
 
 
+def test_an_older_run_that_was_saved_before_its_first_step_goes_on(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(0))
+    (tmp_path / "optimiser_0.safetensors").unlink()
+    train(sources, recipe, tmp_path, limits=Limits(1))
+    assert load_released(tmp_path)[2] == 1
+
+
 def test_a_checkpoint_in_one_file_as_older_runs_have_it_goes_on(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
     for folder in ("new", "old"):

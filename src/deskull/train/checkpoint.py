@@ -7,6 +7,7 @@ a large file may be refused.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def save_state(state: State, folder: Path) -> None:
     save_weights(tensors, folder / LAST, state.step)
     for path in folder.glob(MOMENTS.format("*")):
         if path != kept:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the next checkpoint tries again
+                path.unlink()
 
 
 def load_state(state: State, folder: Path) -> None:
@@ -62,11 +64,12 @@ def load_state(state: State, folder: Path) -> None:
     state.network.load_state_dict(take_part(tensors, "network"))
     state.mean.load_state_dict(take_part(tensors, "mean"))
     moments = take_part(tensors, "optimiser")  # in one file, as older runs have them
-    moments = moments or load_tensors(folder / MOMENTS.format(state.step))[0]
+    if state.step and not moments:
+        moments = load_tensors(folder / MOMENTS.format(state.step))[0]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in moments.items():
         index, key = name.split(".", 1)
-        entries.setdefault(int(index), {})[key] = value
+        entries.setdefault(int(index), {})[key] = value.clone()  # the file can then be deleted
     param_groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
 

@@ -6,7 +6,9 @@ are kept in steps of `STEP`, of the brain's brightness, which is less than their
 
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from deskull.errors import InputError
 from deskull.image.writing import check_output_path, save_bytes
+from deskull.train.index import PARTS
 from deskull.train.labels import LabelledHead
 from deskull.train.pairs import RealHead, describe_preparation
 from deskull.train.recipe import Recipe
@@ -33,6 +36,12 @@ VERSION = 1
 
 STEP = 1 / 64
 """Step of the intensities; brain is about 1, and 255 steps are the brightest that is kept."""
+
+DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What a damaged archive raises, be it in zip, NumPy or JSON."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -76,7 +85,7 @@ def save_pack(sources: Sources, recipe: Recipe, path: str | os.PathLike[str]) ->
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     content = BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **{ABOUT: text}, **arrays)
+    np.savez_compressed(content, **{ABOUT: text, **arrays})  # type: ignore[arg-type]
     save_bytes(content.getvalue(), Path(path))
 
 
@@ -101,8 +110,10 @@ def load_pack(path: str | os.PathLike[str], recipe: Recipe) -> Sources:
             if about["version"] != VERSION:
                 raise ValueError(f"version {about['version']}, not {VERSION}")
             heads = [_unpack(archive, n, head) for n, head in enumerate(about["heads"])]
-            made_for, parts = about["prepared_for"], dict(about["parts"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            made_for, parts = dict(about["prepared_for"]), dict(about["parts"])
+            if not set(parts.values()) <= set(PARTS):
+                raise ValueError(f"parts {sorted(set(parts.values()))}")
+    except DAMAGE as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
             f"{path}: not a readable pack of heads ({reason}). Make one: deskull pack SOURCE "
@@ -124,7 +135,7 @@ def _check_preparation(
         name = differing[0]
         raise InputError(
             f"{path}: its scans were prepared for another recipe ({name}: {made_for.get(name)}; "
-            f"here {wanted[name]}). Pack them again with this --recipe."
+            f"here {wanted[name]}). Pack the heads again for this recipe, by this deskull."
         )
 
 

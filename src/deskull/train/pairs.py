@@ -45,7 +45,8 @@ class RealHead:
         File name of the scan.
     channels
         Intensities (brain about 1) and share of brain, (2, X, Y, Z), float32, or float16 if the
-        head will be posed; the centre of the array is that of the window.
+        head will be posed; the centre of the array is that of the window, or the voxel nearest
+        to it where the scan's own voxels are kept.
     extent
         Extent of the brain along x, y, z in mm, (3,), as from `measure_extent`.
     voxel_size
@@ -179,8 +180,9 @@ def _choose_grid(
 ) -> Grid:
     """Choose the window itself if heads keep their pose, else a finer, larger field about it.
 
-    Where the window is fitted and the scan's voxels are upright cubes of `FITTED_FINE_MM` or more,
-    they are kept as they are: an example is then resampled once, as a scan to be stripped is.
+    Where the window is fitted, masks are soft, and the scan's voxels are upright cubes of
+    `FITTED_FINE_MM` or more, they are kept as they are: an example is then resampled once, as a
+    scan to be stripped is.
     """
     window = recipe.window
     size = window.choose_voxel_size(extent)
@@ -196,7 +198,8 @@ def _choose_grid(
         fine, field = FITTED_FINE_MM, FITTED_FIELD_MM
         affine = grid.canonical().affine
         own, origin = float(affine[0, 0]), affine[:3, 3]
-        if own >= fine and np.allclose(affine[:3, :3], own * np.eye(3), atol=1e-3 * own):
+        upright = np.allclose(affine[:3, :3], own * np.eye(3), atol=1e-3 * own)
+        if recipe.preparation.soft_masks and upright and own >= fine:
             n = int(field / own) | 1  # odd: the centre is that of a voxel
             return make_ras_grid(origin + own * np.round((centre - origin) / own), (n, n, n), own)
     n = int(field / fine)

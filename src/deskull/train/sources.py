@@ -1,5 +1,7 @@
 """The heads to learn from, or to judge by, grouped by participant."""
 
+import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +11,7 @@ from deskull.errors import InputError
 from deskull.train.labels import LabelledHead
 from deskull.train.pairs import RealHead
 
+logger = logging.getLogger(__name__)
 Head = TypeVar("Head", LabelledHead, RealHead)
 
 
@@ -68,11 +71,15 @@ def join_sources(sources: Sequence[Sources]) -> Sources:
     InputError
         If a participant is fixed in two parts.
     """
+    held = Counter(key for one in sources for key in {_name(h) for h in one.labelled + one.real})
+    for participant, scan in sorted(key for key in held if held[key] > 1):
+        what = scan or "a label map"
+        logger.warning("%s of participant %s is in several sources", what, participant)
     fixed: dict[str, str] = {}
     for name, part in (item for one in sources for item in one.fixed.items()):
         if fixed.setdefault(name, part) != part:
             raise InputError(
-                f"participant {name}: part {fixed[name]} in one source, {part} in another; "
+                f"participant {name}: part {fixed[name]} in one table or pack, {part} in another; "
                 "expected the same."
             )
     return Sources(
@@ -80,6 +87,10 @@ def join_sources(sources: Sequence[Sources]) -> Sources:
         [head for one in sources for head in one.real],
         fixed,
     )
+
+
+def _name(head: LabelledHead | RealHead) -> tuple[str, str]:
+    return head.participant, head.name if isinstance(head, RealHead) else ""
 
 
 def _group(heads: Iterable[Head]) -> list[list[Head]]:
