@@ -268,8 +268,11 @@ def test_a_folder_that_cannot_be_read_is_an_error(study, monkeypatch):
             raise PermissionError(13, "Permission denied", os.fspath(path))
         return scan(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(InputError, match=r"a: a folder that cannot be read \(Permission denied"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=r"a: a folder that cannot be read \(Permission denied"),
+    ):
+        patch.setattr(os, "scandir", refuse)
         make_plan(["study"], "out")
 
 

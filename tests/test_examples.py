@@ -103,7 +103,7 @@ def test_every_example_has_a_test():
     names = sorted(path.name for path in EXAMPLES.glob("*.py"))
     assert names == [
         *("make_dataset.py", "make_demo_head.py", "make_study.py"),
-        *("notebook.py", "published_recipe.py"),
+        *("notebook.py", "published_recipe.py", "train_on_gpu.py"),
     ]
 
 
