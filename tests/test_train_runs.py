@@ -87,6 +87,14 @@ def test_a_checkpoint_in_one_file_as_older_runs_have_it_goes_on(labelled, recipe
     assert new == old
 
 
+def test_moments_of_another_file_are_refused(labelled, recipe, tmp_path):
+    sources = Sources([labelled], [])
+    train(sources, recipe, tmp_path, limits=Limits(2))
+    (tmp_path / CHECKPOINT_AT_2).write_bytes((tmp_path / "last.safetensors").read_bytes())
+    with pytest.raises(WeightsError, match="the optimiser's moments of step 2 are not of this"):
+        train(sources, recipe, tmp_path, limits=Limits(4))
+
+
 def test_a_checkpoint_without_its_moments_is_refused(labelled, recipe, tmp_path):
     sources = Sources([labelled], [])
     train(sources, recipe, tmp_path, limits=Limits(2))

@@ -58,7 +58,7 @@ def load_state(state: State, folder: Path) -> None:
     Raises
     ------
     WeightsError
-        If one of its files is damaged or missing.
+        If one of its files is damaged, missing, or of another run.
     """
     tensors, state.step = load_tensors(folder / LAST)
     state.network.load_state_dict(take_part(tensors, "network"))
@@ -67,11 +67,17 @@ def load_state(state: State, folder: Path) -> None:
     if state.step and not moments:
         moments = load_tensors(folder / MOMENTS.format(state.step))[0]
     entries: dict[int, dict[str, Tensor]] = {}
-    for name, value in moments.items():
-        index, key = name.split(".", 1)
-        entries.setdefault(int(index), {})[key] = value.clone()  # the file can then be deleted
     param_groups = state.optimiser.state_dict()["param_groups"]
-    state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
+    try:
+        for name, value in moments.items():
+            index, key = name.split(".", 1)
+            entries.setdefault(int(index), {})[key] = value.clone()  # the file can be deleted then
+        state.optimiser.load_state_dict({"state": entries, "param_groups": param_groups})
+    except (ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{folder}: the optimiser's moments of step {state.step} are not of this network. "
+            f"Put a copy in their place, or begin another run with --start {folder}."
+        ) from error
 
 
 def take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
