@@ -129,7 +129,7 @@ def test_an_array_without_a_grid_is_said(strip_ball):
         strip_ball(np.asarray(HEAD.dataobj))
     with pytest.raises(InputError, match=r"list: it has no voxel size or orientation"):
         strip_ball([1, 2])
-    with pytest.raises(InputError, match=r"scan\.nii: a Stripper reads no files; .*load_volume"):
+    with pytest.raises(InputError, match=r"scan\.nii: a Stripper reads no files\. .*load_volume"):
         strip_ball("scan.nii")
 
 

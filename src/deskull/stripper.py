@@ -261,10 +261,8 @@ def _choose(settings: Settings | None, choices: dict[str, Any]) -> Settings | No
 def _make_volume(scan: Any, frame: int | None = None) -> Volume:
     """Make a volume of a nibabel image; an array does not say how its voxels lie."""
     if isinstance(scan, str | Path):
-        raise InputError(
-            f"{scan}: a Stripper reads no files; expected a nibabel image or a Volume. Give it "
-            "deskull.load_volume(path), or call deskull.strip(path)."
-        )
+        way = "Give it deskull.load_volume(path), or call deskull.strip(path)."
+        raise InputError(f"{scan}: a Stripper reads no files. {way}")
     if not isinstance(scan, SpatialImage):
         shape = f" of shape {scan.shape}" if hasattr(scan, "shape") else ""
         raise InputError(

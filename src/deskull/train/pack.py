@@ -105,6 +105,8 @@ def load_pack(path: str | os.PathLike[str], recipe: Recipe) -> Sources:
         If it is not a readable pack, or its scans were prepared for another recipe.
     """
     try:
+        with open(path, "rb") as file, zipfile.ZipFile(file):
+            pass  # of what is no archive NumPy would say that it may be unpickled
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             about = json.loads(archive[ABOUT].tobytes())
             if about["version"] != VERSION:
